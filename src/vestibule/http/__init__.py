@@ -1,0 +1,1 @@
+"""HTTP without I/O: codecs, heads and their rules. Imports `fault` only."""
