@@ -143,9 +143,7 @@ class Default:
     fallback: Expr
 
 
-Expr: TypeAlias = (
-    Const | Var | Call | Concat | Match | Compare | InSet | InNet | AllOf | AnyOf | Not | If | Default
-)
+Expr: TypeAlias = Const | Var | Call | Concat | Match | Compare | InSet | InNet | AllOf | AnyOf | Not | If | Default
 
 EMPTY = Const("")
 

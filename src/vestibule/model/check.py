@@ -1,0 +1,419 @@
+"""Whether a configuration makes sense: references, conflicts, ranges.
+
+Rules: finds every mistake, not the first; takes any value of the model, however wrong; reports each place as a path in
+the model, which the caller's ``place`` turns into a place in a file.
+
+Not here: what happens to a request (``check_route``); what only the machine knows: whether files exist, ports are free,
+names resolve (``control``); what this build cannot do yet (``compile``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
+from vestibule.model.check_route import MAX_DEPTH, check_actions, check_source, check_text
+from vestibule.model.config import (
+    ANY_HOST,
+    BUILT_IN_PROFILES,
+    AccessLog,
+    Config,
+    Forwarding,
+    InheritedAddress,
+    Limits,
+    Listener,
+    Pool,
+    Route,
+    Server,
+    Site,
+    Switch,
+    TcpAddress,
+    Timeouts,
+    TlsProfile,
+    UnixAddress,
+    Upstream,
+    UpstreamTls,
+)
+from vestibule.model.diagnostic import Diagnostic, Span, has_errors
+from vestibule.model.expr import Phase
+from vestibule.model.findings import Findings
+from vestibule.model.quantity import parse_host, parse_listen_host, parse_network, parse_port
+
+_CONNECTION_TIMEOUTS = ("request_head_ms", "keep_alive_ms", "tls_handshake_ms")
+_CONNECTION_LIMITS = ("head_bytes", "fields", "target_bytes", "requests_per_connection", "connections", "concurrent")
+
+_NODE_IDLE_MS = 5_000
+"""Node's server closes idle connections after this long; see ``Pool.idle_ms``."""
+
+_MAX_MODE = 0o777
+
+
+def check(config: Config, place: Callable[[str], Span] | None = None) -> tuple[Diagnostic, ...]:
+    """Return everything that is wrong with a configuration; one without errors can be compiled.
+
+    ``place`` maps a path in the model to a place in a file; without it the path itself is the place.
+    """
+    found = Findings(place or (lambda path: Span(key=path)))
+    _check_names(found, config)
+    _check_process(found, config)
+    for at, listener in enumerate(config.listeners):
+        _check_listener(found, f"listeners[{at}]", listener, config)
+    _check_addresses(found, config.listeners)
+    for at, upstream in enumerate(config.upstreams):
+        _check_upstream(found, f"upstreams[{at}]", upstream)
+    for at, profile in enumerate(config.tls_profiles):
+        _check_profile(found, f"tls_profiles[{at}]", profile)
+    for at, certificate in enumerate(config.certificates):
+        if not certificate.cert:
+            found.error(f"certificates[{at}].cert", "empty-value", "a certificate needs a file")
+    for at, site in enumerate(config.sites):
+        _check_site(found, f"sites[{at}]", site, config)
+    _check_hosts(found, config)
+    # What nobody uses is worth a word only when the references themselves are right.
+    if not has_errors(found.diagnostics):
+        _check_unused(found, config)
+    return tuple(found.diagnostics)
+
+
+def _check_names(found: Findings, config: Config) -> None:
+    found.unique("listeners", "listener", [each.name for each in config.listeners])
+    found.unique("sites", "site", [each.name for each in config.sites])
+    found.unique("upstreams", "upstream", [each.name for each in config.upstreams])
+    found.unique("certificates", "certificate", [each.name for each in config.certificates])
+    found.unique("tls_profiles", "TLS profile", [each.name for each in config.tls_profiles])
+    if not config.sites:
+        found.error("sites", "empty-list", "there is no site", "a site is a host and where to send its requests")
+
+
+def _check_process(found: Findings, config: Config) -> None:
+    found.at_least("process.workers", config.process.workers, 0)
+    found.at_least("process.stop_ms", config.process.stop_ms, 0)
+    for at, network in enumerate(config.trusted_proxies):
+        try:
+            parse_network(network)
+        except ValueError as bad:
+            found.error(f"trusted_proxies[{at}]", "bad-network", str(bad))
+            continue
+        if network.endswith("/0"):
+            found.warning(f"trusted_proxies[{at}]", "trusts-everyone", "every client may now claim any address")
+    _check_timeouts(found, "timeouts", config.timeouts, None)
+    _check_limits(found, "limits", config.limits, None)
+    _check_forwarding(found, "forwarding", config.forwarding)
+    _check_access_log(found, "access_log", config.access_log)
+    if not config.error_log.target:
+        found.error("error_log.target", "empty-value", "a log needs a target", "write `off` for none")
+
+
+# ---------------------------------------------------------------- values that repeat at each level
+
+
+def _check_timeouts(found: Findings, path: str, timeouts: Timeouts | None, outer: Timeouts | None) -> None:
+    """Check time-outs; ``outer`` is given where a site or route is, which cannot change those of a connection."""
+    if timeouts is None:
+        return
+    for field in fields(timeouts):
+        found.at_least(f"{path}.{field.name}", getattr(timeouts, field.name), 1)
+        if outer is not None and field.name in _CONNECTION_TIMEOUTS:
+            _same(found, f"{path}.{field.name}", getattr(timeouts, field.name) == getattr(outer, field.name))
+
+
+def _check_limits(found: Findings, path: str, limits: Limits | None, outer: Limits | None) -> None:
+    """Check limits, as ``_check_timeouts`` does time-outs."""
+    if limits is None:
+        return
+    for field in fields(limits):
+        lowest = 0 if field.name == "body_bytes" else 1
+        found.at_least(f"{path}.{field.name}", getattr(limits, field.name), lowest)
+        if outer is not None and field.name in _CONNECTION_LIMITS:
+            _same(found, f"{path}.{field.name}", getattr(limits, field.name) == getattr(outer, field.name))
+
+
+def _same(found: Findings, path: str, same: bool) -> None:
+    if not same:
+        found.error(
+            path,
+            "connection-setting",
+            "this is decided before the site is known",
+            "set it for the listener or for the whole configuration",
+        )
+
+
+def _check_forwarding(found: Findings, path: str, forwarding: Forwarding | None) -> None:
+    if forwarding is None or forwarding.host in ("client", "upstream"):
+        return
+    host, colon, port = forwarding.host.rpartition(":")
+    if not colon or forwarding.host.endswith("]"):
+        host, colon, port = forwarding.host, "", ""
+    try:
+        if parse_host(host).startswith("*"):
+            raise ValueError("a wildcard is no Host")
+        if colon:
+            parse_port(port)
+    except ValueError as bad:
+        found.error(f"{path}.host", "bad-host", str(bad), "write `client`, `upstream` or a host")
+
+
+def _check_access_log(found: Findings, path: str, log: AccessLog | None) -> None:
+    if log is None:
+        return
+    if not log.target:
+        found.error(f"{path}.target", "empty-value", "a log needs a target", "write `off` for none")
+    if log.format == "template" and log.template is None:
+        found.error(f"{path}.template", "missing", "the format `template` needs a template")
+    elif log.format != "template" and log.template is not None:
+        found.error(f"{path}.template", "conflict", f"a template goes with the format `template`, not `{log.format}`")
+    if log.template is not None:
+        check_text(found, f"{path}.template", log.template, Phase.LOG)
+
+
+# ---------------------------------------------------------------- listeners
+
+
+def _check_listener(found: Findings, path: str, listener: Listener, config: Config) -> None:
+    address = listener.address
+    if isinstance(address, TcpAddress):
+        _check_tcp(found, f"{path}.address", address)
+    elif isinstance(address, UnixAddress):
+        if not address.path:
+            found.error(f"{path}.address.path", "empty-value", "a unix socket needs a path")
+        if not 0 <= address.mode <= _MAX_MODE:
+            found.error(f"{path}.address.mode", "out-of-range", "permissions are from 0 to 0o777")
+    elif not address.name:
+        found.error(f"{path}.address.name", "empty-value", "an inherited socket needs its name")
+    known = [*BUILT_IN_PROFILES, *[each.name for each in config.tls_profiles]]
+    found.reference(f"{path}.tls_profile", "TLS profile", listener.tls_profile, known)
+    here = [site.name for site in config.sites if listener.name in site.listeners]
+    if listener.default_site:
+        found.reference(f"{path}.default_site", "site on this listener named", listener.default_site, here)
+    if not listener.protocols or len(set(listener.protocols)) != len(listener.protocols):
+        found.error(f"{path}.protocols", "bad-list", "name each protocol once, and at least one")
+    if listener.proxy_protocol and not config.trusted_proxies:
+        found.error(
+            f"{path}.proxy_protocol",
+            "nobody-trusted",
+            "a PROXY header is taken from trusted proxies only, and there are none",
+            "name their networks in `trusted_proxies`",
+        )
+    found.at_least(f"{path}.backlog", listener.backlog, 1)
+    _check_timeouts(found, f"{path}.timeouts", listener.timeouts, None)
+    _check_limits(found, f"{path}.limits", listener.limits, None)
+
+
+def _check_tcp(found: Findings, path: str, address: TcpAddress) -> None:
+    if not 0 <= address.port <= 65_535:
+        found.error(f"{path}.port", "out-of-range", f"{address.port} is no port", "ports are from 1 to 65535")
+    try:
+        parse_listen_host(f"[{address.host}]" if ":" in address.host else address.host)
+    except ValueError as bad:
+        found.error(f"{path}.host", "bad-address", str(bad))
+
+
+def _check_addresses(found: Findings, listeners: Sequence[Listener]) -> None:
+    """Two listeners cannot have one address, nor one address and the wildcard that covers it: the kernel refuses."""
+    for at, listener in enumerate(listeners):
+        for other in listeners[:at]:
+            if _overlap(listener, other):
+                found.error(f"listeners[{at}].address", "duplicate-address", f"the listener `{other.name}` has this address")
+                break
+
+
+def _overlap(one: Listener, other: Listener) -> bool:
+    a, b = one.address, other.address
+    if isinstance(a, TcpAddress) and isinstance(b, TcpAddress):
+        if a.port != b.port or a.port == 0:
+            return False
+        return a.host == b.host or _covers(a, b) or _covers(b, a)
+    if isinstance(a, UnixAddress) and isinstance(b, UnixAddress):
+        return a.path == b.path
+    return isinstance(a, InheritedAddress) and a == b
+
+
+def _covers(wide: TcpAddress, narrow: TcpAddress) -> bool:
+    """Whether a wildcard takes the connections of the other address."""
+    if wide.host == "*" or (wide.host == "::" and not wide.v6only):
+        return True
+    if wide.host == "::":
+        return ":" in narrow.host
+    return wide.host == "0.0.0.0" and ":" not in narrow.host
+
+
+def _check_profile(found: Findings, path: str, profile: TlsProfile) -> None:
+    if profile.name in BUILT_IN_PROFILES:
+        found.error(f"{path}.name", "duplicate-name", f"the profile `{profile.name}` is built in", "choose another name")
+    if profile.minimum > profile.maximum:
+        found.error(f"{path}.minimum", "conflict", f"TLS {profile.minimum} is newer than the newest, {profile.maximum}")
+    if profile.client_verify != "require" and not profile.client_ca:
+        found.error(f"{path}.client_verify", "conflict", "client certificates are not asked for", "set `client_ca`")
+
+
+# ---------------------------------------------------------------- upstreams
+
+
+def _check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
+    if not upstream.servers:
+        found.error(f"{path}.servers", "empty-list", f"the upstream `{upstream.name}` has no server")
+    elif all(server.backup for server in upstream.servers):
+        found.error(f"{path}.servers", "conflict", "every server is a backup", "one at least must not be")
+    for at, server in enumerate(upstream.servers):
+        _check_server(found, f"{path}.servers[{at}]", server, upstream.tls)
+    if upstream.servers and upstream.tls != UpstreamTls() and not any(server.tls for server in upstream.servers):
+        found.warning(f"{path}.tls", "unused", "no server of this upstream speaks TLS", "write `https://` before it")
+    if upstream.tls.key and not upstream.tls.cert:
+        found.error(f"{path}.tls.key", "conflict", "a key needs its certificate", "set `cert`")
+    if upstream.tls.ca and not upstream.tls.verify:
+        found.error(f"{path}.tls.ca", "conflict", "authorities are named and verification is off")
+    _check_pool(found, f"{path}.pool", upstream.pool)
+    found.at_least(f"{path}.retry.attempts", upstream.retry.attempts, 1)
+
+
+def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) -> None:
+    if server.path:
+        if server.host or server.port:
+            found.error(path, "conflict", "a server has a host and port or the path of a socket, not both")
+        elif server.tls and tls.verify and not tls.name:
+            found.error(path, "missing", "TLS over a unix socket needs a name to verify", "set the `name` in `tls`")
+    elif not server.host:
+        found.error(path, "missing", "a server needs a host and a port, or the path of a socket")
+    elif not 1 <= server.port <= 65_535:
+        found.error(f"{path}.port", "out-of-range", f"{server.port} is no port", "ports are from 1 to 65535")
+    if not 1 <= server.weight <= 65_535:
+        found.error(f"{path}.weight", "out-of-range", f"{server.weight} is no weight", "weights are from 1 to 65535")
+
+
+def _check_pool(found: Findings, path: str, pool: Pool) -> None:
+    found.at_least(f"{path}.idle_ms", pool.idle_ms, 0)
+    found.at_least(f"{path}.max_idle", pool.max_idle, 0)
+    found.at_least(f"{path}.max_connections", pool.max_connections, 1)
+    found.at_least(f"{path}.max_waiting", pool.max_waiting, 0)
+    found.at_least(f"{path}.wait_ms", pool.wait_ms, 1)
+    if pool.idle_ms >= _NODE_IDLE_MS and pool.max_idle:
+        found.warning(
+            f"{path}.idle_ms",
+            "stale-connections",
+            "Immich closes idle connections after 5 s, so requests will now and then meet a closed one",
+            "keep it below 5 s",
+        )
+
+
+# ---------------------------------------------------------------- sites
+
+
+def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
+    known = {listener.name: listener for listener in config.listeners}
+    if not site.hosts:
+        found.error(f"{path}.hosts", "empty-list", "a site needs a host", "write `*` for any")
+    if not site.listeners:
+        found.error(f"{path}.listeners", "empty-list", f"nothing listens for the site `{site.name}`")
+    for at, name in enumerate(site.listeners):
+        found.reference(f"{path}.listeners[{at}]", "listener", name, list(known))
+    certificates = [each.name for each in config.certificates]
+    for at, name in enumerate(site.certificates):
+        found.reference(f"{path}.certificates[{at}]", "certificate", name, certificates)
+    _check_site_tls(found, path, site, [known[name] for name in site.listeners if name in known])
+    upstreams = [each.name for each in config.upstreams]
+    check_actions(found, f"{path}.request", site.request, Phase.REQUEST)
+    check_actions(found, f"{path}.response", site.response, Phase.RESPONSE)
+    check_source(found, f"{path}.source", site.source, upstreams)
+    timeouts, limits = config.timeouts, config.limits
+    _check_level(found, path, site, timeouts, limits)
+    _check_nested_levels(found, f"{path}.source", site, site.timeouts or timeouts, site.limits or limits)
+
+
+def _check_site_tls(found: Findings, path: str, site: Site, listeners: Sequence[Listener]) -> None:
+    has_tls = any(listener.tls for listener in listeners)
+    if has_tls and not site.certificates and not site.internal_tls:
+        found.error(
+            f"{path}.certificates",
+            "no-certificate",
+            f"the site `{site.name}` is served with TLS and has no certificate",
+            "name one, or have one made by the local CA",
+        )
+    if not has_tls and listeners:
+        if site.certificates or site.internal_tls:
+            found.warning(f"{path}.certificates", "unused", "the site has a certificate and no listener with TLS")
+        if site.redirect_http:
+            found.error(f"{path}.redirect_http", "conflict", "redirected to https, where the site does not listen")
+        if site.hsts is not None:
+            found.error(f"{path}.hsts", "conflict", "HSTS is only heard over TLS (RFC 6797 section 7.2)")
+    if site.internal_tls and ANY_HOST in site.hosts and len(site.hosts) == 1:
+        found.error(f"{path}.internal_tls", "conflict", "a certificate cannot be made for any host", "name the hosts")
+    if not 1 <= site.https_port <= 65_535:
+        found.error(f"{path}.https_port", "out-of-range", f"{site.https_port} is no port")
+    if site.hsts is not None:
+        found.at_least(f"{path}.hsts.max_age_s", site.hsts.max_age_s, 0)
+
+
+def _check_level(found: Findings, path: str, level: Site | Route, timeouts: Timeouts, limits: Limits) -> None:
+    """Check what a site or route sets for itself against what encloses it."""
+    _check_timeouts(found, f"{path}.timeouts", level.timeouts, timeouts)
+    _check_limits(found, f"{path}.limits", level.limits, limits)
+    _check_forwarding(found, f"{path}.forwarding", level.forwarding)
+    _check_access_log(found, f"{path}.access_log", level.access_log)
+
+
+def _check_nested_levels(found: Findings, path: str, level: Site | Route, timeouts: Timeouts, limits: Limits) -> None:
+    """Check what the routes inside a site or route set for themselves."""
+    # Nesting past the bound of `check_route` is an error already, and looking further could exhaust the stack.
+    if not isinstance(level.source, Switch) or path.count(".source") > MAX_DEPTH:
+        return
+    for at, route in enumerate(level.source.routes):
+        place = f"{path}.routes[{at}]"
+        _check_level(found, place, route, timeouts, limits)
+        inner_timeouts, inner_limits = route.timeouts or timeouts, route.limits or limits
+        _check_nested_levels(found, f"{place}.source", route, inner_timeouts, inner_limits)
+
+
+def _check_hosts(found: Findings, config: Config) -> None:
+    """Each host has one site on each listener."""
+    owners: dict[tuple[str, str], str] = {}
+    for at, site in enumerate(config.sites):
+        for index, host in enumerate(site.hosts):
+            path = f"sites[{at}].hosts[{index}]"
+            try:
+                canonical = parse_host(host)
+            except ValueError as bad:
+                found.error(path, "bad-host", str(bad))
+                continue
+            if canonical != host:
+                found.error(path, "bad-host", f"the host is written `{canonical}`")
+            for listener in site.listeners:
+                owner = owners.setdefault((listener, canonical), f"{at}")
+                if owner != f"{at}" or site.hosts.index(host) != index:
+                    other = config.sites[int(owner)].name
+                    found.error(path, "duplicate-host", f"the host `{host}` already belongs to the site `{other}`")
+                    break
+
+
+# ---------------------------------------------------------------- what nobody uses
+
+
+def _check_unused(found: Findings, config: Config) -> None:
+    used = _upstreams_in(config)
+    for at, upstream in enumerate(config.upstreams):
+        if upstream.name not in used:
+            found.warning(f"upstreams[{at}]", "unused", f"no route uses the upstream `{upstream.name}`")
+    listeners = {name for site in config.sites for name in site.listeners}
+    for at, listener in enumerate(config.listeners):
+        if listener.name not in listeners:
+            found.warning(f"listeners[{at}]", "unused", f"no site is served on the listener `{listener.name}`")
+    certificates = {name for site in config.sites for name in site.certificates}
+    for at, certificate in enumerate(config.certificates):
+        if certificate.name not in certificates:
+            found.warning(f"certificates[{at}]", "unused", f"no site uses the certificate `{certificate.name}`")
+    profiles = {listener.tls_profile for listener in config.listeners}
+    for at, profile in enumerate(config.tls_profiles):
+        if profile.name not in profiles:
+            found.warning(f"tls_profiles[{at}]", "unused", f"no listener uses the TLS profile `{profile.name}`")
+
+
+def _upstreams_in(config: Config) -> set[str]:
+    """The names of all upstreams that routes refer to."""
+    names: set[str] = set()
+    waiting = [site.source for site in config.sites]
+    while waiting:
+        source = waiting.pop()
+        if isinstance(source, Switch):
+            waiting.extend(route.source for route in source.routes)
+        else:
+            names.add(getattr(source, "upstream", ""))
+    return names

@@ -1,0 +1,307 @@
+"""Checks of what happens to a request: routes, sources, actions, expressions.
+
+Rules:
+* Each place of use has a phase; an expression that needs a later one is a mistake, not an empty value at run time.
+* Message framing belongs to the codecs: no action may touch the fields that carry it (RFC 9112 section 6).
+
+Not here: listeners, sites, upstreams and what refers to what (``check``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from vestibule.model.config import (
+    Action,
+    AddHeader,
+    Deny,
+    PathMatch,
+    Proxy,
+    Redirect,
+    RemoveHeader,
+    Respond,
+    Rewrite,
+    Route,
+    SetHeader,
+    Source,
+    StripPrefix,
+    Switch,
+    When,
+)
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.expr import (
+    AllOf,
+    AnyOf,
+    Call,
+    Compare,
+    Concat,
+    Const,
+    Default,
+    Expr,
+    If,
+    InNet,
+    Kind,
+    Match,
+    Not,
+    Phase,
+    Var,
+    children,
+)
+from vestibule.model.findings import Findings
+from vestibule.model.quantity import parse_network
+from vestibule.model.vocabulary import FUNCTIONS, VARIABLES, kind_of
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 section 5.6.2: what a field name or a method may be made of."""
+
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+
+_FRAMING = frozenset(("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"))
+
+MAX_DEPTH = 32
+"""Switches inside switches and conditions inside conditions. Nobody writes more; recursion stays bounded."""
+
+_PHASE_WORDS = {
+    Phase.ACCEPT: "once a connection is accepted",
+    Phase.TLS: "after the TLS handshake",
+    Phase.REQUEST: "once the request head is read",
+    Phase.UPSTREAM: "once a server is chosen",
+    Phase.RESPONSE: "once the response head is read",
+    Phase.LOG: "in the access log",
+}
+
+
+def check_source(found: Findings, path: str, source: Source, upstreams: Sequence[str], depth: int = 0) -> None:
+    """Check who answers, nested routes included."""
+    if isinstance(source, Proxy):
+        found.reference(f"{path}.upstream", "upstream", source.upstream, upstreams)
+    elif isinstance(source, Respond):
+        _check_respond(found, path, source)
+    elif isinstance(source, Redirect):
+        check_text(found, f"{path}.location", source.location, Phase.REQUEST)
+        if source.location == Const(""):
+            found.error(f"{path}.location", "empty-value", "a redirect needs a location")
+    elif depth >= MAX_DEPTH:
+        found.error(path, "too-deep", f"routes are nested more than {MAX_DEPTH} deep")
+    else:
+        _check_switch(found, path, source, upstreams, depth)
+
+
+def _check_respond(found: Findings, path: str, source: Respond) -> None:
+    if not 200 <= source.status <= 599:
+        found.error(f"{path}.status", "out-of-range", f"{source.status} is no final status", "use 200 to 599")
+    if source.body is not None:
+        check_text(found, f"{path}.body", source.body, Phase.REQUEST, is_field=False)
+        if source.status in (204, 304):
+            found.error(f"{path}.body", "conflict", f"a {source.status} response has no body (RFC 9110 section 6.4.1)")
+    for at, (name, value) in enumerate(source.headers):
+        check_field_name(found, f"{path}.headers[{at}]", name)
+        check_text(found, f"{path}.headers[{at}]", value, Phase.REQUEST)
+
+
+def _check_switch(found: Findings, path: str, switch: Switch, upstreams: Sequence[str], depth: int) -> None:
+    if not switch.routes:
+        found.error(f"{path}.routes", "empty-list", "there is no route here", "without a route every request gets 404")
+    closed = False
+    for at, route in enumerate(switch.routes):
+        place = f"{path}.routes[{at}]"
+        if closed:
+            found.warning(place, "unreachable", "this route is never reached", "an earlier one takes every request")
+        check_route(found, place, route, upstreams, depth)
+        if switch.order == "written" and route.path is None and not route.methods and route.when is None:
+            closed = True
+
+
+def check_route(found: Findings, path: str, route: Route, upstreams: Sequence[str], depth: int) -> None:
+    """Check a route: its condition, actions and source. Overrides of limits are checked by ``check``."""
+    if route.path is not None:
+        _check_path(found, f"{path}.path", route.path)
+    for at, method in enumerate(route.methods):
+        if not TOKEN.fullmatch(method) or method != method.upper():
+            found.error(f"{path}.methods[{at}]", "bad-method", f"`{method}` is no method", "methods are in upper case")
+    if route.when is not None:
+        check_test(found, f"{path}.when", route.when, Phase.REQUEST)
+    check_actions(found, f"{path}.request", route.request, Phase.REQUEST)
+    check_actions(found, f"{path}.response", route.response, Phase.RESPONSE)
+    check_source(found, f"{path}.source", route.source, upstreams, depth + 1)
+
+
+def _check_path(found: Findings, path: str, match: PathMatch) -> None:
+    if match.kind == "regex":
+        check_pattern(found, f"{path}.value", match.value)
+    elif not match.value.startswith("/"):
+        found.error(f"{path}.value", "bad-path", f"the path `{match.value}` does not begin with `/`")
+    elif match.ignore_case:
+        found.error(f"{path}.ignore_case", "conflict", "only regular expressions can ignore case")
+    if match.final and match.kind != "prefix":
+        found.error(f"{path}.final", "conflict", "only a prefix can be final")
+
+
+def check_actions(found: Findings, path: str, actions: Sequence[Action], phase: Phase, depth: int = 0) -> None:
+    """Check the actions of a request (``Phase.REQUEST``) or a response (``Phase.RESPONSE``)."""
+    if depth >= MAX_DEPTH:
+        found.error(path, "too-deep", f"conditions are nested more than {MAX_DEPTH} deep")
+        return
+    for at, action in enumerate(actions):
+        place = f"{path}[{at}]"
+        if isinstance(action, When):
+            check_test(found, f"{place}.test", action.test, phase)
+            check_actions(found, f"{place}.actions", action.actions, phase, depth + 1)
+        elif isinstance(action, (SetHeader, AddHeader)):
+            check_field_name(found, f"{place}.name", action.name)
+            check_text(found, f"{place}.value", action.value, phase)
+        elif isinstance(action, RemoveHeader):
+            check_field_name(found, f"{place}.name", action.name)
+        elif phase is not Phase.REQUEST:
+            found.error(place, "wrong-place", "only fields can be changed in a response")
+        else:
+            _check_request_action(found, place, action)
+
+
+def _check_request_action(found: Findings, path: str, action: Rewrite | StripPrefix | Deny) -> None:
+    if isinstance(action, Deny):
+        if not 400 <= action.status <= 599:
+            found.error(f"{path}.status", "out-of-range", f"{action.status} is no error status", "use 400 to 599")
+    elif isinstance(action, StripPrefix):
+        if not action.prefix.startswith("/"):
+            found.error(f"{path}.prefix", "bad-path", f"the path `{action.prefix}` does not begin with `/`")
+    else:
+        if action.path is None and action.query is None:
+            found.error(path, "empty-value", "a rewrite changes the path, the query or both")
+        if action.path is not None:
+            check_text(found, f"{path}.path", action.path, Phase.REQUEST)
+            first = action.path.parts[0] if isinstance(action.path, Concat) else action.path
+            if isinstance(first, Const) and not str(first.value).startswith("/"):
+                found.error(f"{path}.path", "bad-path", "the new path does not begin with `/`")
+        if action.query is not None:
+            check_text(found, f"{path}.query", action.query, Phase.REQUEST)
+
+
+def check_field_name(found: Findings, path: str, name: str) -> None:
+    """Check the name of a field that an action sets or removes."""
+    if not TOKEN.fullmatch(name):
+        found.error(path, "bad-field", f"`{name}` is no field name")
+    elif name.lower() in _FRAMING:
+        found.error(
+            path,
+            "framing-field",
+            f"`{name}` is not yours to change",
+            "it belongs to one connection, and vestibule writes it",
+        )
+
+
+def check_pattern(found: Findings, path: str, pattern: str) -> None:
+    """Check that a regular expression is one."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as bad:
+        found.error(path, "bad-regex", f"`{pattern}` is no regular expression: {bad}")
+
+
+# ---------------------------------------------------------------- expressions
+
+
+def check_text(found: Findings, path: str, expr: Expr, phase: Phase, is_field: bool = True) -> None:
+    """Check an expression that yields text in a place of the given phase; a field's value has no control bytes."""
+    _check_expr(found, path, expr, phase, 0)
+    if kind_of(expr) is Kind.TEST:
+        found.error(path, "wrong-kind", "a text is expected here, not a test", 'write `if(test, "yes", "no")`')
+    if not is_field:
+        return
+    for part in expr.parts if isinstance(expr, Concat) else (expr,):
+        if isinstance(part, Const) and _CONTROL.search(str(part.value)):
+            found.error(path, "control-byte", "the value has a control byte in it, a line break for instance")
+
+
+def check_test(found: Findings, path: str, expr: Expr, phase: Phase) -> None:
+    """Check an expression that yields true or false in a place of the given phase."""
+    _check_expr(found, path, expr, phase, 0)
+    if kind_of(expr) is not Kind.TEST:
+        found.error(path, "wrong-kind", "a test is expected here, not a value", 'compare it with something: `== "x"`')
+
+
+def _check_expr(found: Findings, path: str, expr: Expr, phase: Phase, depth: int) -> None:
+    """Check the parts of an expression. Kinds are judged by the parent, names and phases by the node itself."""
+    if depth > MAX_DEPTH:
+        found.error(path, "too-deep", f"the expression is nested more than {MAX_DEPTH} deep")
+        return
+    if isinstance(expr, Var):
+        _check_variable(found, path, expr, phase)
+    elif isinstance(expr, Call):
+        _check_call(found, path, expr)
+    elif isinstance(expr, Compare):
+        _check_compare(found, path, expr)
+    elif isinstance(expr, Match):
+        check_pattern(found, path, expr.pattern)
+    elif isinstance(expr, InNet):
+        for network in expr.networks:
+            try:
+                parse_network(network)
+            except ValueError as bad:
+                found.error(path, "bad-network", str(bad))
+    for child in children(expr):
+        _check_expr(found, path, child, phase, depth + 1)
+    _check_child_kinds(found, path, expr)
+
+
+def _check_child_kinds(found: Findings, path: str, expr: Expr) -> None:
+    """Tests stand where tests are asked for, and nowhere else."""
+    tests: tuple[Expr, ...] = ()
+    if isinstance(expr, (AllOf, AnyOf)):
+        tests = expr.tests
+    elif isinstance(expr, (Not, If)):
+        tests = (expr.test,)
+    if any(kind_of(each) is not Kind.TEST for each in tests):
+        found.error(path, "wrong-kind", "`and`, `or`, `not` and `if` join tests, not values", "compare the value first")
+    needs_text = isinstance(expr, (Concat, Match)) or (isinstance(expr, Default) and kind_of(expr) is not Kind.TEST)
+    if needs_text and any(kind_of(each) is Kind.TEST for each in children(expr)):
+        found.error(path, "wrong-kind", "a text is expected here, not a test", 'write `if(test, "yes", "no")`')
+
+
+def _check_variable(found: Findings, path: str, var: Var, phase: Phase) -> None:
+    variable = VARIABLES.get(var.name)
+    if variable is None:
+        hint = did_you_mean(var.name, list(VARIABLES))
+        if not hint.startswith("did"):
+            hint = "see the reference of variables"
+        found.error(path, "unknown-variable", f"there is no variable `{var.name}`", hint)
+        return
+    if variable.argument and not var.argument:
+        found.error(path, "argument", f"`{var.name}` needs a {variable.argument} name", f"write `{var.name}:NAME`")
+    elif var.argument and not variable.argument:
+        found.error(path, "argument", f"`{var.name}` takes no argument")
+    elif variable.argument == "field" and not TOKEN.fullmatch(var.argument):
+        found.error(path, "bad-field", f"`{var.argument}` is no field name")
+    if variable.phase > phase:
+        found.error(
+            path,
+            "too-early",
+            f"`{var.name}` is not known yet",
+            f"it is known {_PHASE_WORDS[variable.phase]}, and this is used {_PHASE_WORDS[phase]}",
+        )
+
+
+def _check_call(found: Findings, path: str, call: Call) -> None:
+    function = FUNCTIONS.get(call.function)
+    if function is None:
+        hint = did_you_mean(call.function, list(FUNCTIONS))
+        found.error(path, "unknown-function", f"there is no function `{call.function}`", hint)
+        return
+    if len(call.arguments) != len(function.arguments):
+        count = len(function.arguments)
+        plural = "" if count == 1 else "s"
+        found.error(path, "argument", f"`{call.function}` takes {count} argument{plural}, not {len(call.arguments)}")
+        return
+    for wanted, argument in zip(function.arguments, call.arguments, strict=True):
+        is_test = kind_of(argument) is Kind.TEST
+        if is_test != (wanted is Kind.TEST) or (wanted is Kind.NUMBER and kind_of(argument) is not Kind.NUMBER):
+            found.error(path, "wrong-kind", f"`{call.function}` takes a {wanted.value}, not a {kind_of(argument).value}")
+
+
+def _check_compare(found: Findings, path: str, compare: Compare) -> None:
+    kinds = (kind_of(compare.left), kind_of(compare.right))
+    if Kind.TEST in kinds:
+        found.error(path, "wrong-kind", "a test cannot be compared", "it is true or false already; use `not`")
+    elif (Kind.NUMBER in kinds or compare.op not in ("==", "!=")) and kinds != (Kind.NUMBER, Kind.NUMBER):
+        found.error(path, "wrong-kind", f"`{compare.op}` compares two numbers here, and one side is none")

@@ -1,0 +1,208 @@
+"""The single table of variables and functions: what expressions may name, in every dialect.
+
+Rules:
+* Dialects look spellings up here, the compiler looks evaluators up by name, the docs render the table.
+* ``scope`` says what a value depends on, so that the compiler can prove which rewritten header blocks may be reused:
+  ``connection`` never changes on a connection, ``fields`` follows from the header block and the connection,
+  ``exchange`` may differ for each request.
+* In a spelling, ``NAME`` stands for the argument.
+
+Not here: how a value is found (``plan/variables.py``), the text syntax of expressions (``dialects``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from vestibule.model.expr import (
+    AllOf,
+    AnyOf,
+    Call,
+    Compare,
+    Const,
+    Default,
+    Expr,
+    If,
+    InNet,
+    InSet,
+    Kind,
+    Match,
+    Not,
+    Phase,
+    Var,
+    walk,
+)
+
+Scope: TypeAlias = Literal["connection", "fields", "exchange"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One row: a variable, what it yields, from when on, and how each dialect spells it."""
+
+    name: str
+    kind: Kind
+    phase: Phase
+    scope: Scope
+    doc: str
+    argument: str = ""
+    nginx: str = ""
+    caddy: str = ""
+    apache: str = ""
+    haproxy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One row: a function, the kinds it takes, the kind it yields."""
+
+    name: str
+    arguments: tuple[Kind, ...]
+    result: Kind
+    doc: str
+
+
+_T, _N, _B, _A = Kind.TEXT, Kind.NUMBER, Kind.TEST, Kind.ADDRESS
+
+_ROWS = (
+    # The connection.
+    Variable("peer_ip", _A, Phase.ACCEPT, "connection", "Address at the other end of the connection.",
+             nginx="$realip_remote_addr", apache="%{c}a", haproxy="src"),
+    Variable("client_port", _N, Phase.ACCEPT, "connection", "Port at the other end of the connection.",
+             nginx="$remote_port", caddy="{remote_port}", apache="%{remote}p", haproxy="src_port"),
+    Variable("server_ip", _A, Phase.ACCEPT, "connection", "Our address on the connection.",
+             nginx="$server_addr", caddy="{http.request.local.host}", apache="%A", haproxy="dst"),
+    Variable("server_port", _N, Phase.ACCEPT, "connection", "Our port on the connection.",
+             nginx="$server_port", caddy="{http.request.local.port}", apache="%{local}p", haproxy="dst_port"),
+    Variable("listener", _T, Phase.ACCEPT, "connection", "Name of the listener.", haproxy="fe_name"),
+    Variable("scheme", _T, Phase.TLS, "connection", "`https` on a listener with TLS, else `http`.",
+             nginx="$scheme", caddy="{scheme}", apache="%{REQUEST_SCHEME}x"),
+    Variable("tls", _B, Phase.TLS, "connection", "Whether the client speaks TLS.", haproxy="ssl_fc"),
+    Variable("tls_version", _T, Phase.TLS, "connection", "TLS version, such as `TLSv1.3`; empty without TLS.",
+             nginx="$ssl_protocol", caddy="{tls_version}", apache="%{SSL_PROTOCOL}x", haproxy="ssl_fc_protocol"),
+    Variable("tls_cipher", _T, Phase.TLS, "connection", "Name of the cipher suite; empty without TLS.",
+             nginx="$ssl_cipher", caddy="{tls_cipher}", apache="%{SSL_CIPHER}x", haproxy="ssl_fc_cipher"),
+    Variable("tls_sni", _T, Phase.TLS, "connection", "Host name the client asked for in its TLS hello.",
+             nginx="$ssl_server_name", caddy="{http.request.tls.server_name}", apache="%{SSL_TLS_SNI}x",
+             haproxy="ssl_fc_sni"),
+    Variable("tls_alpn", _T, Phase.TLS, "connection", "Protocol agreed on in the TLS handshake, such as `h2`.",
+             nginx="$ssl_alpn_protocol", caddy="{http.request.tls.proto}", haproxy="ssl_fc_alpn"),
+    Variable("tls_resumed", _B, Phase.TLS, "connection", "Whether the TLS session was resumed.",
+             caddy="{http.request.tls.resumed}", haproxy="ssl_fc_is_resumed"),
+    # The request.
+    Variable("client_ip", _A, Phase.REQUEST, "fields",
+             "Address of the client: the peer's, or, behind trusted proxies, the last one in X-Forwarded-For that is not"
+             " theirs.",
+             nginx="$remote_addr", caddy="{client_ip}", apache="%a"),
+    Variable("method", _T, Phase.REQUEST, "exchange", "Method, such as `GET`.",
+             nginx="$request_method", caddy="{method}", apache="%m", haproxy="method"),
+    Variable("target", _T, Phase.REQUEST, "exchange", "Request target as the client sent it, query included.",
+             nginx="$request_uri", caddy="{http.request.orig_uri}", apache="%{REQUEST_URI}x"),
+    Variable("path", _T, Phase.REQUEST, "exchange",
+             "Path as it goes upstream: percent-encoded, after rewrites so far, without the query.",
+             caddy="{http.request.uri.path}", haproxy="path"),
+    Variable("decoded_path", _T, Phase.REQUEST, "exchange",
+             "Path percent-decoded once and without dot segments: what routes are matched with.",
+             nginx="$uri", apache="%U"),
+    Variable("query", _T, Phase.REQUEST, "exchange", "Query without its `?`; empty without one.",
+             nginx="$args", caddy="{query}", apache="%{QUERY_STRING}e", haproxy="query"),
+    Variable("arg", _T, Phase.REQUEST, "exchange", "First value of a query name, as sent.", argument="name",
+             nginx="$arg_NAME", caddy="{query.NAME}", haproxy="url_param(NAME)"),
+    Variable("protocol", _T, Phase.REQUEST, "connection", "Protocol of the request, such as `HTTP/1.1`.",
+             nginx="$server_protocol", caddy="{http.request.proto}", apache="%H"),
+    Variable("host", _T, Phase.REQUEST, "fields", "Host the request is for, in lower case, without port.",
+             nginx="$host", caddy="{host}", haproxy="hdr(host),field(1,:),lower"),
+    Variable("host_port", _T, Phase.REQUEST, "fields", "Host as the client sent it, with its port if it has one.",
+             nginx="$http_host", caddy="{hostport}", apache="%{Host}i", haproxy="hdr(host)"),
+    Variable("header", _T, Phase.REQUEST, "fields", "A request field as the client sent it; several lines are joined by `, `.",
+             argument="field", nginx="$http_NAME", caddy="{header.NAME}", apache="%{NAME}i", haproxy="req.hdr(NAME)"),
+    Variable("cookie", _T, Phase.REQUEST, "fields", "Value of a cookie the client sent.", argument="cookie",
+             nginx="$cookie_NAME", caddy="{cookie.NAME}", apache="%{NAME}C", haproxy="req.cook(NAME)"),
+    Variable("request_id", _T, Phase.REQUEST, "exchange", "An identifier of this exchange, unique in the logs.",
+             nginx="$request_id", caddy="{http.request.uuid}", apache="%L", haproxy="unique-id"),
+    Variable("site", _T, Phase.REQUEST, "exchange", "Name of the site that serves the request.",
+             nginx="$server_name", apache="%v"),
+    Variable("time", _T, Phase.REQUEST, "exchange", "Time in UTC, such as `2026-01-31T12:34:56.789Z`.",
+             nginx="$time_iso8601", caddy="{time.now}"),
+    Variable("time_local", _T, Phase.REQUEST, "exchange", "Time as the combined log format has it.",
+             nginx="$time_local", caddy="{time.now.common_log}", apache="%t"),
+    # The upstream.
+    Variable("upstream", _T, Phase.UPSTREAM, "exchange", "Name of the upstream; empty where none was asked.",
+             nginx="$proxy_host", haproxy="be_name"),
+    Variable("upstream_address", _T, Phase.UPSTREAM, "exchange", "Address of the server, with its port.",
+             nginx="$upstream_addr", caddy="{http.reverse_proxy.upstream.hostport}"),
+    Variable("upstream_connect_ms", _N, Phase.UPSTREAM, "exchange",
+             "Milliseconds until there was a connection to the server; 0 on a kept one.",
+             nginx="$upstream_connect_time"),
+    # The response.
+    Variable("status", _N, Phase.RESPONSE, "exchange", "Status of the response.",
+             nginx="$status", caddy="{http.response.status}", apache="%>s", haproxy="status"),
+    Variable("response_header", _T, Phase.RESPONSE, "exchange",
+             "A field of the response as it is now; several lines are joined by `, `.", argument="field",
+             nginx="$sent_http_NAME", caddy="{http.response.header.NAME}", apache="%{NAME}o", haproxy="res.hdr(NAME)"),
+    Variable("head_ms", _N, Phase.RESPONSE, "exchange",
+             "Milliseconds from the arrival of the request's head to the arrival of the response's.",
+             nginx="$upstream_header_time"),
+    # The end.
+    Variable("bytes_in", _N, Phase.LOG, "exchange", "Bytes of request body taken from the client.",
+             nginx="$request_length", apache="%I", haproxy="bytes_in"),
+    Variable("bytes_out", _N, Phase.LOG, "exchange", "Bytes of response body given to the client.",
+             nginx="$body_bytes_sent", caddy="{http.response.size}", apache="%b", haproxy="bytes_out"),
+    Variable("total_ms", _N, Phase.LOG, "exchange", "Milliseconds from the arrival of the request's head to the end.",
+             nginx="$request_time", caddy="{http.response.duration_ms}", apache="%{ms}T"),
+    Variable("fault", _T, Phase.LOG, "exchange", "Kind of the fault that ended the exchange; empty when it went well."),
+)  # fmt: skip
+
+VARIABLES: dict[str, Variable] = {row.name: row for row in _ROWS}
+
+FUNCTIONS: dict[str, Function] = {
+    row.name: row
+    for row in (
+        Function("lower", (_T,), _T, "The text in lower case (ASCII letters)."),
+        Function("upper", (_T,), _T, "The text in upper case (ASCII letters)."),
+        Function("length", (_T,), _N, "Number of bytes."),
+        Function("url_encode", (_T,), _T, "Percent-encode all but unreserved characters (RFC 3986 section 2.3)."),
+        Function("url_decode", (_T,), _T, "Percent-decode; what is no valid escape stays as it is."),
+    )
+}
+
+
+def kind_of(expr: Expr) -> Kind:
+    """Return what an expression yields. Unknown names count as text; ``check`` reports them."""
+    if isinstance(expr, Const):
+        if isinstance(expr.value, bool):
+            return Kind.TEST
+        return Kind.NUMBER if isinstance(expr.value, int) else Kind.TEXT
+    if isinstance(expr, Var):
+        variable = VARIABLES.get(expr.name)
+        return variable.kind if variable else Kind.TEXT
+    if isinstance(expr, Call):
+        function = FUNCTIONS.get(expr.function)
+        return function.result if function else Kind.TEXT
+    if isinstance(expr, (Match, Compare, InSet, InNet, AllOf, AnyOf, Not)):
+        return Kind.TEST
+    if isinstance(expr, If):
+        return _common(kind_of(expr.then), kind_of(expr.otherwise))
+    if isinstance(expr, Default):
+        return _common(kind_of(expr.value), kind_of(expr.fallback))
+    return Kind.TEXT
+
+
+def _common(one: Kind, other: Kind) -> Kind:
+    """Two kinds that differ meet as text."""
+    return one if one is other else Kind.TEXT
+
+
+def phase_of(expr: Expr) -> Phase:
+    """Return when an expression is known: when the last of its variables is. A constant is known from the start."""
+    phases = [VARIABLES[each.name].phase for each in walk(expr) if isinstance(each, Var) and each.name in VARIABLES]
+    return max(phases, default=Phase.ACCEPT)
+
+
+def scope_of(expr: Expr) -> Scope:
+    """Return what an expression depends on: the widest scope of its variables. A constant is of the connection."""
+    scopes = {VARIABLES[each.name].scope for each in walk(expr) if isinstance(each, Var) and each.name in VARIABLES}
+    if "exchange" in scopes:
+        return "exchange"
+    return "fields" if "fields" in scopes else "connection"
