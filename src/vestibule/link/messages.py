@@ -1,0 +1,392 @@
+"""The messages between the control process and its workers.
+
+Facts: to a worker go Prepare, Commit, Abort, Addresses, Stop, StopNow, ReopenLogs and StatusRequest; from it come Hello, Ready,
+Refused, Status, Event and Drained. A worker's life: Hello; then Prepare → Ready or Refused, Commit or Abort, any number of times;
+then Stop → Drained, and the process ends.
+
+Rules:
+* Descriptors are not in the JSON. A message that has some holds them in `fds`, and its JSON says how many and which is which by
+  index. Whoever takes a message from an `end` owns its descriptors and closes those it does not keep.
+* Prepare always brings every listener and every log of its generation, also those that were open before: after Commit a worker
+  serves exactly these and closes the descriptors of the generation before. Both name the same socket where nothing changed, so no
+  queued connection is lost.
+* Reading validates; anything unexpected is a `LinkError` that names the key.
+
+Not here: how JSON lies on the wire (`frame`), who keeps descriptors until they are needed (`ends`).
+"""
+
+from typing import Any, Final
+
+from vestibule.link.frame import LinkError
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+# The asset under this prefix and a site's name is the certificate made by the local CA for that site.
+INTERNAL_PREFIX: Final = "internal:"
+
+
+class Message:
+    """One thing said on the link. `fds` travel beside it."""
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `json.dumps` takes; `type` names the class."""
+        raise NotImplementedError
+
+
+class KeyPair:
+    """A certificate with its chain, leaf first, and its private key, not encrypted; both PEM."""
+
+    def __init__(self, chain_pem: str, key_pem: str) -> None:
+        self.chain_pem = chain_pem
+        self.key_pem = key_pem
+
+    def to_json(self) -> dict[str, object]:
+        return {"chain_pem": self.chain_pem, "key_pem": self.key_pem}
+
+    @staticmethod
+    def from_json(data: dict[str, Any], place: str) -> "KeyPair":
+        return KeyPair(_text(data, "chain_pem", place), _text(data, "key_pem", place))
+
+
+class Assets:
+    """What a generation needs from outside the model: workers open no file and ask no DNS.
+
+    `certificates`: by `Certificate.name`, and by `INTERNAL_PREFIX` + site name for those of the local CA.
+    `authorities`: PEM by the path of a CA file as the model writes it (`UpstreamTls.ca`, `TlsProfile.client_ca`).
+    `client_certificates`: by upstream name, what is shown to it.
+    `addresses`: the IP addresses of each `Server.host` that is a name; empty while it has none.
+    `ticket_key`: 80 bytes in hex, the same in all workers, so that a TLS session resumes with any of them.
+    `listeners`: by listener name, the indexes of its sockets in `Prepare.fds`; more than one only where systemd passed several.
+    `logs`: by path, the index of the open file in `Prepare.fds`. `stdout` and `stderr` are 1 and 2 in the worker and not here.
+    """
+
+    def __init__(self) -> None:
+        self.certificates: dict[str, KeyPair] = {}
+        self.authorities: dict[str, str] = {}
+        self.client_certificates: dict[str, KeyPair] = {}
+        self.addresses: dict[str, list[str]] = {}
+        self.ticket_key = ""
+        self.listeners: dict[str, list[int]] = {}
+        self.logs: dict[str, int] = {}
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `json.dumps` takes."""
+        return {
+            "certificates": {name: pair.to_json() for name, pair in self.certificates.items()},
+            "authorities": self.authorities,
+            "client_certificates": {name: pair.to_json() for name, pair in self.client_certificates.items()},
+            "addresses": self.addresses,
+            "ticket_key": self.ticket_key,
+            "listeners": self.listeners,
+            "logs": self.logs,
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Assets":
+        """Read assets. Raises `LinkError`."""
+        assets = Assets()
+        assets.certificates = _pairs(data, "certificates", "assets")
+        assets.authorities = _texts(data, "authorities", "assets")
+        assets.client_certificates = _pairs(data, "client_certificates", "assets")
+        assets.addresses = _text_lists(data, "addresses", "assets")
+        assets.ticket_key = _text(data, "ticket_key", "assets")
+        for name, indexes in _dict(data, "listeners", "assets").items():
+            if not isinstance(indexes, list):
+                raise LinkError(f"assets.listeners.{name}: a list is expected")
+            assets.listeners[name] = [_as_int(each, f"assets.listeners.{name}") for each in indexes]
+        for path, index in _dict(data, "logs", "assets").items():
+            assets.logs[path] = _as_int(index, f"assets.logs.{path}")
+        return assets
+
+
+# ---------------------------------------------------------------- to a worker
+
+
+class Prepare(Message):
+    """Build this generation beside the one that serves. Answer with Ready or Refused, then wait for Commit or Abort.
+
+    `model` is the canonical JSON of `model/wire.py`.
+    """
+
+    def __init__(self, generation: int, model: str, assets: Assets, fds: list[int]) -> None:
+        super().__init__()
+        self.generation = generation
+        self.model = model
+        self.assets = assets
+        self.fds = fds
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "prepare", "generation": self.generation, "model": self.model, "assets": self.assets.to_json()}
+
+
+class Commit(Message):
+    """Serve the prepared generation from now on, and drop the one before. No answer."""
+
+    def __init__(self, generation: int) -> None:
+        super().__init__()
+        self.generation = generation
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "commit", "generation": self.generation}
+
+
+class Abort(Message):
+    """Drop the prepared generation and go on as before. No answer."""
+
+    def __init__(self, generation: int) -> None:
+        super().__init__()
+        self.generation = generation
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "abort", "generation": self.generation}
+
+
+class Addresses(Message):
+    """These upstream names have these addresses now; names not mentioned stay as they are. No answer."""
+
+    def __init__(self, names: dict[str, list[str]]) -> None:
+        super().__init__()
+        self.names = names
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "addresses", "names": self.names}
+
+
+class Stop(Message):
+    """Accept no more, finish what is in flight within `drain_ms`, say Drained and end."""
+
+    def __init__(self, drain_ms: int) -> None:
+        super().__init__()
+        self.drain_ms = drain_ms
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "stop", "drain_ms": self.drain_ms}
+
+
+class StopNow(Message):
+    """End at once."""
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "stop_now"}
+
+
+class ReopenLogs(Message):
+    """Write to these files from now on and close the old ones; `logs` gives the index in `fds` by path. No answer."""
+
+    def __init__(self, logs: dict[str, int], fds: list[int]) -> None:
+        super().__init__()
+        self.logs = logs
+        self.fds = fds
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "reopen_logs", "logs": self.logs}
+
+
+class StatusRequest(Message):
+    """Answer with Status of the same id."""
+
+    def __init__(self, id: int) -> None:
+        super().__init__()
+        self.id = id
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "status_request", "id": self.id}
+
+
+# ---------------------------------------------------------------- from a worker
+
+
+class Hello(Message):
+    """The first word of a worker: its process id, and whether it runs compiled."""
+
+    def __init__(self, pid: int, compiled: bool) -> None:
+        super().__init__()
+        self.pid = pid
+        self.compiled = compiled
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "hello", "pid": self.pid, "compiled": self.compiled}
+
+
+class Ready(Message):
+    """The generation is built and can be committed."""
+
+    def __init__(self, generation: int) -> None:
+        super().__init__()
+        self.generation = generation
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "ready", "generation": self.generation}
+
+
+class Refused(Message):
+    """The generation cannot be built, for these reasons. Nothing of it is left."""
+
+    def __init__(self, generation: int, reasons: list[str]) -> None:
+        super().__init__()
+        self.generation = generation
+        self.reasons = reasons
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "refused", "generation": self.generation, "reasons": self.reasons}
+
+
+class Status(Message):
+    """The answer to StatusRequest: figures and texts by name, nested as the worker likes."""
+
+    def __init__(self, id: int, figures: dict[str, Any]) -> None:
+        super().__init__()
+        self.id = id
+        self.figures = figures
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "status", "id": self.id, "figures": self.figures}
+
+
+class Event(Message):
+    """A line for the error log. `kind` groups lines for the rate limit (a fault kind, or a name such as `tls.ticket`)."""
+
+    def __init__(self, level: str, kind: str, text: str, details: dict[str, str]) -> None:
+        super().__init__()
+        self.level = level
+        self.kind = kind
+        self.text = text
+        self.details = details
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "event", "level": self.level, "kind": self.kind, "text": self.text, "details": self.details}
+
+
+class Drained(Message):
+    """The last word of a worker that was told to stop: nothing is in flight any more."""
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "drained"}
+
+
+# ---------------------------------------------------------------- reading
+
+
+def from_json(data: dict[str, Any], fds: list[int]) -> Message:
+    """Return the message that a decoded frame says, with its descriptors. Raises `LinkError`."""
+    kind = _text(data, "type", "message")
+    message = _from_control(kind, data, fds)
+    if message is None:
+        message = _from_worker(kind, data)
+    if message is None:
+        raise LinkError(f"message.type: `{kind}` is unknown")
+    if len(message.fds) != len(fds):
+        raise LinkError(f"{kind}: {len(fds)} descriptors came with a message that takes none")
+    return message
+
+
+def _from_control(kind: str, data: dict[str, Any], fds: list[int]) -> Message | None:
+    if kind == "prepare":
+        assets = Assets.from_json(_dict(data, "assets", kind))
+        for name, indexes in assets.listeners.items():
+            _check_indexes(indexes, fds, f"assets.listeners.{name}")
+        _check_indexes(list(assets.logs.values()), fds, "assets.logs")
+        return Prepare(_int(data, "generation", kind), _text(data, "model", kind), assets, fds)
+    if kind == "commit":
+        return Commit(_int(data, "generation", kind))
+    if kind == "abort":
+        return Abort(_int(data, "generation", kind))
+    if kind == "addresses":
+        return Addresses(_text_lists(data, "names", kind))
+    if kind == "stop":
+        return Stop(_int(data, "drain_ms", kind))
+    if kind == "stop_now":
+        return StopNow()
+    if kind == "reopen_logs":
+        logs = {path: _as_int(index, f"{kind}.logs.{path}") for path, index in _dict(data, "logs", kind).items()}
+        _check_indexes(list(logs.values()), fds, f"{kind}.logs")
+        return ReopenLogs(logs, fds)
+    if kind == "status_request":
+        return StatusRequest(_int(data, "id", kind))
+    return None
+
+
+def _from_worker(kind: str, data: dict[str, Any]) -> Message | None:
+    if kind == "hello":
+        return Hello(_int(data, "pid", kind), _bool(data, "compiled", kind))
+    if kind == "ready":
+        return Ready(_int(data, "generation", kind))
+    if kind == "refused":
+        return Refused(_int(data, "generation", kind), _text_list(data.get("reasons"), f"{kind}.reasons"))
+    if kind == "status":
+        return Status(_int(data, "id", kind), _dict(data, "figures", kind))
+    if kind == "event":
+        level = _text(data, "level", kind)
+        if level not in LEVELS:
+            raise LinkError(f"event.level: `{level}` is unknown")
+        return Event(level, _text(data, "kind", kind), _text(data, "text", kind), _texts(data, "details", kind))
+    if kind == "drained":
+        return Drained()
+    return None
+
+
+def _check_indexes(indexes: list[int], fds: list[int], place: str) -> None:
+    for index in indexes:
+        if not 0 <= index < len(fds):
+            raise LinkError(f"{place}: descriptor {index} of {len(fds)} does not exist")
+
+
+def _int(data: dict[str, Any], key: str, place: str) -> int:
+    return _as_int(data.get(key), f"{place}.{key}")
+
+
+def _as_int(value: object, place: str) -> int:
+    # A bool is an int to Python but not to us.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise LinkError(f"{place}: a whole number is expected")
+
+
+def _bool(data: dict[str, Any], key: str, place: str) -> bool:
+    value: object = data.get(key)
+    if isinstance(value, bool):
+        return value
+    raise LinkError(f"{place}.{key}: true or false is expected")
+
+
+def _text(data: dict[str, Any], key: str, place: str) -> str:
+    return _as_text(data.get(key), f"{place}.{key}")
+
+
+def _as_text(value: object, place: str) -> str:
+    if isinstance(value, str):
+        return value
+    raise LinkError(f"{place}: a text is expected")
+
+
+def _dict(data: dict[str, Any], key: str, place: str) -> dict[str, Any]:
+    value: object = data.get(key)
+    if isinstance(value, dict):
+        return value
+    raise LinkError(f"{place}.{key}: an object is expected")
+
+
+def _texts(data: dict[str, Any], key: str, place: str) -> dict[str, str]:
+    return {name: _as_text(value, f"{place}.{key}.{name}") for name, value in _dict(data, key, place).items()}
+
+
+def _text_list(value: object, place: str) -> list[str]:
+    if isinstance(value, list):
+        return [_as_text(each, place) for each in value]
+    raise LinkError(f"{place}: a list is expected")
+
+
+def _text_lists(data: dict[str, Any], key: str, place: str) -> dict[str, list[str]]:
+    return {name: _text_list(value, f"{place}.{key}.{name}") for name, value in _dict(data, key, place).items()}
+
+
+def _pairs(data: dict[str, Any], key: str, place: str) -> dict[str, KeyPair]:
+    pairs: dict[str, KeyPair] = {}
+    for name, value in _dict(data, key, place).items():
+        if not isinstance(value, dict):
+            raise LinkError(f"{place}.{key}.{name}: an object is expected")
+        pairs[name] = KeyPair.from_json(value, f"{place}.{key}.{name}")
+    return pairs
