@@ -1,0 +1,609 @@
+"""The heart: one request and its response, carried between two streams.
+
+Facts
+  A proxied exchange is two messages that overlap: the response may begin, and even end, before the
+  request has (RFC 9110 7.5, 15.2). Either side may be slower than the other, and either may vanish.
+
+The contract of `Stream`, tested by number in tests/conformance
+  1. Order. Interim heads, head, body, trailers; `end` once per direction; nothing after it.
+  2. False is a debt. `send_*` never refuses. False means "enough"; whoever returned it owes exactly
+     one `on_drain` (or the end of the exchange).
+  3. Pause is bounded. After `pause` a stream may still deliver what was in hand: at most one read
+     (HTTP/1) or the rest of its window (HTTP/2).
+  4. No echo. `send_*`, `pause` and `resume` never call the exchange. Sending happens in the flush at
+     the end of the turn, and only there can it fail.
+  5. One ending. Each stream sees exactly one of `release` and `abort`, once.
+  6. Nothing survives. The end of an exchange cuts every reference.
+  7. Neutral. Nothing here, in a plan or in a source mentions a version of HTTP.
+
+Rules
+  A plan is entered, its steps run in order, its source starts an upstream stream or answers itself.
+  Every failure comes through `on_fault`; every exchange ends in `_finish`, which writes the log line.
+
+Not here: bytes (`http/`), sockets (`net/`), who answers (`plan/`, `proxy/upstream.py`).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from vestibule.fault import (
+    CLIENT_BODY_TOO_LARGE,
+    PROXY_LOOP,
+    UPSTREAM_TRUNCATED,
+    Fault,
+)
+from vestibule.http.fields import EMPTY, Fields, fields_of
+from vestibule.http.head import RequestHead, ResponseHead
+from vestibule.net.transport import MARK, Transport
+
+# Sides, as `on_drain` and `on_fault` name them.
+DOWN: Final = 0
+UP: Final = 1
+
+# What a step says (nginx calls them DECLINED, OK and AGAIN).
+PASS: Final = 0  # go on with the next step
+ANSWERED: Final = 1  # the step answered or entered another plan
+WAIT: Final = 2  # the step will call `proceed`
+
+# Plans entered by one exchange: nested switches need few, a circle needs all.
+_ENTER_MOST: Final = 30
+
+
+class Timeouts:
+    """How long, in milliseconds, each part of an exchange may go without progress."""
+
+    def __init__(
+        self,
+        connect_ms: int = 5_000,
+        request_head_ms: int = 60_000,
+        body_idle_ms: int = 600_000,
+        response_head_ms: int = 600_000,
+        keep_alive_ms: int = 75_000,
+        tunnel_idle_ms: int = 3_600_000,
+        tls_handshake_ms: int = 15_000,
+    ) -> None:
+        self.connect_ms = connect_ms
+        self.request_head_ms = request_head_ms
+        self.body_idle_ms = body_idle_ms
+        self.response_head_ms = response_head_ms
+        self.keep_alive_ms = keep_alive_ms
+        self.tunnel_idle_ms = tunnel_idle_ms
+        self.tls_handshake_ms = tls_handshake_ms
+
+
+class Client:
+    """What is known of a client connection, shared by its exchanges.
+
+    Addresses are text as bytes (`192.0.2.1`, `2001:db8::1`, `unix:`); `scheme` is `http` or `https`;
+    `sni` is the name asked for in the TLS handshake, or nothing.
+    The `memo_*` fields belong to header editing: the last edit made for this connection, which holds
+    as long as the same step meets the same fields (they depend on nothing else).
+    """
+
+    def __init__(self, address: bytes, port: int, local_address: bytes, local_port: int, scheme: bytes) -> None:
+        self.address = address
+        self.port = port
+        self.local_address = local_address
+        self.local_port = local_port
+        self.scheme = scheme
+        self.sni = b""
+        self.tls_version = b""
+        self.tls_cipher = b""
+        self.requests = 0
+        self.memo_step: Step | None = None
+        self.memo_from: Fields | None = None
+        self.memo_to: Fields | None = None
+        self.memo_address = b""
+
+
+class Stream:
+    """One side of an exchange. Everything here only queues; nothing here calls back into the exchange."""
+
+    def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
+        """Send the head: a request head upstream, a response head (interim ones too) downstream."""
+        raise NotImplementedError
+
+    def send_body(self, data: bytes, end: bool) -> bool:
+        """Send a piece of the body; it may be empty only with `end`."""
+        raise NotImplementedError
+
+    def send_trailers(self, fields: Fields) -> bool:
+        """Send trailers, which implies the end."""
+        raise NotImplementedError
+
+    def pause(self) -> None:
+        """Deliver no more."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Deliver again."""
+        raise NotImplementedError
+
+    def abort(self, fault: Fault) -> None:
+        """End at once, so that the peer cannot take what it has for the whole."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Both directions ended well. If the request had not ended, its rest is not wanted any more."""
+        raise NotImplementedError
+
+    def relay_port(self) -> Transport | None:
+        """Return the transport that bytes may be relayed from or to, past this stream, or None."""
+        return None
+
+    def relay_left(self) -> int:
+        """Return how many body bytes a relay may carry from here now; -1 is without end, 0 none."""
+        return 0
+
+    def relayed(self, count: int) -> None:
+        """Note that `count` bytes were relayed past this stream, from here or to here."""
+
+    def refuse_rest(self) -> None:
+        """The rest of the request is not wanted. Said before the head of an answer, so that it can say so too."""
+
+    def open_tunnel(self) -> bool:
+        """From here on bytes are opaque in both directions. Return whether the stream can."""
+        return False
+
+    def takes_rest(self) -> bool:
+        """Tell whether an upstream stream still wants the rest of the request once it has answered."""
+        return False
+
+
+class Step:
+    """One thing to do with a request before its source, or with a response after it."""
+
+    def run(self, ex: "Exchange") -> int:
+        """Do it. Return PASS, ANSWERED or WAIT (response steps: PASS)."""
+        raise NotImplementedError
+
+
+class Source:
+    """Who answers."""
+
+    def start(self, ex: "Exchange") -> None:
+        """Begin to answer: `ex.connected` follows now or later, or `ex.answer`, `ex.fail` or `ex.enter`."""
+        raise NotImplementedError
+
+    def retry(self, ex: "Exchange", fault: Fault) -> bool:
+        """Try again after a fault before the response head, if that is safe. Return whether it was begun."""
+        return False
+
+    def cancel(self, ex: "Exchange") -> None:
+        """The exchange ended while `start` was still waiting for a stream."""
+
+
+class BodyFilter:
+    """Changes the body of one response as it passes."""
+
+    def feed(self, data: bytes, end: bool) -> bytes:
+        """Return what to send instead of `data`."""
+        raise NotImplementedError
+
+
+class FilterMaker:
+    """Decides at the response head whether a filter is wanted, and makes it."""
+
+    def wants(self, ex: "Exchange") -> bool:
+        raise NotImplementedError
+
+    def make(self, ex: "Exchange") -> BodyFilter:
+        raise NotImplementedError
+
+
+class LogLine:
+    """Writes one line for each finished exchange."""
+
+    def write(self, ex: "Exchange") -> None:
+        raise NotImplementedError
+
+
+class ErrorPage:
+    """Makes the answer to a fault."""
+
+    def answer(self, ex: "Exchange", fault: Fault) -> None:
+        """Call `ex.answer` with what the client should read."""
+        raise NotImplementedError
+
+
+class Plan:
+    """What should happen to a request. Immutable once compiled.
+
+    `body_most` is the largest request body allowed, -1 for any; `name` is for logs and status.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        request: Sequence[Step] = (),
+        response: Sequence[Step] = (),
+        filters: Sequence[FilterMaker] = (),
+        log: Sequence[LogLine] = (),
+        error_page: ErrorPage | None = None,
+        timeouts: Timeouts | None = None,
+        body_most: int = -1,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.request: list[Step] = list(request)
+        self.response: list[Step] = list(response)
+        self.filters: list[FilterMaker] = list(filters)
+        self.log: list[LogLine] = list(log)
+        self.error_page = error_page
+        self.timeouts = timeouts
+        self.body_most = body_most
+
+
+class Tunnel:
+    """Carries opaque bytes once both streams agreed to (`proxy/tunnel.py`)."""
+
+    def begin(self, ex: "Exchange") -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Let go of both transports."""
+        raise NotImplementedError
+
+
+class Relays:
+    """What moves bytes past an exchange (`proxy/tunnel.py` makes them; plans cannot know sockets)."""
+
+    def try_body(self, ex: "Exchange", side: int) -> bool:
+        """Relay the rest of the body that comes from `side`, if both ends can. Return whether it was begun."""
+        return False
+
+    def open_tunnel(self, ex: "Exchange") -> bool:
+        """Join both streams for good after a switch of protocols. Return whether they can."""
+        return False
+
+    def stop(self, ex: "Exchange") -> None:
+        """The exchange is over: let go of what was begun for it."""
+
+
+class Exchange:
+    """One request and its response.
+
+    Made by the downstream connection for each request; gone when `over` is True.
+    """
+
+    def __init__(self, down: Stream, client: Client, plan: Plan, relays: Relays, now_ms: int) -> None:
+        self.down: Stream | None = down
+        self.up: Stream | None = None
+        self.client = client
+        self.plan = plan
+        self.relays = relays
+        self.timeouts = plan.timeouts or DEFAULT_TIMEOUTS
+        self.request: RequestHead = NO_REQUEST
+        self.response: ResponseHead | None = None
+        self.fault: Fault | None = None
+        self.over = False
+        self.began_ms = now_ms
+
+        # Where the real client is, if a trusted peer forwards for it.
+        self.client_address = client.address
+        self.variables: list[bytes] | None = None
+
+        self._step = 0
+        self._entered = 0
+        self.request_ended = False
+        self.response_ended = False
+        self.tunneling = False
+        self.waiting = False  # a source or step has not called back yet
+        self.tries = 0
+
+        self._backlog: list[bytes] = []
+        self._backlog_trailers: Fields | None = None
+        self._backlog_bytes = 0
+        self._filter: BodyFilter | None = None
+
+        # What a log line or a retry wants to know.
+        self.request_bytes = 0
+        self.response_bytes = 0
+        self.request_sent = False  # some of the request went to an upstream
+        self.upstream_name = ""
+        self.connect_ms = -1
+        self.head_ms = -1
+        self.ended_ms = 0
+
+    # ---- from the downstream stream
+
+    def on_request(self, head: RequestHead, end: bool) -> None:
+        """Take the head of the request and act on it."""
+        self.request = head
+        self.request_ended = end
+        self.proceed()
+
+    def on_request_body(self, data: bytes, end: bool) -> None:
+        """Take a piece of the request body."""
+        if self.over:
+            return
+        self.request_bytes += len(data)
+        if end:
+            self.request_ended = True
+        most = self.plan.body_most
+        if 0 <= most < self.request_bytes:
+            self.on_fault(DOWN, Fault(CLIENT_BODY_TOO_LARGE, f"over {most} bytes (limits.body)"))
+            return
+        up = self.up
+        if up is None:
+            self._keep(data)
+        else:
+            self._forward(up, data, end)
+
+    def on_request_trailers(self, fields: Fields) -> None:
+        """Take the trailers of the request; its body is over."""
+        if self.over:
+            return
+        self.request_ended = True
+        up = self.up
+        if up is None:
+            self._backlog_trailers = fields
+            return
+        if not up.send_trailers(fields):
+            self._pause_down()
+        if self.response_ended:
+            self._finish(None)
+
+    def _forward(self, up: Stream, data: bytes, end: bool) -> None:
+        if not up.send_body(data, end):
+            self._pause_down()
+        elif not end and up.relay_port() is not None:
+            self.relays.try_body(self, DOWN)
+        if end and self.response_ended:
+            self._finish(None)
+
+    def _keep(self, data: bytes) -> None:
+        """Hold body bytes until there is an upstream stream; no more than one read, since we pause."""
+        if data:
+            self._backlog.append(data)
+            self._backlog_bytes += len(data)
+        if self._backlog_bytes >= MARK:
+            self._pause_down()
+
+    def _pause_down(self) -> None:
+        if self.down is not None:
+            self.down.pause()
+
+    # ---- deciding
+
+    def proceed(self) -> None:
+        """Go on with the next step of the plan; after the last one, start its source."""
+        plan = self.plan
+        self.waiting = False
+        while self._step < len(plan.request):
+            step = plan.request[self._step]
+            self._step += 1
+            said = step.run(self)
+            if said != PASS:
+                self.waiting = said == WAIT
+                return
+        most = plan.body_most
+        if 0 <= most < self.request.fields.content_length:
+            self.fail(Fault(CLIENT_BODY_TOO_LARGE, f"{self.request.fields.content_length} bytes, and limits.body is {most}"))
+            return
+        self.waiting = True
+        plan.source.start(self)
+
+    def enter(self, plan: Plan) -> None:
+        """Go on in another plan, from its first step."""
+        self._entered += 1
+        if self._entered > _ENTER_MOST:
+            self.fail(Fault(PROXY_LOOP, plan.name))
+            return
+        self.plan = plan
+        if plan.timeouts is not None:
+            self.timeouts = plan.timeouts
+        self._step = 0
+        self.proceed()
+
+    def fail(self, fault: Fault) -> None:
+        """Answer with the error page of this fault, or cut what cannot be answered any more."""
+        self.on_fault(fault.kind.side if fault.kind.side != 2 else DOWN, fault)
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answer without an upstream. Raises ValueError for headers that are none."""
+        self.waiting = False
+        down = self.down
+        if self.over or down is None or self.response is not None:
+            return
+        pairs = list(headers)
+        if status not in (204, 304):
+            pairs.append((b"Content-Length", b"%d" % len(body)))
+        if self.up is not None:
+            up = self.up
+            self.up = None
+            up.abort(self.fault or Fault(UPSTREAM_TRUNCATED))
+        if not self.request_ended:
+            down.refuse_rest()
+        self.response = ResponseHead(status, b"", fields_of(pairs))
+        self._run_response_steps()
+        bare = not body or self.request.method == b"HEAD" or status in (204, 304)
+        down.send_head(self.response, bare)
+        if not bare:
+            down.send_body(body, True)
+            self.response_bytes += len(body)
+        self.response_ended = True
+        self._finish(self.fault)
+
+    # ---- from the source
+
+    def connected(self, up: Stream, name: str) -> None:
+        """Take the upstream stream and send it what there is of the request."""
+        self.waiting = False
+        self.up = up
+        self.upstream_name = name
+        self.request_sent = True
+        backlog = self._backlog
+        trailers = self._backlog_trailers
+        whole = self.request_ended and not backlog and trailers is None
+        up.send_head(self.request, whole)
+        if not backlog and trailers is None:
+            return
+        self._backlog = []
+        last = len(backlog) - 1
+        enough = False
+        for i in range(len(backlog)):
+            enough = not up.send_body(backlog[i], self.request_ended and trailers is None and i == last)
+        if trailers is not None:
+            enough = not up.send_trailers(trailers)
+        if self._backlog_bytes >= MARK and not enough and self.down is not None:
+            self.down.resume()
+        self._backlog_bytes = 0
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """Pass on a 1xx head (RFC 9110 15.2)."""
+        if not self.over and self.down is not None and self.response is None:
+            self.down.send_head(head, False)
+
+    def on_response(self, head: ResponseHead, end: bool) -> None:
+        """Take the head of the final response."""
+        down = self.down
+        if self.over or down is None:
+            return
+        self.response = head
+        plan = self.plan
+        if plan.response:
+            self._run_response_steps()
+        if plan.filters and not end:
+            self._choose_filter()
+        more = down.send_head(self.response, end)
+        if end:
+            self._end_response()
+        elif not more:
+            self._pause_up()
+
+    def _run_response_steps(self) -> None:
+        for step in self.plan.response:
+            step.run(self)
+
+    def _choose_filter(self) -> None:
+        for maker in self.plan.filters:
+            if maker.wants(self):
+                self._filter = maker.make(self)
+                return
+
+    def on_response_body(self, data: bytes, end: bool) -> None:
+        """Take a piece of the response body."""
+        down = self.down
+        if self.over or down is None:
+            return
+        if self._filter is not None:
+            data = self._filter.feed(data, end)
+            if not data and not end:
+                return
+        self.response_bytes += len(data)
+        if not down.send_body(data, end):
+            self._pause_up()
+        if end:
+            self._end_response()
+        elif self._filter is None:
+            self.relays.try_body(self, UP)
+
+    def on_response_trailers(self, fields: Fields) -> None:
+        """Take the trailers of the response; its body is over."""
+        down = self.down
+        if self.over or down is None:
+            return
+        down.send_trailers(fields)
+        self._end_response()
+
+    def on_switched(self, head: ResponseHead) -> None:
+        """Take a 101 that was asked for: pass it on and join both sides (RFC 9110 7.8)."""
+        down = self.down
+        if self.over or down is None:
+            return
+        self.response = head
+        self._run_response_steps()
+        self.tunneling = True
+        down.send_head(self.response, False)
+        self.relays.open_tunnel(self)
+
+    def _pause_up(self) -> None:
+        if self.up is not None:
+            self.up.pause()
+
+    def _end_response(self) -> None:
+        self.response_ended = True
+        if self.request_ended:
+            self._finish(None)
+        elif self.up is None or not self.up.takes_rest():
+            self._finish(None)
+        # Otherwise the upstream answered early but reads on, as Node does: the rest of the request
+        # goes to it, and both connections stay usable (RFC 9112 9.3).
+
+    # ---- from either side
+
+    def on_drain(self, side: int) -> None:
+        """The debt of a `send_*` that returned False is paid: the other side may go on."""
+        if self.over:
+            return
+        if side == UP:
+            if self.down is not None:
+                self.down.resume()
+        elif self.up is not None:
+            self.up.resume()
+
+    def on_fault(self, side: int, fault: Fault) -> None:
+        """Take a failure: retry, answer, or cut, whatever the moment allows."""
+        if self.over:
+            return
+        if side == UP and self.response_ended:
+            # The answer is delivered; the upstream only did not care for the rest of the request.
+            self._finish(None)
+            return
+        if side == UP and self.response is None and fault.retry and self.plan.source.retry(self, fault):
+            return
+        self.fault = fault
+        if self.response is None and fault.kind.status and self.down is not None:
+            page = self.plan.error_page or PLAIN_PAGE
+            page.answer(self, fault)
+            return
+        self._finish(fault)
+
+    def drop_up(self, fault: Fault) -> None:
+        """Abort the upstream stream without ending the exchange: the source is about to try again."""
+        up = self.up
+        self.up = None
+        if up is not None:
+            up.abort(fault)
+
+    def _finish(self, fault: Fault | None) -> None:
+        """End both streams, write the log line, cut every reference."""
+        self.over = True
+        self.fault = fault
+        up = self.up
+        down = self.down
+        self.up = None
+        self.down = None
+        self.relays.stop(self)
+        if self.waiting:
+            self.waiting = False
+            self.plan.source.cancel(self)
+        if up is not None:
+            if fault is None and self.request_ended:
+                up.release()
+            else:
+                up.abort(fault or Fault(UPSTREAM_TRUNCATED))
+        for line in self.plan.log:
+            line.write(self)
+        if down is not None:
+            if self.response_ended:
+                down.release()
+            else:
+                down.abort(fault or Fault(UPSTREAM_TRUNCATED))
+        self._filter = None
+        self._backlog.clear()
+
+
+class PlainPage(ErrorPage):
+    """The shortest honest answer: the text of the fault."""
+
+    def answer(self, ex: Exchange, fault: Fault) -> None:
+        body = f"{fault.kind.status}: {fault.kind.text}\n".encode()
+        ex.answer(fault.kind.status, [(b"Content-Type", b"text/plain; charset=utf-8")], body)
+
+
+NO_REQUEST: Final = RequestHead(b"", b"", b"", EMPTY, b"HTTP/1.1")
+DEFAULT_TIMEOUTS: Final = Timeouts()
+PLAIN_PAGE: Final = PlainPage()

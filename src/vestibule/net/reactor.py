@@ -1,0 +1,183 @@
+"""One turn: wait, read, decide, write, keep time.
+
+Facts: epoll is level-triggered here, so one read for each readiness is enough and no read ever has to
+fail to learn that it was the last. A descriptor closed in the middle of a batch may be given out again
+by the kernel within the same batch.
+
+Rules
+  1. Handlers called from a turn only queue bytes. The flush at its end is where sending happens, at
+     the top of the stack; what a flush sets off is flushed in the same turn.
+  2. Descriptors are closed at the end of the turn, so no event of a batch can meet a new owner.
+  3. Interest in events is changed at the end of the turn, once, and only if it differs from what the
+     kernel has: a pause that was taken back costs nothing.
+
+Not here: what the bytes mean (`proxy/`), deadlines (`timers.py`).
+"""
+
+import os
+import select
+import time
+from typing import Final
+
+from mypy_extensions import trait
+
+from vestibule.net.timers import Wheel
+
+READ: Final = select.EPOLLIN
+WRITE: Final = select.EPOLLOUT
+_GONE: Final = select.EPOLLHUP | select.EPOLLERR
+
+# Events taken at once. A large batch delays the flush of its first answer behind the work of its last.
+_BATCH: Final = 64
+
+# The longest sleep: a signal's flag is looked at this often even where nothing wakes us.
+_SLEEP_MOST_MS: Final = 1000
+
+SCRATCH_BYTES: Final = 131_072
+
+
+@trait
+class Later:
+    """Something that asked for one call in the next turn."""
+
+    def on_turn(self) -> None:
+        raise NotImplementedError
+
+
+class Pollable:
+    """The owner of one descriptor. `interest` is what it wants of epoll, `known` what epoll was told."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.interest = 0
+        self.known = -1  # -1: not registered
+        self.listed = False
+
+    def on_readable(self) -> None:
+        raise NotImplementedError
+
+    def on_writable(self) -> None:
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Send what is queued. Called at the end of a turn after `Reactor.need_flush`."""
+
+    def close_fd(self) -> None:
+        """Close the descriptor. Called by the reactor at the end of the turn that doomed it."""
+        os.close(self.fd)
+
+
+class Reactor:
+    """The event loop of one worker."""
+
+    def __init__(self) -> None:
+        self.now_ms = _now()
+        self.timers = Wheel()
+        self.running = False
+        self.scratch = bytearray(SCRATCH_BYTES)
+        self.view = memoryview(self.scratch)
+        self._epoll = select.epoll()
+        self._pollables: list[Pollable | None] = []
+        self._dirty: list[Pollable] = []
+        self._changed: list[Pollable] = []
+        self._doomed: list[Pollable] = []
+        self._later: list[Later] = []
+
+    def add(self, pollable: Pollable, interest: int) -> None:
+        """Take a descriptor in. Registration itself happens at the end of the turn."""
+        fd = pollable.fd
+        while len(self._pollables) <= fd:
+            self._pollables.append(None)
+        self._pollables[fd] = pollable
+        self.want(pollable, interest)
+
+    def want(self, pollable: Pollable, interest: int) -> None:
+        """Set which events the pollable wants (READ, WRITE, both or 0)."""
+        pollable.interest = interest
+        if interest != pollable.known and not pollable.listed:
+            pollable.listed = True
+            self._changed.append(pollable)
+
+    def need_flush(self, pollable: Pollable) -> None:
+        """Have `flush` called before this turn ends. The pollable sees to it that it asks once."""
+        self._dirty.append(pollable)
+
+    def doom(self, pollable: Pollable) -> None:
+        """Let go of the descriptor now and close it at the end of the turn."""
+        self._pollables[pollable.fd] = None
+        pollable.interest = 0
+        self._doomed.append(pollable)
+
+    def call_later(self, later: Later) -> None:
+        """Have `on_turn` called in the next turn."""
+        self._later.append(later)
+
+    def turn(self, wait_ms: int) -> None:
+        """Run one turn; wait at most so long for the first event."""
+        for fd, mask in self._epoll.poll(wait_ms / 1000, _BATCH):
+            pollable = self._pollables[fd]
+            if pollable is None:
+                continue
+            if mask & (READ | _GONE):
+                # An error without interest in reading would be reported for ever: reading tells what it is.
+                pollable.on_readable()
+            if mask & WRITE and self._pollables[fd] is pollable:
+                pollable.on_writable()
+        self.settle()
+
+    def settle(self) -> None:
+        """Do all that follows the events: late calls, timers, flushes, interests, closes."""
+        self.now_ms = _now()
+        if self._later:
+            later = self._later
+            self._later = []
+            for call in later:
+                call.on_turn()
+        self.timers.run(self.now_ms)
+        while self._dirty:
+            dirty = self._dirty
+            self._dirty = []
+            for pollable in dirty:
+                pollable.flush()
+        if self._changed:
+            self._apply_interests()
+        if self._doomed:
+            doomed = self._doomed
+            self._doomed = []
+            for pollable in doomed:
+                pollable.close_fd()
+
+    def _apply_interests(self) -> None:
+        for pollable in self._changed:
+            pollable.listed = False
+            if pollable.interest == pollable.known or self._pollables[pollable.fd] is not pollable:
+                continue
+            if pollable.known < 0:
+                self._epoll.register(pollable.fd, pollable.interest)
+            else:
+                self._epoll.modify(pollable.fd, pollable.interest)
+            pollable.known = pollable.interest
+        self._changed.clear()
+
+    def run(self) -> None:
+        """Turn until `running` is set to False."""
+        self.running = True
+        while self.running:
+            self.turn(self.wait_ms())
+
+    def wait_ms(self) -> int:
+        """Return how long the next turn may sleep."""
+        if self._later:
+            return 0
+        due = self.timers.next_ms()
+        if due == 0:
+            return _SLEEP_MOST_MS
+        return max(0, min(due - _now() + 1, _SLEEP_MOST_MS))
+
+    def close(self) -> None:
+        """Close the epoll descriptor."""
+        self._epoll.close()
+
+
+def _now() -> int:
+    return int(time.monotonic() * 1000)

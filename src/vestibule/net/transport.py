@@ -1,0 +1,510 @@
+"""A connected socket with an output queue, plain or TLS.
+
+Facts
+  A socket buffer takes what it takes; the rest waits for EPOLLOUT. Sending from inside a callback
+  invites callbacks from inside sending, and that is where proxies lose bytes.
+  OpenSSL may hold decrypted bytes that epoll cannot see, so after every read the TLS object is drained
+  until it wants more. One record is at most 16 KiB; a gigabyte is 65,536 of them, so each microsecond
+  per record is 0.07 s per gigabyte.
+
+Rules
+  1. `write` only queues and cannot fail. `flush`, called by the reactor at the top of the stack, sends.
+  2. `write` returns False when MARK bytes or more are queued. Whoever got False is owed exactly one
+     `Owner.on_drained`, paid by a flush that brings the queue under half the mark (or by nothing, if
+     the transport is lost first).
+  3. After `on_lost` or `close` no callback comes any more.
+  4. `pause` stops reading at the source: no EPOLLIN, so the kernel's window closes on the peer.
+
+Not here: zero-copy between two transports (`relay.py`), TLS settings (`tls.py`).
+"""
+
+import socket
+import ssl
+from typing import Final, Protocol
+
+from mypy_extensions import trait
+
+from vestibule.net.reactor import READ, WRITE, Pollable, Reactor
+
+# Queue size at which the writer is told to stop. It bounds memory per direction together with one read.
+MARK: Final = 65_536
+_LOW: Final = MARK // 2
+
+# Pieces up to this total are joined for one send; beyond it the copy costs more than a second look.
+_JOIN_MOST: Final = 65_536
+
+# Plaintext handed to OpenSSL at a time: eight records, about what a socket buffer takes in one go.
+_ENCRYPT_MOST: Final = 131_072
+_RECORD: Final = 16_384
+
+
+@trait
+class Owner:
+    """The connection behind a transport."""
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes arrived; never empty."""
+        raise NotImplementedError
+
+    def on_end(self) -> None:
+        """The peer will send no more (FIN or close_notify); it may still read."""
+        raise NotImplementedError
+
+    def on_lost(self, detail: str) -> None:
+        """The transport broke and is closed already."""
+        raise NotImplementedError
+
+    def on_drained(self) -> None:
+        """The debt of a `write` that returned False is paid."""
+        raise NotImplementedError
+
+    def on_secured(self) -> None:
+        """The TLS handshake is done. Plain transports never call this."""
+        raise NotImplementedError
+
+
+@trait
+class Bypass:
+    """What takes a transport's readiness away from its owner for a while: a relay."""
+
+    def on_source_ready(self) -> None:
+        raise NotImplementedError
+
+    def on_sink_ready(self) -> None:
+        raise NotImplementedError
+
+
+class TlsObject(Protocol):
+    """What we use of the object under `ssl.SSLObject`."""
+
+    def read(self, most: int, into: memoryview, /) -> int: ...
+    def write(self, data: bytes | memoryview, /) -> int: ...
+    def pending(self) -> int: ...
+
+
+class Transport(Pollable):
+    """The part that plain and TLS sockets share: the queue and the interest in events."""
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner | None) -> None:
+        super().__init__(sock.fileno())
+        self.reactor = reactor
+        self.sock = sock
+        self.owner = owner
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.closed = False
+        self.source_bypass: Bypass | None = None
+        self.sink_bypass: Bypass | None = None
+        self._queue: list[bytes] = []
+        self._queued = 0
+        self._dirty = False
+        self._owes = False
+        self._ending = False  # send FIN when the queue is empty
+        self._ended = False  # FIN is sent
+        self._closing = False  # close when the queue is empty
+
+    def start(self) -> None:
+        """Begin to read."""
+        self.reactor.add(self, READ)
+
+    def write(self, data: bytes) -> bool:
+        """Queue bytes. False: enough for now; one `on_drained` will follow."""
+        if self.closed:
+            return True
+        self._queue.append(data)
+        self._queued += len(data)
+        if not self._dirty:
+            self._dirty = True
+            self.reactor.need_flush(self)
+        if self._queued >= MARK:
+            self._owes = True
+            return False
+        return True
+
+    def queued(self) -> int:
+        """Return the number of bytes that wait to be sent."""
+        return self._queued
+
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+        if not self.closed:
+            self.reactor.want(self, self.interest & ~READ)
+
+    def resume(self) -> None:
+        """Read again."""
+        if not self.closed:
+            self.reactor.want(self, self.interest | READ)
+
+    def is_paused(self) -> bool:
+        return not self.interest & READ
+
+    def end(self) -> None:
+        """Send FIN (or close_notify) after what is queued; keep reading."""
+        if self.closed or self._ending:
+            return
+        self._ending = True
+        self._soon()
+
+    def close(self) -> None:
+        """Send what is queued, then close. No callback follows."""
+        self.owner = None
+        if self.closed:
+            return
+        if self._queued == 0 and not self._has_leftover():
+            self._say_goodbye()
+            self.abort()
+            return
+        self._closing = True
+        self.reactor.want(self, self.interest & ~READ)
+        self._soon()
+
+    def abort(self) -> None:
+        """Close at once; queued bytes are dropped. No callback follows."""
+        self.owner = None
+        if self.closed:
+            return
+        self.closed = True
+        self._queue.clear()
+        self._queued = 0
+        self.source_bypass = None
+        self.sink_bypass = None
+        self.reactor.doom(self)
+
+    def reset(self) -> None:
+        """Close at once so that the peer sees an error (RST), not an orderly end."""
+        if not self.closed:
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            except OSError:
+                pass  # the peer is gone already, which is as good
+        self.abort()
+
+    def close_fd(self) -> None:
+        self.sock.close()
+
+    def on_writable(self) -> None:
+        bypass = self.sink_bypass
+        if bypass is not None and self._queued == 0:
+            bypass.on_sink_ready()
+            return
+        self.flush()
+
+    def flush(self) -> None:
+        raise NotImplementedError
+
+    def _has_leftover(self) -> bool:
+        return False
+
+    def _say_goodbye(self) -> None:
+        """Tell the peer that this end is orderly. TLS has a record for it."""
+
+    def _soon(self) -> None:
+        if not self._dirty:
+            self._dirty = True
+            self.reactor.need_flush(self)
+
+    def _take_queue(self, most: int) -> bytes:
+        """Take pieces from the queue up to `most` bytes (at least one piece) as one object."""
+        if len(self._queue) == 1:
+            data = self._queue[0]
+            self._queue.clear()
+            return data
+        total = 0
+        count = 0
+        for piece in self._queue:
+            if count and total + len(piece) > most:
+                break
+            total += len(piece)
+            count += 1
+        data = b"".join(self._queue[:count]) if count > 1 else self._queue[0]
+        del self._queue[:count]
+        return data
+
+    def _flushed(self) -> None:
+        """Everything is with the kernel: pay the debt, end or close if that was asked for."""
+        if self.interest & WRITE and self.sink_bypass is None:
+            self.reactor.want(self, self.interest & ~WRITE)
+        if self._closing:
+            self._say_goodbye()
+            self.abort()
+            return
+        if self._ending and not self._ended:
+            self._ended = True
+            self._say_goodbye()
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # not connected any more: the reader will be told
+        self._pay()
+
+    def _pay(self) -> None:
+        if self._owes and self._queued < _LOW:
+            self._owes = False
+            if self.owner is not None:
+                self.owner.on_drained()
+
+    def lose(self, detail: str) -> None:
+        """Close at once and tell the owner."""
+        owner = self.owner
+        self.abort()
+        if owner is not None:
+            owner.on_lost(detail)
+
+
+class PlainTransport(Transport):
+    """Bytes as they are."""
+
+    def on_readable(self) -> None:
+        bypass = self.source_bypass
+        if bypass is not None:
+            bypass.on_source_ready()
+            return
+        try:
+            count = self.sock.recv_into(self.reactor.scratch)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.lose(error.strerror or "read failed")
+            return
+        owner = self.owner
+        if count == 0:
+            self.pause()
+            if owner is None:
+                self.abort()
+            else:
+                owner.on_end()
+            return
+        self.bytes_in += count
+        if owner is not None:
+            owner.on_data(bytes(self.reactor.view[:count]))
+
+    def flush(self) -> None:
+        self._dirty = False
+        if self.closed:
+            return
+        while self._queue:
+            data = self._take_queue(_JOIN_MOST)
+            size = len(data)
+            try:
+                sent = self.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self.lose(error.strerror or "write failed")
+                return
+            self._queued -= sent
+            self.bytes_out += sent
+            if sent < size:
+                self._queue.insert(0, data[sent:] if sent else data)
+                self.reactor.want(self, self.interest | WRITE)
+                self._pay()
+                return
+        self._flushed()
+
+
+class TlsTransport(Transport):
+    """An `ssl.SSLObject` over memory BIOs, fed and emptied by large reads and sends."""
+
+    def __init__(
+        self, reactor: Reactor, sock: socket.socket, owner: Owner | None, tls: ssl.SSLContext, server_side: bool, server_name: str | None
+    ) -> None:
+        super().__init__(reactor, sock, owner)
+        self._inward = ssl.MemoryBIO()
+        self._outward = ssl.MemoryBIO()
+        self.tls = tls.wrap_bio(self._inward, self._outward, server_side=server_side, server_hostname=server_name)
+        # The wrapped object directly, because the Python method around each of its calls is paid per record.
+        wrapper: object = self.tls
+        self._records: TlsObject = getattr(wrapper, "_sslobj", wrapper)
+        self.secured = False
+        self._leftover = b""  # ciphertext the kernel did not take
+        self._peer_ended = False
+
+    def start(self) -> None:
+        super().start()
+        if not self.tls.server_side:
+            self._shake()
+
+    def on_readable(self) -> None:
+        try:
+            count = self.sock.recv_into(self.reactor.scratch)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.lose(error.strerror or "read failed")
+            return
+        if count == 0:
+            self._on_fin()
+            return
+        self.bytes_in += count
+        self._inward.write(self.reactor.view[:count])
+        if not self.secured and not self._shake():
+            return
+        self._decrypt()
+
+    def _on_fin(self) -> None:
+        self.pause()
+        owner = self.owner
+        if owner is None:
+            self.abort()
+        elif not self.secured:
+            self.lose("closed during the TLS handshake")
+        elif not self._peer_ended:
+            # No close_notify: somebody on the path may have cut the stream (RFC 8446 6.1), but clients
+            # do it too. The reader of a message knows whether it was whole.
+            self._peer_ended = True
+            owner.on_end()
+
+    def _shake(self) -> bool:
+        """Take the handshake further; return whether it is done and the transport still open."""
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._soon_if_pending()
+            return False
+        except (ssl.SSLError, OSError) as error:
+            self._send_alert()
+            self.lose(_reason(error))
+            return False
+        self.secured = True
+        self._soon_if_pending()
+        owner = self.owner
+        if owner is not None:
+            owner.on_secured()
+        if self._queued:
+            self._soon()
+        return not self.closed
+
+    def _decrypt(self) -> None:
+        """Read all records that are complete, into one piece, and hand it on."""
+        tls = self._records
+        scratch = self.reactor.view
+        filled = 0
+        ended = False
+        while True:
+            try:
+                if filled + _RECORD > len(scratch):
+                    break
+                got = tls.read(_RECORD, scratch[filled : filled + _RECORD])
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLZeroReturnError:
+                ended = True
+                break
+            except (ssl.SSLError, OSError) as error:
+                self.lose(_reason(error))
+                return
+            if got == 0:
+                ended = True
+                break
+            filled += got
+            if self._inward.pending == 0 and tls.pending() == 0:
+                break
+        more = not ended and filled + _RECORD > len(scratch)
+        if self._outward.pending:
+            self._soon()
+        if filled:
+            owner = self.owner
+            if owner is not None:
+                owner.on_data(bytes(scratch[:filled]))
+        if more and not self.closed:
+            self._decrypt()
+        elif ended:
+            self._on_notify()
+
+    def _on_notify(self) -> None:
+        owner = self.owner
+        if self.closed or self._peer_ended:
+            return
+        self._peer_ended = True
+        self.pause()
+        if owner is not None:
+            owner.on_end()
+
+    def _soon_if_pending(self) -> None:
+        if self._outward.pending:
+            self._soon()
+
+    def _send_alert(self) -> None:
+        """Try once to send what OpenSSL has to say about a failed handshake."""
+        if self._outward.pending:
+            try:
+                self.sock.send(self._outward.read())
+            except OSError:
+                pass  # the alert is a courtesy
+
+    def _has_leftover(self) -> bool:
+        return bool(self._leftover) or self._outward.pending > 0
+
+    def _say_goodbye(self) -> None:
+        if not self.secured or self._ended:
+            return
+        try:
+            self.tls.unwrap()
+        except (ssl.SSLError, OSError, ValueError):
+            pass  # want-read is the normal case: the peer's own close_notify is not waited for
+        if self._outward.pending:
+            try:
+                self.sock.send(self._outward.read())
+            except OSError:
+                pass  # the peer is gone or its window is shut; FIN follows all the same
+
+    def flush(self) -> None:
+        self._dirty = False
+        if self.closed:
+            return
+        while True:
+            if not self._leftover:
+                if self._queue and self.secured and not self._encrypt():
+                    return
+                if not self._outward.pending:
+                    break
+                self._leftover = self._outward.read()
+            size = len(self._leftover)
+            try:
+                sent = self.sock.send(self._leftover)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self.lose(error.strerror or "write failed")
+                return
+            self.bytes_out += sent
+            if sent < size:
+                if sent:
+                    self._leftover = self._leftover[sent:]
+                self.reactor.want(self, self.interest | WRITE)
+                self._pay()
+                return
+            self._leftover = b""
+        if not self._queue:
+            self._flushed()
+
+    def _encrypt(self) -> bool:
+        """Turn a piece of the queue into records; return False if the transport was lost over it."""
+        data = self._take_queue(_RECORD)
+        size = len(data)
+        try:
+            if size <= _RECORD:
+                self._records.write(data)
+            else:
+                # OpenSSL takes one record at a time; a view spares the copy of the rest.
+                view = memoryview(data)
+                if size > _ENCRYPT_MOST:
+                    self._queue.insert(0, data[_ENCRYPT_MOST:])
+                    size = _ENCRYPT_MOST
+                done = 0
+                while done < size:
+                    done += self._records.write(view[done : min(done + _RECORD, size)])
+        except (ssl.SSLError, OSError) as error:
+            self.lose(_reason(error))
+            return False
+        self._queued -= size
+        return True
+
+
+def _reason(error: OSError) -> str:
+    """Say what OpenSSL said, in its own short words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.lower().replace("_", " ")
+    return error.strerror or str(error)
