@@ -1,0 +1,209 @@
+"""The load: wrk for requests, h2load for handshakes and for a fixed rate, our own client for bodies and idle connections.
+
+Facts. OpenSSL reads its defaults from the file OPENSSL_CONF names; so one file makes every client offer the same TLS 1.3 suite and
+group, and every contender does the same cryptography (Go and OpenSSL would else choose differently).
+
+Rules. Load that meets an error yields no figure: it raises, and the figure is reported as missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.peer import BenchError, Pins, find_program, pinned
+from bench.stats import percentile
+
+_HERE = Path(__file__).resolve().parent
+_COUNTED = re.compile(r"COUNTED requests=(\d+) bytes=(\d+) microseconds=(\d+) errors=(\d+)")
+#: The suite browsers name first, and the group they all offer.
+SUITE = "TLS_AES_128_GCM_SHA256"
+GROUP = "X25519"
+
+#: What a browser sends along on every request of a gallery.
+BROWSER_HEADERS = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
+    "Accept: image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Accept-Language: en-GB,en;q=0.9,de;q=0.8",
+    "Cache-Control: no-cache",
+    "Cookie: immich_access_token=1hTtYbTmPqXhHk5wVqWm3m9Lk3VxkqBz0yGd8Qm1Zc; immich_auth_type=password; immich_is_authenticated=true",
+    "Pragma: no-cache",
+    "Referer: https://photos.example.org/photos",
+    'Sec-Ch-Ua: "Chromium";v="126", "Not.A/Brand";v="24"',
+    "Sec-Fetch-Dest: image",
+    "Sec-Fetch-Mode: no-cors",
+    "Sec-Fetch-Site: same-origin",
+)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Where load runs and how: its processor and the directory with the OpenSSL settings and scratch files."""
+
+    directory: Path
+    pins: Pins
+
+    def prepare(self) -> None:
+        """Write the OpenSSL settings and the file uploads are taken from."""
+        (self.directory / "openssl.cnf").write_text(
+            "openssl_conf = conf\n[conf]\nssl_conf = ssl\n[ssl]\nsystem_default = all\n[all]\n"
+            f"MinProtocol = TLSv1.3\nCiphersuites = {SUITE}\nGroups = {GROUP}\n"
+        )
+        with (self.directory / "upload.bin").open("wb") as out:
+            for _ in range(64):
+                out.write(os.urandom(1 << 20))
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every load process."""
+        return {**os.environ, "OPENSSL_CONF": str(self.directory / "openssl.cnf"), "PYTHONPATH": str(_HERE.parent)}
+
+    def run(self, command: list[str], seconds: float) -> str:
+        """Run a load program to its end and return what it printed."""
+        name = Path(command[0]).name
+        try:
+            done = subprocess.run(
+                pinned(command, self.pins.load),
+                env=self.environment(),
+                cwd=self.directory,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BenchError(f"{name} did not end within {seconds:g} s") from error
+        except OSError as error:
+            raise BenchError(f"{name} cannot be started: {error}") from error
+        if done.returncode != 0:
+            raise BenchError(f"{name} failed with status {done.returncode}: {(done.stderr + done.stdout)[-500:].strip()}")
+        return done.stdout
+
+
+def url(port: int, tls: bool, path: str) -> str:
+    """Return the address of a path on a contender's listener."""
+    return f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a request load did."""
+
+    requests: int
+    seconds: float
+
+
+def keep_alive(load: Load, address: str, seconds: float, connections: int, browser: bool, *, threads: int = 1) -> Counted:
+    """Ask for one address over and over on a fixed number of connections, as fast as answers come."""
+    command = [find_program("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds:g}s", "-s", str(_HERE / "wrk.lua")]
+    if browser:
+        for line in BROWSER_HEADERS:
+            command += ["-H", line]
+    text = load.run([*command, address], seconds + 30)
+    found = _COUNTED.search(text)
+    if found is None:
+        raise BenchError(f"wrk printed no count: {text[-300:].strip()}")
+    if int(found[4]):
+        raise BenchError(f"{found[4]} of {found[1]} requests failed")
+    if not int(found[1]):
+        raise BenchError("no request was answered")
+    return Counted(int(found[1]), int(found[3]) / 1e6)
+
+
+def handshakes(load: Load, address: str, connections: int) -> int:
+    """Open new TLS connections, all at once, one request each; return how many."""
+    text = load.run([find_program("h2load"), "--h1", "-t1", f"-n{connections}", f"-c{connections}", address], 60.0)
+    _expect_all(text, connections)
+    if "TLSv1.3" not in text or SUITE not in text:
+        raise BenchError(f"not the TLS that was asked for: {text[:400]}")
+    return connections
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Answer times of a fixed-rate load in microseconds, and how many requests it made."""
+
+    requests: int
+    p50: float
+    p99: float
+    highest: float
+
+
+def fixed_rate(load: Load, address: str, rate: int, seconds: float, connections: int) -> Latency:
+    """Send `rate` requests per second over `connections` connections, whatever the answers do; return the answer times.
+
+    The first fifth is left out: connections open then. A connection asks again only after its answer, so answers slower than
+    connections/rate seconds would thin the load; such a run shows as fewer requests than asked for and raises.
+    """
+    log = load.directory / "h2load.log"
+    log.unlink(missing_ok=True)
+    total = int(rate * seconds)
+    per_connection = rate / connections
+    command = [find_program("h2load"), "--h1", "-t1", f"-n{total}", f"-c{connections}", f"--rps={per_connection:g}"]
+    text = load.run([*command, f"--log-file={log}", address], seconds * 4 + 30)
+    _expect_all(text, total)
+    rows: list[tuple[int, float]] = []
+    for line in log.read_text().splitlines():
+        start, _, took = line.split("\t")[:3]
+        rows.append((int(start), float(took)))
+    rows.sort()
+    spent = (rows[-1][0] - rows[0][0]) / 1e6
+    if spent > seconds * 1.1:
+        raise BenchError(f"the rate of {rate}/s was not reached: {len(rows)} requests took {spent:.1f} s")
+    times = sorted(took for _, took in rows[len(rows) // 5 :])
+    return Latency(total, percentile(times, 0.5), percentile(times, 0.99), times[-1])
+
+
+def transfer(load: Load, port: int, tls: bool, upload: bool, length: int) -> float:
+    """Move one body of `length` bytes through a contender; return the seconds it took."""
+    command = [sys.executable, "-m", "bench.client", "upload" if upload else "download", str(port), str(length)]
+    command += ["tls" if tls else "plain", str(load.directory / "upload.bin")]
+    text = load.run(command, 60 + length / 20e6)
+    told = json.loads(text)
+    if told["bytes"] != length:
+        raise BenchError(f"{told['bytes']} of {length} bytes arrived")
+    return float(told["seconds"])
+
+
+@contextmanager
+def idle_connections(load: Load, port: int, tls: bool, websocket: bool, count: int) -> Iterator[None]:
+    """Hold `count` connections, each used once, for the length of a with block."""
+    command = [sys.executable, "-m", "bench.client", "idle", str(port), str(count), "tls" if tls else "plain"]
+    child = subprocess.Popen(
+        pinned([*command, "websocket" if websocket else "request"], load.pins.load),
+        env=load.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None and child.stdin is not None and child.stderr is not None
+    try:
+        # The client bounds every socket operation, so this read ends; its failure shows as an empty line.
+        told = child.stdout.readline()
+        if not told or json.loads(told)["open"] != count:
+            raise BenchError(f"the idle connections could not be opened: {child.stderr.read()[-300:].strip()}")
+        yield
+    finally:
+        child.stdin.close()
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait(5)
+        child.stdout.close()
+        child.stderr.close()
+
+
+def _expect_all(text: str, total: int) -> None:
+    found = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", text)
+    good = re.search(r"status codes: (\d+) 2xx", text)
+    if found is None or good is None or int(found[1]) != total or int(good[1]) != total:
+        raise BenchError(f"not all of {total} requests succeeded: {found[0] if found else text[-300:].strip()}")
