@@ -100,9 +100,10 @@ class Counted:
     seconds: float
 
 
-def keep_alive(load: Load, address: str, seconds: float, connections: int, browser: bool, *, threads: int = 1) -> Counted:
+def keep_alive(load: Load, address: str, seconds: int, connections: int, browser: bool, *, threads: int = 1) -> Counted:
     """Ask for one address over and over on a fixed number of connections, as fast as answers come."""
-    command = [find_program("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds:g}s", "-s", str(_HERE / "wrk.lua")]
+    # wrk takes whole seconds only.
+    command = [find_program("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", str(_HERE / "wrk.lua")]
     if browser:
         for line in BROWSER_HEADERS:
             command += ["-H", line]
@@ -136,7 +137,7 @@ class Latency:
     highest: float
 
 
-def fixed_rate(load: Load, address: str, rate: int, seconds: float, connections: int) -> Latency:
+def fixed_rate(load: Load, address: str, rate: int, seconds: int, connections: int) -> Latency:
     """Send `rate` requests per second over `connections` connections, whatever the answers do; return the answer times.
 
     The first fifth is left out: connections open then. A connection asks again only after its answer, so answers slower than
@@ -144,7 +145,7 @@ def fixed_rate(load: Load, address: str, rate: int, seconds: float, connections:
     """
     log = load.directory / "h2load.log"
     log.unlink(missing_ok=True)
-    total = int(rate * seconds)
+    total = rate * seconds
     per_connection = rate / connections
     command = [find_program("h2load"), "--h1", "-t1", f"-n{total}", f"-c{connections}", f"--rps={per_connection:g}"]
     text = load.run([*command, f"--log-file={log}", address], seconds * 4 + 30)

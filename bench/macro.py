@@ -75,7 +75,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"suites, comma-separated, of: {', '.join(SUITES)}")
     parser.add_argument("--contenders", default="", help="names, comma-separated; all by default")
     parser.add_argument("--rounds", type=_positive, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one request load")
+    parser.add_argument("--seconds", type=_positive, default=2, help="length of one request load")
     parser.add_argument("--bulk-mb", type=_positive, default=1000, help="length of one body")
     parser.add_argument("--handshakes", type=_positive, default=1000, help="TLS connections per round")
     parser.add_argument("--idle", type=_positive, default=5000, help="idle connections")
@@ -90,7 +90,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.rounds = 1
-        options.seconds, options.bulk_mb, options.handshakes = 0.5, 200, 100
+        options.seconds, options.bulk_mb, options.handshakes = 1, 200, 100
         options.idle, options.soak_gb = min(options.idle, 500), min(options.soak_gb, 1.0)
     return options
 
@@ -182,7 +182,7 @@ def _make_certificate(directory: Path) -> None:
 
 def _settings(bench: Bench) -> str:
     return (
-        f"{bench.rounds} rounds, {bench.seconds:g} s per request load, {bench.bulk_bytes // 1_000_000} MB per body, "
+        f"{bench.rounds} rounds, {bench.seconds} s per request load, {bench.bulk_bytes // 1_000_000} MB per body, "
         f"{bench.handshake_count} handshakes, {bench.idle_count} idle connections, {bench.rate} requests/s, {SUITE} with {GROUP}"
     )
 

@@ -191,7 +191,7 @@ def start_contender(contender: Contender, site: Site, certificate: Path, pins: P
     config.write_text(render(template.read_text(), values))
     environment = {**contender.environment}
     if contender.name == "caddy":
-        environment |= {"GOMAXPROCS": str(site.workers), "XDG_DATA_HOME": str(directory), "HOME": str(directory)}
+        environment |= {"GOMAXPROCS": str(site.workers), "XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory), "HOME": str(directory)}
     process = Process(contender.name, [*contender.arguments, str(config)], directory, environment, pins.contender)
     try:
         process.await_ports([plain, tls])
@@ -228,7 +228,7 @@ def known_contenders(source: Path, python: str, compiled_python: str) -> dict[st
     version = ("-P", "-m", "vestibule", "version")
     everyone = [
         Contender("nginx", "nginx.conf", (nginx, "-c"), (nginx, "-v")),
-        Contender("haproxy", "haproxy.cfg", (haproxy, "-db", "-q", "-f"), (haproxy, "-v"), worker_is="thread"),
+        Contender("haproxy", "haproxy.cfg", (haproxy, "-db", "-f"), (haproxy, "-v"), worker_is="thread"),
         Contender(
             "caddy",
             "Caddyfile",
@@ -322,7 +322,7 @@ def _values(site: Site, certificate: Path, plain: int, tls: int) -> dict[str, st
         "THREADS": str(site.threads),
         "ALL_THREADS": str(site.threads * site.workers),
         "NOFILE": str(nofile_limit()),
-        "MAXCONN": str((nofile_limit() - 600) // 2),
+        "MAXCONN": str((nofile_limit() - 2000) // 2),
         "CERT": str(certificate / "cert.pem"),
         "KEY": str(certificate / "key.pem"),
         "PEM": str(certificate / "both.pem"),

@@ -47,7 +47,7 @@ class Bench:
     pins: Pins
     load: Load
     rounds: int
-    seconds: float
+    seconds: int
     bulk_bytes: int
     handshake_count: int
     idle_count: int
@@ -175,9 +175,9 @@ class Requests(Suite):
         return out
 
     def warm(self, running: Running) -> None:
-        """Half a second on both listeners."""
+        """A second on both listeners."""
         for tls in (False, True):
-            loads.keep_alive(self.bench.load, loads.url(running.port(tls), tls, "/1k"), 0.5, self.connections, True)
+            loads.keep_alive(self.bench.load, loads.url(running.port(tls), tls, "/1k"), 1, self.connections, True)
 
     def measure(self, cell: Cell, running: Running) -> Reading:
         """Divide CPU time by requests."""
@@ -401,7 +401,7 @@ class LatencySuite(Suite):
 
     def _run_once(self, running: Running, tls: bool) -> dict[str, Reading]:
         address = loads.url(running.port(tls), tls, "/1k")
-        seconds = max(1.0, self.bench.seconds)
+        seconds = self.bench.seconds
         done: list[loads.Latency] = []
         cpu = self.cpu_of(
             running,
