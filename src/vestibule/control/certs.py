@@ -1,0 +1,357 @@
+"""Certificates, keys and authorities as files: read, checked against each other, and made ready for the workers.
+
+Facts: a PEM file may hold several blocks in any order, with any text between them (RFC 7468 section 2). TLS wants the leaf first
+and each certificate followed by its issuer (RFC 8446 section 4.4.2), and clients refuse some chains that are not so. ACME clients
+replace the certificate and then the key, so that for a moment the two do not belong together.
+
+Rules:
+* The leaf is the certificate the key belongs to, wherever it stands; the chain is put into order; what does not belong is left out.
+* Keys leave here without encryption, over the link only. No key is ever in a message or a log.
+* All mistakes are collected: `Problem` says where, what and how to mend it.
+
+Not here: the local CA (`authority.py`), what a worker makes of it (`net/tls.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vestibule.link.messages import Assets, KeyPair
+from vestibule.model.config import Config
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+TICKET_KEY_BYTES = 80
+
+# Renewal by any ACME client happens a month before the end; later than this nobody renews it any more.
+EXPIRES_SOON = timedelta(days=10)
+
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a file. `key` is the place in the configuration that names it."""
+
+    key: str
+    text: str
+    is_error: bool = True
+
+
+class _FileError(Exception):
+    """A file that cannot be used; the text says which, why and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What people want to know of a certificate."""
+
+    name: str
+    subject: str
+    names: tuple[str, ...]
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    self_signed: bool
+
+    @property
+    def days_left(self) -> int:
+        """Whole days until the end; negative after it."""
+        return (self.not_after - datetime.now(UTC)).days
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The files of a configuration: assets for the workers, facts for people, problems for who must mend them."""
+
+    assets: Assets = field(default_factory=Assets)
+    facts: dict[str, Facts] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    files: set[Path] = field(default_factory=set)
+    """Every file that was read or should have been, to be watched."""
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that forbid the use of the configuration."""
+        return [each for each in self.problems if each.is_error]
+
+
+def load(config: Config, base: Path) -> Loaded:
+    """Read every certificate, key and authority a configuration names, relative to `base`. Never raises for a bad file."""
+    loaded = Loaded()
+    for certificate in config.certificates:
+        files = _Files(base, certificate.cert, certificate.key, certificate.password_file)
+        pair = _load_pair(loaded, f"certificates.{certificate.name}", files)
+        if pair is not None:
+            loaded.assets.certificates[certificate.name] = pair
+    for upstream in config.upstreams:
+        key = f"upstreams.{upstream.name}.tls"
+        if upstream.tls.cert:
+            pair = _load_pair(loaded, key, _Files(base, upstream.tls.cert, upstream.tls.key, upstream.tls.password_file))
+            if pair is not None:
+                loaded.assets.client_certificates[upstream.name] = pair
+        if upstream.tls.ca:
+            _load_authority(loaded, f"{key}.ca", base, upstream.tls.ca)
+    for profile in config.tls_profiles:
+        if profile.client_ca:
+            _load_authority(loaded, f"tls_profiles.{profile.name}.client_ca", base, profile.client_ca)
+    return loaded
+
+
+def new_ticket_key() -> str:
+    """Return a fresh key for TLS session tickets, in hex: name, HMAC key and AES key, as OpenSSL divides them."""
+    return secrets.token_hex(TICKET_KEY_BYTES)
+
+
+class FileWatch:
+    """Tells when files changed, by size, time and inode. A change counts once it has been still for one look."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[int, int, int]] = {}
+        self._pending: dict[Path, tuple[int, int, int]] = {}
+
+    def watch(self, files: set[Path]) -> None:
+        """Watch exactly these from now on, as they are at this moment."""
+        self._known = {path: _stamp(path) for path in files}
+        self._pending = {}
+
+    def look(self) -> list[Path]:
+        """Return the files that changed and then rested since; they count as known from now on."""
+        now = {path: _stamp(path) for path in self._known}
+        changed = {path: stamp for path, stamp in now.items() if stamp != self._known[path]}
+        # A certificate and its key are written one after the other: wait until nothing moves.
+        settled = bool(changed) and changed == self._pending
+        self._pending = changed
+        if not settled:
+            return []
+        self._known = now
+        self._pending = {}
+        return sorted(changed)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        facts = path.stat()
+    except OSError:
+        return (-1, -1, -1)
+    return (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+
+
+# ---------------------------------------------------------------- one pair
+
+
+class _Files:
+    """The files of one pair, as the configuration names them."""
+
+    def __init__(self, base: Path, cert: str, key: str, password_file: str) -> None:
+        self.cert = base / cert
+        self.key = base / (key or cert)
+        self.has_own_key = bool(key)
+        self.password = base / password_file if password_file else None
+
+
+def _load_pair(loaded: Loaded, key: str, files: _Files) -> KeyPair | None:
+    """Read a certificate with its key, noting problems under `key`; None if it cannot be used."""
+    loaded.files |= {files.cert, files.key}
+    if files.password is not None:
+        loaded.files.add(files.password)
+    try:
+        password = _read_password(files.password) if files.password is not None else None
+        private = _read_key(files.key, password, files.has_own_key)
+        chain = _order(_read_certificates(files.cert), private, files.cert, files.key)
+    except _FileError as bad:
+        loaded.problems.append(Problem(key, str(bad)))
+        return None
+    facts = describe(key, chain[0])
+    loaded.facts[key] = facts
+    loaded.problems += [Problem(key, text, is_error=False) for text in _doubts(facts, chain, files.cert, files.key)]
+    return KeyPair(pem_of(chain), pem_of_key(private))
+
+
+def _load_authority(loaded: Loaded, key: str, base: Path, file: str) -> None:
+    path = base / file
+    loaded.files.add(path)
+    try:
+        loaded.assets.authorities[file] = pem_of(_read_certificates(path))
+    except _FileError as bad:
+        loaded.problems.append(Problem(key, str(bad)))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise _FileError(f"{path} does not exist; check the path, which counts from the directory of the configuration file") from None
+    except PermissionError:
+        raise _FileError(f"{path} may not be read by this user; start vestibule as root or give it access to the file") from None
+    except OSError as bad:
+        raise _FileError(f"{path} cannot be read: {bad.strerror}") from None
+
+
+def _blocks(path: Path, ending: str) -> list[bytes]:
+    """Return the PEM blocks of a file whose label ends so."""
+    return [match.group(0) for match in _BLOCK.finditer(_read(path)) if match.group(1).decode().endswith(ending)]
+
+
+def _read_certificates(path: Path) -> list[x509.Certificate]:
+    from cryptography import x509
+
+    blocks = _blocks(path, "CERTIFICATE")
+    if not blocks:
+        raise _FileError(f"{path} holds no certificate; a PEM file with `-----BEGIN CERTIFICATE-----` is expected")
+    try:
+        return [x509.load_pem_x509_certificate(block.replace(b"TRUSTED CERTIFICATE", b"CERTIFICATE")) for block in blocks]
+    except ValueError as bad:
+        raise _FileError(f"{path}: a certificate is damaged: {bad}") from None
+
+
+def _read_key(path: Path, password: bytes | None, own_file: bool) -> PrivateKeyTypes:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    blocks = _blocks(path, "PRIVATE KEY")
+    if not blocks:
+        mend = "a PEM file with `-----BEGIN PRIVATE KEY-----` is expected" if own_file else "name the file that holds it with `key`"
+        raise _FileError(f"{path} holds no private key; {mend}")
+    if len(blocks) > 1:
+        raise _FileError(f"{path} holds {len(blocks)} private keys; keep the one that belongs to the certificate")
+    is_encrypted = b"ENCRYPTED" in blocks[0]
+    if is_encrypted and password is None:
+        raise _FileError(f"the key in {path} is encrypted; name a file with its password with `password_file`")
+    try:
+        return load_pem_private_key(blocks[0], password if is_encrypted else None)
+    except UnsupportedAlgorithm as bad:
+        raise _FileError(f"the key in {path} is of a kind that TLS does not use: {bad}") from None
+    except (ValueError, TypeError):
+        why = "the password does not open it" if is_encrypted else "it is damaged"
+        raise _FileError(f"the key in {path} cannot be read: {why}") from None
+
+
+def _read_password(path: Path) -> bytes:
+    lines = _read(path).splitlines()
+    if not lines or not lines[0]:
+        raise _FileError(f"{path} holds no password; its first line must")
+    return lines[0]
+
+
+def _order(certificates: list[x509.Certificate], private: PrivateKeyTypes, cert_path: Path, key_path: Path) -> list[x509.Certificate]:
+    """Return the leaf the key belongs to, followed by its issuers as far as they are there."""
+    public = public_bytes(private.public_key())
+    leaves = [each for each in certificates if public_bytes(each.public_key()) == public]
+    if not leaves:
+        raise _FileError(f"the key in {key_path} belongs to no certificate in {cert_path}; did one of the two change without the other?")
+    # Renewed bundles may hold the old leaf for the same key as well.
+    chain = [max(leaves, key=lambda each: each.not_valid_after_utc)]
+    rest = [each for each in certificates if each not in leaves]
+    while rest and chain[-1].issuer != chain[-1].subject:
+        issuer = next((each for each in rest if each.subject == chain[-1].issuer), None)
+        if issuer is None:
+            break
+        rest.remove(issuer)
+        # Clients have the root or they do not; sending it only costs bytes (RFC 8446 section 4.4.2).
+        if issuer.issuer == issuer.subject:
+            break
+        chain.append(issuer)
+    return chain
+
+
+def _doubts(facts: Facts, chain: list[x509.Certificate], cert_path: Path, key_path: Path) -> list[str]:
+    """Return what will probably not work, though the files can be used."""
+    doubts: list[str] = []
+    now = datetime.now(UTC)
+    if facts.not_after <= now:
+        doubts.append(f"the certificate in {cert_path} expired on {facts.not_after:%Y-%m-%d}; browsers refuse it, renew it")
+    elif facts.not_after - now < EXPIRES_SOON:
+        doubts.append(f"the certificate in {cert_path} expires on {facts.not_after:%Y-%m-%d}; renew it")
+    if facts.not_before > now:
+        doubts.append(f"the certificate in {cert_path} is valid from {facts.not_before:%Y-%m-%d %H:%M} UTC only; is the clock right?")
+    if len(chain) == 1 and not facts.self_signed and _has_published_issuer(chain[0]):
+        doubts.append(f"{cert_path} holds no intermediate certificate; some clients will not trust it, use the full chain")
+    if not facts.names:
+        doubts.append(f"the certificate in {cert_path} names no host (subjectAltName); browsers refuse it")
+    if key_path.stat().st_mode & stat.S_IROTH:
+        doubts.append(f"everyone on this machine can read the key in {key_path}; `chmod 600` it")
+    return doubts
+
+
+def _has_published_issuer(certificate: x509.Certificate) -> bool:
+    """Whether the certificate says where its issuer's is to be found: then that one is an intermediate, not a root."""
+    from cryptography import x509
+    from cryptography.x509.oid import AuthorityInformationAccessOID
+
+    try:
+        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except x509.ExtensionNotFound:
+        return False
+    return any(each.access_method == AuthorityInformationAccessOID.CA_ISSUERS for each in access)
+
+
+# ---------------------------------------------------------------- shared with the local CA
+
+
+def describe(name: str, certificate: x509.Certificate) -> Facts:
+    """Return the facts of a certificate."""
+    from cryptography import x509
+
+    names: list[str] = []
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names += found.get_values_for_type(x509.DNSName)
+        names += [str(each) for each in found.get_values_for_type(x509.IPAddress)]
+    except x509.ExtensionNotFound:
+        pass
+    return Facts(
+        name,
+        certificate.subject.rfc4514_string(),
+        tuple(names),
+        certificate.issuer.rfc4514_string(),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.issuer == certificate.subject,
+    )
+
+
+def pem_of(certificates: list[x509.Certificate]) -> str:
+    """Return certificates as PEM, in this order."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return "".join(each.public_bytes(Encoding.PEM).decode() for each in certificates)
+
+
+def pem_of_key(private: PrivateKeyTypes) -> str:
+    """Return a private key as PEM without encryption."""
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def public_bytes(key: object) -> bytes:
+    """Return the one encoding of a public key by which two keys are compared."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
+    return encoded
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file only we may read, whole or not at all."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise

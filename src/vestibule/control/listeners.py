@@ -1,0 +1,355 @@
+"""The sockets that accept clients: bound here, owned here, served by the workers.
+
+Facts: with SO_REUSEPORT several sockets may listen on one port, and the kernel chooses one for each connection by a hash
+(socket(7)). A connection waits in the queue of its socket; the queue lives as long as a descriptor of the socket is open anywhere.
+SO_REUSEPORT also lets two programs of one user share a port by mistake, without any error.
+
+Rules:
+* A TCP listener has one socket for each worker slot. This process keeps a descriptor of each, so a worker that dies loses no
+  queued connection: the next worker of the slot serves the same socket.
+* Unix sockets and those of systemd are one socket that all workers serve.
+* A port is first bound once without SO_REUSEPORT, unless it is our own already, so that another program on it is noticed.
+* `prepare` changes nothing that serves; `commit` closes what is no longer named, `abort` what was new.
+
+Not here: accepting (`net/listen.py`).
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import pwd
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from vestibule.model.config import InheritedAddress, Listener, TcpAddress, UnixAddress
+
+_IN_USE_MEND = "stop the other program (`ss -ltnp` shows which one it is) or choose another port"
+_PERMISSION_MEND = (
+    "start vestibule as root (workers then become `process.user`), let systemd pass AmbientCapabilities=CAP_NET_BIND_SERVICE, "
+    "or choose a port from 1024 up"
+)
+
+
+class ListenError(Exception):
+    """A listener that cannot be opened. `name` says which, the text says why and how to mend it."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What makes two listeners the same socket."""
+
+    address: TcpAddress | UnixAddress | InheritedAddress
+    name: str
+    """Only where the port is 0: then each listener has a port of its own."""
+
+
+class _Door:
+    """The open sockets of one address: one for each slot, or `shared` ones for all."""
+
+    def __init__(self, key: _Key) -> None:
+        self.key = key
+        self.slots: list[socket.socket] = []
+        self.shared: list[socket.socket] = []
+        self.unix_path = ""
+        self.unix_inode = 0
+
+    def sockets(self, slot: int) -> list[socket.socket]:
+        """Return the sockets the worker of a slot serves."""
+        return self.shared if self.shared else [self.slots[slot]]
+
+    def close(self) -> None:
+        """Close all; remove the name of a unix socket if it is still ours. Inherited sockets stay for a later reload."""
+        if isinstance(self.key.address, InheritedAddress):
+            return
+        for sock in self.slots + self.shared:
+            sock.close()
+        if self.unix_path:
+            try:
+                if os.stat(self.unix_path).st_ino == self.unix_inode:
+                    os.unlink(self.unix_path)
+            except OSError:
+                # Someone else removed it first.
+                pass
+
+
+class Opening:
+    """The sockets of one generation, by listener name. Made by `Listeners.prepare`; serves nothing until committed."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.doors: dict[str, _Door] = {}
+        self.listeners: dict[str, Listener] = {}
+
+    def sockets(self, slot: int) -> dict[str, list[socket.socket]]:
+        """Return the sockets of each listener for the worker of a slot."""
+        return {name: door.sockets(slot) for name, door in self.doors.items()}
+
+    def addresses(self) -> dict[str, str]:
+        """Return where each listener really listens, as people write it."""
+        return {name: _render(door) for name, door in self.doors.items()}
+
+    def port(self, name: str) -> int:
+        """Return the port of a TCP listener, 0 for others."""
+        bound = self.doors[name].sockets(0)[0].getsockname()
+        return int(bound[1]) if isinstance(bound, tuple) else 0
+
+
+class Listeners:
+    """All listening sockets of the program."""
+
+    def __init__(self, base: Path, inherited: dict[str, list[socket.socket]]) -> None:
+        self._base = base
+        self._inherited = inherited
+        self._doors: dict[_Key, _Door] = {}
+        self.current = Opening(0)
+
+    def prepare(self, listeners: tuple[Listener, ...], slots: int) -> Opening:
+        """Open the sockets of a generation for so many workers; those that are open already are the same.
+
+        Raises `ListenError`, having changed nothing. Either `commit` or `abort` must follow.
+        """
+        opening = Opening(slots)
+        try:
+            for listener in listeners:
+                key = _key(listener)
+                door = self._doors.get(key)
+                opening.listeners[listener.name] = listener
+                if door is None:
+                    door = opening.doors[listener.name] = _Door(key)
+                    self._open(listener, door, slots)
+                else:
+                    opening.doors[listener.name] = door
+                    _grow(listener, door, slots)
+        except ListenError:
+            self.abort(opening)
+            raise
+        return opening
+
+    def commit(self, opening: Opening) -> None:
+        """Keep exactly these; close what no listener names any more, and the sockets of slots that went away."""
+        kept = {door.key: door for door in opening.doors.values()}
+        for key, door in self._doors.items():
+            if key not in kept:
+                door.close()
+        for door in kept.values():
+            for sock in door.slots[opening.slots :]:
+                sock.close()
+            del door.slots[opening.slots :]
+        for name, door in opening.doors.items():
+            self._apply(opening.listeners[name], door)
+        self._doors = kept
+        self.current = opening
+
+    def abort(self, opening: Opening) -> None:
+        """Close what was opened for a generation that is not used."""
+        for door in opening.doors.values():
+            if self._doors.get(door.key) is not door:
+                door.close()
+                continue
+            # Sockets made for further slots of a door that stays.
+            for sock in door.slots[self.current.slots :]:
+                sock.close()
+            del door.slots[self.current.slots :]
+
+    def close(self) -> None:
+        """Close everything, at the end of the program."""
+        for door in self._doors.values():
+            door.close()
+        self._doors = {}
+
+    def _apply(self, listener: Listener, door: _Door) -> None:
+        """Bring what may change on an open socket to what the listener says now."""
+        address = listener.address
+        try:
+            if isinstance(address, UnixAddress):
+                _own(listener, address, door.unix_path)
+            elif isinstance(address, TcpAddress):
+                for sock in door.slots:
+                    # A second listen() only changes the backlog (listen(2)).
+                    sock.listen(listener.backlog)
+        except (OSError, ListenError):
+            # The account went away since `prepare`, or someone removed the socket: clients see what was there before.
+            pass
+
+    def _open(self, listener: Listener, door: _Door, slots: int) -> None:
+        address = listener.address
+        if isinstance(address, TcpAddress):
+            if not self._is_ours(address.port):
+                _probe(listener, address)
+            _grow(listener, door, slots)
+        elif isinstance(address, UnixAddress):
+            _open_unix(listener, address, str(self._base / address.path), door)
+        else:
+            self._take_inherited(listener, address, door)
+
+    def _take_inherited(self, listener: Listener, address: InheritedAddress, door: _Door) -> None:
+        sockets = self._inherited.get(address.name, [])
+        if not sockets:
+            known = ", ".join(f"`{name}`" for name in self._inherited) or "none at all"
+            raise ListenError(
+                listener.name,
+                f"systemd passed no socket named `{address.name}`, but {known}; set FileDescriptorName={address.name} in the socket unit",
+            )
+        for sock in sockets:
+            if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                raise ListenError(listener.name, f"the inherited socket `{address.name}` does not listen; use ListenStream= with Accept=no")
+            sock.setblocking(False)
+        door.shared = list(sockets)
+
+    def _is_ours(self, port: int) -> bool:
+        """Whether some socket of ours is on the port: then SO_REUSEPORT lets the new one in, and a probe would only see ourselves."""
+        for door in self._doors.values():
+            for sock in door.slots:
+                if sock.getsockname()[1] == port:
+                    return True
+        return False
+
+
+def _key(listener: Listener) -> _Key:
+    address = listener.address
+    if isinstance(address, UnixAddress):
+        # Mode and owner may change while the socket stays.
+        return _Key(UnixAddress(address.path), "")
+    free_port = isinstance(address, TcpAddress) and address.port == 0
+    return _Key(address, listener.name if free_port else "")
+
+
+def _grow(listener: Listener, door: _Door, slots: int) -> None:
+    """Give a TCP door a socket for each slot. All share the port of the first, which matters where any free one was asked for."""
+    address = door.key.address
+    if not isinstance(address, TcpAddress):
+        return
+    while len(door.slots) < slots:
+        port = door.slots[0].getsockname()[1] if door.slots else address.port
+        sock = _tcp_socket(listener, address, port, reuse_port=True)
+        door.slots.append(sock)
+        try:
+            sock.listen(listener.backlog)
+        except OSError as bad:
+            raise _explain(listener.name, address, bad) from None
+
+
+def _probe(listener: Listener, address: TcpAddress) -> None:
+    if address.port:
+        _tcp_socket(listener, address, address.port, reuse_port=False).close()
+
+
+def _tcp_socket(listener: Listener, address: TcpAddress, port: int, reuse_port: bool) -> socket.socket:
+    """Return a bound socket. `*` is one socket for both families, or of IPv4 alone where there is no IPv6."""
+    try:
+        if ":" in address.host:
+            return _bind(socket.AF_INET6, (address.host, port), address.v6only, reuse_port)
+        if address.host != "*":
+            return _bind(socket.AF_INET, (address.host, port), None, reuse_port)
+        try:
+            return _bind(socket.AF_INET6, ("::", port), False, reuse_port)
+        except OSError as bad:
+            # The kernel was built without IPv6, or it is switched off (ipv6.disable_ipv6=1).
+            if bad.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise
+            return _bind(socket.AF_INET, ("0.0.0.0", port), None, reuse_port)
+    except OSError as bad:
+        raise _explain(listener.name, address, bad) from None
+
+
+def _bind(family: int, address: tuple[str, int], v6only: bool | None, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        # A restart must not wait for connections of the last run to leave TIME_WAIT.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if v6only is not None:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(v6only))
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _explain(name: str, address: TcpAddress, bad: OSError) -> ListenError:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    place = f"{host}:{address.port}"
+    if bad.errno == errno.EADDRINUSE:
+        return ListenError(name, f"{place} is in use by another program; {_IN_USE_MEND}")
+    if bad.errno in (errno.EACCES, errno.EPERM):
+        return ListenError(name, f"{place} may not be opened by this user; {_PERMISSION_MEND}")
+    if bad.errno == errno.EADDRNOTAVAIL:
+        return ListenError(name, f"{place}: this machine has no such address; `ip address` shows those it has")
+    return ListenError(name, f"{place} cannot be opened: {bad.strerror or bad}")
+
+
+def _open_unix(listener: Listener, address: UnixAddress, path: str, door: _Door) -> None:
+    try:
+        clear_stale_socket(path)
+        sock = bind_unix(path, address.mode)
+        door.shared.append(sock)
+        door.unix_path = path
+        door.unix_inode = os.stat(path).st_ino
+        _own(listener, address, path)
+        sock.listen(listener.backlog)
+    except OSError as bad:
+        raise ListenError(listener.name, f"the socket {path} cannot be made: {bad.strerror or bad}") from None
+
+
+def _own(listener: Listener, address: UnixAddress, path: str) -> None:
+    """Give a unix socket its owner, group and permissions."""
+    try:
+        uid = pwd.getpwnam(address.user).pw_uid if address.user else -1
+        gid = grp.getgrnam(address.group).gr_gid if address.group else -1
+    except KeyError as bad:
+        raise ListenError(listener.name, f"{path}: {bad.args[0]}") from None
+    if uid >= 0 or gid >= 0:
+        os.chown(path, uid, gid)
+    os.chmod(path, address.mode)
+
+
+def clear_stale_socket(path: str) -> None:
+    """Remove a unix socket nobody listens on any more. Raises OSError if somebody does, or if it is no socket."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise OSError(errno.EEXIST, "there is a file of that name which is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(1)
+        try:
+            sock.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, "another program listens on it")
+
+
+def bind_unix(path: str, mode: int) -> socket.socket:
+    """Return a socket bound to a path, whose permissions are right from the first moment. Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    # The mask is the process's; nothing else makes files meanwhile, because all of control runs in one thread but lookups and parsing.
+    mask = os.umask(0o777 & ~mode)
+    try:
+        sock.bind(path)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(mask)
+    return sock
+
+
+def _render(door: _Door) -> str:
+    address = door.key.address
+    if isinstance(address, UnixAddress):
+        return f"unix:{door.unix_path}"
+    if isinstance(address, InheritedAddress):
+        return f"systemd:{address.name}"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{door.slots[0].getsockname()[1]}"

@@ -1,0 +1,175 @@
+"""The names of upstreams, looked up again and again, so that workers never ask DNS.
+
+Facts: `getaddrinfo` blocks, for 30 s and more when no server answers, cannot be told to stop, and does not tell the time to live.
+Containers change their address when they are made anew; Docker's DNS says so at once.
+
+Rules:
+* Each lookup has a daemon thread of its own: one that hangs neither stops the others nor keeps the program from ending.
+* Each name is asked every `SHORT_S` while it moved lately or has no answer, up to every `LONG_S` while it rests.
+* A name that had addresses keeps them while DNS is silent, because an old address is worth more than none.
+* A start never waits for a name longer than asked to.
+
+Not here: connecting, and which address is tried first (`net/connect.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable
+
+from vestibule.control.logs import ErrorLog
+from vestibule.model.config import Config
+
+SHORT_S = 5.0
+LONG_S = 30.0
+# A lookup still running after this is left to its thread and asked anew.
+PATIENCE_S = 20.0
+
+Lookup = Callable[[str], list[str]]
+
+
+class _Name:
+    """A name that is watched."""
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+        self.wait_s = SHORT_S
+        self.failed = False
+        self.asked = asyncio.Event()
+        """Set after the first answer, whatever it was."""
+        self.task: asyncio.Task[None] | None = None
+
+
+def look_up(name: str) -> list[str]:
+    """Return the addresses of a name of both families, in the order the system prefers. Raises OSError."""
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    # A scope (`fe80::1%eth0`) is part of the address; getaddrinfo writes it so.
+    return list(dict.fromkeys(str(row[4][0]) for row in found))
+
+
+class Resolver:
+    """Watches names; `on_change` is given those that have other addresses than before."""
+
+    def __init__(self, log: ErrorLog, on_change: Callable[[dict[str, list[str]]], None], lookup: Lookup = look_up) -> None:
+        self._log = log
+        self._on_change = on_change
+        self._lookup = lookup
+        self._names: dict[str, _Name] = {}
+
+    async def addresses(self, names: set[str], patience_s: float) -> dict[str, list[str]]:
+        """Return the addresses of names, watching those that are new; a name without an answer in time has none yet."""
+        fresh = [self._watch(name) for name in names if name not in self._names]
+        if fresh:
+            waits = [asyncio.ensure_future(each.asked.wait()) for each in fresh]
+            await asyncio.wait(waits, timeout=patience_s)
+            for wait in waits:
+                wait.cancel()
+        return {name: list(self._names[name].addresses) for name in sorted(names)}
+
+    def keep(self, names: set[str]) -> None:
+        """Watch no other names than these any more."""
+        for name in [each for each in self._names if each not in names]:
+            task = self._names.pop(name).task
+            if task is not None:
+                task.cancel()
+
+    def report(self) -> dict[str, list[str]]:
+        """Return what is known now."""
+        return {name: list(entry.addresses) for name, entry in self._names.items()}
+
+    def _watch(self, name: str) -> _Name:
+        entry = self._names[name] = _Name()
+        entry.task = asyncio.get_running_loop().create_task(self._refresh(name, entry))
+        return entry
+
+    async def _refresh(self, name: str, entry: _Name) -> None:
+        while True:
+            await self._ask(name, entry)
+            entry.asked.set()
+            await asyncio.sleep(entry.wait_s)
+
+    async def _ask(self, name: str, entry: _Name) -> None:
+        """Look the name up once and tell what changed."""
+        why = ""
+        addresses: list[str] = []
+        try:
+            addresses = await asyncio.wait_for(_in_thread(self._lookup, name), PATIENCE_S)
+        except TimeoutError:
+            why = "no answer"
+        except OSError as bad:
+            why = bad.strerror or str(bad)
+        if why or not addresses:
+            self._on_failure(name, entry, why or "no address")
+            return
+        if entry.failed:
+            self._log.info("resolver.found", f"{name} has addresses again", name=name)
+        entry.failed = False
+        # Round robin in DNS changes the order only; that is no reason to move.
+        if sorted(addresses) == sorted(entry.addresses):
+            entry.wait_s = min(entry.wait_s * 2, LONG_S)
+            return
+        is_first = not entry.asked.is_set()
+        entry.addresses = addresses
+        entry.wait_s = SHORT_S
+        if not is_first:
+            self._log.info("resolver.moved", f"{name} is at {', '.join(addresses)} now", name=name)
+        # The first answer too: it may have come after the start had lost its patience.
+        self._on_change({name: list(addresses)})
+
+    def _on_failure(self, name: str, entry: _Name, why: str) -> None:
+        entry.wait_s = SHORT_S
+        # Once, not every few seconds.
+        if not entry.failed:
+            rest = "its last addresses stay in use" if entry.addresses else "requests to it fail until it has an address"
+            self._log.warning("resolver.failed", f"the upstream name {name} cannot be looked up: {why}; {rest}", name=name)
+        entry.failed = True
+
+
+def names_of(config: Config) -> set[str]:
+    """Return the hosts of upstream servers that are names, not addresses."""
+    hosts = {server.host for upstream in config.upstreams for server in upstream.servers if server.host and not server.path}
+    return {host for host in hosts if not _is_address(host)}
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _in_thread(lookup: Lookup, name: str) -> asyncio.Future[list[str]]:
+    """Run a lookup in a daemon thread; an executor would be waited for at the end of the program."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(addresses: list[str], bad: OSError | None) -> None:
+        if future.done():
+            return
+        if bad is not None:
+            future.set_exception(bad)
+        else:
+            future.set_result(addresses)
+
+    def run() -> None:
+        addresses: list[str] = []
+        failure: OSError | None = None
+        try:
+            addresses = lookup(name)
+        except OSError as bad:
+            failure = bad
+        except UnicodeError as bad:
+            # A label of more than 63 characters (encodings.idna).
+            failure = OSError(str(bad))
+        try:
+            loop.call_soon_threadsafe(settle, addresses, failure)
+        except RuntimeError:
+            # The loop has ended meanwhile.
+            pass
+
+    threading.Thread(target=run, name=f"lookup {name}", daemon=True).start()
+    return future
