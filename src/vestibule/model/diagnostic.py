@@ -33,7 +33,7 @@ class Span:
         """Return ``file:line:column`` where the line is known, else ``file:key.path``, as far as known."""
         if self.line:
             return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
-        return f"{self.file}:{self.key}" if self.key else self.file
+        return f"{self.file}:{self.key}" if self.file and self.key else self.file or self.key
 
 
 @dataclass(frozen=True, slots=True)

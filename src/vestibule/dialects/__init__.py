@@ -1,0 +1,57 @@
+"""The configuration languages, and how a file's language is recognised.
+
+Rules: a dialect is text to model and touches no file; imports ``model`` only.
+
+Not here: reading files (``control``), what a configuration means at run time (``compile``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from vestibule.dialects import toml
+from vestibule.dialects.read import Loaded, ReadText, read_nothing
+from vestibule.model.diagnostic import Span, did_you_mean, error
+
+Parse: TypeAlias = Callable[[str, str, ReadText], Loaded]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One language: its name, the file name endings that say it, and its reader."""
+
+    name: str
+    endings: tuple[str, ...]
+    parse: Parse
+
+
+DIALECTS = (Dialect("toml", (".toml",), toml.parse),)
+
+
+def recognise(name: str, text: str) -> str | None:
+    """Return the name of the dialect a file is written in, by its name or else by its text; None if it is none of ours."""
+    for dialect in DIALECTS:
+        if name.lower().endswith(dialect.endings):
+            return dialect.name
+    # A file without a telling name is TOML if its first line of substance is a table or a key.
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            is_table = stripped.startswith("[") and "]" in stripped
+            return "toml" if is_table or (" = " in stripped and not stripped.endswith((";", "{"))) else None
+    return None
+
+
+def load(name: str, text: str, read_text: ReadText = read_nothing, dialect: str = "") -> Loaded:
+    """Read a configuration and check it. ``dialect`` says the language; without it, it is recognised."""
+    wanted = dialect or recognise(name, text)
+    known = [each.name for each in DIALECTS]
+    if wanted is None:
+        found = error(Span(name), "unknown-dialect", "this is no configuration vestibule knows", "name the file `*.toml`")
+        return Loaded(None, (found,), (name,))
+    for each in DIALECTS:
+        if each.name == wanted:
+            return each.parse(name, text, read_text)
+    return Loaded(None, (error(Span(name), "unknown-dialect", f"no dialect is named `{wanted}`", did_you_mean(wanted, known)),), (name,))

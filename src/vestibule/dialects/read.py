@@ -1,0 +1,44 @@
+"""What every dialect takes and gives: a source text in, a model with its diagnostics out.
+
+Rules: a dialect reads no file itself; it asks the ``ReadText`` it was given. It never raises on bad input.
+
+Not here: the dialects, and how a file's dialect is recognised (``dialects/__init__.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from vestibule.model.config import Config
+from vestibule.model.diagnostic import Diagnostic, has_errors
+
+ReadText: TypeAlias = Callable[[str], str]
+"""Returns the text of an included file, named as the configuration names it. Raises ``OSError``, ``UnicodeError``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The outcome of reading one configuration. The model is there whenever the syntax allows one, for ``check`` and
+    ``adapt`` to look at; it may be used only when ``ok``."""
+
+    config: Config | None
+    diagnostics: tuple[Diagnostic, ...]
+    files: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a model and nothing forbids its use; warnings do not."""
+        return self.config is not None and not has_errors(self.diagnostics)
+
+
+def read_nothing(path: str) -> str:
+    """Refuse to read: the ``ReadText`` of a text that stands alone."""
+    raise FileNotFoundError(f"{path} cannot be read here")
+
+
+def place_of(text: str, offset: int) -> tuple[int, int]:
+    """Return line and column, counted from 1, of an offset in a text."""
+    line = text.count("\n", 0, offset) + 1
+    return line, offset - (text.rfind("\n", 0, offset) + 1) + 1

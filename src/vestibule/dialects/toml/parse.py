@@ -1,0 +1,428 @@
+"""From TOML text, or the options of a command line, to the model.
+
+Rules:
+* Everything wrong is reported at once; only a syntax error, which TOML's reader stops at, stands alone.
+* What a site leaves out is decided here and nowhere else; see ``_Parser._listeners``.
+
+Facts: without a certificate nothing safe can be offered to the public, and a name nobody certifies can have one from the
+local CA. So: a site with a certificate is on 443, and on 80 to redirect; one whose hosts are all private is the same with
+a certificate of the local CA; any other is plain on 8080, never on the public ports by accident.
+
+Not here: routes and actions (``routes``), what makes sense (``model/check.py``).
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import replace
+from typing import Any
+
+from vestibule.dialects.read import Loaded, ReadText, read_nothing
+from vestibule.dialects.toml.notes import Notes
+from vestibule.dialects.toml.routes import Routes, Upstreams
+from vestibule.dialects.toml.schema import (
+    CERTIFICATE,
+    ERROR_LOG,
+    FORWARDING,
+    HSTS,
+    LIMITS,
+    LISTENER,
+    POOL,
+    PROCESS,
+    RETRY,
+    ROOT,
+    SERVER,
+    SITE,
+    TIMEOUTS,
+    TLS_PROFILE,
+    UPSTREAM,
+    UPSTREAM_TLS,
+)
+from vestibule.dialects.toml.values import Level, Section, Spot, TomlTable, read_access_log, read_flat, read_level
+from vestibule.model.check import check
+from vestibule.model.config import (
+    ANY_HOST,
+    AccessLog,
+    Address,
+    Certificate,
+    Config,
+    ErrorLog,
+    Forwarding,
+    Hsts,
+    Limits,
+    Listener,
+    Pool,
+    Process,
+    Retry,
+    Server,
+    Site,
+    TcpAddress,
+    Timeouts,
+    TlsProfile,
+    UnixAddress,
+    Upstream,
+    UpstreamTls,
+)
+from vestibule.model.diagnostic import Span, error
+from vestibule.model.quantity import format_listen, is_private_host, parse_host, parse_listen, parse_server
+
+_AT = re.compile(r" \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)$")
+
+_ADDRESS_OPTIONS = ("v6only", "mode", "user", "group")
+
+
+def parse(name: str, text: str, read_text_of: ReadText = read_nothing) -> Loaded:
+    """Read a configuration file; ``name`` is what messages call it. The language has no includes, so nothing else is read."""
+    del read_text_of
+    try:
+        data = tomllib.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as bad:
+        return Loaded(None, (_syntax(name, text, bad),), (name,))
+    return _load(Notes(name), data, (name,))
+
+
+def for_command_line(to: str, host: str = "", cert: str = "", key: str = "", listen: tuple[str, ...] = ()) -> Loaded:
+    """Build the configuration of ``vestibule run --to URL``: one site, by the same rules as in a file.
+
+    Mistakes are placed at the option: ``--to``, ``--host``, ``--cert``, ``--key``, ``--listen``.
+    """
+    site: dict[str, Any] = {"hosts": host or ANY_HOST, "to": to}
+    given = {"cert": cert, "key": key, "listen": list(listen)}
+    site.update({name: value for name, value in given.items() if value})
+    loaded = _load(Notes(""), {"sites": {"site": site}}, ())
+    placed = [replace(each, span=Span(key=_option(each.span.key))) for each in loaded.diagnostics]
+    if loaded.config is None:
+        return replace(loaded, diagnostics=tuple(placed))
+    only = loaded.config.sites[0]
+    certificates = tuple([replace(each, name=only.hosts[0]) for each in loaded.config.certificates])
+    named = replace(only, name=only.hosts[0], certificates=tuple([each.name for each in certificates]))
+    return Loaded(replace(loaded.config, sites=(named,), certificates=certificates), tuple(placed))
+
+
+def _option(key: str) -> str:
+    """Name the option that a key of the site made from it stands for."""
+    name = re.split(r"[.\[]", key.removeprefix("sites.site").lstrip("."), maxsplit=1)[0]
+    return f"--{name}" if name in ("to", "cert", "key", "listen") else "--host"
+
+
+def _syntax(name: str, text: str, bad: Exception) -> Any:
+    """Place what TOML's reader says; at the end of the document it gives no line."""
+    if isinstance(bad, RecursionError):
+        return error(Span(name, 1, 1), "syntax", "arrays or tables are nested too deep")
+    message = str(bad)
+    found = _AT.search(message)
+    if found is None:
+        return error(Span(name, 1, 1), "syntax", message)
+    if found[1]:
+        span = Span(name, int(found[1]), int(found[2]))
+    else:
+        span = Span(name, text.count("\n") + 1, len(text) - text.rfind("\n"))
+    return error(span, "syntax", message[: found.start()])
+
+
+def _load(notes: Notes, data: TomlTable, files: tuple[str, ...]) -> Loaded:
+    config = _Parser(notes).config(data)
+    return Loaded(config, notes.merge(check(config, notes.place)), files)
+
+
+class _Parser:
+    """Reads one file; used once."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._upstreams = Upstreams(notes)
+        self._routes = Routes(self._upstreams)
+        self._listeners: dict[str, Listener] = {}
+        self._certificates: list[Certificate] = []
+
+    def config(self, data: TomlTable) -> Config:
+        """Read the whole file. Whatever is wrong is noted, and a configuration comes out all the same."""
+        root = Spot(self._notes, "", "").section(ROOT, data)
+        assert root is not None  # TOML's reader returns a table
+        level = Level(
+            read_flat(self._top("timeouts"), TIMEOUTS, root.data.get("timeouts", {}), Timeouts()),
+            read_flat(self._top("limits"), LIMITS, root.data.get("limits", {}), Limits()),
+            read_flat(self._top("forwarding"), FORWARDING, root.data.get("forwarding", {}), Forwarding()),
+            read_access_log(self._top("access_log"), root.data.get("access_log", {}), AccessLog()),
+        )
+        log = root.data.get("error_log", {})
+        error_log = read_flat(self._top("error_log"), ERROR_LOG, {"target": log} if isinstance(log, str) else log, ErrorLog())
+        process = read_flat(self._top("process"), PROCESS, root.data.get("process", {}), Process())
+        profiles = self._profiles(root)
+        self._read_certificates(root)
+        self._read_listeners(root, level)
+        self._read_upstreams(root)
+        sites = self._sites(root, level)
+        return Config(
+            listeners=tuple(self._listeners.values()),
+            sites=sites,
+            upstreams=self._upstreams.all(),
+            process=process,
+            certificates=tuple(self._certificates),
+            tls_profiles=profiles,
+            trusted_proxies=root.read("trusted_proxies", ()),
+            timeouts=level.timeouts,
+            limits=level.limits,
+            forwarding=level.forwarding,
+            access_log=level.access_log,
+            error_log=error_log,
+        )
+
+    def _top(self, name: str) -> Spot:
+        """Return the spot of a key at the top, which has the same name in the model."""
+        return Spot(self._notes, name, name)
+
+    # ------------------------------------------------------------ what sites stand on
+
+    def _named(self, root: Section, parent: str) -> list[tuple[str, object, Spot]]:
+        """Return the tables in a table of tables with their names and spots."""
+        top = self._top(parent)
+        top.mark()
+        found = top.tables(root.data.get(parent, {}))
+        return [(name, value, Spot(self._notes, top.inside(name).key, f"{parent}[{at}]")) for at, (name, value) in enumerate(found)]
+
+    def _profiles(self, root: Section) -> tuple[TlsProfile, ...]:
+        named = self._named(root, "tls_profiles")
+        return tuple([read_flat(spot, TLS_PROFILE, value, TlsProfile(name)) for name, value, spot in named])
+
+    def _read_certificates(self, root: Section) -> None:
+        for name, value, spot in self._named(root, "certificates"):
+            self._certificates.append(read_flat(spot, CERTIFICATE, value, Certificate(name, "")))
+
+    def _read_listeners(self, root: Section, level: Level) -> None:
+        for name, value, spot in self._named(root, "listeners"):
+            section = spot.section(LISTENER, value)
+            if section is None:
+                self._listeners[name] = Listener(name, TcpAddress(0))
+                continue
+            own, _ = read_level(section, level)
+            flat = {key: item for key, item in section.data.items() if key not in own}
+            listener = read_flat(spot, LISTENER, flat, Listener(name, self._address(section)))
+            self._listeners[name] = replace(listener, **own)
+
+    def _address(self, section: Section) -> Address:
+        """Read the address of a listener with the options that belong to its kind."""
+        spot = section.inside("address")
+        options: dict[str, Any] = {}
+        for name in section.given(*_ADDRESS_OPTIONS):
+            section.inside(name, f"address.{name}")
+            options[name] = section.read(name, None)
+        if "address" not in section:
+            section.error("", "missing", "a listener needs an `address`")
+            return TcpAddress(0)
+        text = spot.text(section.data["address"], "an address")
+        address = _parsed_address(text, spot) if text is not None else None
+        if address is None:
+            return TcpAddress(0)
+        allowed: tuple[str, ...] = ()
+        if isinstance(address, TcpAddress) and ":" in address.host:
+            allowed = ("v6only",)
+        elif isinstance(address, UnixAddress):
+            allowed = ("mode", "user", "group")
+        for name in options:
+            if name not in allowed:
+                section.error(name, "conflict", f"`{name}` does not go with the address `{text}`")
+        return replace(address, **{name: item for name, item in options.items() if name in allowed and item is not None})
+
+    def _read_upstreams(self, root: Section) -> None:
+        for name, value, spot in self._named(root, "upstreams"):
+            section = spot.section(UPSTREAM, value)
+            if section is None:
+                self._upstreams.declare(Upstream(name, (Server("unread", 1),)))
+                continue
+            items = section.inside("servers")
+            servers: list[Server] = []
+            for at, item in enumerate(items.array(section.data.get("servers", []))):
+                server = _server(items.at(at, len(servers)), item)
+                if server is not None:
+                    servers.append(server)
+            tls = read_flat(section.inside("tls"), UPSTREAM_TLS, section.data.get("tls", {}), UpstreamTls())
+            pool = read_flat(section.inside("pool"), POOL, section.data.get("pool", {}), Pool())
+            retry = read_flat(section.inside("retry"), RETRY, section.data.get("retry", {}), Retry())
+            self._upstreams.declare(Upstream(name, tuple(servers), tls, pool, retry))
+
+    # ------------------------------------------------------------ sites
+
+    def _sites(self, root: Section, level: Level) -> tuple[Site, ...]:
+        sites: list[Site] = []
+        for name, value, spot in self._named(root, "sites"):
+            section = Spot(self._notes, spot.key, f"sites[{len(sites)}]").section(SITE, value)
+            if section is not None:
+                sites.append(self._site(name, section, level))
+        return tuple(sites)
+
+    def _site(self, name: str, section: Section, outer: Level) -> Site:
+        section.mark("hosts", "certificates", "https_port", "redirect_http", "hsts")
+        section.inside("listen", "listeners")
+        section.inside("tls", "internal_tls")
+        hosts = _hosts(name, section)
+        certificates = self._site_certificates(name, section)
+        internal = _internal(section, hosts, bool(certificates))
+        listeners = self._site_listeners(section, hosts, internal or bool(certificates))
+        doors = [self._listeners[each] for each in listeners]
+        own, level = read_level(section, outer)
+        return Site(
+            name=name,
+            hosts=hosts,
+            listeners=listeners,
+            source=self._routes.source(section, level),
+            request=self._routes.actions(section, "request"),
+            response=self._routes.actions(section, "response"),
+            certificates=certificates,
+            internal_tls=internal,
+            redirect_http=section.read("redirect_http", _has_both(doors)),
+            https_port=section.read("https_port", _https_port(doors)),
+            hsts=_hsts(section),
+            immich=section.read("immich", True),
+            **own,
+        )
+
+    def _site_certificates(self, name: str, section: Section) -> tuple[str, ...]:
+        """The names of the site's certificates; its own ``cert`` becomes one under the site's name."""
+        names: tuple[str, ...] = section.read("certificates", ())
+        if "cert" not in section:
+            for option in section.given("key", "password_file"):
+                section.error(option, "conflict", f"`{option}` belongs to a `cert`, and there is none")
+            return names
+        if any(each.name == name for each in self._certificates):
+            message = f"a certificate named `{name}` is declared already"
+            section.error("cert", "duplicate-name", message, "name it in `certificates` instead")
+            return names
+        options = ("cert", "key", "password_file")
+        path = f"certificates[{len(self._certificates)}]"
+        for option in options:
+            self._notes.origin(f"{path}.{option}", section.spot.inside(option).key)
+        self._certificates.append(Certificate(name, *[section.read(option, "") for option in options]))
+        return (*names, name)
+
+    def _site_listeners(self, section: Section, hosts: tuple[str, ...], has_tls: bool) -> tuple[str, ...]:
+        """The names of the listeners of a site, making those that are not declared."""
+        spot = section.inside("listen", "listeners")
+        if "listen" not in section:
+            if has_tls:
+                return (self._open(TcpAddress(443), True, spot), self._open(TcpAddress(80), False, spot))
+            # Its hosts could not be read: any listener will do for the checks that follow.
+            if not hosts and self._listeners:
+                return tuple(list(self._listeners)[:1])
+            return (self._open(TcpAddress(8080), False, spot),)
+        given = section.data["listen"]
+        names: list[str] = []
+        for at, item in enumerate([given] if isinstance(given, str) else spot.array(given)):
+            name = self._listen(item, spot if isinstance(given, str) else spot.at(at, len(names)), has_tls)
+            if name is not None:
+                names.append(name)
+        return tuple(names)
+
+    def _listen(self, item: object, spot: Spot, has_tls: bool) -> str | None:
+        """The name of the listener that one item of ``listen`` means; None, noted, if it means none."""
+        text = spot.text(item, "an address or the name of a listener")
+        if text is None or text in self._listeners:
+            return text
+        scheme, separator, rest = text.partition("://")
+        if separator and scheme not in ("http", "https"):
+            spot.error("bad-value", f"`{scheme}://` is unknown here", "write `http://` or `https://`")
+            return None
+        address = _parsed_address(rest if separator else text, spot)
+        if address is None:
+            return None
+        return self._open(address, scheme == "https" if separator else has_tls, spot)
+
+    def _open(self, address: Address, tls: bool, spot: Spot) -> str:
+        """Return the name of the listener at an address, making it if it is the first to be asked for."""
+        name = format_listen(address)
+        known = self._listeners.get(name)
+        if known is None:
+            self._notes.origin(f"listeners[{len(self._listeners)}]", spot.key)
+            self._listeners[name] = Listener(name, address, tls)
+        elif known.tls != tls:
+            says = "without" if tls else "with"
+            spot.error("conflict", f"`{name}` is {says} TLS for another site", "use two ports")
+        return name
+
+
+def _parsed_address(text: str, spot: Spot) -> Address | None:
+    try:
+        return parse_listen(text)
+    except ValueError as bad:
+        spot.error("bad-value", str(bad))
+        return None
+
+
+def _server(spot: Spot, value: object) -> Server | None:
+    """Read a server: its address alone, or a table."""
+    section = spot.section(SERVER, {"address": value} if isinstance(value, str) else value)
+    if section is None:
+        return None
+    if "address" not in section:
+        section.error("", "missing", "a server needs an `address`")
+        return None
+    place = spot if isinstance(value, str) else section.inside("address", "host")
+    text = place.text(section.data["address"], "a server's address")
+    if text is None:
+        return None
+    try:
+        server = parse_server(text)
+    except ValueError as bad:
+        place.error("bad-value", str(bad))
+        return None
+    section.mark("weight", "backup")
+    if "tls" in section and not server.path:
+        section.error("tls", "conflict", "`tls` is for unix sockets", "write `https://` before a host")
+    return replace(
+        server,
+        tls=section.read("tls", server.tls),
+        weight=section.read("weight", 1),
+        backup=section.read("backup", False),
+    )
+
+
+def _hosts(name: str, section: Section) -> tuple[str, ...]:
+    """The hosts of a site: said, or the name of its table."""
+    if "hosts" in section:
+        return section.read("hosts", ())
+    try:
+        return (parse_host(name),)
+    except ValueError as bad:
+        section.error("", "bad-host", str(bad), "name the site by its host, or set `hosts`")
+        return ()
+
+
+def _internal(section: Section, hosts: tuple[str, ...], certified: bool) -> bool:
+    """Whether the local CA makes the certificate: said, or because nobody else would and nothing else was asked for."""
+    if "tls" in section:
+        mode = section.read("tls", "off")
+        if mode == "off" and certified:
+            section.error("tls", "conflict", "the site has a certificate and TLS is off")
+        return mode == "internal"
+    if certified or "listen" in section or not hosts or ANY_HOST in hosts:
+        return False
+    if all(is_private_host(host) for host in hosts):
+        return True
+    section.spot.notes.warning(
+        section.spot.key,
+        "no-certificate",
+        "the site has no certificate and is served over plain HTTP on port 8080",
+        'name its `cert`, or say `tls = "off"` if something in front of vestibule speaks TLS',
+    )
+    return False
+
+
+def _hsts(section: Section) -> Hsts | None:
+    given = section.data.get("hsts", False)
+    if given is False:
+        return None
+    return Hsts() if given is True else read_flat(section.inside("hsts"), HSTS, given, Hsts())
+
+
+def _has_both(listeners: list[Listener]) -> bool:
+    """Whether there are listeners with TLS and without."""
+    return any(each.tls for each in listeners) and not all(each.tls for each in listeners)
+
+
+def _https_port(listeners: list[Listener]) -> int:
+    """The port of the first listener with TLS, for redirects; 443 where it has none of its own."""
+    for each in listeners:
+        if each.tls:
+            return each.address.port or 443 if isinstance(each.address, TcpAddress) else 443
+    return 443

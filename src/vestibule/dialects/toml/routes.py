@@ -1,0 +1,305 @@
+"""Reading what happens to a request: sources, routes, actions.
+
+Rules: a source that cannot be read becomes a fixed 503, so that reading goes on; the mistake is noted and forbids the
+configuration anyway.
+
+Not here: sites and what they stand on (``parse``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vestibule.dialects.toml.form import TEMPLATE, kind_name
+from vestibule.dialects.toml.notes import Notes
+from vestibule.dialects.toml.schema import ACTION, REDIRECT, RESPOND, ROUTE
+from vestibule.dialects.toml.values import MISSING, Level, Section, Spot, read_level
+from vestibule.model.config import (
+    Action,
+    AddHeader,
+    Deny,
+    PathMatch,
+    Proxy,
+    Redirect,
+    RemoveHeader,
+    Respond,
+    Rewrite,
+    Route,
+    SetHeader,
+    Source,
+    StripPrefix,
+    Switch,
+    Upstream,
+    When,
+)
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.expr import EMPTY, Expr
+from vestibule.model.quantity import format_server, parse_server
+
+_UNREAD = Respond(503)
+
+_VERBS = ("set", "add", "remove", "strip_prefix", "rewrite", "query", "deny", "actions")
+
+# What each verb's own value is called in the model, so that mistakes in it find their key.
+_VERB_FIELDS = {"set": "name", "add": "name", "remove": "name", "strip_prefix": "prefix", "deny": "status", "rewrite": "path"}
+
+_MAX_DEPTH = 40
+"""Nesting the reader follows; ``check`` allows a little less."""
+
+
+class Upstreams:
+    """The upstreams of a file: those declared, and one for each URL that stands for itself."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._by_name: dict[str, Upstream] = {}
+
+    def declare(self, upstream: Upstream) -> None:
+        """Take a declared upstream; all of them come before the first ``find``."""
+        self._by_name[upstream.name] = upstream
+
+    def all(self) -> tuple[Upstream, ...]:
+        """Return the upstreams, declared ones first."""
+        return tuple(self._by_name.values())
+
+    def find(self, text: str, spot: Spot) -> str | None:
+        """Return the name of the upstream that ``to`` means, making one for a URL; None, noted, if there is none."""
+        if text in self._by_name:
+            return text
+        if "://" not in text and not text.startswith("unix:"):
+            hint = did_you_mean(text, list(self._by_name)) if self._by_name else "a URL looks like `http://immich:2283`"
+            spot.error("unknown-reference", f"`{text}` is neither a URL nor the name of an upstream", hint)
+            return None
+        try:
+            server = parse_server(text)
+        except ValueError as bad:
+            spot.error("bad-value", str(bad))
+            return None
+        name = format_server(server) or text
+        if name not in self._by_name:
+            self._notes.origin(f"upstreams[{len(self._by_name)}]", spot.key)
+            self._by_name[name] = Upstream(name, (server,))
+        return name
+
+
+class Routes:
+    """Reads sources with their routes and actions, at any depth."""
+
+    def __init__(self, upstreams: Upstreams) -> None:
+        self._upstreams = upstreams
+
+    def source(self, section: Section, level: Level, depth: int = 0) -> Source:
+        """Return who answers in a site or route."""
+        given = section.given("to", "respond", "redirect")
+        if len(given) > 1:
+            section.error(given[1], "conflict", f"`{given[0]}` answers here already", "keep one of the two")
+        if "routes" in section:
+            return self._switch(section, level, depth)
+        if "order" in section:
+            section.error("order", "conflict", "an order is for `routes`, and there are none")
+        if not given:
+            section.error("", "missing", "nothing answers here", "say `to`, `respond`, `redirect` or `routes`")
+            return _UNREAD
+        return self._single(given[0], section.data[given[0]], section.inside(given[0], "source"))
+
+    def _switch(self, section: Section, level: Level, depth: int) -> Source:
+        section.inside("routes", "source")
+        spot = section.inside("routes", "source.routes")
+        routes: list[Route] = []
+        for at, item in enumerate(spot.array(section.data["routes"])):
+            routes.append(self._route(spot.at(at), item, level, depth + 1))
+        # What answers besides the routes takes what they leave.
+        for name in section.given("to", "respond", "redirect")[:1]:
+            section.inside(name, f"source.routes[{len(routes)}]")
+            last = section.inside(name, f"source.routes[{len(routes)}].source")
+            routes.append(Route(self._single(name, section.data[name], last)))
+        return Switch(tuple(routes), section.read("order", "written"))
+
+    def _single(self, name: str, value: object, spot: Spot) -> Source:
+        if name == "respond":
+            return self._respond(value, spot)
+        if name == "redirect":
+            return self._redirect(value, spot)
+        text = spot.text(value, "a server's URL or the name of an upstream")
+        upstream = self._upstreams.find(text, spot) if text is not None else None
+        return Proxy(upstream) if upstream is not None else _UNREAD
+
+    def _respond(self, value: object, spot: Spot) -> Source:
+        section = spot.section(RESPOND, value)
+        if section is None:
+            return _UNREAD
+        section.mark("status", "body")
+        headers = self._pairs(section.data["headers"], section.inside("headers")) if "headers" in section else ()
+        return Respond(section.read("status", 200), section.read("body", None), headers)
+
+    def _pairs(self, value: object, spot: Spot) -> tuple[tuple[str, Expr], ...]:
+        """Read fields: a table, or an array of pairs."""
+        pairs: list[tuple[str, Expr]] = []
+        items: list[tuple[Spot, object]]
+        if isinstance(value, dict):
+            items = [(spot.inside(name), [name, each]) for name, each in value.items()]
+        else:
+            items = [(spot.at(at), each) for at, each in enumerate(spot.array(value))]
+        for place, each in items:
+            spot.notes.origin(f"{spot.path}[{len(pairs)}]", place.key)
+            if not (isinstance(each, list) and len(each) == 2 and isinstance(each[0], str)):
+                place.error("bad-value", 'expected a pair such as `["X-Name", "value"]`')
+                continue
+            text = place.value(TEMPLATE, each[1])
+            if text is not MISSING:
+                pairs.append((each[0], text))
+        return tuple(pairs)
+
+    def _redirect(self, value: object, spot: Spot) -> Source:
+        if isinstance(value, str):
+            location = spot.value(TEMPLATE, value)
+            return Redirect(location) if location is not MISSING else _UNREAD
+        section = spot.section(REDIRECT, value)
+        if section is None:
+            return _UNREAD
+        section.mark("location", "status")
+        status = section.read("status", 308)
+        if status not in (301, 302, 303, 307, 308):
+            section.error("status", "out-of-range", f"{status} is no redirect", "use 301, 302, 303, 307 or 308")
+            return _UNREAD
+        if "location" not in section:
+            section.error("", "missing", "a redirect needs a `location`")
+            return _UNREAD
+        return Redirect(section.read("location", EMPTY), status)  # type: ignore[arg-type]  # one of those just named
+
+    # ------------------------------------------------------------ routes
+
+    def _route(self, spot: Spot, value: object, outer: Level, depth: int) -> Route:
+        section = spot.section(ROUTE, value)
+        if section is None:
+            return Route(_UNREAD)
+        if depth > _MAX_DEPTH:
+            spot.error("too-deep", f"routes are nested more than {_MAX_DEPTH} deep")
+            return Route(_UNREAD)
+        section.mark("name", "methods", "when")
+        own, level = read_level(section, outer)
+        return Route(
+            source=self.source(section, level, depth),
+            name=section.read("name", ""),
+            path=_path(section),
+            methods=section.read("methods", ()),
+            when=section.read("when", None),
+            request=self.actions(section, "request"),
+            response=self.actions(section, "response"),
+            **own,
+        )
+
+    # ------------------------------------------------------------ actions
+
+    def actions(self, section: Section, side: str) -> tuple[Action, ...]:
+        """Read the actions on one side: the array ``request`` or ``response``, then the table of fields."""
+        actions: list[Action] = []
+        if side in section:
+            actions.extend(self._actions(section.data[side], section.inside(side), 0))
+        short = f"{side}_headers"
+        if short in section:
+            self._headers(section.data[short], section.spot.inside(short, side), actions)
+        return tuple(actions)
+
+    def _headers(self, value: object, spot: Spot, actions: list[Action]) -> None:
+        """Read a table of fields: a template sets one, false removes it, an array sets several lines."""
+        if not isinstance(value, dict):
+            spot.error("bad-value", f"expected a table, not {kind_name(value)}")
+            return
+        for name, given in value.items():
+            place = spot.inside(name)
+            if given is False:
+                spot.notes.origin(f"{spot.path}[{len(actions)}]", place.key)
+                actions.append(RemoveHeader(name))
+                continue
+            first = True
+            for at, item in enumerate(given if isinstance(given, list) else [given]):
+                text = (place.at(at) if isinstance(given, list) else place).value(TEMPLATE, item)
+                if text is MISSING:
+                    continue
+                spot.notes.origin(f"{spot.path}[{len(actions)}]", place.key)
+                actions.append(SetHeader(name, text) if first else AddHeader(name, text))
+                first = False
+
+    def _actions(self, value: object, spot: Spot, depth: int) -> list[Action]:
+        actions: list[Action] = []
+        for at, item in enumerate(spot.array(value)):
+            section = spot.at(at, len(actions)).section(ACTION, item)
+            action = self._action(section, depth) if section is not None else None
+            if action is not None:
+                actions.append(action)
+        return actions
+
+    def _action(self, section: Section, depth: int) -> Action | None:
+        """Read one action, wrapped in its condition if it has one; None, noted, if it cannot be read."""
+        verbs = section.given(*_VERBS)
+        if verbs == ["rewrite", "query"]:
+            verbs = ["rewrite"]
+        if len(verbs) != 1:
+            message = "this does nothing" if not verbs else f"`{verbs[0]}` and `{verbs[1]}` are two actions"
+            section.error("", "bad-action", message, "an action has one of " + ", ".join([f"`{name}`" for name in _VERBS]))
+            return None
+        if "value" in section and verbs[0] not in ("set", "add"):
+            section.error("value", "conflict", f"`{verbs[0]}` takes no value")
+        if depth > _MAX_DEPTH:
+            section.error("", "too-deep", f"actions are nested more than {_MAX_DEPTH} deep")
+            return None
+        if "when" not in section:
+            if verbs[0] != "actions":
+                return self._verb(verbs[0], section, "")
+            section.error("actions", "missing", "`actions` need a `when`", "without a condition they stand by themselves")
+            return None
+        section.inside("when", "test")
+        if verbs[0] == "actions":
+            actions = tuple(self._actions(section.data["actions"], section.inside("actions"), depth + 1))
+        else:
+            action = self._verb(verbs[0], section, "actions[0].")
+            if action is None:
+                return None
+            actions = (action,)
+        test = section.read("when", None)
+        return When(test, actions) if test is not None else None
+
+    def _verb(self, verb: str, section: Section, prefix: str) -> Action | None:
+        """Read the action that a verb names; ``prefix`` leads to it from the section's place in the model."""
+        section.inside(verb, prefix + _VERB_FIELDS.get(verb, verb))
+        section.inside("value", f"{prefix}value")
+        section.inside("query", f"{prefix}query")
+        read: Any = section.read(verb, None)
+        if read is None:
+            return None
+        if verb in ("set", "add"):
+            if "value" not in section:
+                section.error("", "missing", f"`{verb}` needs a `value`")
+                return None
+            value = section.read("value", EMPTY)
+            return SetHeader(read, value) if verb == "set" else AddHeader(read, value)
+        if verb == "remove":
+            return RemoveHeader(read)
+        if verb == "strip_prefix":
+            return StripPrefix(read)
+        if verb == "deny":
+            return Deny(read)
+        if verb == "rewrite":
+            return Rewrite(read, section.read("query", None))
+        return Rewrite(None, read)
+
+
+def _path(section: Section) -> PathMatch | None:
+    """Read ``path``, ``prefix`` or ``regex`` with its options."""
+    given = section.given("path", "prefix", "regex")
+    if not given:
+        for option in section.given("ignore_case", "final"):
+            section.error(option, "conflict", f"`{option}` belongs to a path, and there is none")
+        return None
+    if len(given) > 1:
+        section.error(given[1], "conflict", f"`{given[0]}` is given already", "keep one of the two")
+    name = given[0]
+    section.inside(name, "path")
+    section.inside("ignore_case", "path.ignore_case")
+    section.inside("final", "path.final")
+    value = section.read(name, "")
+    ignore_case, final = section.read("ignore_case", False), section.read("final", False)
+    if name == "path":
+        return PathMatch("exact", value, ignore_case, final)
+    return PathMatch("prefix" if name == "prefix" else "regex", value, ignore_case, final)

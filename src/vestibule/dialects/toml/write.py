@@ -1,0 +1,295 @@
+"""From the model to TOML text.
+
+Rules:
+* ``parse(write(config)).config == config`` for every configuration whose names are unique and whose texts TOML can carry;
+  what it cannot carry raises ``ValueError``.
+* Says what differs from the defaults, and names everything: nothing depends on what ``parse`` would decide by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+
+from vestibule.dialects.toml.form import TEMPLATE, TEST, Shape, Unlimited, key_text, quote
+from vestibule.dialects.toml.schema import (
+    ACCESS_LOG,
+    CERTIFICATE,
+    ERROR_LOG,
+    FORWARDING,
+    HSTS,
+    LIMITS,
+    LISTENER,
+    POOL,
+    PROCESS,
+    RETRY,
+    ROOT,
+    ROUTE,
+    SITE,
+    TIMEOUTS,
+    TLS_PROFILE,
+    UPSTREAM_TLS,
+    Table,
+)
+from vestibule.dialects.toml.values import Level
+from vestibule.model.config import (
+    AccessLog,
+    Action,
+    AddHeader,
+    Config,
+    Deny,
+    ErrorLog,
+    Forwarding,
+    Hsts,
+    Limits,
+    Listener,
+    Pool,
+    Process,
+    Proxy,
+    Redirect,
+    RemoveHeader,
+    Respond,
+    Retry,
+    Rewrite,
+    Route,
+    Server,
+    SetHeader,
+    Site,
+    StripPrefix,
+    Switch,
+    TcpAddress,
+    Timeouts,
+    UnixAddress,
+    Upstream,
+    UpstreamTls,
+)
+from vestibule.model.quantity import format_listen, format_server
+
+
+def write(config: Config) -> str:
+    """Write a configuration. Raises ``ValueError`` for text that TOML cannot carry."""
+    return _Writer().config(config)
+
+
+class _Writer:
+    """Writes one file, line by line; used once."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def config(self, config: Config) -> str:
+        """Return the whole text."""
+        if config.trusted_proxies:
+            self._key("trusted_proxies", ROOT.key("trusted_proxies").form.write(config.trusted_proxies))
+        self._section("process", PROCESS, config.process, Process())
+        self._section("timeouts", TIMEOUTS, config.timeouts, Timeouts())
+        self._section("limits", LIMITS, config.limits, Limits())
+        self._section("forwarding", FORWARDING, config.forwarding, Forwarding())
+        self._section("access_log", ACCESS_LOG, config.access_log, AccessLog())
+        self._section("error_log", ERROR_LOG, config.error_log, ErrorLog())
+        level = Level(config.timeouts, config.limits, config.forwarding, config.access_log)
+        for listener in config.listeners:
+            self._listener(listener, level)
+        for profile in config.tls_profiles:
+            self._named("tls_profiles", profile.name, TLS_PROFILE, profile)
+        for certificate in config.certificates:
+            self._named("certificates", certificate.name, CERTIFICATE, certificate)
+        for upstream in config.upstreams:
+            self._upstream(upstream)
+        for site in config.sites:
+            self._site(site, level)
+        return "\n".join(self._lines).strip("\n") + "\n"
+
+    # ------------------------------------------------------------ lines
+
+    def _header(self, path: str) -> None:
+        self._lines.extend(("", path))
+
+    def _key(self, name: str, value: str) -> None:
+        self._lines.append(f"{name} = {value}")
+
+    def _fields(self, table: Table, value: object, base: object) -> list[tuple[str, str]]:
+        """The keys of a flat table that differ from ``base``; without one, from the defaults of the class."""
+        defaults = {field.name: field.default for field in fields(table.cls)}
+        pairs: list[tuple[str, str]] = []
+        for key in table.keys:
+            if not key.field or isinstance(key.form, Shape):
+                continue
+            have = getattr(value, key.field)
+            usual = defaults[key.field] if base is None else getattr(base, key.field)
+            can_say = have is not None or isinstance(key.form, Unlimited)
+            if (have != usual or usual is MISSING) and can_say:
+                pairs.append((key.name, key.form.write(have)))
+        return pairs
+
+    def _section(self, path: str, table: Table, value: object, base: object) -> None:
+        """Write a flat table if it says anything that ``base`` does not."""
+        pairs = self._fields(table, value, base)
+        if pairs:
+            self._header(f"[{path}]")
+            for name, text in pairs:
+                self._key(name, text)
+
+    def _named(self, parent: str, name: str, table: Table, value: object) -> None:
+        self._header(f"[{parent}.{key_text(name)}]")
+        for key, text in self._fields(table, value, None):
+            self._key(key, text)
+
+    # ------------------------------------------------------------ what sites stand on
+
+    def _listener(self, listener: Listener, level: Level) -> None:
+        path = f"listeners.{key_text(listener.name)}"
+        address = listener.address
+        self._header(f"[{path}]")
+        self._key("address", quote(format_listen(address)))
+        if isinstance(address, TcpAddress) and ":" in address.host and not address.v6only:
+            self._key("v6only", "false")
+        if isinstance(address, UnixAddress):
+            default = UnixAddress(address.path)
+            for name in ("mode", "user", "group"):
+                if getattr(address, name) != getattr(default, name):
+                    self._key(name, LISTENER.key(name).form.write(getattr(address, name)))
+        for name, text in self._fields(LISTENER, listener, None):
+            self._key(name, text)
+        self._override(path, TIMEOUTS, listener.timeouts, level.timeouts)
+        self._override(path, LIMITS, listener.limits, level.limits)
+
+    def _override(self, path: str, table: Table, value: object, outer: object) -> None:
+        """Write a table of a level of its own; present and empty says: as outside, whatever that becomes inside."""
+        if value is None:
+            return
+        self._header(f"[{path}.{table.title}]")
+        for name, text in self._fields(table, value, outer):
+            self._key(name, text)
+
+    def _upstream(self, upstream: Upstream) -> None:
+        path = f"upstreams.{key_text(upstream.name)}"
+        self._header(f"[{path}]")
+        self._key("servers", "[" + ", ".join([_server(server) for server in upstream.servers]) + "]")
+        self._section(f"{path}.tls", UPSTREAM_TLS, upstream.tls, UpstreamTls())
+        self._section(f"{path}.pool", POOL, upstream.pool, Pool())
+        self._section(f"{path}.retry", RETRY, upstream.retry, Retry())
+
+    # ------------------------------------------------------------ sites and routes
+
+    def _site(self, site: Site, level: Level) -> None:
+        path = f"sites.{key_text(site.name)}"
+        self._header(f"[{path}]")
+        self._key("hosts", SITE.key("hosts").form.write(site.hosts))
+        self._key("listen", "[" + ", ".join([quote(name) for name in site.listeners]) + "]")
+        if site.certificates:
+            self._key("certificates", SITE.key("certificates").form.write(site.certificates))
+        # Certificates and `off` contradict each other, and with certificates nothing would be made anyway.
+        if site.internal_tls or not site.certificates:
+            self._key("tls", quote("internal" if site.internal_tls else "off"))
+        self._key("redirect_http", "true" if site.redirect_http else "false")
+        self._key("https_port", str(site.https_port))
+        if site.hsts is not None:
+            pairs = self._fields(HSTS, site.hsts, Hsts())
+            self._key("hsts", _inline(pairs) if pairs else "true")
+        if not site.immich:
+            self._key("immich", "false")
+        self._inside(path, site, level)
+
+    def _inside(self, path: str, level: Site | Route, outer: Level) -> None:
+        """Write what sites and routes have in common; plain keys first, tables after."""
+        source = level.source
+        if isinstance(source, Proxy):
+            self._key("to", quote(source.upstream))
+        elif isinstance(source, Respond):
+            self._key("respond", _respond(source))
+        elif isinstance(source, Redirect):
+            self._key("redirect", _inline([("location", TEMPLATE.write(source.location)), ("status", str(source.status))]))
+        else:
+            self._key("order", quote(source.order))
+            if not source.routes:
+                self._key("routes", "[]")
+        self._actions("request", level.request)
+        self._actions("response", level.response)
+        self._override(path, TIMEOUTS, level.timeouts, outer.timeouts)
+        self._override(path, LIMITS, level.limits, outer.limits)
+        self._override(path, FORWARDING, level.forwarding, outer.forwarding)
+        self._override(path, ACCESS_LOG, level.access_log, outer.access_log)
+        if isinstance(source, Switch):
+            inner = Level(
+                level.timeouts or outer.timeouts,
+                level.limits or outer.limits,
+                level.forwarding or outer.forwarding,
+                level.access_log or outer.access_log,
+            )
+            for route in source.routes:
+                self._route(f"{path}.routes", route, inner)
+
+    def _route(self, path: str, route: Route, outer: Level) -> None:
+        self._header(f"[[{path}]]")
+        for name, text in self._fields(ROUTE, route, None):
+            self._key(name, text)
+        match = route.path
+        if match is not None:
+            name = {"exact": "path", "prefix": "prefix", "regex": "regex"}[match.kind]
+            self._key(name, quote(match.value))
+            if match.ignore_case:
+                self._key("ignore_case", "true")
+            if match.final:
+                self._key("final", "true")
+        self._inside(path, route, outer)
+
+    def _actions(self, name: str, actions: Sequence[Action]) -> None:
+        if not actions:
+            return
+        self._lines.append(f"{name} = [")
+        self._lines.extend([f"    {_action(action)}," for action in actions])
+        self._lines.append("]")
+
+
+def _inline(pairs: Sequence[tuple[str, str]]) -> str:
+    """Write an inline table."""
+    return "{ " + ", ".join([f"{name} = {text}" for name, text in pairs]) + " }"
+
+
+def _server(server: Server) -> str:
+    """Write a server: its address, or a table where there is more to it."""
+    address = format_server(server)
+    if address is not None:
+        return quote(address)
+    plain = Server(server.host, server.port, server.path, tls=server.tls and not server.path)
+    pairs = [("address", quote(format_server(plain) or ""))]
+    if server.path and server.tls:
+        pairs.append(("tls", "true"))
+    if server.weight != 1:
+        pairs.append(("weight", str(server.weight)))
+    if server.backup:
+        pairs.append(("backup", "true"))
+    return _inline(pairs)
+
+
+def _respond(source: Respond) -> str:
+    pairs = [("status", str(source.status))]
+    if source.body is not None:
+        pairs.append(("body", TEMPLATE.write(source.body)))
+    if source.headers:
+        # An array keeps the order and may repeat a name; a table could not.
+        lines = [f"[{quote(name)}, {TEMPLATE.write(value)}]" for name, value in source.headers]
+        pairs.append(("headers", "[" + ", ".join(lines) + "]"))
+    return _inline(pairs)
+
+
+def _action(action: Action) -> str:
+    """Write one action as an inline table."""
+    if isinstance(action, SetHeader):
+        return _inline([("set", quote(action.name)), ("value", TEMPLATE.write(action.value))])
+    if isinstance(action, AddHeader):
+        return _inline([("add", quote(action.name)), ("value", TEMPLATE.write(action.value))])
+    if isinstance(action, RemoveHeader):
+        return _inline([("remove", quote(action.name))])
+    if isinstance(action, StripPrefix):
+        return _inline([("strip_prefix", quote(action.prefix))])
+    if isinstance(action, Deny):
+        return _inline([("deny", str(action.status))])
+    if isinstance(action, Rewrite):
+        pairs = [("rewrite", TEMPLATE.write(action.path))] if action.path is not None else []
+        if action.query is not None:
+            pairs.append(("query", TEMPLATE.write(action.query)))
+        return _inline(pairs)
+    actions = ", ".join([_action(each) for each in action.actions])
+    return _inline([("when", TEST.write(action.test)), ("actions", f"[{actions}]")])
