@@ -1,0 +1,176 @@
+"""Start vestibule as a user does, with a configuration, on free ports; and end it.
+
+Rules: what runs is the package the tests would import, interpreted or compiled. Everything it
+writes goes into the test's folder. It is ended by its process id, and every wait is bounded.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import vestibule
+
+from .client import Client
+from .upstream import Upstream
+
+START_S = 20.0
+STOP_S = 20.0
+SOURCES = Path(vestibule.__file__).parents[1]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return so many TCP ports nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in socks:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in socks]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which the command line finds the package under test."""
+    return os.environ | {"PYTHONPATH": str(SOURCES), "PYTHONUNBUFFERED": "1"}
+
+
+def run_command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command such as `vestibule check FILE` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "vestibule", *words],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
+    )
+
+
+class Vestibule:
+    """A running proxy. `folder` holds its configuration, its state and what it said."""
+
+    def __init__(self, folder: Path, config: str, ports: list[int]) -> None:
+        self.folder = folder
+        self.file = folder / "vestibule.toml"
+        self.output = folder / "output.log"
+        self.write(config)
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vestibule", "run", str(self.file)],
+                cwd=folder,
+                env=environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            for port in ports:
+                self._wait_for_port(port)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The control process."""
+        return self.process.pid
+
+    @property
+    def workers(self) -> list[int]:
+        """The children of the control process."""
+        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in listed.split()]
+
+    def write(self, config: str) -> None:
+        """Replace the configuration file; nothing is reloaded."""
+        self.file.write_text(config)
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run another vestibule command in the same folder."""
+        return run_command(*words, folder=self.folder)
+
+    def said(self) -> str:
+        """Return everything the program has written so far."""
+        return self.output.read_text(errors="replace")
+
+    def wait_for(self, text: str, within_s: float = START_S) -> str:
+        """Wait until the program has written `text`; return the whole line."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            for line in self.said().splitlines():
+                if text in line:
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"{text!r} was not said in {within_s} s:\n{self.said()}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the control process."""
+        self.process.send_signal(number)
+
+    def wait(self, within_s: float = STOP_S) -> int:
+        """Wait for the end; return the exit status."""
+        return self.process.wait(within_s)
+
+    def stop(self) -> int:
+        """End the program, at once if it must be, and return its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(STOP_S)
+            raise AssertionError(f"vestibule did not stop:\n{self.said()}") from None
+
+    def _wait_for_port(self, port: int) -> None:
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                break
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"vestibule does not listen on {port}:\n{self.said()}")
+
+
+@dataclass
+class Rig:
+    """A proxy with one upstream behind it, and a client in front."""
+
+    proxy: Vestibule
+    upstream: Upstream
+    client: Client
+    port: int
+
+
+def settings(folder: Path, workers: int = 1) -> str:
+    """Return the part of a configuration that every test wants."""
+    return f'[process]\nworkers = {workers}\nstate_dir = "{folder}/state"\nstop = "2s"\n'
+
+
+def build(folder: Path, site: str = "", more: str = "", trusted: Sequence[str] = (), workers: int = 1) -> Rig:
+    """Start an upstream and a proxy. `site` adds keys to the one site, `more` adds tables."""
+    upstream = Upstream()
+    port = free_ports(1)[0]
+    # JSON writes strings and arrays as TOML reads them.
+    config = (
+        f"trusted_proxies = {json.dumps(list(trusted))}\n{settings(folder, workers)}\n"
+        f'[sites."*"]\nlisten = "127.0.0.1:{port}"\nto = "http://127.0.0.1:{upstream.port}"\n{site}\n{more}\n'
+    )
+    proxy = Vestibule(folder, config, [port])
+    return Rig(proxy, upstream, Client(("127.0.0.1", port)), port)
+
+
+def tear_down(rig: Rig) -> None:
+    """End both."""
+    try:
+        rig.proxy.stop()
+    finally:
+        rig.upstream.close()
