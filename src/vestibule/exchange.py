@@ -235,19 +235,8 @@ class Plan:
         self.body_most = body_most
 
 
-class Tunnel:
-    """Carries opaque bytes once both streams agreed to (`proxy/tunnel.py`)."""
-
-    def begin(self, ex: "Exchange") -> None:
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """Let go of both transports."""
-        raise NotImplementedError
-
-
 class Relays:
-    """What moves bytes past an exchange (`proxy/tunnel.py` makes them; plans cannot know sockets)."""
+    """What moves bytes past an exchange (`proxy/relays.py`)."""
 
     def try_body(self, ex: "Exchange", side: int) -> bool:
         """Relay the rest of the body that comes from `side`, if both ends can. Return whether it was begun."""
@@ -516,6 +505,7 @@ class Exchange:
         self.response = head
         self._run_response_steps()
         self.tunneling = True
+        self.request_ended = False  # both directions are open again, whatever the request said
         down.send_head(self.response, False)
         self.relays.open_tunnel(self)
 
@@ -533,6 +523,26 @@ class Exchange:
         # goes to it, and both connections stay usable (RFC 9112 9.3).
 
     # ---- from either side
+
+    def on_relayed(self, side: int, count: int, done: bool) -> None:
+        """Note that `count` bytes of the body from `side` went past us; `done` ends that body."""
+        up = self.up
+        down = self.down
+        if self.over or up is None or down is None:
+            return
+        if side == UP:
+            self.response_bytes += count
+            up.relayed(count)
+            if done:
+                self._end_response()
+            return
+        self.request_bytes += count
+        down.relayed(count)
+        if done:
+            self.request_ended = True
+            up.send_body(b"", True)
+            if self.response_ended:
+                self._finish(None)
 
     def on_drain(self, side: int) -> None:
         """The debt of a `send_*` that returned False is paid: the other side may go on."""

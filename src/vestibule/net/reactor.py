@@ -91,6 +91,12 @@ class Reactor:
         self._pollables[fd] = pollable
         self.want(pollable, interest)
 
+    def hand_over(self, before: Pollable, pollable: Pollable, interest: int) -> None:
+        """Give the descriptor of one pollable to another, with what epoll knows of it."""
+        pollable.known = before.known
+        self._pollables[pollable.fd] = pollable
+        self.want(pollable, interest)
+
     def want(self, pollable: Pollable, interest: int) -> None:
         """Set which events the pollable wants (READ, WRITE, both or 0)."""
         pollable.interest = interest

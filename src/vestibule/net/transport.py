@@ -20,11 +20,12 @@ Not here: zero-copy between two transports (`relay.py`), TLS settings (`tls.py`)
 
 import socket
 import ssl
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from mypy_extensions import trait
 
 from vestibule.net.reactor import READ, WRITE, Pollable, Reactor
+from vestibule.net.timers import Deadline, Timed
 
 # Queue size at which the writer is told to stop. It bounds memory per direction together with one read.
 MARK: Final = 65_536
@@ -36,6 +37,9 @@ _JOIN_MOST: Final = 65_536
 # Plaintext handed to OpenSSL at a time: eight records, about what a socket buffer takes in one go.
 _ENCRYPT_MOST: Final = 131_072
 _RECORD: Final = 16_384
+
+# How long a closing transport waits for a peer that takes none of what is queued.
+_CLOSING_IDLE_MS: Final = 30_000
 
 
 @trait
@@ -82,7 +86,7 @@ class TlsObject(Protocol):
     def pending(self) -> int: ...
 
 
-class Transport(Pollable):
+class Transport(Pollable, Timed):
     """The part that plain and TLS sockets share: the queue and the interest in events."""
 
     def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner | None) -> None:
@@ -92,6 +96,7 @@ class Transport(Pollable):
         self.owner = owner
         self.bytes_in = 0
         self.bytes_out = 0
+        self.active_ms = reactor.now_ms  # when bytes last moved
         self.closed = False
         self.source_bypass: Bypass | None = None
         self.sink_bypass: Bypass | None = None
@@ -102,10 +107,15 @@ class Transport(Pollable):
         self._ending = False  # send FIN when the queue is empty
         self._ended = False  # FIN is sent
         self._closing = False  # close when the queue is empty
+        self._patience: Deadline | None = None  # only while closing
+        self._patience_mark = 0
 
-    def start(self) -> None:
-        """Begin to read."""
-        self.reactor.add(self, READ)
+    def start(self, before: Pollable | None = None) -> None:
+        """Begin to read. `before` is who had the descriptor until now, if the reactor knows it already."""
+        if before is None:
+            self.reactor.add(self, READ)
+        else:
+            self.reactor.hand_over(before, self, READ)
 
     def write(self, data: bytes) -> bool:
         """Queue bytes. False: enough for now; one `on_drained` will follow."""
@@ -156,7 +166,40 @@ class Transport(Pollable):
             return
         self._closing = True
         self.reactor.want(self, self.interest & ~READ)
+        self._patience = Deadline(self)
+        self._patience_mark = self.bytes_out
+        self.reactor.timers.arm(self._patience, self.reactor.now_ms + _CLOSING_IDLE_MS)
         self._soon()
+
+    def on_deadline(self) -> None:
+        """A closing transport whose peer takes nothing is dropped."""
+        if self.closed or self._patience is None:
+            return
+        if self.bytes_out == self._patience_mark:
+            self.abort()
+        else:
+            self._patience_mark = self.bytes_out
+            self.reactor.timers.arm(self._patience, self.reactor.now_ms + _CLOSING_IDLE_MS)
+
+    def can_relay(self) -> bool:
+        """Tell whether bytes may be moved from or to the socket by the kernel."""
+        return False
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing has come from the peer that was not read yet, not even its end. One system call."""
+        if self.closed:
+            return False
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass  # broken, and so not quiet
+        return False
+
+    def is_sink_blocked(self) -> bool:
+        """Tell whether a relay waits for this transport's peer to take bytes."""
+        return self.sink_bypass is not None and bool(self.interest & WRITE)
 
     def abort(self) -> None:
         """Close at once; queued bytes are dropped. No callback follows."""
@@ -164,6 +207,9 @@ class Transport(Pollable):
         if self.closed:
             return
         self.closed = True
+        if self._patience is not None:
+            self._patience.drop()
+            self._patience = None
         self._queue.clear()
         self._queued = 0
         self.source_bypass = None
@@ -222,7 +268,12 @@ class Transport(Pollable):
 
     def _flushed(self) -> None:
         """Everything is with the kernel: pay the debt, end or close if that was asked for."""
-        if self.interest & WRITE and self.sink_bypass is None:
+        bypass = self.sink_bypass
+        if bypass is not None:
+            self._pay()
+            bypass.on_sink_ready()
+            return
+        if self.interest & WRITE:
             self.reactor.want(self, self.interest & ~WRITE)
         if self._closing:
             self._say_goodbye()
@@ -254,6 +305,9 @@ class Transport(Pollable):
 class PlainTransport(Transport):
     """Bytes as they are."""
 
+    def can_relay(self) -> bool:
+        return not self.closed and not self._ending
+
     def on_readable(self) -> None:
         bypass = self.source_bypass
         if bypass is not None:
@@ -275,6 +329,7 @@ class PlainTransport(Transport):
                 owner.on_end()
             return
         self.bytes_in += count
+        self.active_ms = self.reactor.now_ms
         if owner is not None:
             owner.on_data(bytes(self.reactor.view[:count]))
 
@@ -294,6 +349,8 @@ class PlainTransport(Transport):
                 return
             self._queued -= sent
             self.bytes_out += sent
+            if sent:
+                self.active_ms = self.reactor.now_ms
             if sent < size:
                 self._queue.insert(0, data[sent:] if sent else data)
                 self.reactor.want(self, self.interest | WRITE)
@@ -313,14 +370,14 @@ class TlsTransport(Transport):
         self._outward = ssl.MemoryBIO()
         self.tls = tls.wrap_bio(self._inward, self._outward, server_side=server_side, server_hostname=server_name)
         # The wrapped object directly, because the Python method around each of its calls is paid per record.
-        wrapper: object = self.tls
-        self._records: TlsObject = getattr(wrapper, "_sslobj", wrapper)
+        wrapper: Any = self.tls
+        self._records: TlsObject = wrapper._sslobj
         self.secured = False
         self._leftover = b""  # ciphertext the kernel did not take
         self._peer_ended = False
 
-    def start(self) -> None:
-        super().start()
+    def start(self, before: Pollable | None = None) -> None:
+        super().start(before)
         if not self.tls.server_side:
             self._shake()
 
@@ -336,6 +393,7 @@ class TlsTransport(Transport):
             self._on_fin()
             return
         self.bytes_in += count
+        self.active_ms = self.reactor.now_ms
         self._inward.write(self.reactor.view[:count])
         if not self.secured and not self._shake():
             return
@@ -468,6 +526,8 @@ class TlsTransport(Transport):
                 self.lose(error.strerror or "write failed")
                 return
             self.bytes_out += sent
+            if sent:
+                self.active_ms = self.reactor.now_ms
             if sent < size:
                 if sent:
                     self._leftover = self._leftover[sent:]

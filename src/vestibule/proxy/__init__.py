@@ -1,0 +1,1 @@
+"""The two sides of an exchange: client connections and upstream connections."""

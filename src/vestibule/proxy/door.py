@@ -1,0 +1,75 @@
+"""What one listener needs to know to serve a connection.
+
+Rules: a door is immutable; a reload makes new doors. A connection asks its `Porch` for the door of
+now at every request, so a reload shows at the next request of a kept connection while exchanges in
+flight keep their plan.
+"""
+
+from vestibule.exchange import Plan, Relays, Timeouts
+from vestibule.fault import CLIENT, UPSTREAM
+from vestibule.http.fields import FieldsTable
+from vestibule.http.h1 import HeadLimits
+from vestibule.net.reactor import Reactor
+from vestibule.net.tls import TlsChoice
+
+
+class Door:
+    """One listener's part of a configuration.
+
+    `http2` allows HTTP/2 (by ALPN on TLS, by prior knowledge on plain listeners).
+    `requests_most` closes a connection in good order after so many requests; -1 is for ever.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        limits: HeadLimits,
+        timeouts: Timeouts,
+        tls: TlsChoice | None = None,
+        http2: bool = False,
+        requests_most: int = -1,
+        connections_most: int = -1,
+    ) -> None:
+        self.name = name
+        self.plan = plan
+        self.limits = limits
+        self.timeouts = timeouts
+        self.tls = tls
+        self.http2 = http2
+        self.requests_most = requests_most
+        self.connections_most = connections_most
+
+
+class Tally:
+    """Counts of one worker, for `vestibule status`."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.accepted = 0
+        self.requests = 0
+        self.exchanges = 0
+        self.tunnels = 0
+
+
+class Porch:
+    """What outlives a reload at one listener: the door of now, and what all its connections share."""
+
+    def __init__(self, reactor: Reactor, door: Door, relays: Relays, tally: Tally) -> None:
+        self.reactor = reactor
+        self.door = door
+        self.relays = relays
+        self.tally = tally
+        self.stopping = False
+        self.request_table = FieldsTable(CLIENT, door.limits.fields)
+
+    def change_door(self, door: Door) -> None:
+        """Serve by this door from the next request on."""
+        if door.limits.fields != self.door.limits.fields:
+            self.request_table = FieldsTable(CLIENT, door.limits.fields)
+        self.door = door
+
+
+def response_table() -> FieldsTable:
+    """Return the table of response heads of one worker."""
+    return FieldsTable(UPSTREAM, 200)

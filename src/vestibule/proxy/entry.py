@@ -1,0 +1,134 @@
+"""The first moments of a client connection: TLS, the choice of protocol, then its connection object.
+
+Facts: ALPN decides the version of HTTP on TLS (RFC 7301); on a plain socket HTTP/2 is known by its
+preface (RFC 9113 3.4), of which the first bytes can be no HTTP/1 request.
+
+Not here: accepting (`net/listen.py`), what is said then (`down_h1.py`, `down_h2.py`).
+"""
+
+import socket
+from typing import Final
+
+from vestibule.exchange import Client
+from vestibule.net.listen import Acceptor
+from vestibule.net.tls import AskedObject
+from vestibule.net.timers import Deadline, Timed
+from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
+from vestibule.proxy.door import Porch
+from vestibule.proxy.down_h1 import H1DownConnection
+
+_PREFACE_START: Final = b"PRI * HT"
+
+
+class Entry(Acceptor):
+    """Takes the connections of one listener."""
+
+    def __init__(self, porch: Porch) -> None:
+        self.porch = porch
+        self.connections: dict[Owner, None] = {}
+
+    def is_full(self) -> bool:
+        most = self.porch.door.connections_most
+        return 0 <= most <= self.porch.tally.connections
+
+    def on_accepted(self, sock: socket.socket) -> None:
+        porch = self.porch
+        door = porch.door
+        porch.tally.accepted += 1
+        try:
+            client = _client_of(sock, b"http" if door.tls is None else b"https")
+        except OSError:
+            sock.close()  # gone already
+            return
+        if door.tls is not None:
+            secure = TlsTransport(porch.reactor, sock, None, door.tls.base, True, None)
+            secure.owner = Greeting(porch, secure, client)
+            secure.start()
+            return
+        transport = PlainTransport(porch.reactor, sock, None)
+        if door.http2:
+            transport.owner = Greeting(porch, transport, client)
+        else:
+            transport.owner = H1DownConnection(porch, transport, client)
+        transport.start()
+
+
+class Greeting(Owner, Timed):
+    """A connection whose protocol is not known yet."""
+
+    def __init__(self, porch: Porch, transport: Transport, client: Client) -> None:
+        self.porch = porch
+        self.transport = transport
+        self.client = client
+        self.deadline = Deadline(self)
+        self._seen = b""
+        porch.tally.connections += 1
+        timeouts = porch.door.timeouts
+        limit = timeouts.tls_handshake_ms if porch.door.tls is not None else timeouts.request_head_ms
+        porch.reactor.timers.arm(self.deadline, porch.reactor.now_ms + limit)
+
+    def on_secured(self) -> None:
+        transport = self.transport
+        assert isinstance(transport, TlsTransport)
+        client = self.client
+        tls = transport.tls
+        client.sni = tls.asked_name.encode("ascii", "replace") if isinstance(tls, AskedObject) else b""
+        client.tls_version = (tls.version() or "").encode("ascii")
+        cipher = tls.cipher()
+        client.tls_cipher = cipher[0].encode("ascii") if cipher is not None else b""
+        self._leave()
+        if tls.selected_alpn_protocol() == "h2":
+            self._start_h2()
+        else:
+            transport.owner = H1DownConnection(self.porch, transport, client)
+
+    def on_data(self, data: bytes) -> None:
+        self._seen += data
+        if _PREFACE_START.startswith(self._seen):
+            return
+        self._leave()
+        if self._seen.startswith(_PREFACE_START):
+            self._start_h2()
+        else:
+            self.transport.owner = H1DownConnection(self.porch, self.transport, self.client)
+        owner = self.transport.owner
+        if owner is not None:
+            owner.on_data(self._seen)
+
+    def _start_h2(self) -> None:
+        self.transport.owner = H1DownConnection(self.porch, self.transport, self.client)
+
+    def _leave(self) -> None:
+        self.deadline.drop()
+        self.porch.tally.connections -= 1
+
+    def on_end(self) -> None:
+        self._leave()
+        self.transport.close()
+
+    def on_lost(self, detail: str) -> None:
+        self._leave()
+
+    def on_drained(self) -> None:
+        """Nothing was written."""
+
+    def on_deadline(self) -> None:
+        self._leave()
+        self.transport.abort()
+
+
+def _client_of(sock: socket.socket, scheme: bytes) -> Client:
+    """Name both ends of a connection. Raises OSError if the client is gone."""
+    if sock.family == socket.AF_UNIX:
+        return Client(b"unix:", 0, b"unix:", 0, scheme)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    peer = sock.getpeername()
+    local = sock.getsockname()
+    return Client(_text(peer[0]), peer[1], _text(local[0]), local[1], scheme)
+
+
+def _text(address: str) -> bytes:
+    """Write an address as logs and headers want it: an IPv4 client of a dual-stack socket as IPv4."""
+    if address.startswith("::ffff:") and "." in address:
+        address = address[7:]
+    return address.partition("%")[0].encode("ascii")

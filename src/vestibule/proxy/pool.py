@@ -1,0 +1,305 @@
+"""Connections to one upstream server: kept, made, waited for.
+
+Facts: the server closes an idle connection when it likes; Node does after 5 s. Who closes first must be
+us, or a request meets a closed door. The connection used last is the one most surely alive, so idle
+ones are a stack.
+
+Rules
+  1. A connection is idle here, serving an exchange, or gone; never two of these.
+  2. A request that cannot be repeated gets a connection that was looked at this very moment.
+  3. Waiting is first come, first served, and ends.
+
+Not here: which server (`upstream.py`), retries (`upstream.py`).
+"""
+
+import socket
+import ssl
+from collections import deque
+from typing import Final
+
+from vestibule.exchange import UP, Exchange
+from vestibule.fault import UPSTREAM_BUSY, UPSTREAM_TIMEOUT_CONNECT, UPSTREAM_TLS, UPSTREAM_UNRESOLVED, Fault
+from vestibule.http.fields import FieldsTable
+from vestibule.http.h1 import HeadLimits
+from vestibule.net.connect import Dial, Dialer, Endpoint, endpoints_of
+from vestibule.net.reactor import Pollable, Reactor
+from vestibule.net.timers import Deadline, Timed
+from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
+from vestibule.proxy.up_h1 import H1UpConnection, Keeper
+
+# Methods whose repetition does no harm (RFC 9110 9.2.2).
+IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"))
+
+
+class AddressBook:
+    """Addresses of upstream names, as the control process last told them."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def update(self, name: str, addresses: list[str]) -> None:
+        """Learn the addresses of a name; none means that it does not resolve."""
+        self._names[name] = addresses
+
+    def find(self, name: str) -> list[str]:
+        """Return what is known; an address stands for itself."""
+        return self._names.get(name, [])
+
+
+class Target:
+    """Where and how to connect: a host and port or a unix socket, plain or TLS."""
+
+    def __init__(self, host: str, port: int, path: str, tls: ssl.SSLContext | None, tls_name: str) -> None:
+        self.host = host
+        self.port = port
+        self.path = path
+        self.tls = tls
+        self.tls_name = tls_name
+        self.is_address = _is_address(host)
+
+    def text(self) -> str:
+        """Return the server as logs name it."""
+        if self.path:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def endpoints(self, book: AddressBook) -> list[Endpoint]:
+        if self.path:
+            return [Endpoint(int(socket.AF_UNIX), self.path, 0)]
+        return endpoints_of([self.host] if self.is_address else book.find(self.host), self.port)
+
+
+def _is_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+            return True
+        except OSError:
+            continue
+    return False
+
+
+class PoolLimits:
+    """How many connections, how long: the pool part of an upstream's configuration. -1 is no limit."""
+
+    def __init__(
+        self, idle_ms: int = 4_000, idle_most: int = 64, connections_most: int = -1, waiting_most: int = 1_024, wait_ms: int = 30_000
+    ) -> None:
+        self.idle_ms = idle_ms
+        self.idle_most = idle_most
+        self.connections_most = connections_most
+        self.waiting_most = waiting_most
+        self.wait_ms = wait_ms
+
+
+class _Waiter(Timed):
+    """An exchange that waits for a connection to be free."""
+
+    def __init__(self, pool: "Pool", ex: Exchange) -> None:
+        self.pool = pool
+        self.ex = ex
+        self.deadline = Deadline(self)
+
+    def on_deadline(self) -> None:
+        self.pool.give_up(self)
+
+
+class Pool(Keeper):
+    """All connections of this worker to one server. Outlives reloads."""
+
+    def __init__(
+        self, reactor: Reactor, target: Target, book: AddressBook, limits: PoolLimits, head_limits: HeadLimits, table: FieldsTable
+    ) -> None:
+        self.reactor = reactor
+        self.target = target
+        self.limits = limits
+        self.head_limits = head_limits
+        self.table = table
+        self.name = target.text()
+        self.connections = 0  # made or being made
+        self.closing = False
+        self._book = book
+        self._idle: list[H1UpConnection] = []
+        self._opening: list[_Opening] = []
+        self._waiting: deque[_Waiter] = deque()
+
+    def idle(self) -> int:
+        return len(self._idle)
+
+    # ---- for exchanges
+
+    def acquire(self, ex: Exchange, fresh: bool) -> None:
+        """Give the exchange a connection, now or later, or a fault. `fresh` asks for a new one."""
+        if not fresh:
+            careful = ex.request.method not in IDEMPOTENT
+            while self._idle:
+                connection = self._idle.pop()
+                if careful and not connection.is_usable():
+                    connection.retire()
+                    continue
+                connection.serve(ex, self.name)
+                return
+        most = self.limits.connections_most
+        if 0 <= most <= self.connections:
+            self._wait(ex)
+            return
+        self._open(ex)
+
+    def cancel(self, ex: Exchange) -> None:
+        """The exchange is over: whatever it waited for goes to somebody else."""
+        for opening in self._opening:
+            if opening.ex is ex:
+                opening.ex = None
+                return
+        for waiter in self._waiting:
+            if waiter.ex is ex:
+                waiter.deadline.drop()
+                self._waiting.remove(waiter)
+                return
+
+    def _wait(self, ex: Exchange) -> None:
+        if len(self._waiting) >= self.limits.waiting_most:
+            ex.on_fault(UP, Fault(UPSTREAM_BUSY, f"{self.name}: {len(self._waiting)} requests wait already"))
+            return
+        waiter = _Waiter(self, ex)
+        self._waiting.append(waiter)
+        self.reactor.timers.arm(waiter.deadline, self.reactor.now_ms + self.limits.wait_ms)
+
+    def give_up(self, waiter: _Waiter) -> None:
+        """A waiter's time is over."""
+        self._waiting.remove(waiter)
+        waiter.ex.on_fault(UP, Fault(UPSTREAM_BUSY, f"{self.name}: none was free within {self.limits.wait_ms} ms"))
+
+    def _open(self, ex: Exchange | None) -> None:
+        self.connections += 1
+        opening = _Opening(self, ex)
+        self._opening.append(opening)
+        opening.start(self.target.endpoints(self._book))
+
+    def _serve_next(self) -> None:
+        """A place is free: make a connection for the one who waits longest."""
+        most = self.limits.connections_most
+        if self._waiting and (most < 0 or self.connections < most):
+            waiter = self._waiting.popleft()
+            waiter.deadline.drop()
+            self._open(waiter.ex)
+
+    # ---- from connections
+
+    def opened(self, opening: "_Opening", transport: Transport) -> None:
+        """A connection is made and secured."""
+        self._opening.remove(opening)
+        connection = H1UpConnection(self.reactor, transport, self, self.head_limits, self.table)
+        transport.owner = connection
+        ex = opening.ex
+        if ex is not None:
+            ex.connect_ms = self.reactor.now_ms - opening.began_ms
+            connection.serve(ex, self.name)
+        else:
+            self.take_back(connection)
+
+    def failed(self, opening: "_Opening", fault: Fault) -> None:
+        """A connection could not be made."""
+        self._opening.remove(opening)
+        self.connections -= 1
+        ex = opening.ex
+        if ex is not None:
+            ex.on_fault(UP, fault)
+        self._serve_next()
+
+    def take_back(self, connection: H1UpConnection) -> None:
+        if self._waiting:
+            waiter = self._waiting.popleft()
+            waiter.deadline.drop()
+            connection.serve(waiter.ex, self.name)
+            return
+        if self.closing or len(self._idle) >= self.limits.idle_most:
+            connection.retire()
+            return
+        self._idle.append(connection)
+        self.reactor.timers.arm(connection.deadline, self.reactor.now_ms + self.limits.idle_ms)
+
+    def strike_off(self, connection: H1UpConnection) -> None:
+        self.connections -= 1
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._serve_next()
+
+    def close(self) -> None:
+        """Nobody names this server any more: close what is idle now, the rest when it is free."""
+        self.closing = True
+        for connection in list(self._idle):
+            connection.retire()
+
+
+class _Opening(Dialer, Owner):
+    """A connection being made for an exchange that may go away meanwhile."""
+
+    def __init__(self, pool: Pool, ex: Exchange | None) -> None:
+        self.pool = pool
+        self.ex = ex
+        self.began_ms = pool.reactor.now_ms
+        self.limit_ms = ex.timeouts.connect_ms if ex is not None else 5_000
+        self.transport: Transport | None = None
+        self.deadline: Deadline | None = None
+
+    def start(self, endpoints: list[Endpoint]) -> None:
+        Dial(self.pool.reactor, self, endpoints, self.limit_ms).start()
+
+    def on_dialed(self, sock: socket.socket, before: Pollable) -> None:
+        pool = self.pool
+        target = pool.target
+        if target.tls is None:
+            transport = PlainTransport(pool.reactor, sock, None)
+            transport.start(before)
+            pool.opened(self, transport)
+            return
+        secure = TlsTransport(pool.reactor, sock, self, target.tls, False, target.tls_name or None)
+        self.transport = secure
+        self.deadline = Deadline(_Patience(self))
+        pool.reactor.timers.arm(self.deadline, self.began_ms + self.limit_ms)
+        secure.start(before)
+
+    def on_dial_failed(self, fault: Fault) -> None:
+        if fault.kind is UPSTREAM_UNRESOLVED:
+            fault = Fault(UPSTREAM_UNRESOLVED, self.pool.target.host)
+        self.pool.failed(self, fault)
+
+    def on_secured(self) -> None:
+        if self.deadline is not None:
+            self.deadline.drop()
+        assert self.transport is not None
+        self.pool.opened(self, self.transport)
+
+    def on_data(self, data: bytes) -> None:
+        self._fail(Fault(UPSTREAM_TLS, "bytes before the handshake was over"))
+
+    def on_end(self) -> None:
+        self._fail(Fault(UPSTREAM_TLS, "closed during the handshake"))
+
+    def on_lost(self, detail: str) -> None:
+        self._fail(Fault(UPSTREAM_TLS, f"{self.pool.name}: {detail}"))
+
+    def on_drained(self) -> None:
+        """Nothing is written before the handshake is over."""
+
+    def on_late(self) -> None:
+        self._fail(Fault(UPSTREAM_TIMEOUT_CONNECT, f"TLS, {self.limit_ms} ms (timeouts.connect)"))
+
+    def _fail(self, fault: Fault) -> None:
+        if self.deadline is not None:
+            self.deadline.drop()
+        if self.transport is not None:
+            self.transport.abort()
+        self.pool.failed(self, fault)
+
+
+class _Patience(Timed):
+    """The time a TLS handshake with an upstream may take."""
+
+    def __init__(self, opening: _Opening) -> None:
+        self._opening = opening
+
+    def on_deadline(self) -> None:
+        self._opening.on_late()
