@@ -84,8 +84,9 @@ class LocalAuthority:
         if path.exists():
             data = path.read_bytes()
             leaf = x509.load_pem_x509_certificate(data)
-            if leaf.issuer == root.subject and not is_due(leaf) and _is_signed_by(leaf, root):
-                return KeyPair(pem_of([leaf]), pem_of_key(load_pem_private_key(data, None))), describe(names[0], leaf)
+            facts = describe(names[0], leaf)
+            if not facts.is_due and _is_signed_by(leaf, root):
+                return KeyPair(pem_of([leaf]), pem_of_key(load_pem_private_key(data, None))), facts
         key, leaf = _make_leaf(names, root_key, root)
         pair = KeyPair(pem_of([leaf]), pem_of_key(key))
         write_private(path, (pair.chain_pem + pair.key_pem).encode())
@@ -134,12 +135,6 @@ def subject_names(hosts: tuple[str, ...]) -> tuple[str, ...]:
                 # Who types localhost one day types the address the other.
                 names |= dict.fromkeys(("127.0.0.1", "::1"))
     return tuple(names) or ("localhost",)
-
-
-def is_due(certificate: x509.Certificate) -> bool:
-    """Whether a leaf should be made anew: two thirds of its life are over."""
-    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    return datetime.now(UTC) > certificate.not_valid_after_utc - life / 3
 
 
 def how_to_trust(certificate_file: Path) -> str:

@@ -68,6 +68,11 @@ class Facts:
         """Whole days until the end; negative after it."""
         return (self.not_after - datetime.now(UTC)).days
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it should be made anew: two thirds of its life are over."""
+        return datetime.now(UTC) > self.not_after - (self.not_after - self.not_before) / 3
+
 
 @dataclass(slots=True)
 class Loaded:

@@ -9,6 +9,8 @@ Rules:
   queued connection: the next worker of the slot serves the same socket.
 * Unix sockets and those of systemd are one socket that all workers serve.
 * A port is first bound once without SO_REUSEPORT, unless it is our own already, so that another program on it is noticed.
+* Sockets for further slots of a port that serves are bound in `prepare` but listen from `commit` on: as soon as they listen, the
+  kernel gives them connections, and after an `abort` those would be lost.
 * `prepare` changes nothing that serves; `commit` closes what is no longer named, `abort` what was new.
 
 Not here: accepting (`net/listen.py`).
@@ -173,7 +175,7 @@ class Listeners:
                 _own(listener, address, door.unix_path)
             elif isinstance(address, TcpAddress):
                 for sock in door.slots:
-                    # A second listen() only changes the backlog (listen(2)).
+                    # Sockets of new slots begin here; for the others it only changes the backlog (listen(2)).
                     sock.listen(listener.backlog)
         except (OSError, ListenError):
             # The account went away since `prepare`, or someone removed the socket: clients see what was there before.
@@ -185,6 +187,7 @@ class Listeners:
             if not self._is_ours(address.port):
                 _probe(listener, address)
             _grow(listener, door, slots)
+            _listen(listener, address, door)
         elif isinstance(address, UnixAddress):
             _open_unix(listener, address, str(self._base / address.path), door)
         else:
@@ -229,12 +232,15 @@ def _grow(listener: Listener, door: _Door, slots: int) -> None:
         return
     while len(door.slots) < slots:
         port = door.slots[0].getsockname()[1] if door.slots else address.port
-        sock = _tcp_socket(listener, address, port, reuse_port=True)
-        door.slots.append(sock)
-        try:
+        door.slots.append(_tcp_socket(listener, address, port, reuse_port=True))
+
+
+def _listen(listener: Listener, address: TcpAddress, door: _Door) -> None:
+    try:
+        for sock in door.slots:
             sock.listen(listener.backlog)
-        except OSError as bad:
-            raise _explain(listener.name, address, bad) from None
+    except OSError as bad:
+        raise _explain(listener.name, address, bad) from None
 
 
 def _probe(listener: Listener, address: TcpAddress) -> None:

@@ -67,6 +67,12 @@ class ErrorLog:
         self._least = LEVELS.index(level)
         self._is_terminal = fd >= 0 and os.isatty(fd)
 
+    def check(self, target: str) -> None:
+        """Find out whether a target can be written to, and change nothing. Raises `LogError`."""
+        fd = self._open(target)
+        if fd > 2:
+            os.close(fd)
+
     def reopen(self) -> None:
         """Open the same target anew, after its file was renamed. Raises `LogError`."""
         self.open_target(self._target, LEVELS[self._least])

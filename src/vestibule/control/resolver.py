@@ -53,8 +53,8 @@ def look_up(name: str) -> list[str]:
 class Resolver:
     """Watches names; `on_change` is given those that have other addresses than before."""
 
-    def __init__(self, log: ErrorLog, on_change: Callable[[dict[str, list[str]]], None], lookup: Lookup = look_up) -> None:
-        self._log = log
+    def __init__(self, journal: ErrorLog, on_change: Callable[[dict[str, list[str]]], None], lookup: Lookup = look_up) -> None:
+        self._journal = journal
         self._on_change = on_change
         self._lookup = lookup
         self._names: dict[str, _Name] = {}
@@ -105,7 +105,7 @@ class Resolver:
             self._on_failure(name, entry, why or "no address")
             return
         if entry.failed:
-            self._log.info("resolver.found", f"{name} has addresses again", name=name)
+            self._journal.info("resolver.found", f"{name} has addresses again", name=name)
         entry.failed = False
         # Round robin in DNS changes the order only; that is no reason to move.
         if sorted(addresses) == sorted(entry.addresses):
@@ -115,7 +115,7 @@ class Resolver:
         entry.addresses = addresses
         entry.wait_s = SHORT_S
         if not is_first:
-            self._log.info("resolver.moved", f"{name} is at {', '.join(addresses)} now", name=name)
+            self._journal.info("resolver.moved", f"{name} is at {', '.join(addresses)} now", name=name)
         # The first answer too: it may have come after the start had lost its patience.
         self._on_change({name: list(addresses)})
 
@@ -124,7 +124,7 @@ class Resolver:
         # Once, not every few seconds.
         if not entry.failed:
             rest = "its last addresses stay in use" if entry.addresses else "requests to it fail until it has an address"
-            self._log.warning("resolver.failed", f"the upstream name {name} cannot be looked up: {why}; {rest}", name=name)
+            self._journal.warning("resolver.failed", f"the upstream name {name} cannot be looked up: {why}; {rest}", name=name)
         entry.failed = True
 
 

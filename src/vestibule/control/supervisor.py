@@ -118,8 +118,8 @@ class _Answers:
 class Supervisor:
     """Starts, tells, replaces and stops the workers."""
 
-    def __init__(self, log: ErrorLog, command: Sequence[str], account: Account) -> None:
-        self._log = log
+    def __init__(self, journal: ErrorLog, command: Sequence[str], account: Account) -> None:
+        self._journal = journal
         self._command = list(command)
         self._account = account
         self._slots: list[_Slot] = []
@@ -246,7 +246,9 @@ class Supervisor:
                 worker.tell(StopNow())
         if not await self._wait_gone(GRACE_S, None):
             for worker in self._everyone():
-                self._log.warning("worker.killed", f"worker {worker.slot} does not stop and is killed", worker=worker.slot, pid=worker.pid)
+                self._journal.warning(
+                    "worker.killed", f"worker {worker.slot} does not stop and is killed", worker=worker.slot, pid=worker.pid
+                )
                 worker.signal(signal.SIGKILL)
         await self._wait_gone(GRACE_S, None)
 
@@ -267,11 +269,13 @@ class Supervisor:
     def _on_message(self, worker: WorkerProcess, message: Message) -> None:
         if isinstance(message, Event):
             details: dict[str, object] = {"worker": worker.slot, "pid": worker.pid, **message.details}
-            self._log.write(message.level, message.kind, message.text, **details)
+            self._journal.write(message.level, message.kind, message.text, **details)
         elif isinstance(message, Hello):
             worker.greeted = True
             worker.compiled = message.compiled
-            self._log.debug("worker.start", f"worker {worker.slot} started", worker=worker.slot, pid=worker.pid, compiled=message.compiled)
+            self._journal.debug(
+                "worker.start", f"worker {worker.slot} started", worker=worker.slot, pid=worker.pid, compiled=message.compiled
+            )
         elif isinstance(message, Ready):
             self._on_ready(worker, message.generation)
         elif isinstance(message, Refused):
@@ -296,7 +300,9 @@ class Supervisor:
         elif self.current is not None and message.generation == self.current.number:
             # The others serve it, so it is this process that is wrong; another one may do better.
             for reason in message.reasons:
-                self._log.error("worker.refused", f"worker {worker.slot} cannot serve what the others serve: {reason}", worker=worker.slot)
+                self._journal.error(
+                    "worker.refused", f"worker {worker.slot} cannot serve what the others serve: {reason}", worker=worker.slot
+                )
             worker.signal(signal.SIGKILL)
 
     def _commit(self, worker: WorkerProcess) -> None:
@@ -321,7 +327,7 @@ class Supervisor:
         try:
             slot.worker = self._spawn(slot)
         except OSError as bad:
-            self._log.error("worker.start", f"worker {slot.index} cannot be started: {bad.strerror or bad}", worker=slot.index)
+            self._journal.error("worker.start", f"worker {slot.index} cannot be started: {bad.strerror or bad}", worker=slot.index)
             slot.failures += 1
             self._schedule(slot)
 
@@ -342,7 +348,7 @@ class Supervisor:
         lived = time.monotonic() - worker.started_at
         slot.deaths += 1
         slot.failures = slot.failures + 1 if lived < HEALTHY_S else 1
-        self._log.error(
+        self._journal.error(
             "worker.died",
             f"worker {slot.index} died: {worker.how}{self._hint(worker)}",
             worker=slot.index,

@@ -1,0 +1,278 @@
+"""The control process from start to end: signals, commands, and what must be looked at from time to time.
+
+Facts: whoever starts a service wants to know whether it serves, and when it stopped why: the exit status says the first, the log
+and standard error the second. systemd wants READY=1 after each start and reload (sd_notify(3)).
+
+Rules:
+* SIGHUP reloads, SIGUSR1 reopens logs, SIGTERM and SIGINT drain and stop; the second of those stops at once.
+* This process keeps its rights and reads nothing of clients; `accounts.py` says why.
+* Everything opened here is closed here, in reverse order.
+
+Not here: how a configuration gets to the workers (`reload.py`), what is printed (`cli.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import vestibule
+from vestibule import fault
+from vestibule.control.accounts import AccountError, account_of, state_dir_of
+from vestibule.control.admin import AdminError, AdminServer, Answer, socket_path
+from vestibule.control.authority import LocalAuthority
+from vestibule.control.certs import Facts
+from vestibule.control.listeners import Listeners
+from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
+from vestibule.control.notify import Notifier, take_inherited
+from vestibule.control.process import Account, worker_command
+from vestibule.control.reload import Outcome, Parts, Reloader
+from vestibule.control.resolver import Resolver
+from vestibule.control.source import ConfigSource, Draft
+from vestibule.control.supervisor import Supervisor
+from vestibule.model.config import Config, Process
+from vestibule.model.diagnostic import Severity
+
+# How often certificate files are looked at: one stat each.
+LOOK_S = 5.0
+
+
+class StartError(Exception):
+    """The program cannot start; `reasons` say why, one line each."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("\n".join(reasons))
+        self.reasons = reasons
+
+
+class Serving:
+    """What is served, for who started the program: printed by the command line."""
+
+    def __init__(self, config: Config, addresses: dict[str, str], facts: dict[str, Facts], authority: Path, warnings: list[str]) -> None:
+        self.config = config
+        self.addresses = addresses
+        self.facts = facts
+        self.authority = authority
+        self.warnings = warnings
+
+
+def run(source: ConfigSource, on_serving: Callable[[Serving], None], command: list[str] | None = None) -> None:
+    """Serve a configuration until told to stop. Raises `StartError` if it cannot be served.
+
+    `command` starts a worker; without it, one of this program.
+    """
+    asyncio.run(_run(source, on_serving, command or worker_command()))
+
+
+async def _run(source: ConfigSource, on_serving: Callable[[Serving], None], command: list[str]) -> None:
+    draft = source.read()
+    if draft.config is None or not draft.ok:
+        raise StartError([each.render() for each in draft.diagnostics if each.severity is Severity.ERROR])
+    journal = ErrorLog(draft.base)
+    try:
+        account = account_of(draft.config.process)
+        journal.open_target(draft.config.error_log.target, draft.config.error_log.level)
+    except (AccountError, LogError) as bad:
+        raise StartError([str(bad)]) from None
+    control = Control(source, draft.config.process, journal, command, account)
+    outcome = await control.start(draft)
+    if not outcome.ok:
+        await control.close()
+        raise StartError(outcome.reasons)
+    on_serving(control.serving(outcome))
+    await control.serve()
+    await control.close()
+
+
+class Control:
+    """The running program."""
+
+    def __init__(self, source: ConfigSource, process: Process, journal: ErrorLog, command: list[str], account: Account) -> None:
+        base = self._base = source.base
+        self._source = source
+        self._process = process
+        self._journal = journal
+        self._account = account
+        self._started_at = time.time()
+        self._notifier = Notifier(os.environ)
+        state_dir = state_dir_of(process, base, os.environ)
+        self._authority = LocalAuthority(state_dir)
+        admin = base / process.admin_socket if process.admin_socket else socket_path(state_dir, os.getpid())
+        self._admin = AdminServer(admin, self._command)
+        self._supervisor = Supervisor(journal, command, account)
+        self._resolver = Resolver(journal, self._supervisor.tell_addresses)
+        self._listeners = Listeners(base, take_inherited(os.environ, os.getpid()))
+        parts = Parts(
+            journal=journal,
+            access_logs=AccessLogFiles(base),
+            listeners=self._listeners,
+            resolver=self._resolver,
+            authority=self._authority,
+            supervisor=self._supervisor,
+        )
+        self._reloader = Reloader(source, parts)
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------ start, serve, end
+
+    async def start(self, draft: Draft) -> Outcome:
+        """Serve the first configuration; tell the outcome."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, self._begin, self._reload)
+        loop.add_signal_handler(signal.SIGUSR1, self._begin, self._reopen)
+        return await self._reloader.start(draft)
+
+    def serving(self, outcome: Outcome) -> Serving:
+        """Return what is served now."""
+        config = self._reloader.config
+        assert config is not None
+        addresses = self._reloader.opening.addresses()
+        return Serving(config, addresses, self._reloader.facts, self._authority.certificate_file, outcome.warnings)
+
+    async def serve(self) -> None:
+        """Go on until a signal or a command says stop, then let the workers finish."""
+        await self._open_doors()
+        self._begin(self._look_around)
+        await self._stop.wait()
+        self._notifier.stopping()
+        config = self._reloader.config
+        drain_ms = config.process.stop_ms if config is not None else self._process.stop_ms
+        self._journal.info("control.stop", f"stopping; exchanges in flight have {drain_ms / 1000:g} s")
+        # New clients are refused from now on, here and, by Stop, in the workers.
+        self._listeners.close()
+        await self._supervisor.stop(drain_ms, self._hurry)
+
+    async def close(self) -> None:
+        """End whatever is left."""
+        for task in self._tasks:
+            task.cancel()
+        self._hurry.set()
+        await self._supervisor.stop(0, self._hurry)
+        self._resolver.keep(set())
+        self._listeners.close()
+        await self._admin.stop()
+        if self._process.pid_file:
+            (self._base / self._process.pid_file).unlink(missing_ok=True)
+        self._journal.info("control.end", "stopped")
+        self._journal.flush()
+
+    async def _open_doors(self) -> None:
+        """Become reachable for the command line and the service manager. What fails here is told and no reason to stop."""
+        if os.geteuid() == 0 and self._account.uid < 0:
+            self._journal.warning("control.root", "workers run as root; name an account with process.user")
+        try:
+            await self._admin.start()
+        except AdminError as bad:
+            self._journal.error("admin.socket", f"{bad}; `vestibule reload` and `status` will not reach this program")
+        if self._process.pid_file:
+            try:
+                (self._base / self._process.pid_file).write_text(f"{os.getpid()}\n")
+            except OSError as bad:
+                self._journal.error("control.pid_file", f"process.pid_file cannot be written: {bad.strerror}")
+        self._notifier.ready(self._status_line())
+
+    # ------------------------------------------------------------ signals and the clock
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.get_running_loop().create_task(work())
+        # The loop keeps weak references only.
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._journal.error("control.bug", f"this is a bug of vestibule: {task.exception()!r}")
+
+    def _on_stop(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        await self._reloader.reload()
+        self._notifier.ready(self._status_line())
+
+    async def _reopen(self) -> None:
+        await self._reloader.reopen_logs()
+
+    async def _look_around(self) -> None:
+        """Look after certificates: files that changed, leaves and ticket keys that are due."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            changed = self._reloader.changed_files()
+            why = f"changed: {', '.join(path.name for path in changed)}" if changed else self._reloader.is_due()
+            if why:
+                await self._reloader.refresh(why)
+
+    def _status_line(self) -> str:
+        last = self._reloader.last
+        rest = "" if last is None or last.ok else "; the last reload was refused"
+        return f"serving generation {self._reloader.generation}{rest}"
+
+    # ------------------------------------------------------------ commands
+
+    async def _command(self, command: str) -> Answer:
+        """Do what the command line asks for."""
+        if command == "reload":
+            await self._reload()
+            return _tell(self._reloader.last)
+        if command == "status":
+            return {"ok": True, **await self._status()}
+        if command == "reopen":
+            reasons = await self._reloader.reopen_logs()
+            return {"ok": not reasons, "reasons": reasons}
+        if command == "stop":
+            self._on_stop()
+            return {"ok": True}
+        return {"ok": False, "reasons": [f"there is no command `{command}`; known are reload, status, reopen, stop"]}
+
+    async def _status(self) -> dict[str, object]:
+        config = self._reloader.config
+        return {
+            "version": vestibule.__version__,
+            "compiled": is_compiled(),
+            "pid": os.getpid(),
+            "config": self._source.name or "command line",
+            "uptime_s": round(time.time() - self._started_at, 1),
+            "generation": self._reloader.generation,
+            "stopping": self._stop.is_set(),
+            "last_reload": None if self._reloader.last is None else _tell(self._reloader.last),
+            "listeners": self._reloader.opening.addresses(),
+            "sites": {} if config is None else {site.name: list(site.hosts) for site in config.sites},
+            "certificates": [_certificate(facts) for facts in self._reloader.facts.values()],
+            "upstream_addresses": self._resolver.report(),
+            "workers": await self._supervisor.status(),
+        }
+
+
+def is_compiled() -> bool:
+    """Whether the data plane runs as machine code."""
+    return not str(fault.__file__).endswith(".py")
+
+
+def _tell(outcome: Outcome | None) -> Answer:
+    if outcome is None:
+        return {"ok": False, "reasons": ["nothing was tried yet"]}
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(outcome.at))
+    return {"ok": outcome.ok, "reasons": outcome.reasons, "warnings": outcome.warnings, "generation": outcome.generation, "at": at}
+
+
+def _certificate(facts: Facts) -> dict[str, object]:
+    return {
+        "name": facts.name,
+        "hosts": list(facts.names),
+        "issuer": facts.issuer,
+        "until": facts.not_after.strftime("%Y-%m-%d"),
+        "days_left": facts.days_left,
+    }

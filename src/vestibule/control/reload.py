@@ -1,0 +1,311 @@
+"""A configuration becomes what every worker serves, or nothing changes.
+
+Facts: between the first step and the last, anything may be wrong: the text, a certificate, a port, one worker out of eight. A proxy
+that is half reloaded answers one request by the old rules and the next by the new, and nobody can tell why.
+
+How it goes. *Read*: file to model, with every mistake. *Gather*: certificates, the local CA, addresses of names. *Compile dry*: the
+whole table is built here and thrown away, so that what cannot be built fails before any worker hears of it. *Open*: log files and
+sockets that are not open yet. *Prepare*: each worker builds the new table beside the one that serves and says Ready or Refused.
+*Commit*: each worker swaps one reference. Up to Prepare nothing that serves was touched, so going back is closing what was opened.
+
+Rules:
+* One at a time: `reload`, `refresh` and `reopen_logs` share a lock.
+* After the first refused step nothing further is tried, and everything opened on the way is closed again.
+* After Commit nothing can fail. What could (old sockets, old logs) is only closed.
+* A refused reload tells its reasons to who asked and to the log.
+* What belongs to the process as a whole (`FIXED`) waits for the next start, and a reload that changes it says so.
+
+Not here: what a worker does with Prepare (`worker.py`), the parts (`certs`, `listeners`, `logs`, `resolver`, `supervisor`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from vestibule.control.authority import AuthorityError, LocalAuthority, subject_names
+from vestibule.control.certs import Facts, FileWatch, Loaded, Problem, load, new_ticket_key
+from vestibule.control.listeners import ListenError, Listeners, Opening
+from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
+from vestibule.control.resolver import Resolver, names_of
+from vestibule.control.source import ConfigSource, Draft
+from vestibule.control.supervisor import Generation, Supervisor
+from vestibule.link.messages import INTERNAL_PREFIX
+from vestibule.model.config import Config
+from vestibule.model.diagnostic import Diagnostic, Severity, Span
+from vestibule.model.wire import to_json
+
+FIXED = ("user", "group", "state_dir", "pid_file", "admin_socket")
+
+# A start goes on without names that are slow to resolve; the workers hear of them later.
+NAME_PATIENCE_S = 1.5
+
+TICKET_KEY_S = 12 * 3600.0
+
+
+class Outcome:
+    """What became of an attempt: `reasons` against it, empty if it went well; `warnings` in any case."""
+
+    def __init__(self, reasons: list[str], warnings: list[str], generation: int) -> None:
+        self.reasons = reasons
+        self.warnings = warnings
+        self.generation = generation
+        self.at = time.time()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the workers serve it."""
+        return not self.reasons
+
+
+class _Refused(Exception):
+    """A step said no; everything it opened is closed again."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+class Parts:
+    """What a reload works with; each is explained in its own file."""
+
+    def __init__(
+        self,
+        *,
+        journal: ErrorLog,
+        access_logs: AccessLogFiles,
+        listeners: Listeners,
+        resolver: Resolver,
+        authority: LocalAuthority,
+        supervisor: Supervisor,
+    ) -> None:
+        self.journal = journal
+        self.access_logs = access_logs
+        self.listeners = listeners
+        self.resolver = resolver
+        self.authority = authority
+        self.supervisor = supervisor
+
+
+class Reloader:
+    """Brings configurations to the workers. `config`, `facts` and `opening` describe what is served now."""
+
+    def __init__(self, source: ConfigSource, parts: Parts) -> None:
+        self._source = source
+        self._parts = parts
+        self._lock = asyncio.Lock()
+        self._draft: Draft | None = None
+        self._tried = 0
+        self._watch = FileWatch()
+        self._ticket_key = new_ticket_key()
+        self._ticket_key_at = time.monotonic()
+        self.config: Config | None = None
+        self.facts: dict[str, Facts] = {}
+        self.last: Outcome | None = None
+
+    @property
+    def opening(self) -> Opening:
+        """The sockets that are served."""
+        return self._parts.listeners.current
+
+    async def start(self, draft: Draft) -> Outcome:
+        """Serve a first configuration, already read. The workers are started on the way."""
+        async with self._lock:
+            return await self._attempt(draft, "start")
+
+    async def reload(self) -> Outcome:
+        """Read the source anew and serve it."""
+        async with self._lock:
+            return await self._attempt(await asyncio.to_thread(self._source.read), "reload")
+
+    async def refresh(self, why: str) -> Outcome:
+        """Serve the same configuration with its files as they are now."""
+        async with self._lock:
+            assert self._draft is not None
+            return await self._attempt(self._draft, why)
+
+    async def reopen_logs(self) -> list[str]:
+        """Open all log files anew, after a rotation; return what went wrong."""
+        async with self._lock:
+            try:
+                self._parts.journal.reopen()
+                self._parts.access_logs.reopen()
+            except LogError as bad:
+                self._parts.journal.error("log.reopen", f"logs stay as they were: {bad}")
+                return [str(bad)]
+            self._parts.supervisor.reopen_logs(self._parts.access_logs.fds)
+            self._parts.journal.info("log.reopen", "logs are reopened")
+            return []
+
+    def changed_files(self) -> list[Path]:
+        """Return the certificate files that changed and came to rest since they were last looked at."""
+        return self._watch.look()
+
+    def is_due(self) -> str:
+        """Return why a new generation of the same configuration is due by now; empty while none is."""
+        if self._is_ticket_key_old():
+            return "new ticket key"
+        for name, facts in self.facts.items():
+            if name.startswith(INTERNAL_PREFIX) and facts.is_due:
+                return f"certificate of {name.removeprefix(INTERNAL_PREFIX)}"
+        return ""
+
+    def _is_ticket_key_old(self) -> bool:
+        return time.monotonic() - self._ticket_key_at > TICKET_KEY_S
+
+    async def _attempt(self, draft: Draft, why: str) -> Outcome:
+        """Try once, and tell the log what became of it."""
+        journal = self._parts.journal
+        self._tried += 1
+        warnings = [each.render() for each in draft.diagnostics if each.severity is Severity.WARNING]
+        warnings += self._unchangeable(draft)
+        try:
+            loaded = await self._serve(draft)
+        except _Refused as refused:
+            outcome = Outcome(refused.reasons, warnings, self.generation)
+            for reason in refused.reasons:
+                journal.error("reload.refused", reason, attempt=why)
+            rest = f"; generation {self.generation} goes on" if self.generation else ""
+            journal.error("reload.refused", f"the configuration was refused{rest}", attempt=why, reasons=len(refused.reasons))
+        else:
+            warnings += [_render(draft, each) for each in loaded.problems]
+            outcome = Outcome([], warnings, self._tried)
+            journal.info("reload.served", f"generation {self._tried} is served", attempt=why, source=draft.name or "command line")
+        for warning in warnings:
+            journal.warning("config.warning", warning)
+        self.last = outcome
+        return outcome
+
+    @property
+    def generation(self) -> int:
+        """The number of what is served now; 0 before the first."""
+        current = self._parts.supervisor.current
+        return current.number if current is not None else 0
+
+    async def _serve(self, draft: Draft) -> Loaded:
+        """Go through all steps; return the files that were gathered. Raises `_Refused`, and then all is as before."""
+        parts = self._parts
+        config = draft.config
+        if config is None or not draft.ok:
+            raise _Refused([each.render() for each in draft.diagnostics if each.severity is Severity.ERROR])
+        slots = worker_count(config)
+        if parts.supervisor.current is None:
+            # They begin while we gather: a start is over sooner.
+            _start_workers(parts.supervisor, slots)
+
+        # Gather.
+        loaded = await asyncio.to_thread(gather, config, draft.base, parts.authority)
+        if loaded.errors:
+            raise _Refused([_render(draft, each) for each in loaded.errors])
+        names = names_of(config)
+        loaded.assets.addresses = await parts.resolver.addresses(names, NAME_PATIENCE_S)
+        loaded.assets.ticket_key = self._fresh_ticket_key()
+
+        # Open, prepare.
+        logs, opening = self._open(config, draft, slots)
+        generation = Generation(self._tried, to_json(config), loaded.assets, opening, logs)
+        reasons = await parts.supervisor.prepare(generation)
+        if reasons:
+            parts.supervisor.abort(generation)
+            parts.listeners.abort(opening)
+            parts.access_logs.abort(logs)
+            parts.resolver.keep(names_of(self.config) if self.config is not None else set())
+            raise _Refused(reasons)
+
+        # Commit. DNS may have spoken while the workers prepared.
+        known = parts.resolver.report()
+        generation.assets.addresses = {name: known[name] for name in sorted(names)}
+        parts.listeners.commit(opening)
+        parts.supervisor.commit(generation)
+        parts.access_logs.commit(logs)
+        parts.resolver.keep(names)
+        self._watch.watch(loaded.files)
+        self._speak_to(config)
+        self._draft, self.config, self.facts = draft, config, loaded.facts
+        return loaded
+
+    def _open(self, config: Config, draft: Draft, slots: int) -> tuple[dict[str, int], Opening]:
+        """Open logs and sockets. Raises `_Refused`, having opened none."""
+        parts = self._parts
+        try:
+            logs = parts.access_logs.prepare(config)
+        except LogError as bad:
+            raise _Refused([_at(draft, "access_log", str(bad))]) from None
+        try:
+            opening = parts.listeners.prepare(config.listeners, slots)
+            parts.journal.check(config.error_log.target)
+        except ListenError as bad:
+            parts.access_logs.abort(logs)
+            raise _Refused([_at(draft, f"listeners.{bad.name}", str(bad))]) from None
+        except LogError as bad:
+            parts.listeners.abort(opening)
+            parts.access_logs.abort(logs)
+            raise _Refused([_at(draft, "error_log", str(bad))]) from None
+        return logs, opening
+
+    def _speak_to(self, config: Config) -> None:
+        """Let the error log be where the configuration says."""
+        journal = self._parts.journal
+        try:
+            journal.open_target(config.error_log.target, config.error_log.level)
+        except LogError as bad:
+            # It could be opened a moment ago; the old one still can.
+            journal.error("log.reopen", f"the error log stays where it was: {bad}")
+
+    def _fresh_ticket_key(self) -> str:
+        """Return the key of all session tickets, a new one when it has served its time."""
+        if self._is_ticket_key_old():
+            self._ticket_key = new_ticket_key()
+            self._ticket_key_at = time.monotonic()
+        return self._ticket_key
+
+    def _unchangeable(self, draft: Draft) -> list[str]:
+        """Say which settings of the process differ from those it was started with."""
+        if self.config is None or draft.config is None:
+            return []
+        old, new = self.config.process, draft.config.process
+        changed = [name for name in FIXED if getattr(old, name) != getattr(new, name)]
+        return [_at(draft, f"process.{name}", "this changes at the next start, not at a reload", "warning") for name in changed]
+
+
+def gather(config: Config, base: Path, authority: LocalAuthority) -> Loaded:
+    """Read all files of a configuration and make what the local CA is to make. Blocks; never raises for a bad file."""
+    loaded = load(config, base)
+    for site in config.sites:
+        if not site.internal_tls:
+            continue
+        try:
+            pair, facts = authority.pair_for(subject_names(site.hosts))
+        except AuthorityError as bad:
+            loaded.problems.append(Problem(f"sites.{site.name}", f"the local CA cannot make a certificate: {bad}"))
+            continue
+        loaded.assets.certificates[INTERNAL_PREFIX + site.name] = pair
+        loaded.facts[INTERNAL_PREFIX + site.name] = facts
+    return loaded
+
+
+def problems_of(draft: Draft, problems: list[Problem]) -> list[str]:
+    """Render problems of files as diagnostics of the configuration are."""
+    return [_render(draft, each) for each in problems]
+
+
+def worker_count(config: Config) -> int:
+    """Return how many workers a configuration asks for: one for each core we may use, unless it says."""
+    return config.process.workers or len(os.sched_getaffinity(0))
+
+
+def _start_workers(supervisor: Supervisor, slots: int) -> None:
+    try:
+        supervisor.start(slots)
+    except OSError as bad:
+        raise _Refused([f"a worker cannot be started: {bad.strerror or bad}"]) from None
+
+
+def _render(draft: Draft, problem: Problem) -> str:
+    return _at(draft, problem.key, problem.text, "error" if problem.is_error else "warning")
+
+
+def _at(draft: Draft, key: str, text: str, severity: str = "error") -> str:
+    return Diagnostic(Span(draft.name, key=key), Severity(severity), "", text).render()

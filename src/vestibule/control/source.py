@@ -1,0 +1,92 @@
+"""Where the configuration comes from: a file, or the options of the command line.
+
+Rules: reading never raises for what people wrote; it gives a `Draft` with every mistake. Files named inside a configuration count
+from the directory it lies in, or from the working directory for the command line; that is `base`.
+
+Not here: the languages (`dialects`), whether certificate files are good (`certs.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from vestibule import dialects
+from vestibule.dialects.read import Loaded
+from vestibule.dialects.toml import for_command_line
+from vestibule.model.config import Config
+from vestibule.model.diagnostic import Diagnostic, Span, error
+
+
+class Draft:
+    """A configuration as it was read: the model if there is one, everything found wrong, and where its files count from."""
+
+    def __init__(self, loaded: Loaded, base: Path, name: str, workers: int | None = None) -> None:
+        config = loaded.config
+        if config is not None and workers is not None:
+            config = replace(config, process=replace(config.process, workers=workers))
+        self.config: Config | None = config
+        self.diagnostics: tuple[Diagnostic, ...] = loaded.diagnostics
+        self.ok = loaded.ok
+        self.base = base
+        self.name = name
+        """How messages call it: the path as given, or empty for the command line."""
+
+
+class ConfigFile:
+    """A file, read anew at each reload. `workers` takes the place of what it says."""
+
+    def __init__(self, path: str, dialect: str = "", workers: int | None = None) -> None:
+        self.name = path
+        self._workers = workers
+        self._path = Path(path).absolute()
+        self._dialect = dialect
+
+    @property
+    def base(self) -> Path:
+        """Where the files it names count from."""
+        return self._path.parent
+
+    def read(self) -> Draft:
+        """Read and check it."""
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return self._unreadable("there is no such file", "check the path")
+        except UnicodeDecodeError as bad:
+            return self._unreadable(f"byte {bad.start} is not UTF-8", "save the file as UTF-8")
+        except OSError as bad:
+            return self._unreadable(f"it cannot be read: {bad.strerror}", "give this user access to it")
+        loaded = dialects.load(self.name, text, self._read_included, self._dialect)
+        return Draft(loaded, self.base, self.name, self._workers)
+
+    def _read_included(self, path: str) -> str:
+        return (self.base / path).read_text(encoding="utf-8")
+
+    def _unreadable(self, what: str, mend: str) -> Draft:
+        return Draft(Loaded(None, (error(Span(self.name), "unreadable", what, mend),)), self.base, self.name)
+
+
+class CommandLine:
+    """The options of `vestibule run --to URL`; they do not change while the program runs."""
+
+    name = ""
+
+    def __init__(self, build: Callable[[], Loaded], workers: int | None) -> None:
+        # A daemon may change its directory later; what was typed counts from here.
+        self.base = Path.cwd()
+        self._build = build
+        self._workers = workers
+
+    def read(self) -> Draft:
+        """Build and check it."""
+        return Draft(self._build(), self.base, self.name, self._workers)
+
+
+def command_line(to: str, *, host: str, cert: str, key: str, listen: tuple[str, ...], workers: int | None) -> CommandLine:
+    """Return the source for the options of `vestibule run --to`."""
+    return CommandLine(lambda: for_command_line(to, host, cert, key, listen), workers)
+
+
+ConfigSource = ConfigFile | CommandLine
