@@ -241,7 +241,10 @@ class Exchange:
 
 
 class Client:
-    """Makes requests to one address. Each `open` is a new connection unless given one."""
+    """Makes requests to one address. Each `open` is a new connection unless given one.
+
+    Whoever made the client calls `close`, which ends every connection a test has left open.
+    """
 
     def __init__(
         self,
@@ -252,6 +255,13 @@ class Client:
         self.address = address
         self.tls = tls
         self.name = name
+        self._wires: list[Wire] = []
+
+    def close(self) -> None:
+        """Close every connection that was opened here."""
+        for wire in self._wires:
+            wire.close()
+        self._wires = []
 
     def connect(self) -> Wire:
         """Open a connection; with TLS, its handshake is done."""
@@ -264,7 +274,9 @@ class Client:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls is not None:
             sock = self.tls.wrap_socket(sock, server_hostname=self.name)
-        return Wire(sock)
+        wire = Wire(sock)
+        self._wires.append(wire)
+        return wire
 
     def open(
         self,

@@ -38,10 +38,11 @@ def upstream(plain: Rig) -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def client(plain: Rig, version: str) -> Client:
+def client(plain: Rig, version: str) -> Iterator[Client]:
     """A client of `plain`."""
     assert version == "h1"
-    return plain.client
+    yield plain.client
+    plain.client.close()
 
 
 @pytest.fixture(scope="module")

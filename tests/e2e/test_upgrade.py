@@ -1,0 +1,242 @@
+"""A connection that was upgraded is a tunnel: bytes pass both ways until both sides have ended.
+
+Facts: RFC 9110 7.8, RFC 6455 4. Immich's only live channel is a WebSocket.
+Not here: an upgrade the upstream invents (test_upstream_faults).
+"""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from .client import Client, Wire
+from .rig import Rig
+from .upstream import Gone, Turn, Upstream
+
+ASK = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+]
+AGREE = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+Make = Callable[..., Rig]
+
+
+def agree_and_echo(turn: Turn) -> None:
+    """Agree, then send everything back until the other side ends."""
+    turn.send(AGREE)
+    try:
+        while True:
+            turn.send(turn.recv())
+    except Gone:
+        turn.close()
+
+
+def open_tunnel(client: Client) -> Wire:
+    exchange = client.open("GET", "/api/socket.io/?EIO=4&transport=websocket", ASK)
+    head = exchange.read_head()
+    assert head.status == 101
+    assert head.find("Upgrade") == b"websocket"
+    assert b"upgrade" in (head.find("Connection") or b"").lower()
+    assert head.find("Sec-WebSocket-Accept") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    assert head.find("Content-Length") is None
+    assert head.find("Transfer-Encoding") is None
+    return exchange.wire
+
+
+def test_request_for_an_upgrade_reaches_the_upstream(client: Client, upstream: Upstream) -> None:
+    upstream.script = agree_and_echo
+    open_tunnel(client)
+    request = upstream.take_one()
+    assert (request.find("Upgrade") or b"").lower() == b"websocket"
+    assert b"upgrade" in (request.find("Connection") or b"").lower()
+    assert request.find("Sec-WebSocket-Key") == b"dGhlIHNhbXBsZSBub25jZQ=="
+    assert request.find("X-Forwarded-For") == b"127.0.0.1"
+
+
+def test_bytes_pass_both_ways(client: Client, upstream: Upstream) -> None:
+    upstream.script = agree_and_echo
+    wire = open_tunnel(client)
+    for size in (1, 100, 70_000):
+        data = bytes(range(256)) * (size // 256 + 1)
+        wire.send(data[:size])
+        assert wire.read(size) == data[:size]
+
+
+def test_bytes_that_look_like_http_are_not_read(client: Client, upstream: Upstream) -> None:
+    upstream.script = agree_and_echo
+    wire = open_tunnel(client)
+    for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"0\r\n\r\n"):
+        wire.send(data)
+        assert wire.read(len(data)) == data
+    assert len(upstream.requests) == 1
+
+
+def test_server_may_speak_first_with_its_answer(client: Client, upstream: Upstream) -> None:
+    def script(turn: Turn) -> None:
+        turn.send(AGREE + b"\x81\x05hello")
+        turn.is_left()
+
+    upstream.script = script
+    assert open_tunnel(client).read(7) == b"\x81\x05hello"
+
+
+def test_client_may_speak_with_its_request(client: Client, upstream: Upstream) -> None:
+    """Not allowed before 101 by RFC 6455, but what came early belongs to the tunnel when it opens."""
+    got: list[bytes] = []
+
+    def script(turn: Turn) -> None:
+        turn.send(AGREE)
+        got.append(turn.read(5))
+        turn.close()
+
+    upstream.script = script
+    lines = "".join(f"{name}: {value}\r\n" for name, value in ASK)
+    wire = client.raw(f"GET / HTTP/1.1\r\nHost: photos.test\r\n{lines}\r\nearly".encode())
+    assert wire.read_head().status == 101
+    assert upstream.wait_for(lambda: bool(got))
+    assert got == [b"early"]
+
+
+def test_large_transfers_pass_both_ways_at_once(client: Client, upstream: Upstream) -> None:
+    upstream.script = agree_and_echo
+    wire = open_tunnel(client)
+    data = bytes(range(256)) * 20_000
+    sender = threading.Thread(target=wire.send, args=(data,))
+    sender.start()
+    assert wire.read(len(data)) == data
+    sender.join(10)
+    assert not sender.is_alive()
+
+
+def test_half_close_by_the_client_leaves_the_answer_open(client: Client, upstream: Upstream) -> None:
+    def script(turn: Turn) -> None:
+        turn.send(AGREE)
+        received = b""
+        try:
+            while True:
+                received += turn.recv()
+        except Gone:
+            turn.send(b"got " + received)
+            turn.close()
+
+    upstream.script = script
+    wire = open_tunnel(client)
+    wire.send(b"last words")
+    wire.finish()
+    assert wire.read_rest() == b"got last words"
+
+
+def test_half_close_by_the_upstream_leaves_the_question_open(client: Client, upstream: Upstream) -> None:
+    got: list[bytes] = []
+
+    def script(turn: Turn) -> None:
+        turn.send(AGREE + b"bye")
+        turn.sock.shutdown(1)
+        received = b""
+        try:
+            while True:
+                received += turn.recv()
+        except Gone:
+            got.append(received)
+            raise
+
+    upstream.script = script
+    wire = open_tunnel(client)
+    assert wire.read_rest() == b"bye"
+    wire.send(b"one more thing")
+    wire.close()
+    assert upstream.wait_for(lambda: bool(got))
+    assert got == [b"one more thing"]
+
+
+@pytest.mark.parametrize("end", [Wire.close, Wire.reset], ids=["FIN", "RST"])
+def test_end_of_the_client_ends_the_upstream(end: Callable[[Wire], None], client: Client, upstream: Upstream) -> None:
+    left: list[bool] = []
+
+    def script(turn: Turn) -> None:
+        turn.send(AGREE)
+        left.append(turn.is_left(5))
+
+    upstream.script = script
+    end(open_tunnel(client))
+    assert upstream.wait_for(lambda: bool(left), 6)
+    assert left == [True]
+
+
+@pytest.mark.parametrize("end", [Turn.close, Turn.reset], ids=["FIN", "RST"])
+def test_end_of_the_upstream_ends_the_client(end: Callable[[Turn], None], client: Client, upstream: Upstream) -> None:
+    def script(turn: Turn) -> None:
+        turn.send(AGREE)
+        end(turn)
+
+    upstream.script = script
+    assert open_tunnel(client).is_closed(5)
+
+
+def test_refused_upgrade_is_an_ordinary_answer(client: Client, upstream: Upstream) -> None:
+    upstream.script = lambda turn: turn.answer(b"no", b"403 Forbidden")
+    with client.connect() as wire:
+        response = client.request("GET", "/", ASK, wire=wire)
+        assert (response.status, response.body) == (403, b"no")
+        upstream.script = Turn.answer
+        assert client.request("GET", "/", wire=wire).status == 200
+
+
+def test_upgrade_required_is_passed_on(client: Client, upstream: Upstream) -> None:
+    """RFC 9110 15.5.22: its Upgrade field tells the client what to ask for."""
+    upstream.script = lambda turn: turn.answer(b"", b"426 Upgrade Required", b"Connection: upgrade\r\nUpgrade: websocket\r\n")
+    assert client.get("/").status == 426
+
+
+def test_any_protocol_may_be_asked_for(client: Client, upstream: Upstream) -> None:
+    def script(turn: Turn) -> None:
+        turn.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tus-live/2\r\nConnection: upgrade\r\n\r\n")
+        turn.send(turn.recv())
+        turn.close()
+
+    upstream.script = script
+    exchange = client.open("GET", "/", [("Connection", "upgrade"), ("Upgrade", "tus-live/2")])
+    assert exchange.read_head().find("Upgrade") == b"tus-live/2"
+    exchange.wire.send(b"ping")
+    assert exchange.wire.read(4) == b"ping"
+
+
+def test_upgrade_without_its_connection_option_is_dropped(client: Client, upstream: Upstream) -> None:
+    """RFC 9110 7.8: the field alone asks for nothing."""
+    assert client.get("/", ("Upgrade", "websocket")).status == 200
+    assert upstream.take_one().find("Upgrade") is None
+
+
+def test_upgrade_with_a_body(client: Client, upstream: Upstream) -> None:
+    """RFC 9110 7.8: the body belongs to the request, and the tunnel begins after it."""
+    got: list[bytes] = []
+
+    def script(turn: Turn) -> None:
+        turn.read_body()
+        turn.send(AGREE)
+        got.append(turn.read(4))
+        turn.close()
+
+    upstream.script = script
+    exchange = client.open("POST", "/", ASK, length=5)
+    exchange.send_body(b"hello")
+    assert exchange.read_head().status == 101
+    exchange.wire.send(b"next")
+    assert upstream.wait_for(lambda: bool(got))
+    assert (upstream.take_one().body, got) == (b"hello", [b"next"])
+
+
+def test_silent_tunnel_is_ended_after_its_time(make: Make) -> None:
+    rig = make(site='timeouts.tunnel_idle = "300ms"')
+    rig.upstream.script = agree_and_echo
+    wire = open_tunnel(rig.client)
+    for _ in range(4):
+        assert wire.is_silent(0.1), "ended although it was used"
+        wire.send(b"x")
+        assert wire.read(1) == b"x"
+    assert wire.is_closed(3)
