@@ -212,4 +212,4 @@ def _environment() -> dict[str, str]:
 def worker_command() -> list[str]:
     """Return the command that starts a worker of this very program."""
     # -P: the current directory may be writable for others, and must not be where modules come from.
-    return [sys.executable, "-P", "-m", "vestibule.worker"]
+    return [sys.executable, "-P", "-m", "vestibule.start_worker"]

@@ -44,6 +44,14 @@ class Later:
         raise NotImplementedError
 
 
+@trait
+class Crashes:
+    """Who is told of exceptions that nobody expected: bugs of this program."""
+
+    def on_crash(self, error: Exception) -> None:
+        raise NotImplementedError
+
+
 class Pollable:
     """The owner of one descriptor. `interest` is what it wants of epoll, `known` what epoll was told."""
 
@@ -62,6 +70,9 @@ class Pollable:
     def flush(self) -> None:
         """Send what is queued. Called at the end of a turn after `Reactor.need_flush`."""
 
+    def on_bug(self) -> None:
+        """One of our own methods failed in a way nobody foresaw: give up what this object stands for."""
+
     def close_fd(self) -> None:
         """Close the descriptor. Called by the reactor at the end of the turn that doomed it."""
         os.close(self.fd)
@@ -76,6 +87,7 @@ class Reactor:
         self.running = False
         self.scratch = bytearray(SCRATCH_BYTES)
         self.view = memoryview(self.scratch)
+        self.crashes: Crashes | None = None
         self._epoll = select.epoll()
         self._pollables: list[Pollable | None] = []
         self._dirty: list[Pollable] = []
@@ -124,11 +136,14 @@ class Reactor:
             pollable = self._pollables[fd]
             if pollable is None:
                 continue
-            if mask & (READ | _GONE):
-                # An error without interest in reading would be reported for ever: reading tells what it is.
-                pollable.on_readable()
-            if mask & WRITE and self._pollables[fd] is pollable:
-                pollable.on_writable()
+            try:
+                if mask & (READ | _GONE):
+                    # An error without interest in reading would be reported for ever: reading tells what it is.
+                    pollable.on_readable()
+                if mask & WRITE and self._pollables[fd] is pollable:
+                    pollable.on_writable()
+            except Exception as error:  # noqa: BLE001  # a bug met by one connection must not end the others
+                self._on_bug(pollable, error)
         self.settle()
 
     def settle(self) -> None:
@@ -138,13 +153,22 @@ class Reactor:
             later = self._later
             self._later = []
             for call in later:
-                call.on_turn()
-        self.timers.run(self.now_ms)
+                try:
+                    call.on_turn()
+                except Exception as error:  # noqa: BLE001  # as above
+                    self._on_bug(None, error)
+        try:
+            self.timers.run(self.now_ms)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._on_bug(None, error)
         while self._dirty:
             dirty = self._dirty
             self._dirty = []
             for pollable in dirty:
-                pollable.flush()
+                try:
+                    pollable.flush()
+                except Exception as error:  # noqa: BLE001  # as above
+                    self._on_bug(pollable, error)
         if self._changed:
             self._apply_interests()
         if self._doomed:
@@ -152,6 +176,18 @@ class Reactor:
             self._doomed = []
             for pollable in doomed:
                 pollable.close_fd()
+
+    def _on_bug(self, pollable: Pollable | None, error: Exception) -> None:
+        """Tell of a bug and give up the connection that met it; without anybody to tell, raise."""
+        if self.crashes is None:
+            raise error
+        self.crashes.on_crash(error)
+        if pollable is not None:
+            pollable.on_bug()
+
+    def pollables(self) -> list[Pollable]:
+        """Return everything with a descriptor. Costs as much as there is."""
+        return [pollable for pollable in self._pollables if pollable is not None]
 
     def _apply_interests(self) -> None:
         for pollable in self._changed:

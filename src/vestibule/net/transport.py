@@ -66,6 +66,10 @@ class Owner:
         """The TLS handshake is done. Plain transports never call this."""
         raise NotImplementedError
 
+    def on_stopping(self) -> None:
+        """The worker stops: close if nothing is in flight, else as soon as nothing is."""
+        raise NotImplementedError
+
 
 @trait
 class Bypass:
@@ -227,6 +231,9 @@ class Transport(Pollable, Timed):
 
     def close_fd(self) -> None:
         self.sock.close()
+
+    def on_bug(self) -> None:
+        self.lose("a bug of vestibule")
 
     def on_writable(self) -> None:
         bypass = self.sink_bypass

@@ -361,8 +361,7 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             self.deadline.drop()
             self.porch.tally.connections -= 1
 
-    def stop(self) -> None:
-        """The worker stops: an idle connection closes now, a busy one after its exchange."""
+    def on_stopping(self) -> None:
         self._keep = False
         if self.exchange is None and not self._closed and not self._linger_until:
             self._close()

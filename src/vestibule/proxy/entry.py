@@ -112,6 +112,10 @@ class Greeting(Owner, Timed):
     def on_drained(self) -> None:
         """Nothing was written."""
 
+    def on_stopping(self) -> None:
+        self._leave()
+        self.transport.abort()
+
     def on_deadline(self) -> None:
         self._leave()
         self.transport.abort()

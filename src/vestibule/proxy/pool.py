@@ -284,6 +284,9 @@ class _Opening(Dialer, Owner):
     def on_drained(self) -> None:
         """Nothing is written before the handshake is over."""
 
+    def on_stopping(self) -> None:
+        """An exchange waits for this connection, and it is given the time to."""
+
     def on_late(self) -> None:
         self._fail(Fault(UPSTREAM_TIMEOUT_CONNECT, f"TLS, {self.limit_ms} ms (timeouts.connect)"))
 

@@ -249,6 +249,10 @@ class H1UpConnection(Stream, Owner, Timed):
     def on_secured(self) -> None:
         """The handshake was over before this connection was made."""
 
+    def on_stopping(self) -> None:
+        if self.exchange is None:
+            self._end()
+
     # ---- the loop
 
     def advance(self) -> None:
