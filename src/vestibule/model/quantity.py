@@ -173,7 +173,7 @@ def parse_host(text: str) -> str:
             name = name.encode("idna").decode("ascii")
         except UnicodeError:
             raise ValueError(f"`{text}` cannot be a host name") from None
-    if "://" in name or "/" in name:
+    if "://" in name:
         raise ValueError(f"`{text}` is a URL; write the host alone")
     if ":" in name:
         raise ValueError(f"`{text}` has a port; write the host alone and say the port with `listen`")
@@ -221,6 +221,8 @@ def _split_authority(authority: str) -> tuple[str, str]:
     if authority.endswith("]"):
         return authority, ""
     host, colon, port = authority.rpartition(":")
+    if authority.startswith("[") and not host.endswith("]"):
+        raise ValueError("an IPv6 address ends with `]`")
     if not colon:
         return authority, ""
     if not port:

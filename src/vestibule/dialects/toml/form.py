@@ -143,7 +143,12 @@ class Unlimited(Form):
         self._inner = inner
 
     def read(self, value: object) -> object:
-        return None if value == "unlimited" else self._inner.read(value)
+        if value == "unlimited":
+            return None
+        try:
+            return self._inner.read(value)
+        except ValueError as bad:
+            raise ValueError(f'{bad}; or write "unlimited"') from None
 
     def write(self, value: object) -> str:
         return quote("unlimited") if value is None else self._inner.write(value)

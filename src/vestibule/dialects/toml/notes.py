@@ -28,6 +28,7 @@ class Notes:
     def __init__(self, file: str) -> None:
         self._file = file
         self._origins: dict[str, str] = {}
+        self._hushed: set[str] = set()
         self.diagnostics: list[Diagnostic] = []
 
     def error(self, key: str, code: str, message: str, hint: str = "") -> None:
@@ -41,6 +42,10 @@ class Notes:
     def unknown(self, table: str, key: str, known: list[str]) -> None:
         """Note a key that the table does not have."""
         self.error(join(table, key), "unknown-key", f"there is no key `{key}` here", did_you_mean(key, known))
+
+    def hush(self, key: str) -> None:
+        """Leave out what ``check`` may find at a key: something noted elsewhere has left its value incomplete."""
+        self._hushed.add(key)
 
     def origin(self, model_path: str, key: str) -> None:
         """Remember which key a place of the model came from."""
@@ -64,7 +69,7 @@ class Notes:
         for each in checked:
             if each.severity is Severity.WARNING and reported:
                 continue
-            if not any(_follows(each.span.key, key, code) for key, code in reported.items()):
+            if each.span.key not in self._hushed and not any(_follows(each.span.key, key, code) for key, code in reported.items()):
                 self.diagnostics.append(each)
         return tuple(self.diagnostics)
 

@@ -94,9 +94,9 @@ def for_command_line(to: str, host: str = "", cert: str = "", key: str = "", lis
     placed = [replace(each, span=Span(key=_option(each.span.key))) for each in loaded.diagnostics]
     if loaded.config is None:
         return replace(loaded, diagnostics=tuple(placed))
-    only = loaded.config.sites[0]
-    certificates = tuple([replace(each, name=only.hosts[0]) for each in loaded.config.certificates])
-    named = replace(only, name=only.hosts[0], certificates=tuple([each.name for each in certificates]))
+    name = "".join(loaded.config.sites[0].hosts[:1])
+    certificates = tuple([replace(each, name=name) for each in loaded.config.certificates])
+    named = replace(loaded.config.sites[0], name=name, certificates=tuple([each.name for each in certificates]))
     return Loaded(replace(loaded.config, sites=(named,), certificates=certificates), tuple(placed))
 
 
@@ -312,6 +312,8 @@ class _Parser:
             name = self._listen(item, spot if isinstance(given, str) else spot.at(at, len(names)), has_tls)
             if name is not None:
                 names.append(name)
+            else:
+                self._notes.hush(spot.key)
         return tuple(names)
 
     def _listen(self, item: object, spot: Spot, has_tls: bool) -> str | None:
@@ -385,6 +387,7 @@ def _hosts(name: str, section: Section) -> tuple[str, ...]:
         return (parse_host(name),)
     except ValueError as bad:
         section.error("", "bad-host", str(bad), "name the site by its host, or set `hosts`")
+        section.spot.notes.hush(section.spot.inside("hosts").key)
         return ()
 
 

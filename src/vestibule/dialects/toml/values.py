@@ -48,7 +48,8 @@ class Spot:
 
     def inside(self, name: str, field: str = "") -> Spot:
         """Return the spot of a key in this table; ``field`` is its name in the model, where that differs."""
-        return Spot(self.notes, join(self.key, name), f"{self.path}.{field or name}")
+        path = f"{self.path}.{field or name}" if self.path else field or name
+        return Spot(self.notes, join(self.key, name), path)
 
     def at(self, index: int, place: int = -1) -> Spot:
         """Return the spot of an item of this array; ``place`` is its index in the model, where that differs."""
@@ -72,8 +73,16 @@ class Spot:
             self.error("bad-value", str(bad))
             return MISSING
         alone = not isinstance(value, list)
-        read = [(self if alone else self.at(index)).value(form.item, item) for index, item in enumerate(items)]
-        return tuple([item for item in read if item is not MISSING])
+        read: list[Any] = []
+        for index, item in enumerate(items):
+            spot = self if alone else self.at(index, len(read))
+            one = spot.value(form.item, item)
+            if one is MISSING:
+                self.notes.hush(self.key)
+                continue
+            spot.mark()
+            read.append(one)
+        return tuple(read)
 
     def text(self, value: object, what: str) -> str | None:
         """Return a text; None, noted, if it is none."""

@@ -1,0 +1,206 @@
+"""Hypothesis strategies for whole configurations.
+
+Rules: names are unique and values have the right types; nothing promises that references lead anywhere or that
+``check`` would be content. That is on purpose: what is written must read back the same, sensible or not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from vestibule.model import config as m
+from vestibule.model import expr as e
+from vestibule.model.vocabulary import FUNCTIONS, VARIABLES
+
+_CHARS = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
+words = st.text(_CHARS, max_size=8)
+names = st.text(_CHARS, min_size=1, max_size=8)
+counts = st.integers(0, 2**40)
+milliseconds = st.integers(0, 2**40)
+hosts = st.sampled_from(["a.example.org", "*.example.org", "*", "localhost", "xn--bcher-kva.example", "192.0.2.7", "[::1]"])
+networks = st.sampled_from(["10.0.0.0/8", "fd00::/8", "192.0.2.1/32"])
+logs = st.sampled_from(["stdout", "stderr", "off", "access.log", "/var/log/ä b.log"])
+
+
+def lists(items: Any, most: int = 3) -> Any:
+    return st.lists(items, max_size=most).map(tuple)
+
+
+def optional(items: Any) -> Any:
+    return st.none() | items
+
+
+def _variable(name: str) -> Any:
+    return st.builds(e.Var, st.just(name), names if VARIABLES[name].argument else st.just(""))
+
+
+_leaves = st.builds(e.Const, st.text(max_size=6) | st.integers(-(10**9), 10**9) | st.booleans()) | st.sampled_from(
+    sorted(VARIABLES)
+).flatmap(_variable)
+
+
+def _inner(inner: Any) -> Any:
+    return st.one_of(
+        st.builds(e.Call, st.sampled_from(sorted(FUNCTIONS)), lists(inner)),
+        st.builds(e.Concat, lists(inner)),
+        st.builds(e.Match, st.text(max_size=6), inner, st.booleans()),
+        st.builds(e.Compare, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), inner, inner),
+        st.builds(e.InSet, inner, lists(st.text(max_size=4)), st.booleans()),
+        st.builds(e.InNet, inner, lists(st.text(max_size=4))),
+        st.builds(e.AllOf, lists(inner)),
+        st.builds(e.AnyOf, lists(inner)),
+        st.builds(e.Not, inner),
+        st.builds(e.If, inner, inner, inner),
+        st.builds(e.Default, inner, inner),
+    )
+
+
+expressions: Any = st.recursive(_leaves, _inner, max_leaves=6)
+
+timeouts = st.builds(m.Timeouts, *[milliseconds] * 7)
+limits = st.builds(m.Limits, counts, counts, counts, optional(counts), counts, optional(counts), optional(counts), optional(counts))
+_forward = st.sampled_from(["set", "remove", "pass"])
+forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]))
+access_logs = st.builds(m.AccessLog, logs, st.sampled_from(["json", "combined"]), st.none(), lists(words)) | st.builds(
+    m.AccessLog, logs, st.just("template"), expressions, lists(words)
+)
+
+processes = st.builds(m.Process, counts, words, words, words, words, words, milliseconds)
+error_logs = st.builds(m.ErrorLog, logs, st.sampled_from(["debug", "info", "warning", "error"]))
+
+addresses = st.one_of(
+    st.builds(m.TcpAddress, st.integers(0, 65535), st.sampled_from(["*", "127.0.0.1", "0.0.0.0"])),
+    st.builds(m.TcpAddress, st.integers(0, 65535), st.sampled_from(["::", "::1"]), st.booleans()),
+    st.builds(m.UnixAddress, names, st.integers(0, 0o777), words, words),
+    st.builds(m.InheritedAddress, names),
+)
+
+
+def listeners(name: str) -> Any:
+    protocols = st.lists(st.sampled_from(["h1", "h2"]), max_size=2).map(tuple)
+    flag = st.booleans()
+    sni = st.sampled_from(["refuse", "default"])
+    return st.builds(
+        m.Listener, st.just(name), addresses, flag, words, sni, words, protocols, flag, counts, optional(timeouts), optional(limits)
+    )
+
+
+servers = st.builds(
+    m.Server,
+    st.sampled_from(["immich", "192.0.2.1", "2001:db8::1"]),
+    st.integers(1, 65535),
+    st.just(""),
+    st.booleans(),
+    st.integers(1, 9),
+    st.booleans(),
+) | st.builds(m.Server, st.just(""), st.just(0), names, st.booleans(), st.integers(1, 9), st.booleans())
+
+
+def upstreams(name: str) -> Any:
+    tls = st.builds(m.UpstreamTls, st.booleans(), words, words, words, words, words)
+    pool = st.builds(m.Pool, milliseconds, counts, optional(counts), counts, milliseconds)
+    return st.builds(m.Upstream, st.just(name), lists(servers), tls, pool, st.builds(m.Retry, counts))
+
+
+_flat_actions = st.one_of(
+    st.builds(m.SetHeader, words, expressions),
+    st.builds(m.AddHeader, words, expressions),
+    st.builds(m.RemoveHeader, words),
+    st.builds(m.Rewrite, expressions, optional(expressions)),
+    st.builds(m.Rewrite, st.none(), expressions),
+    st.builds(m.StripPrefix, words),
+    st.builds(m.Deny, counts),
+)
+actions: Any = st.recursive(_flat_actions, lambda inner: st.builds(m.When, expressions, lists(inner, 2)), max_leaves=3)
+
+
+def _sources(upstream_names: list[str]) -> Any:
+    simple = st.one_of(
+        st.builds(m.Proxy, st.sampled_from(upstream_names)),
+        st.builds(m.Respond, counts, optional(expressions), lists(st.tuples(words, expressions), 2)),
+        st.builds(m.Redirect, expressions, st.sampled_from([301, 302, 303, 307, 308])),
+    )
+
+    def switch(inner: Any) -> Any:
+        routes = st.builds(
+            m.Route,
+            source=inner,
+            name=words,
+            path=optional(st.builds(m.PathMatch, st.sampled_from(["exact", "prefix", "regex"]), words, st.booleans(), st.booleans())),
+            methods=lists(words, 2),
+            when=optional(expressions),
+            request=lists(actions, 2),
+            response=lists(actions, 1),
+            timeouts=optional(timeouts),
+            limits=optional(limits),
+            forwarding=optional(forwardings),
+            access_log=optional(access_logs),
+        )
+        return st.builds(m.Switch, lists(routes, 2), st.sampled_from(["written", "best"]))
+
+    return st.recursive(simple, switch, max_leaves=3)
+
+
+@st.composite
+def configs(draw: Any) -> m.Config:
+    """Any configuration TOML can carry: names unique, upstream and listener references leading somewhere."""
+    doors = [draw(listeners(name)) for name in draw(st.lists(names, min_size=1, max_size=2, unique=True))]
+    pools = [draw(upstreams(name)) for name in draw(st.lists(names, min_size=1, max_size=2, unique=True))]
+    sources = _sources([each.name for each in pools])
+    sites = [
+        m.Site(
+            name=name,
+            hosts=draw(lists(hosts)),
+            listeners=draw(lists(st.sampled_from([each.name for each in doors]))),
+            source=draw(sources),
+            request=draw(lists(actions, 1)),
+            response=draw(lists(actions, 1)),
+            certificates=(certificates := draw(lists(names, 2))),
+            internal_tls=draw(st.booleans()) and not certificates,
+            redirect_http=draw(st.booleans()),
+            https_port=draw(st.integers(1, 65535)),
+            hsts=draw(optional(st.builds(m.Hsts, st.integers(0, 2**40), st.booleans()))),
+            immich=draw(st.booleans()),
+            timeouts=draw(optional(timeouts)),
+            limits=draw(optional(limits)),
+            forwarding=draw(optional(forwardings)),
+            access_log=draw(optional(access_logs)),
+        )
+        for name in draw(st.lists(names, max_size=2, unique=True))
+    ]
+    version = st.sampled_from(["1.2", "1.3"])
+    profiles = [
+        draw(
+            st.builds(
+                m.TlsProfile,
+                st.just(name),
+                version,
+                version,
+                lists(words),
+                lists(words),
+                st.booleans(),
+                words,
+                st.sampled_from(["require", "optional"]),
+            )
+        )
+        for name in draw(st.lists(names, max_size=2, unique=True))
+    ]
+    certificates = [
+        draw(st.builds(m.Certificate, st.just(name), words, words, words)) for name in draw(st.lists(names, max_size=2, unique=True))
+    ]
+    return m.Config(
+        listeners=tuple(doors),
+        sites=tuple(sites),
+        upstreams=tuple(pools),
+        process=draw(processes),
+        certificates=tuple(certificates),
+        tls_profiles=tuple(profiles),
+        trusted_proxies=draw(lists(networks)),
+        timeouts=draw(timeouts),
+        limits=draw(limits),
+        forwarding=draw(forwardings),
+        access_log=draw(access_logs),
+        error_log=draw(error_logs),
+    )
