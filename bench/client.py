@@ -46,6 +46,8 @@ def upload(port: int, length: int, tls: ssl.SSLContext | None, path: str) -> int
     """POST `length` bytes taken from a file over and over; return how many the origin says it got."""
     head = f"POST /upload HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n"
     connection = connect(port, tls)
+    # A time-out would make the socket non-blocking underneath; whoever started this process bounds it.
+    connection.settimeout(None)
     connection.sendall(head.encode())
     with open(path, "rb") as source:
         size = os.fstat(source.fileno()).st_size
@@ -69,6 +71,7 @@ def upload(port: int, length: int, tls: ssl.SSLContext | None, path: str) -> int
 def download(port: int, length: int, tls: ssl.SSLContext | None) -> int:
     """GET `length` bytes and drop them; return how many came."""
     connection = connect(port, tls)
+    connection.settimeout(None)
     connection.sendall(f"GET /{length} HTTP/1.1\r\nHost: localhost:{port}\r\nAccept: */*\r\n\r\n".encode())
     status, expected, pending = read_head(connection)
     if status != 200 or expected != length:

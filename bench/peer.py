@@ -185,13 +185,14 @@ def start_contender(contender: Contender, site: Site, certificate: Path, pins: P
     # An unprivileged worker of nginx, Apache or vestibule writes here.
     directory.chmod(0o777)
     plain, tls = free_port(), free_port()
-    values = _values(replace(site, directory=directory), certificate, plain, tls)
+    values = template_values(replace(site, directory=directory), certificate, plain, tls)
     template = _HERE / "peers" / contender.template
     config = directory / contender.template
     config.write_text(render(template.read_text(), values))
     environment = {**contender.environment}
     if contender.name == "caddy":
-        environment |= {"GOMAXPROCS": str(site.workers), "XDG_DATA_HOME": str(directory), "XDG_CONFIG_HOME": str(directory), "HOME": str(directory)}
+        home = str(directory)
+        environment |= {"GOMAXPROCS": str(site.workers), "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
     process = Process(contender.name, [*contender.arguments, str(config)], directory, environment, pins.contender)
     try:
         process.await_ports([plain, tls])
@@ -237,14 +238,14 @@ def known_contenders(source: Path, python: str, compiled_python: str) -> dict[st
             worker_is="",
         ),
         Contender("apache2", "apache.conf", (apache, "-D", "FOREGROUND", "-f"), (apache, "-v")),
-        Contender("vestibule", "vestibule.toml", (compiled_python, *run), (compiled_python, *version), must_say="compiled"),
+        Contender("vestibule", "vestibule.toml", (compiled_python, *run), (compiled_python, *version), must_say="(compiled"),
         Contender(
             "vestibule-py",
             "vestibule.toml",
             (python, *run),
             (python, *version),
             environment={"PYTHONPATH": str(source)},
-            must_say="interpreted",
+            must_say="(interpreted",
         ),
     ]
     return {contender.name: contender for contender in everyone}
@@ -307,8 +308,8 @@ def _accepts(port: int) -> bool:
     return True
 
 
-def _values(site: Site, certificate: Path, plain: int, tls: int) -> dict[str, str]:
-    """The values of every template for one site."""
+def template_values(site: Site, certificate: Path, plain: int, tls: int) -> dict[str, str]:
+    """Return what the templates may name, for one site."""
     root = os.geteuid() == 0
     directory = site.directory
     log = directory / "access.log"
@@ -336,6 +337,5 @@ def _values(site: Site, certificate: Path, plain: int, tls: int) -> dict[str, st
         "HAPROXY_LOG": "log global\n    option httplog" if site.log else "",
         "CADDY_LOG": f"log {{\n\t\toutput file {log}\n\t}}" if site.log else "",
         "APACHE_LOG": f"BufferedLogs On\nCustomLog {log} {combined}" if site.log else "",
-        "VESTIBULE_LOG": str(log),
-        "VESTIBULE_LOG_ON": "true" if site.log else "false",
+        "VESTIBULE_LOG": f'access_log = {{ target = "{log}", format = "combined" }}' if site.log else 'access_log = "off"',
     }

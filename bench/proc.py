@@ -27,12 +27,13 @@ class TreeChanged(Exception):
 
 @dataclass(frozen=True)
 class Cpu:
-    """Processor seconds used between two samples. `busiest` is the share of the busiest thread in the total, 0 to 1."""
+    """Processor seconds used between two samples, and what part of them, 0 to 1, the busiest process and thread used."""
 
     total: float
     user: float
     system: float
-    busiest: float
+    busiest_process: float
+    busiest_thread: float
 
 
 @dataclass(frozen=True)
@@ -74,22 +75,24 @@ def between(before: Sample, after: Sample) -> Cpu:
     if before.processes.keys() != after.processes.keys():
         raise TreeChanged(f"{sorted(before.processes)} became {sorted(after.processes)}")
     total_ns = 0
-    busiest_ns = 0
+    busiest_process = 0
+    busiest_thread = 0
     user = 0
     system = 0
     for pid, end in after.processes.items():
         start = before.processes[pid]
         # A thread that ended inside the window is missing here; the contenders keep theirs (fixed pools).
-        for thread, ns in end.threads.items():
-            used = ns - start.threads.get(thread, 0)
-            total_ns += used
-            busiest_ns = max(busiest_ns, used)
+        used = [ns - start.threads.get(thread, 0) for thread, ns in end.threads.items()]
+        total_ns += sum(used)
+        busiest_process = max(busiest_process, sum(used))
+        busiest_thread = max(busiest_thread, *used)
         user += end.user_ticks - start.user_ticks
         system += end.system_ticks - start.system_ticks
     total = total_ns / 1e9
     ticks = user + system
     share = user / ticks if ticks else 0.0
-    return Cpu(total, total * share, total * (1.0 - share), busiest_ns / total_ns if total_ns else 0.0)
+    whole = max(total_ns, 1)
+    return Cpu(total, total * share, total * (1.0 - share), busiest_process / whole, busiest_thread / whole)
 
 
 def ticks_between(before: Sample, after: Sample) -> float:

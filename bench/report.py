@@ -49,17 +49,15 @@ def history_line(cells: list[Cell], facts: Facts) -> str:
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return an aligned Markdown table; the first column is text, the others are figures."""
+def table(head: list[str], rows: list[list[str]], texts: int = 1) -> str:
+    """Return an aligned Markdown table; the first `texts` columns are text, the others figures."""
     widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
-    lines = [_row(head, widths)]
-    lines.append("| " + " | ".join("-" * widths[i] if i == 0 else "-" * (widths[i] - 1) + ":" for i in range(len(head))) + " |")
-    lines += [_row(row, widths) for row in rows]
-    return "\n".join(lines) + "\n"
+    rule = ["-" * width if index < texts else "-" * (width - 1) + ":" for index, width in enumerate(widths)]
+    return "\n".join(_row(row, widths, texts) for row in [head, rule, *rows]) + "\n"
 
 
-def _row(cells: list[str], widths: list[int]) -> str:
-    padded = [cell.ljust(widths[i]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(cells)]
+def _row(cells: list[str], widths: list[int], texts: int) -> str:
+    padded = [cell.ljust(widths[i]) if i < texts else cell.rjust(widths[i]) for i, cell in enumerate(cells)]
     return "| " + " | ".join(padded) + " |"
 
 
@@ -85,19 +83,27 @@ def _verdicts(cells: list[Cell]) -> str:
         return ""
     rows = [[v.cell, v.promise, v.found, "met" if v.met else "**missed**"] for v in held]
     met = sum(v.met for v in held)
-    return f"## Targets: {met} of {len(held)} met\n\n" + table(["cell", "target", "measured", ""], rows)
+    return f"## Targets: {met} of {len(held)} met\n\n" + table(["cell", "target", "measured", ""], rows, texts=4)
 
 
 def _suite(suite: str, cells: list[Cell]) -> str:
-    parts = [f"## {suite}\n"]
+    """Return a table of medians over all cells of a suite, then one detailed table per cell."""
+    names = list(dict.fromkeys(name for cell in cells for name in cell.readings))
+    rows = [[f"{cell.name} [{cell.unit}]", *(_median(cell, name) for name in names)] for cell in cells]
+    parts = [f"## {suite}\n", table(["medians", *names], rows)]
     for cell in cells:
         better = "higher is better" if cell.higher_is_better else "lower is better"
-        rows = [_line(cell, name) for name in cell.readings]
+        details = [_line(cell, name) for name in cell.readings]
         head = ["contender", cell.unit, "(least–most)", "user", "system", "÷ nginx", "÷ haproxy", "÷ better", "remarks"]
-        used = [i for i in range(len(head)) if i < 2 or any(row[i] not in ("", "–") for row in rows)]
-        parts.append(f"### {cell.name} ({better})\n")
-        parts.append(table([head[i] for i in used], [[row[i] for i in used] for row in rows]))
+        used = [i for i in range(len(head)) if i < 2 or any(row[i] not in {"", "–"} for row in details)]
+        parts.append(f"### {cell.suite}: {cell.name} ({better})\n")
+        parts.append(table([head[i] for i in used], [[row[i] for i in used] for row in details]))
     return "\n".join(parts)
+
+
+def _median(cell: Cell, name: str) -> str:
+    middle = cell.median(name)
+    return "–" if middle is None else _figure(middle)
 
 
 def _line(cell: Cell, name: str) -> list[str]:

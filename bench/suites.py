@@ -433,13 +433,13 @@ class Scaling(Suite):
         self._load = replace(bench.load, pins=Pins())
 
     def cells(self) -> list[Cell]:
-        """Throughput with one and two workers, CPU per request with two, and what the balance allows."""
+        """Throughput with one and two workers, CPU per request, and how evenly two workers share."""
         parts = (
             ("one worker", "requests/s", True),
             ("two workers", "requests/s", True),
             ("CPU, one worker", "µs CPU/request", False),
             ("CPU, two workers", "µs CPU/request", False),
-            ("speed-up the balance allows", "×", True),
+            ("evenness: work of both ÷ work of the busier", "of 2", True),
         )
         return [ScalingCell(self.name, part, unit, better, part=part) for part, unit, better in parts]
 
@@ -481,7 +481,7 @@ class Scaling(Suite):
     def _run_once(self, name: str) -> dict[str, Reading]:
         rates: list[float] = []
         costs: list[Reading] = []
-        balance = 0.0
+        evenness: dict[str, float] = {}
         for running in self._pairs[name]:
             address = loads.url(running.plain, False, "/1k")
             before = proc.sample(running.pid)
@@ -489,16 +489,16 @@ class Scaling(Suite):
             cpu = proc.between(before, proc.sample(running.pid))
             rates.append(counted.requests / counted.seconds)
             costs.append(_per(cpu, counted.requests, 1e6))
-            balance = cpu.busiest
+            evenness = {"process": 1 / cpu.busiest_process, "thread": 1 / cpu.busiest_thread}
         parts = {
             "one worker": Reading(rates[0]),
             "two workers": Reading(rates[1]),
             "CPU, one worker": costs[0],
             "CPU, two workers": costs[1],
         }
-        # Work per request one worker does alone, over what the busier of two does.
-        if self._pairs[name][0].contender.worker_is and name != "apache2":
-            parts["speed-up the balance allows"] = Reading(costs[0].value / (costs[1].value * balance))
+        worker_is = self._pairs[name][0].contender.worker_is
+        if worker_is:
+            parts["evenness: work of both ÷ work of the busier"] = Reading(evenness[worker_is])
         return parts
 
 

@@ -1,0 +1,56 @@
+"""The report's text, and the templates of the contenders."""
+
+import json
+from pathlib import Path
+
+import pytest
+from bench.peer import BenchError, Site, render, template_values
+from bench.stats import Cell, Reading
+
+from bench import report
+
+_FACTS = report.Facts("scripts/bench", "abc", {"nginx": "1.22"}, "not pinned", "1 round", 1.0)
+
+
+def cells() -> list[Cell]:
+    made = Cell("requests", "plain", "µs CPU/request", limit=1.1)
+    for vestibule, nginx in ((20.0, 10.0), (24.0, 12.0)):
+        made.add("vestibule", Reading(vestibule, 8.0, vestibule - 8.0))
+        made.add("nginx", Reading(nginx))
+        made.add("caddy", None)
+    return [made]
+
+
+def test_document_has_medians_ratios_and_verdicts() -> None:
+    text = report.document(cells(), ["requests, plain, caddy: it fell\nover"], _FACTS)
+    assert "Targets: 0 of 1 met" in text
+    row = next(line for line in text.splitlines() if line.startswith("| vestibule"))
+    assert [part.strip() for part in row.strip("|").split("|")] == ["vestibule", "22.0", "(20.0–24.0)", "8.00", "14.0", "2.00", "2.00"]
+    assert "* requests, plain, caddy: it fell over" in text
+
+
+def test_history_line_leaves_out_what_is_missing() -> None:
+    line = report.history_line(cells(), _FACTS)
+    assert line.endswith("\n")
+    assert json.loads(line)["medians"] == {"requests: plain": {"vestibule": 22.0, "nginx": 11.0}}
+
+
+def test_table_is_aligned() -> None:
+    lines = report.table(["a", "figure"], [["long name", "1"], ["b", "22"]]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1].endswith("-: |")
+
+
+def test_template_with_an_unknown_name_is_an_error() -> None:
+    assert render("listen @PORT@ a@b;", {"PORT": "80"}) == "listen 80 a@b;"
+    with pytest.raises(BenchError, match="@HOST@"):
+        render("@HOST@", {"PORT": "80"})
+
+
+def test_no_template_names_an_unknown_place(tmp_path: Path) -> None:
+
+    values = template_values(Site(tmp_path, 1), tmp_path, 2, 3) | {"PORT": "4", "FILES": "files"}
+    peers = Path(report.__file__).parent / "peers"
+    assert len(list(peers.iterdir())) >= 6
+    for template in peers.iterdir():
+        assert render(template.read_text(), values)
