@@ -67,7 +67,7 @@ class Limits:
     target_bytes: int = 8_192
     """Length of a request target (414)."""
     body_bytes: int | None = None
-    """Size of a request body (413). None is the default: Immich uploads have no natural limit."""
+    """Size of a request body (413). Unlimited by default: Immich uploads have no natural size."""
     response_head_bytes: int = 65_536
     """Size of an upstream's response head (502)."""
     requests_per_connection: int | None = None
@@ -193,7 +193,7 @@ class Listener:
     tls: bool = False
     """Whether clients speak TLS here. Certificates come from the sites on this listener."""
     tls_profile: str = "intermediate"
-    """The TLS profile: ``intermediate``, ``modern``, or one declared in ``Config.tls_profiles``."""
+    """The TLS profile: ``intermediate``, ``modern``, or a declared one."""
     unknown_sni: Literal["refuse", "default"] = "refuse"
     """A TLS client that names no host or one no certificate covers: ``refuse`` the handshake, or go on with the
     certificate of the ``default_site`` (of the first site, where that is not set)."""
@@ -415,7 +415,7 @@ class Respond:
     status: int = 200
     """The status, 200 to 599."""
     body: Expr | None = None
-    """The body; None has none."""
+    """The body; without one the answer is empty."""
     headers: tuple[tuple[str, Expr], ...] = ()
     """Fields of the answer, in order. Content-Length is added, and Content-Type where a body has none."""
 

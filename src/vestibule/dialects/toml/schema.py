@@ -297,8 +297,15 @@ _SOURCE_KEYS = (
         '{ location = "https://photos.example.org{target}", status = 302 }',
         doc="Send the client elsewhere, instead of `to`: `location` (a template), `status` (301, 302, 303, 307 or 308; 308 unless said).",
     ),
-    Key("routes", Shape("an array of tables"), '[{ prefix = "/api/", to = "http://immich:2283" }]', doc="See Routes."),
-    Key("order", Choice("written", "best"), '"written"', doc="How a route is chosen; see `Switch` below."),
+    Key("routes", Shape("an array of tables"), '[{ prefix = "/api/", to = "http://immich:2283" }]', doc="See `routes`."),
+    Key(
+        "order",
+        Choice("written", "best"),
+        '"best"',
+        doc="How a route is chosen. `written`, the default: the first that matches. `best`, after nginx: an exact path; else"
+        " the longest prefix if it is `final`; else the first matching regex; else that longest prefix; else the first route"
+        " without a path.",
+    ),
 )
 
 _ACTION_KEYS = (
@@ -319,10 +326,15 @@ _ACTION_KEYS = (
 )
 
 _LEVEL_KEYS = (
-    Key("timeouts", Shape(TABLE), '{ response_head = "30m" }', "timeouts"),
-    Key("limits", Shape(TABLE), '{ body = "1GB" }', "limits"),
-    Key("forwarding", Shape(TABLE), '{ host = "upstream" }', "forwarding"),
-    Key("access_log", Shape('a table, or "stdout", "stderr", "off" or a path'), '"off"', "access_log"),
+    Key("timeouts", Shape(TABLE), '{ response_head = "30m" }', doc="Time-outs here and inside; see `[timeouts]`."),
+    Key("limits", Shape(TABLE), '{ body = "1GB" }', doc="Limits here and inside; see `[limits]`."),
+    Key("forwarding", Shape(TABLE), '{ host = "upstream" }', doc="Forwarding here and inside; see `[forwarding]`."),
+    Key(
+        "access_log",
+        Shape('a table, or "stdout", "stderr", "off" or a path'),
+        '"off"',
+        doc="The access log here and inside; see `[access_log]`.",
+    ),
 )
 
 SITE = Table(
@@ -395,7 +407,7 @@ ROUTE = Table(
         Key("ignore_case", FLAG, "true", doc="Whether `regex` ignores case."),
         Key("final", FLAG, "true", doc='With `prefix` and `order = "best"`: no regex may win over it.'),
         Key("methods", NAMES, '["POST", "PUT"]', "methods"),
-        Key("when", TEST, "'not (client_ip within [\"192.168.0.0/16\"])'", "when"),
+        Key("when", TEST, "'not (client_ip within [\"192.168.0.0/16\"])'", doc="A further test."),
         *_SOURCE_KEYS,
         *_ACTION_KEYS,
         *_LEVEL_KEYS,

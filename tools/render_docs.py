@@ -1,0 +1,222 @@
+"""Render the reference pages from the tables they document, or check that they are as rendered.
+
+Usage: ``python tools/render_docs.py [--check]``
+
+Facts: the pages are ``docs/reference/configuration.md`` (keys of the TOML language and their model), ``variables.md``
+(variables and functions), ``faults.md`` (what can go wrong with a request). The text of a key is the string under the
+field it sets, so a field without such a string is an error here.
+
+Rules: never edit the pages; edit the tables and run this. ``--check`` writes nothing and exits 1 where a page differs.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from vestibule.dialects.toml import schema  # noqa: E402 - found only now
+from vestibule.dialects.toml.form import Shape  # noqa: E402
+from vestibule.dialects.toml.schema import Key, Table  # noqa: E402
+from vestibule.model import config as model  # noqa: E402
+from vestibule.model.vocabulary import FUNCTIONS, VARIABLES  # noqa: E402
+
+PAGES = ROOT / "docs" / "reference"
+
+NOTICE = "<!-- Rendered by tools/render_docs.py; edit the tables, not this page. -->\n"
+
+ORDER = (
+    schema.ROOT,
+    schema.SITE,
+    schema.ROUTE,
+    schema.RESPOND,
+    schema.REDIRECT,
+    schema.ACTION,
+    schema.HSTS,
+    schema.UPSTREAM,
+    schema.SERVER,
+    schema.UPSTREAM_TLS,
+    schema.POOL,
+    schema.RETRY,
+    schema.LISTENER,
+    schema.CERTIFICATE,
+    schema.TLS_PROFILE,
+    schema.TIMEOUTS,
+    schema.LIMITS,
+    schema.FORWARDING,
+    schema.ACCESS_LOG,
+    schema.ERROR_LOG,
+    schema.PROCESS,
+)
+"""Every table, as the page has them: first what most people need."""
+
+INLINE = {"servers", "actions", "respond", "redirect", "hsts", "routes"}
+"""Tables that are written inside others and have no header of their own."""
+
+
+def field_docs(module: object = model) -> dict[str, dict[str, str]]:
+    """Return the string under each field of each class of a module. Raises ``ValueError`` for a field without one."""
+    docs: dict[str, dict[str, str]] = {}
+    tree = ast.parse(inspect.getsource(module))  # type: ignore[arg-type]  # a module, as everything imported is
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            docs[node.name] = _class_docs(node)
+    return docs
+
+
+def _class_docs(node: ast.ClassDef) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for at, item in enumerate(node.body):
+        if not isinstance(item, ast.AnnAssign) or not isinstance(item.target, ast.Name):
+            continue
+        after = node.body[at + 1] if at + 1 < len(node.body) else None
+        if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)):
+            raise ValueError(f"{node.name}.{item.target.id} has no string under it")
+        found[item.target.id] = " ".join(after.value.value.split()).replace("``", "`")
+    return found
+
+
+def key_doc(table: Table, key: Key, docs: dict[str, dict[str, str]]) -> str:
+    """Return what a key is for: its own text, or that of its field."""
+    return key.doc or docs[table.cls.__name__][key.field]
+
+
+def default_of(table: Table, key: Key) -> str:
+    """Return the default of a key as it would be written; empty where there is none to write."""
+    if not key.field or isinstance(key.form, Shape):
+        return ""
+    for field in dataclasses.fields(table.cls):
+        if field.name == key.field:
+            if field.default is dataclasses.MISSING or field.default in (None, "", ()):
+                return '"unlimited"' if field.default is None and "unlimited" in key.form.type_name else ""
+            return key.form.write(field.default)
+    raise ValueError(f"{table.title}.{key.name} sets no field of {table.cls.__name__}")
+
+
+def cell(text: str) -> str:
+    """Return text for one cell of a table."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def configuration() -> str:
+    """Return the page of the TOML language."""
+    docs = field_docs()
+    lines = [NOTICE, "# Configuration reference", ""]
+    lines += ["Every key of the TOML language. [The guide](../configuration.md) shows how they go together.", ""]
+    for table in ORDER:
+        lines += _table(table, docs)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def heading(table: Table) -> str:
+    """Return how a table is written: its header, or its key."""
+    if not table.title:
+        return "Top of the file"
+    return f"`{table.title}`" if table.title in INLINE else f"`[{table.title}]`"
+
+
+def _table(table: Table, docs: dict[str, dict[str, str]]) -> list[str]:
+    lines = [f"## {heading(table)}", "", table.doc, "", "| key | value | default | |", "| --- | --- | --- | --- |"]
+    for key in table.keys:
+        default = default_of(table, key)
+        shown = f"`{default}`" if default else ""
+        lines.append(f"| `{key.name}` | {cell(key.form.type_name)} | {cell(shown)} | {cell(key_doc(table, key, docs))} |")
+    lines += ["", "```toml"]
+    lines += [f"{key.name} = {key.example}" for key in table.keys]
+    return [*lines, "```", ""]
+
+
+def variables() -> str:
+    """Return the page of variables and functions."""
+    lines = [NOTICE, "# Variables and functions", ""]
+    lines += [
+        "A template is text with expressions in braces: `https://{host}{target}`. A test is an expression that is true or"
+        ' false: `method == "POST" and not tls`. `{{` and `}}` are braces.',
+        "",
+        "| expression | |",
+        "| --- | --- |",
+        '| `name`, `name:argument` | a variable; an argument with odd characters is quoted: `header:"X Y"` |',
+        '| `"text"`, `42`, `true`, `false` | a constant; texts are written as in JSON |',
+        "| `a ?? b` | b where a is absent or empty |",
+        "| `==` `!=` | equal or not, as texts or as numbers |",
+        "| `<` `<=` `>` `>=` | comparison of numbers |",
+        '| `a ~ "regex"`, `a ~* "regex"` | a regular expression is found in a; with a star in any case |',
+        '| `a in ["x", "y"]`, `a in* […]` | a is one of the texts; with a star in any case |',
+        '| `a within ["10.0.0.0/8"]` | a is an address in one of the networks |',
+        "| `not a`, `a and b`, `a or b`, `( … )` | tests combined; `not` binds tightest, `or` loosest |",
+        "| `if(test, a, b)`, `concat(a, b)` | one of two values; texts joined |",
+        "",
+        "## Variables",
+        "",
+        "A value that is absent is empty. *From* says when a value is known first: a header of a request can hold what is known"
+        " by `request`, a header of a response what is known by `response`, a log line everything.",
+        "",
+        "| variable | kind | from | | nginx | Caddy | Apache | HAProxy |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in VARIABLES.values():
+        name = f"{row.name}:{row.argument.upper()}" if row.argument else row.name
+        spellings = [f"`{each}`" if each else "" for each in (row.nginx, row.caddy, row.apache, row.haproxy)]
+        cells = [f"`{name}`", row.kind.value, row.phase.name.lower(), row.doc, *spellings]
+        lines.append("| " + " | ".join([cell(each) for each in cells]) + " |")
+    lines += ["", "## Functions", "", "| function | yields | |", "| --- | --- | --- |"]
+    for function in FUNCTIONS.values():
+        arguments = ", ".join([kind.value for kind in function.arguments])
+        lines.append(f"| `{function.name}({arguments})` | {function.result.value} | {cell(function.doc)} |")
+    return "\n".join(lines) + "\n"
+
+
+def faults() -> str:
+    """Return the page of what can go wrong with a request."""
+    from vestibule.fault import KINDS, SIDE_NAMES
+
+    lines = [NOTICE, "# Faults", ""]
+    lines += [
+        "What can go wrong with a request. The name is in the access log (`fault`), in the error log, and on the page or in the"
+        " JSON the client gets. A status of 0 means that no answer can be given any more.",
+        "",
+        "| fault | whose | status | | what to do |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for kind in KINDS.values():
+        cells = [f"`{kind.name}`", SIDE_NAMES[kind.side], str(kind.status), kind.text, kind.mend]
+        lines.append("| " + " | ".join([cell(each) for each in cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def pages() -> dict[str, Callable[[], str]]:
+    """Return the pages by file name. Faults need the data plane, which a checkout of the tables alone lacks."""
+    rendered: dict[str, Callable[[], str]] = {"configuration.md": configuration, "variables.md": variables}
+    if importlib.util.find_spec("vestibule.fault") is not None:
+        rendered["faults.md"] = faults
+    return rendered
+
+
+def main(arguments: list[str], folder: Path = PAGES) -> int:
+    """Write the pages, or with ``--check`` compare them; return the exit status."""
+    if arguments not in ([], ["--check"]):
+        print("usage: render_docs.py [--check]", file=sys.stderr)
+        return 2
+    stale: list[str] = []
+    for name, render in pages().items():
+        path, text = folder / name, render()
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if not arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    for name in stale:
+        print(f"{name}: {'differs; run tools/render_docs.py' if arguments else 'written'}")
+    return 1 if arguments and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
