@@ -1,0 +1,73 @@
+"""Moments as text, in the forms that HTTP and logs use.
+
+Facts: HTTP dates are in English and GMT whatever the locale (RFC 9110 5.6.7), so `strftime` may not
+make them. Many requests fall into one second.
+
+Rules: no clock is read here; the caller brings the moment. The last second's text is kept.
+"""
+
+import time
+from typing import Final
+
+_DAYS: Final = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
+_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+
+
+def http_date(second: int) -> bytes:
+    """Return seconds since 1970 as an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 5.6.7)."""
+    t = time.gmtime(second)
+    return b"%s, %02d %s %04d %02d:%02d:%02d GMT" % (
+        _DAYS[t.tm_wday],
+        t.tm_mday,
+        _MONTHS[t.tm_mon - 1],
+        t.tm_year,
+        t.tm_hour,
+        t.tm_min,
+        t.tm_sec,
+    )
+
+
+def log_date(second: int) -> bytes:
+    """Return seconds since 1970 in local time as the combined log format has it: `06/Nov/1994:09:49:37 +0100`."""
+    t = time.localtime(second)
+    offset = t.tm_gmtoff // 60
+    sign = b"+" if offset >= 0 else b"-"
+    offset = abs(offset)
+    return b"%02d/%s/%04d:%02d:%02d:%02d %s%02d%02d" % (
+        t.tm_mday,
+        _MONTHS[t.tm_mon - 1],
+        t.tm_year,
+        t.tm_hour,
+        t.tm_min,
+        t.tm_sec,
+        sign,
+        offset // 60,
+        offset % 60,
+    )
+
+
+class Almanac:
+    """The texts of one second, made once."""
+
+    def __init__(self) -> None:
+        self._iso_second = -1
+        self._iso = b""
+        self._log_second = -1
+        self._log = b""
+
+    def iso(self, moment_ms: int) -> bytes:
+        """Return milliseconds since 1970 as RFC 3339 in UTC: `1994-11-06T08:49:37.123Z`."""
+        second = moment_ms // 1000
+        if second != self._iso_second:
+            t = time.gmtime(second)
+            self._iso = b"%04d-%02d-%02dT%02d:%02d:%02d." % (t.tm_year, t.tm_mon, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec)
+            self._iso_second = second
+        return self._iso + b"%03dZ" % (moment_ms - second * 1000)
+
+    def log(self, moment_ms: int) -> bytes:
+        """Return milliseconds since 1970 as `log_date` has it."""
+        second = moment_ms // 1000
+        if second != self._log_second:
+            self._log = log_date(second)
+            self._log_second = second
+        return self._log

@@ -1,0 +1,1 @@
+"""Steps: what happens to a request before its source, and to a response after it."""

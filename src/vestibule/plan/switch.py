@@ -1,0 +1,286 @@
+"""Sources that answer by entering another plan: routing.
+
+Facts: a table of routes is asked at every request and changed almost never, so it is turned into
+dictionaries when it is made: exact paths by the path, prefixes by each length there is.
+
+Rules
+  A switch answers as the plain ordered list would; a property test compares both.
+  The path is brought into normal form only where some route looks at it; one that has none is refused.
+
+Not here: what routes mean (`model/config.py`), paths (`http/target.py`).
+"""
+
+import re
+from typing import Final
+
+from vestibule.exchange import Exchange, Plan, Source
+from vestibule.fault import CLIENT_MISDIRECTED, PROXY_NO_ROUTE, PROXY_NO_SITE, Fault, ProtocolError
+from vestibule.http.target import host_of, normal_path
+from vestibule.plan.expr import Node
+
+# Kinds of path conditions.
+ANY: Final = 0
+EXACT: Final = 1
+PREFIX: Final = 2
+REGEX: Final = 3
+
+# Orders of routes.
+WRITTEN: Final = 0
+BEST: Final = 1
+
+# Spellings of hosts remembered by a switch. Anyone may send new ones; past this they are forgotten.
+_KNOWN_MOST: Final = 1024
+
+# From so many routes on an index is quicker than a walk.
+_INDEX_FROM: Final = 8
+
+
+class HostSwitch(Source):
+    """Chooses a site by the host that a request is for.
+
+    Exact names win over wildcards, longer wildcards over shorter ones, all over the default.
+    """
+
+    def __init__(self, default: Plan | None) -> None:
+        self._default = default
+        self._exact: dict[bytes, Plan] = {}
+        self._wildcards: dict[bytes, Plan] = {}
+        self._elsewhere: set[bytes] = set()
+        self._strict_sni = False
+        self._known: dict[bytes, Plan] = {}
+
+    def add(self, host: bytes, plan: Plan) -> None:
+        """Serve a host (`a.example`), or all below one (`*.example`), by a plan."""
+        if host[:2] == b"*.":
+            self._wildcards[host[1:]] = plan
+        else:
+            self._exact[host] = plan
+
+    def add_elsewhere(self, host: bytes) -> None:
+        """Note a host that is served on other listeners only."""
+        self._elsewhere.add(host)
+
+    def bind_to_sni(self) -> None:
+        """Serve on a connection only the site that its handshake was for (RFC 9110 7.4).
+
+        For listeners that ask for client certificates: who was let in for one site asks for another.
+        """
+        self._strict_sni = True
+
+    def find(self, host: bytes) -> Plan | None:
+        """Return the plan of a host in lower case without port, or None."""
+        found = self._exact.get(host)
+        if found is not None:
+            return found
+        dot = host.find(b".")
+        while dot >= 0:
+            found = self._wildcards.get(host[dot:])
+            if found is not None:
+                return found
+            dot = host.find(b".", dot + 1)
+        return self._default
+
+    def start(self, ex: Exchange) -> None:
+        authority = ex.request.authority
+        plan = self._known.get(authority)
+        if plan is None:
+            host = host_of(authority)
+            plan = self.find(host)
+            if plan is None:
+                kind = CLIENT_MISDIRECTED if host in self._elsewhere else PROXY_NO_SITE
+                ex.fail(Fault(kind, host.decode("ascii", "replace")))
+                return
+            if len(self._known) >= _KNOWN_MOST:
+                self._known.clear()
+            self._known[authority] = plan
+        if self._strict_sni and ex.client.sni and self.find(ex.client.sni.lower()) is not plan:
+            ex.fail(Fault(CLIENT_MISDIRECTED, f"the connection is for {ex.client.sni.decode('ascii', 'replace')}"))
+            return
+        ex.enter(plan)
+
+
+class Choice:
+    """One route: what a request must be, and the plan for those that are.
+
+    `path` is a path, prefix or pattern after `kind`; no `methods` are any.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        kind: int = ANY,
+        path: bytes = b"",
+        ignore_case: bool = False,
+        final: bool = False,
+        methods: list[bytes] | None = None,
+        condition: Node | None = None,
+    ) -> None:
+        self.plan = plan
+        self.kind = kind
+        self.path = path
+        self.final = final
+        self.at = 0
+        self._pattern: re.Pattern[bytes] | None = None
+        if kind == REGEX:
+            self._pattern = re.compile(path, re.IGNORECASE if ignore_case else 0)
+        self._methods: set[bytes] | None = set(methods) if methods else None
+        self._condition = condition
+
+    def matches(self, path: bytes) -> bool:
+        """Tell whether the path condition holds."""
+        if self.kind == EXACT:
+            return path == self.path
+        if self.kind == PREFIX:
+            return path.startswith(self.path)
+        return self._pattern is None or self._pattern.search(path) is not None
+
+    def fits(self, ex: Exchange) -> bool:
+        """Tell whether the other conditions hold."""
+        if self._methods is not None and ex.request.method not in self._methods:
+            return False
+        return self._condition is None or self._condition.test(ex)
+
+
+class RuleSwitch(Source):
+    """Enters the plan of the first route that matches, in written order."""
+
+    def __init__(self, choices: list[Choice]) -> None:
+        self._choices = choices
+        self._needs_path = _need_path(choices)
+
+    def start(self, ex: Exchange) -> None:
+        path = b""
+        if self._needs_path:
+            found = _path_of(ex)
+            if found is None:
+                return
+            path = found
+        chosen = self.find(ex, path)
+        if chosen is None:
+            ex.fail(Fault(PROXY_NO_ROUTE))
+        else:
+            ex.enter(chosen.plan)
+
+    def find(self, ex: Exchange, path: bytes) -> Choice | None:
+        """Return the first route that a request with this normal path meets."""
+        for choice in self._choices:
+            if choice.matches(path) and choice.fits(ex):
+                return choice
+        return None
+
+
+class PathSwitch(Source):
+    """Enters the plan of one of many routes, chosen mostly by path.
+
+    In WRITTEN order it is the first that matches. In BEST order, after nginx: an exact path; else the
+    longest prefix if it is final; else the first pattern; else that prefix; else the first route
+    without a path.
+    """
+
+    def __init__(self, choices: list[Choice], order: int) -> None:
+        self._order = order
+        self._needs_path = _need_path(choices)
+        self._exact: dict[bytes, list[Choice]] = {}
+        self._prefixes: dict[bytes, list[Choice]] = {}
+        self._patterns: list[Choice] = []
+        self._others: list[Choice] = []
+        lengths: set[int] = set()
+        for at in range(len(choices)):
+            choice = choices[at]
+            choice.at = at
+            if choice.kind == EXACT:
+                self._exact.setdefault(choice.path, []).append(choice)
+            elif choice.kind == PREFIX:
+                self._prefixes.setdefault(choice.path, []).append(choice)
+                lengths.add(len(choice.path))
+            elif choice.kind == REGEX:
+                self._patterns.append(choice)
+            else:
+                self._others.append(choice)
+        self._lengths = sorted(lengths, reverse=True)
+
+    def start(self, ex: Exchange) -> None:
+        path = b""
+        if self._needs_path:
+            found = _path_of(ex)
+            if found is None:
+                return
+            path = found
+        chosen = self.find(ex, path)
+        if chosen is None:
+            ex.fail(Fault(PROXY_NO_ROUTE))
+        else:
+            ex.enter(chosen.plan)
+
+    def find(self, ex: Exchange, path: bytes) -> Choice | None:
+        """Return the route of a request with this normal path."""
+        return self._find_best(ex, path) if self._order == BEST else self._find_first(ex, path)
+
+    def _find_best(self, ex: Exchange, path: bytes) -> Choice | None:
+        exact = _first_fit(self._exact.get(path), ex)
+        if exact is not None:
+            return exact
+        prefix: Choice | None = None
+        for length in self._lengths:
+            if length <= len(path):
+                prefix = _first_fit(self._prefixes.get(path[:length]), ex)
+                if prefix is not None:
+                    break
+        if prefix is not None and prefix.final:
+            return prefix
+        for choice in self._patterns:
+            if choice.matches(path) and choice.fits(ex):
+                return choice
+        return prefix or _first_fit(self._others, ex)
+
+    def _find_first(self, ex: Exchange, path: bytes) -> Choice | None:
+        first = _first_fit(self._exact.get(path), ex)
+        for length in self._lengths:
+            if length <= len(path):
+                first = _earlier(first, _first_fit(self._prefixes.get(path[:length]), ex))
+        for choice in self._patterns:
+            if first is not None and first.at < choice.at:
+                break
+            if choice.matches(path) and choice.fits(ex):
+                first = choice
+                break
+        return _earlier(first, _first_fit(self._others, ex))
+
+
+def _first_fit(choices: list[Choice] | None, ex: Exchange) -> Choice | None:
+    if choices is not None:
+        for choice in choices:
+            if choice.fits(ex):
+                return choice
+    return None
+
+
+def _earlier(one: Choice | None, other: Choice | None) -> Choice | None:
+    if one is None:
+        return other
+    if other is None:
+        return one
+    return one if one.at < other.at else other
+
+
+def _need_path(choices: list[Choice]) -> bool:
+    for choice in choices:  # noqa: SIM110 - because mypyc makes a slow generator of `any(...)`
+        if choice.kind != ANY:
+            return True
+    return False
+
+
+def _path_of(ex: Exchange) -> bytes | None:
+    """Return the path in normal form, or None after the request was refused."""
+    try:
+        return normal_path(ex.request.path())
+    except ProtocolError as error:
+        ex.fail(Fault(error.kind, error.detail))
+        return None
+
+
+def make_switch(choices: list[Choice], order: int) -> Source:
+    """Return the quickest switch for these routes."""
+    if order == WRITTEN and len(choices) < _INDEX_FROM:
+        return RuleSwitch(choices)
+    return PathSwitch(choices, order)

@@ -1,0 +1,339 @@
+"""The variables of expressions: one node for each name of the vocabulary.
+
+Rules: a node says the narrowest scope that is true. Request fields and target are those the client
+sent, whatever steps have made of them since; `path` and `query` are those that go upstream.
+
+Not here: the table of names with their meaning (`model/vocabulary.py`); a test holds both together.
+"""
+
+import time
+from typing import Final
+
+from vestibule.exchange import Exchange
+from vestibule.fault import ProtocolError
+from vestibule.http.dates import Almanac
+from vestibule.http.target import host_of, normal_path
+from vestibule.plan.expr import CONNECTION, EXCHANGE, FIELDS, Const, Node, NumberNode, TruthNode
+from vestibule.plan.functions import url_decode
+from vestibule.plan.request_id import request_id
+from vestibule.plan.sent import came_fields, came_target
+
+ALMANAC: Final = Almanac()
+
+
+def now_ms() -> int:
+    """Return milliseconds since 1970. Only texts for people use it; time-outs run on the reactor's clock."""
+    return int(time.time() * 1000)
+
+
+# ---- the connection
+
+
+class PeerIp(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.client.address
+
+
+class ClientPort(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return ex.client.port
+
+
+class ServerIp(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.client.local_address
+
+
+class ServerPort(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return ex.client.local_port
+
+
+class Scheme(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.client.scheme
+
+
+class Tls(TruthNode):
+    def test(self, ex: Exchange) -> bool:
+        return ex.client.scheme == b"https"
+
+
+class TlsVersion(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.client.tls_version
+
+
+class TlsCipher(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.client.tls_cipher
+
+
+class TlsSni(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.client.sni
+
+
+class Protocol(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.request.protocol
+
+
+# ---- the request
+
+
+class ClientIp(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.client_address
+
+
+class Method(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.request.method
+
+
+class Target(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return came_target(ex.request)
+
+
+class Path(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.request.path()
+
+
+class DecodedPath(Node):
+    """The path in normal form. One that has none is refused before (`CheckPath`); in a log it stays as it is."""
+
+    def find(self, ex: Exchange) -> bytes | None:
+        path = ex.request.path()
+        try:
+            return normal_path(path)
+        except ProtocolError:
+            return path
+
+
+class Query(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.request.query()
+
+
+class Arg(Node):
+    """The first value of a query name, as sent; the name is compared percent-decoded."""
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._name = name
+
+    def find(self, ex: Exchange) -> bytes | None:
+        query = ex.request.query()
+        if not query:
+            return None
+        for pair in query.split(b"&"):
+            name, _, value = pair.partition(b"=")
+            if name == self._name or (b"%" in name and url_decode(name) == self._name):
+                return value
+        return None
+
+
+class Host(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return host_of(ex.request.authority)
+
+
+class HostPort(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.request.authority
+
+
+class Header(Node):
+    """A request field as the client sent it."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(FIELDS)
+        self._lower = lower
+
+    def find(self, ex: Exchange) -> bytes | None:
+        values = came_fields(ex.request).get_all(self._lower)
+        if not values:
+            return None
+        return values[0] if len(values) == 1 else b", ".join(values)
+
+
+class Cookie(Node):
+    """The value of the first cookie of this name (RFC 6265 4.2.1)."""
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__(FIELDS)
+        self._name = name
+
+    def find(self, ex: Exchange) -> bytes | None:
+        for line in came_fields(ex.request).get_all(b"cookie"):
+            for pair in line.split(b";"):
+                name, mark, value = pair.partition(b"=")
+                if mark and name.strip(b" \t") == self._name:
+                    return value.strip(b" \t")
+        return None
+
+
+class RequestId(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return request_id(ex)
+
+
+class Time(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ALMANAC.iso(now_ms())
+
+
+class TimeLocal(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ALMANAC.log(now_ms())
+
+
+# ---- the upstream
+
+
+class Upstream(Node):
+    """The name of the upstream of this plan, once it was asked."""
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._name = name
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return self._name if ex.upstream_name else None
+
+
+class UpstreamAddress(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.upstream_name.encode() if ex.upstream_name else None
+
+
+class UpstreamConnectMs(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return ex.connect_ms
+
+
+# ---- the response
+
+
+class Status(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return -1 if ex.response is None else ex.response.status
+
+
+class ResponseHeader(Node):
+    """A field of the response as it is now."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._lower = lower
+
+    def find(self, ex: Exchange) -> bytes | None:
+        if ex.response is None:
+            return None
+        values = ex.response.fields.get_all(self._lower)
+        if not values:
+            return None
+        return values[0] if len(values) == 1 else b", ".join(values)
+
+
+class HeadMs(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return ex.head_ms
+
+
+# ---- the end
+
+
+class BytesIn(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return ex.request_bytes
+
+
+class BytesOut(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return ex.response_bytes
+
+
+class TotalMs(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return total_ms(ex)
+
+
+class FaultKind(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return None if ex.fault is None else ex.fault.kind.name.encode()
+
+
+def total_ms(ex: Exchange) -> int:
+    """Return how long the exchange has taken until now, or did until it ended."""
+    ended = ex.ended_ms or int(time.monotonic() * 1000)
+    return max(0, ended - ex.began_ms)
+
+
+class Place:
+    """Where an expression stands: the names that are fixed there."""
+
+    def __init__(self, listener: bytes = b"", site: bytes = b"", upstream: bytes = b"") -> None:
+        self.listener = listener
+        self.site = site
+        self.upstream = upstream
+
+
+_NODES: Final[dict[str, Node]] = {
+    "peer_ip": PeerIp(CONNECTION),
+    "client_port": ClientPort(CONNECTION),
+    "server_ip": ServerIp(CONNECTION),
+    "server_port": ServerPort(CONNECTION),
+    "scheme": Scheme(CONNECTION),
+    "tls": Tls(CONNECTION),
+    "tls_version": TlsVersion(CONNECTION),
+    "tls_cipher": TlsCipher(CONNECTION),
+    "tls_sni": TlsSni(CONNECTION),
+    # One connection may carry requests of HTTP/1.0 and of HTTP/1.1 with equal fields.
+    "protocol": Protocol(EXCHANGE),
+    "client_ip": ClientIp(FIELDS),
+    "method": Method(EXCHANGE),
+    "target": Target(EXCHANGE),
+    "path": Path(EXCHANGE),
+    "decoded_path": DecodedPath(EXCHANGE),
+    "query": Query(EXCHANGE),
+    "host": Host(FIELDS),
+    "host_port": HostPort(FIELDS),
+    "request_id": RequestId(EXCHANGE),
+    "time": Time(EXCHANGE),
+    "time_local": TimeLocal(EXCHANGE),
+    "upstream_address": UpstreamAddress(EXCHANGE),
+    "upstream_connect_ms": UpstreamConnectMs(EXCHANGE),
+    "status": Status(EXCHANGE),
+    "head_ms": HeadMs(EXCHANGE),
+    "bytes_in": BytesIn(EXCHANGE),
+    "bytes_out": BytesOut(EXCHANGE),
+    "total_ms": TotalMs(EXCHANGE),
+    "fault": FaultKind(EXCHANGE),
+}
+
+
+def make_variable(name: str, argument: str, place: Place) -> Node | None:
+    """Return the node of a variable, or None if there is no such variable."""
+    node = _NODES.get(name)
+    if node is not None:
+        return node
+    if name == "listener":
+        return Const(place.listener)
+    if name == "site":
+        return Const(place.site)
+    if name == "upstream":
+        return Upstream(place.upstream)
+    key = argument.encode("utf-8", "surrogateescape")
+    if name == "arg":
+        return Arg(key)
+    if name == "header":
+        return Header(key.lower())
+    if name == "cookie":
+        return Cookie(key)
+    if name == "response_header":
+        return ResponseHeader(key.lower())
+    return None
