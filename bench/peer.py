@@ -64,6 +64,10 @@ class Contender:
     worker_is: str = "process"
     #: The text its version must hold, to catch a pure build in the compiled row.
     must_say: str = ""
+    #: Further values for its template.
+    values: dict[str, str] = field(default_factory=dict)
+    #: The suites it takes part in; empty means all.
+    suites: tuple[str, ...] = ()
 
 
 def nofile_limit() -> int:
@@ -185,7 +189,7 @@ def start_contender(contender: Contender, site: Site, certificate: Path, pins: P
     # An unprivileged worker of nginx, Apache or vestibule writes here.
     directory.chmod(0o777)
     plain, tls = free_port(), free_port()
-    values = template_values(replace(site, directory=directory), certificate, plain, tls)
+    values = template_values(replace(site, directory=directory), certificate, plain, tls) | contender.values
     template = _HERE / "peers" / contender.template
     config = directory / contender.template
     config.write_text(render(template.read_text(), values))
@@ -230,6 +234,15 @@ def known_contenders(source: Path, python: str, compiled_python: str) -> dict[st
     everyone = [
         Contender("nginx", "nginx.conf", (nginx, "-c"), (nginx, "-v")),
         Contender("haproxy", "haproxy.cfg", (haproxy, "-db", "-f"), (haproxy, "-v"), worker_is="thread"),
+        # On loopback `splice-auto` hardly ever decides to splice; this row shows what HAProxy does when told to.
+        Contender(
+            "haproxy-splice",
+            "haproxy.cfg",
+            (haproxy, "-db", "-f"),
+            (haproxy, "-v"),
+            values={"SPLICE": "option splice-request\n    option splice-response", "PIPES": "tune.pipesize 1048576"},
+            suites=("bulk",),
+        ),
         Contender(
             "caddy",
             "Caddyfile",
@@ -335,6 +348,8 @@ def template_values(site: Site, certificate: Path, plain: int, tls: int) -> dict
         "NGINX_LOG": f"access_log {log} combined buffer=64k flush=1s;" if site.log else "access_log off;",
         "HAPROXY_LOG_TARGET": "log stdout format raw local0" if site.log else "",
         "HAPROXY_LOG": "log global\n    option httplog" if site.log else "",
+        "SPLICE": "option splice-auto",
+        "PIPES": "",
         "CADDY_LOG": f"log {{\n\t\toutput file {log}\n\t}}" if site.log else "",
         "APACHE_LOG": f"BufferedLogs On\nCustomLog {log} {combined}" if site.log else "",
         "VESTIBULE_LOG": f'access_log = {{ target = "{log}", format = "combined" }}' if site.log else 'access_log = "off"',

@@ -105,7 +105,7 @@ class Suite:
             origin, port = self.start_origin()
             stack.callback(origin.stop)
             running: list[Running] = []
-            for contender in bench.contenders:
+            for contender in self.contenders():
                 started = bench.start(contender, port, **self.settings())
                 stack.callback(started.process.stop)
                 running.append(started)
@@ -116,6 +116,10 @@ class Suite:
                     bench.say(f"{self.name} round {index + 1}/{self.rounds()}: {cell.name}")
                     for one in running:
                         cell.add(one.name, self._figure(cell, one))
+
+    def contenders(self) -> list[Contender]:
+        """Return who takes part in this suite."""
+        return [one for one in self.bench.contenders if not one.suites or self.name in one.suites]
 
     def rounds(self) -> int:
         """Return how many rounds this suite makes."""
@@ -143,8 +147,12 @@ class Suite:
         return proc.between(before, proc.sample(running.pid))
 
 
-def _per(cpu: proc.Cpu, count: float, scale: float) -> Reading:
-    return Reading(cpu.total / count * scale, cpu.user / count * scale, cpu.system / count * scale)
+def _per(cpu: proc.Cpu, count: float, scale: float, seconds: float = 0.0) -> Reading:
+    """Divide CPU time by a count. With the length of the load given, a contender that had time to spare is remarked."""
+    # Someone half idle takes its work in smaller batches, which costs more for each.
+    spare = seconds and cpu.total < seconds * 0.85
+    note = f"{round(cpu.total / seconds, 1):.0%} busy" if spare else ""
+    return Reading(cpu.total / count * scale, cpu.user / count * scale, cpu.system / count * scale, note)
 
 
 @dataclass
@@ -188,7 +196,7 @@ class Requests(Suite):
             running,
             lambda: done.append(loads.keep_alive(self.bench.load, address, self.bench.seconds, self.connections, cell.browser)),
         )
-        return _per(cpu, done[0].requests, 1e6)
+        return _per(cpu, done[0].requests, 1e6, done[0].seconds)
 
 
 class Logs(Requests):
@@ -257,9 +265,7 @@ class Bulk(Suite):
             running,
             lambda: took.append(loads.transfer(self.bench.load, running.port(cell.tls), cell.tls, cell.upload, length)),
         )
-        reading = _per(cpu, length, 1e9)
-        # How busy the contender was tells whether the load kept up.
-        return replace(reading, note=f"{cpu.total / took[0]:.0%} busy" if cpu.total < took[0] * 0.6 else "")
+        return _per(cpu, length, 1e9, took[0])
 
 
 class Tls(Suite):
@@ -326,7 +332,7 @@ class Idle(Suite):
                 for cell in cells:
                     assert isinstance(cell, IdleCell)
                     bench.say(f"{self.name} round {index + 1}/{self.rounds()}: {cell.name}")
-                    for contender in bench.contenders:
+                    for contender in self.contenders():
                         cell.add(contender.name, self._fresh(cell, contender, port))
         finally:
             origin.stop()
@@ -451,7 +457,7 @@ class Scaling(Suite):
         with ExitStack() as stack:
             origin, port = start_file_origin(bench.directory, Pins())
             stack.callback(origin.stop)
-            for contender in bench.contenders:
+            for contender in self.contenders():
                 pair: list[Running] = []
                 for workers in (1, 2):
                     site = Site(bench.directory, port, workers)
@@ -462,7 +468,7 @@ class Scaling(Suite):
             for index in range(self.rounds()):
                 bench.say(f"{self.name} round {index + 1}/{self.rounds()}")
                 for cell in cells:
-                    for contender in bench.contenders:
+                    for contender in self.contenders():
                         cell.add(contender.name, self._figure(cell, self._pairs[contender.name][0]))
 
     def measure(self, cell: Cell, running: Running) -> Reading:
@@ -522,15 +528,10 @@ class Soak(Suite):
         """The origin that swallows."""
         return start_python_origin("bulk", self.bench.directory, self.bench.pins)
 
-    def run(self) -> None:
-        """Measure only the project's own contenders: the promise is about them."""
-        everyone = self.bench.contenders
-        own = [contender for contender in everyone if contender.name.startswith(SUBJECT)]
-        self.bench.contenders = own or everyone
-        try:
-            super().run()
-        finally:
-            self.bench.contenders = everyone
+    def contenders(self) -> list[Contender]:
+        """Only the project's own where they are there: the promise is about them."""
+        everyone = super().contenders()
+        return [contender for contender in everyone if contender.name.startswith(SUBJECT)] or everyone
 
     def measure(self, cell: Cell, running: Running) -> Reading:
         """Return highest less lowest memory in MB from the first seconds of the upload on; files written fail it."""
