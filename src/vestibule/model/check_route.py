@@ -31,6 +31,7 @@ from vestibule.model.config import (
 )
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import (
+    EMPTY,
     AllOf,
     AnyOf,
     Call,
@@ -171,7 +172,7 @@ def _check_request_action(found: Findings, path: str, action: Rewrite | StripPre
             found.error(path, "empty-value", "a rewrite changes the path, the query or both")
         if action.path is not None:
             check_text(found, f"{path}.path", action.path, Phase.REQUEST)
-            first = action.path.parts[0] if isinstance(action.path, Concat) else action.path
+            first = next(iter(action.path.parts), EMPTY) if isinstance(action.path, Concat) else action.path
             if isinstance(first, Const) and not str(first.value).startswith("/"):
                 found.error(f"{path}.path", "bad-path", "the new path does not begin with `/`")
         if action.query is not None:

@@ -109,7 +109,7 @@ _ROWS = (
              nginx="$args", caddy="{query}", apache="%{QUERY_STRING}e", haproxy="query"),
     Variable("arg", _T, Phase.REQUEST, "exchange", "First value of a query name, as sent.", argument="name",
              nginx="$arg_NAME", caddy="{query.NAME}", haproxy="url_param(NAME)"),
-    Variable("protocol", _T, Phase.REQUEST, "connection", "Protocol of the request, such as `HTTP/1.1`.",
+    Variable("protocol", _T, Phase.REQUEST, "exchange", "Protocol of the request, such as `HTTP/1.1`.",
              nginx="$server_protocol", caddy="{http.request.proto}", apache="%H"),
     Variable("host", _T, Phase.REQUEST, "fields", "Host the request is for, in lower case, without port.",
              nginx="$host", caddy="{host}", haproxy="hdr(host),field(1,:),lower"),

@@ -1,0 +1,220 @@
+"""Whether configurations make sense.
+
+The messages of what TOML can say are in the golden cases of ``tests/dialects/toml``; here is what needs a hand-made model,
+and what holds for all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from tests.model.strategies import configs
+
+from vestibule.model.check import check
+from vestibule.model.config import (
+    Certificate,
+    Config,
+    Deny,
+    Forwarding,
+    InheritedAddress,
+    Limits,
+    Listener,
+    Proxy,
+    Redirect,
+    Respond,
+    Rewrite,
+    Route,
+    Server,
+    SetHeader,
+    Site,
+    Switch,
+    TcpAddress,
+    Timeouts,
+    UnixAddress,
+    Upstream,
+    When,
+)
+from vestibule.model.diagnostic import Span, has_errors
+from vestibule.model.expr import Compare, Const, Expr, Not, Var
+
+LISTENER = Listener("web", TcpAddress(8080))
+SITE = Site("any", ("*",), ("web",), Proxy("immich"))
+SOUND = Config((LISTENER,), (SITE,), (Upstream("immich", (Server("immich", 2283),)),))
+
+
+def found(config: Config) -> list[tuple[str, str]]:
+    """Path and code of what is wrong."""
+    return [(each.span.key, each.code) for each in check(config)]
+
+
+def with_site(**changes: object) -> Config:
+    return replace(SOUND, sites=(replace(SITE, **changes),))  # type: ignore[arg-type]  # whatever the test is about
+
+
+def test_a_sound_configuration_has_nothing_wrong() -> None:
+    assert check(SOUND) == ()
+
+
+def test_the_caller_says_which_place_a_path_is() -> None:
+    broken = with_site(source=Proxy("nobody"))
+    (one,) = check(broken, lambda path: Span("f", 3, 4, path))
+    assert one.render() == "f:3:4: error: there is no upstream `nobody`; known here: `immich`"
+    assert one.span.key == "sites[0].source.upstream"
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(configs())
+def test_any_value_of_the_model_can_be_checked(config: Config) -> None:
+    for each in check(config):
+        assert each.span.key and each.code and each.message
+
+
+def test_all_mistakes_are_found_at_once() -> None:
+    broken = replace(
+        SOUND,
+        sites=(
+            replace(SITE, listeners=("webb",), certificates=("c",), source=Proxy("x"), request=(Deny(200),)),
+            replace(SITE, source=Switch(())),
+        ),
+        trusted_proxies=("lan",),
+    )
+    assert found(broken) == [
+        ("sites[1].name", "duplicate-name"),
+        ("trusted_proxies[0]", "bad-network"),
+        ("sites[0].listeners[0]", "unknown-reference"),
+        ("sites[0].certificates[0]", "unknown-reference"),
+        ("sites[0].request[0].status", "out-of-range"),
+        ("sites[0].source.upstream", "unknown-reference"),
+        ("sites[1].source.routes", "empty-list"),
+    ]
+
+
+def test_what_is_unused_is_only_told_where_all_else_is_right() -> None:
+    spare = replace(SOUND, certificates=(Certificate("spare", "s.pem"),))
+    assert found(spare) == [("certificates[0]", "unused")]
+    assert not has_errors(check(spare))
+    assert ("certificates[0]", "unused") not in found(replace(spare, sites=(replace(SITE, source=Proxy("x")),)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        (TcpAddress(80), TcpAddress(81), False),
+        (TcpAddress(0), TcpAddress(0), False),
+        (TcpAddress(80), TcpAddress(80), True),
+        (TcpAddress(80), TcpAddress(80, "::1"), True),
+        (TcpAddress(80, "127.0.0.1"), TcpAddress(80, "0.0.0.0"), True),
+        (TcpAddress(80, "127.0.0.1"), TcpAddress(80, "::"), False),
+        (TcpAddress(80, "127.0.0.1"), TcpAddress(80, "::", v6only=False), True),
+        (TcpAddress(80, "0.0.0.0"), TcpAddress(80, "::"), False),
+        (TcpAddress(80, "::1"), TcpAddress(80, "::"), True),
+        (TcpAddress(80, "127.0.0.1"), TcpAddress(80, "127.0.0.2"), False),
+        (UnixAddress("/a"), UnixAddress("/a", 0o600), True),
+        (UnixAddress("/a"), UnixAddress("/b"), False),
+        (InheritedAddress("a"), InheritedAddress("a"), True),
+        (InheritedAddress("a"), TcpAddress(80), False),
+    ],
+)
+def test_addresses_that_the_kernel_would_refuse_together(
+    one: TcpAddress | UnixAddress | InheritedAddress, other: TcpAddress | UnixAddress | InheritedAddress, clash: bool
+) -> None:
+    config = replace(
+        SOUND,
+        listeners=(Listener("a", one), Listener("b", other)),
+        sites=(replace(SITE, listeners=("a", "b")),),
+    )
+    assert (("listeners[1].address", "duplicate-address") in found(config)) is clash
+
+
+@pytest.mark.parametrize(
+    "address", [TcpAddress(70000), TcpAddress(80, "host"), UnixAddress(""), UnixAddress("/a", 0o1777), InheritedAddress("")]
+)
+def test_addresses_that_cannot_be(address: TcpAddress | UnixAddress | InheritedAddress) -> None:
+    (one,) = found(replace(SOUND, listeners=(Listener("web", address),)))
+    assert one[0].startswith("listeners[0].address")
+
+
+def test_every_time_out_and_limit_has_a_least() -> None:
+    zero_timeouts = replace(SOUND, timeouts=Timeouts(*[0] * len(fields(Timeouts))))
+    assert [path for path, _ in found(zero_timeouts)] == [f"timeouts.{field.name}" for field in fields(Timeouts)]
+    below = replace(SOUND, limits=Limits(*[-1] * len(fields(Limits))))
+    assert [path for path, _ in found(below)] == [f"limits.{field.name}" for field in fields(Limits)]
+    assert found(replace(SOUND, limits=Limits(body_bytes=0))) == []
+
+
+def test_settings_of_connections_cannot_differ_by_route() -> None:
+    inner = Route(Proxy("immich"), timeouts=Timeouts(keep_alive_ms=1, body_idle_ms=1))
+    config = with_site(limits=Limits(fields=7), source=Switch((inner,)))
+    assert found(config) == [
+        ("sites[0].limits.fields", "connection-setting"),
+        ("sites[0].source.routes[0].timeouts.keep_alive_ms", "connection-setting"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "good"),
+    [
+        ("client", True),
+        ("upstream", True),
+        ("a.b:80", True),
+        ("[::1]:80", True),
+        ("[::1]", True),
+        ("a:b", False),
+        ("*", False),
+        ("", False),
+    ],
+)
+def test_hosts_to_send(host: str, good: bool) -> None:
+    assert (found(replace(SOUND, forwarding=Forwarding(host=host))) == []) is good
+
+
+@pytest.mark.parametrize(
+    ("expr", "code"),
+    [
+        (Var("method"), "wrong-kind"),
+        (Var("tls", "x"), "argument"),
+        (Var("header"), "argument"),
+        (Not(Var("method")), "wrong-kind"),
+        (Compare("<", Var("method"), Const("a")), "wrong-kind"),
+        (Compare("==", Var("status"), Const(200)), "too-early"),
+    ],
+)
+def test_conditions(expr: Expr, code: str) -> None:
+    assert code in [each for _, each in found(with_site(request=(When(expr, (Deny(),)),)))]
+
+
+def test_nesting_has_an_end() -> None:
+    source: Proxy | Switch = Proxy("immich")
+    test: Expr = Var("tls")
+    action: When | Deny = Deny()
+    for _ in range(60):
+        source = Switch((Route(source),))
+        test = Not(test)
+        action = When(Var("tls"), (action,))
+    assert [code for _, code in found(with_site(source=source))] == ["too-deep"]
+    assert [code for _, code in found(with_site(request=(When(test, (Deny(),)),)))] == ["too-deep"]
+    assert [code for _, code in found(with_site(request=(action,)))] == ["too-deep"]
+
+
+@pytest.mark.parametrize(
+    "name", ["Connection", "content-length", "Transfer-Encoding", "TE", "Upgrade", "Trailer", "Keep-Alive", "Proxy-Connection"]
+)
+def test_framing_is_not_for_configurations(name: str) -> None:
+    config = with_site(request=(SetHeader(name, Const("x")),), response=(SetHeader(name, Const("x")),))
+    assert [code for _, code in found(config)] == ["framing-field", "framing-field"]
+
+
+def test_a_certificate_for_every_tls_site() -> None:
+    tls = replace(SOUND, listeners=(replace(LISTENER, tls=True),))
+    assert found(tls) == [("sites[0].certificates", "no-certificate")]
+    named = replace(tls, sites=(replace(SITE, hosts=("a.test",), internal_tls=True),))
+    assert found(named) == []
+    assert found(replace(tls, sites=(replace(SITE, internal_tls=True),))) == [("sites[0].internal_tls", "conflict")]
+
+
+def test_small_mistakes_of_sources() -> None:
+    assert found(with_site(source=Respond(99))) == [("sites[0].source.status", "out-of-range")]
+    assert found(with_site(source=Redirect(Const("")))) == [("sites[0].source.location", "empty-value")]
+    assert found(with_site(request=(Rewrite(),))) == [("sites[0].request[0]", "empty-value")]
