@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,26 @@ class Vestibule:
         return self.process.pid
 
     @property
+    def records(self) -> list[dict[str, object]]:
+        """The access log lines so far, which go to standard output unless told otherwise."""
+        found = []
+        for line in self.said().splitlines():
+            with contextlib.suppress(ValueError):
+                record = json.loads(line)
+                if isinstance(record, dict) and "status" in record:
+                    found.append(record)
+        return found
+
+    def wait_until(self, condition: Callable[[], bool], within_s: float = START_S) -> bool:
+        """Wait until `condition` holds; False if it does not within the time."""
+        end = time.monotonic() + within_s
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
+
+    @property
     def workers(self) -> list[int]:
         """The children of the control process."""
         listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
@@ -91,23 +111,13 @@ class Vestibule:
         """Replace the configuration file; nothing is reloaded."""
         self.file.write_text(config)
 
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run another vestibule command in the same folder."""
-        return run_command(*words, folder=self.folder)
+    def control(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to this program, such as `reload`."""
+        return run_command(*words, "--config", str(self.file), folder=self.folder)
 
     def said(self) -> str:
         """Return everything the program has written so far."""
         return self.output.read_text(errors="replace")
-
-    def wait_for(self, text: str, within_s: float = START_S) -> str:
-        """Wait until the program has written `text`; return the whole line."""
-        end = time.monotonic() + within_s
-        while time.monotonic() < end:
-            for line in self.said().splitlines():
-                if text in line:
-                    return line
-            time.sleep(0.02)
-        raise AssertionError(f"{text!r} was not said in {within_s} s:\n{self.said()}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the control process."""
@@ -155,16 +165,20 @@ def settings(folder: Path, workers: int = 1) -> str:
     return f'[process]\nworkers = {workers}\nstate_dir = "{folder}/state"\nstop = "2s"\n'
 
 
-def build(folder: Path, site: str = "", more: str = "", trusted: Sequence[str] = (), workers: int = 1) -> Rig:
-    """Start an upstream and a proxy. `site` adds keys to the one site, `more` adds tables."""
+def build(folder: Path, *, site: str = "", more: str = "", to: str = "", trusted: Sequence[str] = (), workers: int = 1) -> Rig:
+    """Start an upstream and a proxy in front of it.
+
+    `site` adds keys to the one site and `more` adds tables, in which UPSTREAM stands for the upstream's port; `to` replaces
+    the target of the site.
+    """
     upstream = Upstream()
     port = free_ports(1)[0]
     # JSON writes strings and arrays as TOML reads them.
     config = (
         f"trusted_proxies = {json.dumps(list(trusted))}\n{settings(folder, workers)}\n"
-        f'[sites."*"]\nlisten = "127.0.0.1:{port}"\nto = "http://127.0.0.1:{upstream.port}"\n{site}\n{more}\n'
+        f'[sites."*"]\nlisten = "127.0.0.1:{port}"\nto = "{to or "http://127.0.0.1:UPSTREAM"}"\n{site}\n{more}\n'
     )
-    proxy = Vestibule(folder, config, [port])
+    proxy = Vestibule(folder, config.replace("UPSTREAM", str(upstream.port)), [port])
     return Rig(proxy, upstream, Client(("127.0.0.1", port)), port)
 
 

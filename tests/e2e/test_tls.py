@@ -1,0 +1,421 @@
+"""TLS towards clients and towards upstreams.
+
+Facts: RFC 8446, RFC 5246, RFC 6066 3 (SNI), RFC 5077 and 8446 2.2 (resumption); Mozilla's intermediate and modern profiles.
+"""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from .certs import Authority, pem_of, server
+from .client import Client, Truncated
+from .rig import Rig, Vestibule, free_ports, settings
+from .upstream import Turn, Upstream
+
+Make = Callable[..., Rig]
+PIECE = bytes(range(256)) * 256
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@dataclass
+class TlsRig:
+    """A proxy with several certificates, on one TLS port and one plain port."""
+
+    proxy: Vestibule
+    upstream: Upstream
+    authority: Authority
+    tls_port: int
+    plain_port: int
+    modern_port: int
+    lenient_port: int
+
+    def client(self, name: str = "photos.test", tls: ssl.SSLContext | None = None, port: int = 0) -> Client:
+        """Return a client that asks for `name` and verifies what it is shown."""
+        return Client(("127.0.0.1", port or self.tls_port), tls or self.authority.client(), name)
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[TlsRig]:
+    folder = tmp_path_factory.mktemp("tls")
+    upstream = Upstream()
+    tls, plain, modern, lenient = free_ports(4)
+    authority.bundle(folder / "photos.pem", "photos.test")
+    authority.bundle(folder / "wild.pem", "*.photos.test")
+    chain, key = authority.leaf("sealed.test", password=b"open sesame")
+    (folder / "sealed.pem").write_bytes(chain)
+    (folder / "sealed.key").write_bytes(key)
+    (folder / "sealed.password").write_text("open sesame\n")
+    to = f'to = "http://127.0.0.1:{upstream.port}"'
+    config = f"""{settings(folder, workers=2)}
+[listeners.modern]
+address = "127.0.0.1:{modern}"
+tls = true
+tls_profile = "modern"
+[listeners.lenient]
+address = "127.0.0.1:{lenient}"
+tls = true
+unknown_sni = "default"
+default_site = "photos.test"
+[sites."photos.test"]
+listen = ["https://127.0.0.1:{tls}", "http://127.0.0.1:{plain}", "modern", "lenient"]
+cert = "photos.pem"
+hsts = true
+{to}
+[sites."*.photos.test"]
+listen = "https://127.0.0.1:{tls}"
+cert = "wild.pem"
+{to}
+[sites."sealed.test"]
+listen = "https://127.0.0.1:{tls}"
+cert = "sealed.pem"
+key = "sealed.key"
+password_file = "sealed.password"
+{to}
+"""
+    proxy = Vestibule(folder, config, [tls, plain, modern, lenient])
+    yield TlsRig(proxy, upstream, authority, tls, plain, modern, lenient)
+    proxy.stop()
+    upstream.close()
+
+
+@pytest.fixture
+def rig(secure: TlsRig) -> Iterator[TlsRig]:
+    secure.upstream.rest()
+    yield secure
+    secure.upstream.rest()
+
+
+def shown(client: Client) -> x509.Certificate:
+    """Return the certificate a client is shown; it has been verified."""
+    with client.connect() as wire:
+        assert isinstance(wire.sock, ssl.SSLSocket)
+        der = wire.sock.getpeercert(binary_form=True)
+        assert der is not None
+        return x509.load_der_x509_certificate(der)
+
+
+def names(certificate: x509.Certificate) -> list[str]:
+    alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return alternatives.get_values_for_type(x509.DNSName)
+
+
+def limited(authority: Authority, version: ssl.TLSVersion, ciphers: str = "") -> ssl.SSLContext:
+    tls = authority.client()
+    if ciphers:
+        tls.set_ciphers(ciphers)
+    tls.minimum_version = tls.maximum_version = version
+    return tls
+
+
+def test_request_over_tls_says_so(rig: TlsRig) -> None:
+    client = rig.client()
+    response = client.request("POST", "/a", body=b"hello")
+    assert response.body == b"ok"
+    request = rig.upstream.take_one()
+    assert request.body == b"hello"
+    assert request.find("X-Forwarded-Proto") == b"https"
+    assert request.find("X-Forwarded-Port") == b"%d" % rig.tls_port
+    assert request.find("X-Forwarded-For") == b"127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("host", "certificate"), [("photos.test", "photos.test"), ("a.photos.test", "*.photos.test"), ("sealed.test", "sealed.test")]
+)
+def test_certificate_is_chosen_by_name(host: str, certificate: str, rig: TlsRig) -> None:
+    """And the whole chain is sent: the client knows the root alone."""
+    assert names(shown(rig.client(host))) == [certificate]
+    assert rig.client(host).get("/").status == 200
+
+
+@pytest.mark.parametrize("host", ["other.test", "a.b.photos.test", "photos.test.evil"])
+def test_unknown_name_is_refused(host: str, rig: TlsRig) -> None:
+    tls = rig.authority.client()
+    tls.check_hostname = False
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        rig.client(host, tls).connect()
+
+
+def test_client_that_names_no_host_is_refused(rig: TlsRig) -> None:
+    tls = rig.authority.client()
+    tls.check_hostname = False
+    with socket.create_connection(("127.0.0.1", rig.tls_port), 5) as sock, pytest.raises((ssl.SSLError, ConnectionError)):
+        tls.wrap_socket(sock)
+
+
+def test_unknown_name_gets_the_default_where_that_is_asked_for(rig: TlsRig) -> None:
+    tls = rig.authority.client()
+    tls.check_hostname = False
+    assert names(shown(rig.client("other.test", tls, rig.lenient_port))) == ["photos.test"]
+
+
+def test_host_of_another_site_than_the_certificate_is_misdirected_or_served_there(rig: TlsRig) -> None:
+    """RFC 9110 15.5.20. The client verified another name than the one it asks."""
+    response = rig.client("photos.test").get("/", ("Host", "nowhere.test"))
+    assert response.status == 421
+    assert rig.upstream.requests == []
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_both_current_versions_are_spoken(version: ssl.TLSVersion, rig: TlsRig) -> None:
+    assert rig.client(tls=limited(rig.authority, version)).get("/").status == 200
+
+
+def test_old_version_is_refused(rig: TlsRig) -> None:
+    with pytest.warns(DeprecationWarning):
+        tls = limited(rig.authority, ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        rig.client(tls=tls).connect()
+
+
+@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "AES128-SHA"])
+def test_old_cipher_is_refused(cipher: str, rig: TlsRig) -> None:
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        rig.client(tls=limited(rig.authority, ssl.TLSVersion.TLSv1_2, f"{cipher}:@SECLEVEL=0")).connect()
+
+
+def test_modern_profile_speaks_1_3_only(rig: TlsRig) -> None:
+    assert rig.client(tls=limited(rig.authority, ssl.TLSVersion.TLSv1_3), port=rig.modern_port).get("/").status == 200
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        rig.client(tls=limited(rig.authority, ssl.TLSVersion.TLSv1_2), port=rig.modern_port).connect()
+
+
+def test_http_1_1_is_agreed_on(rig: TlsRig) -> None:
+    """RFC 7301. WebSocket clients offer nothing else."""
+    tls = rig.authority.client()
+    tls.set_alpn_protocols(["http/1.1"])
+    with rig.client(tls=tls).connect() as wire:
+        assert isinstance(wire.sock, ssl.SSLSocket)
+        assert wire.sock.selected_alpn_protocol() == "http/1.1"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_session_is_resumed_by_whichever_worker_answers(version: ssl.TLSVersion, rig: TlsRig) -> None:
+    client = rig.client()
+    tls = limited(rig.authority, version)
+    session = None
+    resumed = []
+    for _ in range(8):
+        sock = socket.create_connection(("127.0.0.1", rig.tls_port), 5)
+        with tls.wrap_socket(sock, server_hostname="photos.test", session=session) as secured:
+            secured.sendall(b"GET / HTTP/1.1\r\nHost: photos.test\r\nConnection: close\r\n\r\n")
+            while secured.recv(4096):
+                pass
+            resumed.append(secured.session_reused)
+            session = secured.session
+    assert resumed == [False] + [True] * 7
+    client.close()
+
+
+def test_plain_request_is_sent_to_https(rig: TlsRig) -> None:
+    plain = Client(("127.0.0.1", rig.plain_port))
+    response = plain.request("GET", "/a/b?c=d", [("Host", f"photos.test:{rig.plain_port}")])
+    assert response.status == 308
+    assert response.find("Location") == f"https://photos.test:{rig.tls_port}/a/b?c=d".encode()
+    assert response.find("Strict-Transport-Security") is None
+    assert plain.request("POST", "/", body=b"hello").status == 308
+    assert rig.upstream.requests == []
+
+
+def test_hsts_is_sent_over_tls(rig: TlsRig) -> None:
+    """RFC 6797 7.2."""
+    value = rig.client().get("/").find("Strict-Transport-Security")
+    assert value is not None
+    assert value.startswith(b"max-age=63072000")
+    assert rig.client("a.photos.test").get("/").find("Strict-Transport-Security") is None
+
+
+def test_large_bodies_pass_both_ways(rig: TlsRig) -> None:
+    body = PIECE * 60
+
+    def script(turn: Turn) -> None:
+        turn.answer(turn.read_body())
+
+    rig.upstream.script = script
+    assert rig.client().request("POST", "/", body=body).body == body
+
+
+def test_several_requests_on_one_connection(rig: TlsRig) -> None:
+    rig.upstream.script = lambda turn: turn.answer(turn.request.target)
+    client = rig.client()
+    with client.connect() as wire:
+        wire.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: photos.test\r\n\r\n" % number for number in range(50)))
+        assert [wire.read_response().body for _ in range(50)] == [b"/%d" % number for number in range(50)]
+
+
+def test_upgrade_over_tls(rig: TlsRig) -> None:
+    def script(turn: Turn) -> None:
+        turn.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello")
+        for _ in range(3):
+            turn.send(turn.recv())
+        turn.close()
+
+    rig.upstream.script = script
+    client = rig.client()
+    exchange = client.open("GET", "/", [("Connection", "Upgrade"), ("Upgrade", "websocket")])
+    assert exchange.read_head().status == 101
+    assert exchange.wire.read(5) == b"hello"
+    for _ in range(3):
+        exchange.wire.send(b"ping")
+        assert exchange.wire.read(4) == b"ping"
+    assert exchange.wire.is_closed()
+    client.close()
+
+
+def test_cut_answer_is_not_taken_for_whole(rig: TlsRig) -> None:
+    def script(turn: Turn) -> None:
+        turn.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        turn.reset()
+
+    rig.upstream.script = script
+    try:
+        status = rig.client().get("/").status
+    except Truncated:
+        status = 502
+    assert status == 502
+
+
+def test_upload_cut_without_a_close_alert_is_not_whole(rig: TlsRig) -> None:
+    client = rig.client()
+    exchange = client.open("POST", "/", length=None)
+    exchange.send_body(b"hello")
+    request = rig.upstream.take()[0]
+    exchange.abort()
+    assert rig.upstream.wait_for(lambda: rig.upstream.open_connections == 0, 3)
+    assert not request.is_whole
+
+
+def test_plain_request_on_the_tls_port_is_ended(rig: TlsRig) -> None:
+    wire = Client(("127.0.0.1", rig.tls_port)).raw(b"GET / HTTP/1.1\r\nHost: photos.test\r\n\r\n")
+    answer = wire.read_rest()
+    wire.close()
+    assert b"HTTP/1.1 200" not in answer
+    assert rig.upstream.requests == []
+
+
+def test_certificate_is_renewed_without_dropping_a_connection(secure: TlsRig) -> None:
+    client = secure.client()
+    before = shown(client).serial_number
+    with client.connect() as wire:
+        assert client.request("GET", "/", wire=wire).status == 200
+        secure.authority.bundle(secure.proxy.folder / "photos.pem", "photos.test")
+        assert secure.proxy.control("reload").returncode == 0
+        assert client.request("GET", "/", wire=wire).status == 200
+    assert shown(client).serial_number != before
+
+
+# ---------------------------------------------------------------- the local authority
+
+
+def test_localhost_gets_a_certificate_from_the_local_authority(tmp_path: Path) -> None:
+    upstream = Upstream()
+    port = free_ports(1)[0]
+    config = f"""{settings(tmp_path)}
+[sites.localhost]
+hosts = ["localhost", "127.0.0.1"]
+listen = "https://127.0.0.1:{port}"
+tls = "internal"
+to = "http://127.0.0.1:{upstream.port}"
+"""
+    serials = []
+    try:
+        for _ in range(2):
+            proxy = Vestibule(tmp_path, config, [port])
+            try:
+                roots = [path for path in (tmp_path / "state").rglob("*") if path.is_file() and is_root(path)]
+                assert len(roots) == 1
+                assert str(roots[0]) in proxy.said(), "it is not said what is to be trusted"
+                tls = ssl.create_default_context(cafile=str(roots[0]))
+                assert Client(("127.0.0.1", port), tls, "localhost").get("/").status == 200
+                serials.append(x509.load_pem_x509_certificate(roots[0].read_bytes()).serial_number)
+                keys = [path for path in (tmp_path / "state").rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+                assert keys
+                assert all(path.stat().st_mode & 0o077 == 0 for path in keys), "a private key may be read by others"
+            finally:
+                proxy.stop()
+    finally:
+        upstream.close()
+    assert serials[0] == serials[1], "the authority was made anew, so trust in it was lost"
+
+
+def is_root(path: Path) -> bool:
+    data = path.read_bytes()
+    if b"BEGIN CERTIFICATE" not in data or b"PRIVATE KEY" in data:
+        return False
+    certificate = x509.load_pem_x509_certificate(data)
+    return certificate.subject == certificate.issuer
+
+
+# ---------------------------------------------------------------- TLS towards upstreams
+
+
+@pytest.fixture
+def behind_tls(tmp_path: Path, authority: Authority) -> Iterator[Upstream]:
+    bundle = authority.bundle(tmp_path / "upstream.pem", "localhost", "immich.test")
+    authority.write_root(tmp_path / "root.pem")
+    upstream = Upstream(tls=server(bundle))
+    yield upstream
+    upstream.close()
+
+
+def through(make: Make, upstream: Upstream, tls: str, host: str = "localhost") -> Client:
+    """Return a client of a proxy that reaches `upstream` by TLS with these settings."""
+    more = f'[timeouts]\nconnect = "1s"\n[upstreams.own]\nservers = ["https://{host}:{upstream.port}"]\n[upstreams.own.tls]\n{tls}'
+    return make(more=more, to="own").client
+
+
+def test_upstream_is_verified(make: Make, behind_tls: Upstream, tmp_path: Path) -> None:
+    client = through(make, behind_tls, f'ca = "{tmp_path}/root.pem"')
+    for _ in range(3):
+        assert client.request("POST", "/", body=PIECE).body == b"ok"
+    assert [request.body for request in behind_tls.take(3)] == [PIECE] * 3
+    assert behind_tls.connections == 1
+
+
+def test_upstream_may_be_verified_by_another_name(make: Make, behind_tls: Upstream, tmp_path: Path) -> None:
+    client = through(make, behind_tls, f'ca = "{tmp_path}/root.pem"\nname = "immich.test"', "127.0.0.1")
+    assert client.get("/").status == 200
+
+
+@pytest.mark.parametrize("tls", ["", 'ca = "FOLDER/other.pem"', 'ca = "FOLDER/root.pem"\nname = "wrong.test"'])
+def test_upstream_that_cannot_be_verified_is_502(tls: str, make: Make, behind_tls: Upstream, tmp_path: Path) -> None:
+    """Fails closed: nothing is sent to it."""
+    (tmp_path / "other.pem").write_bytes(pem_of(Authority("Other").root))
+    client = through(make, behind_tls, tls.replace("FOLDER", str(tmp_path)))
+    assert client.get("/", ("Accept", "application/json")).status == 502
+    assert behind_tls.requests == []
+
+
+def test_verification_may_be_left_out(make: Make, behind_tls: Upstream) -> None:
+    assert through(make, behind_tls, "verify = false").get("/").status == 200
+
+
+def test_upstream_is_shown_a_client_certificate(make: Make, authority: Authority, tmp_path: Path) -> None:
+    root = authority.write_root(tmp_path / "root.pem")
+    authority.bundle(tmp_path / "client.pem", "proxy.test")
+    upstream = Upstream(tls=server(authority.bundle(tmp_path / "upstream.pem", "localhost"), client_root=root))
+    try:
+        client = through(make, upstream, f'ca = "{root}"\ncert = "{tmp_path}/client.pem"')
+        assert client.get("/").status == 200
+    finally:
+        upstream.close()
+
+
+def test_plain_bytes_where_tls_was_expected_are_502(make: Make, tmp_path: Path, authority: Authority) -> None:
+    """Bytes before the handshake must not be taken for an answer."""
+    root = authority.write_root(tmp_path / "root.pem")
+    upstream = Upstream()
+    try:
+        client = through(make, upstream, f'ca = "{root}"')
+        assert client.get("/", ("Accept", "application/json")).status in (502, 504)
+        assert upstream.requests == []
+    finally:
+        upstream.close()
