@@ -37,7 +37,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.diagnostic import Span, has_errors
-from vestibule.model.expr import Compare, Const, Expr, Not, Var
+from vestibule.model.expr import Compare, Concat, Const, Expr, Not, Var
 
 LISTENER = Listener("web", TcpAddress(8080))
 SITE = Site("any", ("*",), ("web",), Proxy("immich"))
@@ -129,7 +129,14 @@ def test_addresses_that_the_kernel_would_refuse_together(
 
 
 @pytest.mark.parametrize(
-    "address", [TcpAddress(70000), TcpAddress(80, "host"), UnixAddress(""), UnixAddress("/a", 0o1777), InheritedAddress("")]
+    "address",
+    [
+        TcpAddress(70000),
+        TcpAddress(80, "host"),
+        UnixAddress(""),
+        UnixAddress("/a", 0o1777),
+        InheritedAddress(""),
+    ],
 )
 def test_addresses_that_cannot_be(address: TcpAddress | UnixAddress | InheritedAddress) -> None:
     (one,) = found(replace(SOUND, listeners=(Listener("web", address),)))
@@ -199,7 +206,17 @@ def test_nesting_has_an_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Connection", "content-length", "Transfer-Encoding", "TE", "Upgrade", "Trailer", "Keep-Alive", "Proxy-Connection"]
+    "name",
+    [
+        "Connection",
+        "content-length",
+        "Transfer-Encoding",
+        "TE",
+        "Upgrade",
+        "Trailer",
+        "Keep-Alive",
+        "Proxy-Connection",
+    ],
 )
 def test_framing_is_not_for_configurations(name: str) -> None:
     config = with_site(request=(SetHeader(name, Const("x")),), response=(SetHeader(name, Const("x")),))
@@ -217,4 +234,5 @@ def test_a_certificate_for_every_tls_site() -> None:
 def test_small_mistakes_of_sources() -> None:
     assert found(with_site(source=Respond(99))) == [("sites[0].source.status", "out-of-range")]
     assert found(with_site(source=Redirect(Const("")))) == [("sites[0].source.location", "empty-value")]
+    assert found(with_site(request=(Rewrite(Concat(())),))) == [("sites[0].request[0].path", "bad-path")]
     assert found(with_site(request=(Rewrite(),))) == [("sites[0].request[0]", "empty-value")]

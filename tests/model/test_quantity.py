@@ -28,14 +28,43 @@ from vestibule.model.quantity import (
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("1", 1), ("512B", 512), ("16KiB", 16384), ("16KB", 16000), ("16kB", 16000), ("1.5MB", 1_500_000), ("50GB", 50 * 10**9),
-     ("0.5KiB", 512), ("2 TiB", 2 * 2**40), (" 1MB ", 10**6)],
-)  # fmt: skip
+    [
+        ("0", 0),
+        ("1", 1),
+        ("512B", 512),
+        ("16KiB", 16384),
+        ("16KB", 16000),
+        ("16kB", 16000),
+        ("1.5MB", 1_500_000),
+        ("50GB", 50 * 10**9),
+        ("0.5KiB", 512),
+        ("2 TiB", 2 * 2**40),
+        (" 1MB ", 10**6),
+    ],
+)
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "KB", "-1", "1.B", "1,5MB", "1kb", "1K", "1e3", "1 2", "0x10", "0.5B", "99999TB", "١KB", "1KB\n1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "KB",
+        "-1",
+        "1.B",
+        "1,5MB",
+        "1kb",
+        "1K",
+        "1e3",
+        "1 2",
+        "0x10",
+        "0.5B",
+        "99999TB",
+        "١KB",
+        "1KB\n1",
+    ],
+)
 def test_bad_sizes(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|unknown unit|whole number|too large"):
         parse_size(text)
@@ -43,13 +72,38 @@ def test_bad_sizes(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "duration"),
-    [("0", 0), ("0s", 0), ("500ms", 500), ("75s", 75_000), ("10m", 600_000), ("1h30m", 5_400_000), ("1d", 86_400_000), ("1m1ms", 60_001)],
+    [
+        ("0", 0),
+        ("0s", 0),
+        ("500ms", 500),
+        ("75s", 75_000),
+        ("10m", 600_000),
+        ("1h30m", 5_400_000),
+        ("1d", 86_400_000),
+        ("1m1ms", 60_001),
+    ],
 )
 def test_durations(text: str, duration: int) -> None:
     assert parse_duration(text) == duration
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "-1s", "1.5s", "1m1h", "1s1s", "1 s", "10min", "1M", "99999999999d", "٣s"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5",
+        "s",
+        "-1s",
+        "1.5s",
+        "1m1h",
+        "1s1s",
+        "1 s",
+        "10min",
+        "1M",
+        "99999999999d",
+        "٣s",
+    ],
+)
 def test_bad_durations(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|units|too long"):
         parse_duration(text)
@@ -61,7 +115,16 @@ def test_quantities_survive(number: int) -> None:
     assert parse_duration(format_duration(number)) == number
 
 
-@pytest.mark.parametrize(("number", "text"), [(16384, "16KiB"), (50 * 10**9, "50GB"), (1_000_000, "1MB"), (1023, "1023B"), (0, "0B")])
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (16384, "16KiB"),
+        (50 * 10**9, "50GB"),
+        (1_000_000, "1MB"),
+        (1023, "1023B"),
+        (0, "0B"),
+    ],
+)
 def test_sizes_are_written_short(number: int, text: str) -> None:
     assert format_size(number) == text
 
@@ -124,9 +187,19 @@ def test_bad_ports(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "host"),
-    [("Photos.Example.ORG", "photos.example.org"), ("*.a.example", "*.a.example"), ("*", "*"), ("localhost", "localhost"), ("a.example.", "a.example"),
-     ("Bücher.example", "xn--bcher-kva.example"), ("[::1]", "[::1]"), ("[2001:DB8::0001]", "[2001:db8::1]"), ("192.0.2.1", "192.0.2.1"), ("a_b", "a_b")],
-)  # fmt: skip
+    [
+        ("Photos.Example.ORG", "photos.example.org"),
+        ("*.a.example", "*.a.example"),
+        ("*", "*"),
+        ("localhost", "localhost"),
+        ("a.example.", "a.example"),
+        ("Bücher.example", "xn--bcher-kva.example"),
+        ("[::1]", "[::1]"),
+        ("[2001:DB8::0001]", "[2001:db8::1]"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("a_b", "a_b"),
+    ],
+)
 def test_hosts(text: str, host: str) -> None:
     assert parse_host(text) == host
 
@@ -162,22 +235,45 @@ def test_bad_hosts(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "private"),
-    [("localhost", True), ("photos", True), ("photos.lan", True), ("a.local", True), ("a.home.arpa", True), ("192.168.1.5", True), ("[::1]", True),
-     ("*.lan", True), ("photos.example.org", False), ("*.example.org", False), ("lan.example", False)],
-)  # fmt: skip
+    [
+        ("localhost", True),
+        ("photos", True),
+        ("photos.lan", True),
+        ("a.local", True),
+        ("a.home.arpa", True),
+        ("192.168.1.5", True),
+        ("[::1]", True),
+        ("*.lan", True),
+        ("photos.example.org", False),
+        ("*.example.org", False),
+        ("lan.example", False),
+    ],
+)
 def test_private_hosts(host: str, private: bool) -> None:
     assert is_private_host(host) is private
 
 
 @pytest.mark.parametrize(
-    ("text", "network"), [("10.0.0.0/8", "10.0.0.0/8"), ("192.0.2.1", "192.0.2.1/32"), ("FD00::/8", "fd00::/8"), ("::1", "::1/128")]
+    ("text", "network"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("192.0.2.1", "192.0.2.1/32"),
+        ("FD00::/8", "fd00::/8"),
+        ("::1", "::1/128"),
+    ],
 )
 def test_networks(text: str, network: str) -> None:
     assert parse_network(text) == network
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("10.0.0.1/8", "write `10.0.0.0/8`"), ("lan", "neither"), ("", "neither"), ("10.0.0.0/33", "neither")]
+    ("text", "message"),
+    [
+        ("10.0.0.1/8", "write `10.0.0.0/8`"),
+        ("lan", "neither"),
+        ("", "neither"),
+        ("10.0.0.0/33", "neither"),
+    ],
 )
 def test_bad_networks(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -230,7 +326,18 @@ def test_bad_servers(text: str, message: str) -> None:
         parse_server(text)
 
 
-@pytest.mark.parametrize("parse", [parse_size, parse_duration, parse_listen, parse_host, parse_network, parse_server, parse_port])
+@pytest.mark.parametrize(
+    "parse",
+    [
+        parse_size,
+        parse_duration,
+        parse_listen,
+        parse_host,
+        parse_network,
+        parse_server,
+        parse_port,
+    ],
+)
 @given(text=st.text(max_size=12))
 def test_no_text_raises_anything_else(parse: Callable[[str], object], text: str) -> None:
     try:
