@@ -114,6 +114,11 @@ class Relay(Bypass):
     def on_source_ready(self) -> None:
         source = self.source
         if self.sink.queued() or self._held:
+            if not source.interest & READ:
+                # Not asked for and reported all the same: the source is broken, and would be reported for ever.
+                self.stop()
+                source.lose("reset")
+                return
             source.pause()
             return
         want = PIPE_BYTES if self._to_read < 0 or self._to_read > PIPE_BYTES else self._to_read
@@ -152,7 +157,7 @@ class Relay(Bypass):
             count = 0
         except OSError as error:
             self.stop()
-            sink.lose(error.strerror or "write failed")
+            sink.break_off(error.strerror or "write failed")
             return
         self._held -= count
         if self.left > 0:

@@ -111,6 +111,7 @@ class Transport(Pollable, Timed):
         self._ending = False  # send FIN when the queue is empty
         self._ended = False  # FIN is sent
         self._closing = False  # close when the queue is empty
+        self._breaking = False  # sending failed
         self._patience: Deadline | None = None  # only while closing
         self._patience_mark = 0
 
@@ -301,8 +302,17 @@ class Transport(Pollable, Timed):
             if self.owner is not None:
                 self.owner.on_drained()
 
+    def break_off(self, detail: str) -> None:
+        """Sending failed. Take what the peer said before it hung up (an early answer, often), then give up."""
+        if not self._breaking and self.owner is not None:
+            self._breaking = True
+            self.on_readable()
+        self.lose(detail)
+
     def lose(self, detail: str) -> None:
         """Close at once and tell the owner."""
+        if self.closed:
+            return
         owner = self.owner
         self.abort()
         if owner is not None:
@@ -352,7 +362,7 @@ class PlainTransport(Transport):
             except BlockingIOError:
                 sent = 0
             except OSError as error:
-                self.lose(error.strerror or "write failed")
+                self.break_off(error.strerror or "write failed")
                 return
             self._queued -= sent
             self.bytes_out += sent
@@ -530,7 +540,7 @@ class TlsTransport(Transport):
             except BlockingIOError:
                 sent = 0
             except OSError as error:
-                self.lose(error.strerror or "write failed")
+                self.break_off(error.strerror or "write failed")
                 return
             self.bytes_out += sent
             if sent:
