@@ -67,6 +67,15 @@ class Response:
         return self.head.find(name)
 
 
+_wires: list["Wire"] = []
+
+
+def close_all() -> None:
+    """Close every connection that was opened since the last call, so that a test may leave them open."""
+    while _wires:
+        _wires.pop().close()
+
+
 class Wire:
     """One connection, plain or TLS: bytes out, messages in."""
 
@@ -74,6 +83,7 @@ class Wire:
         sock.settimeout(TIMEOUT_S)
         self.sock = sock
         self.buffer = b""
+        _wires.append(self)
 
     def __enter__(self) -> "Wire":
         return self
@@ -241,10 +251,7 @@ class Exchange:
 
 
 class Client:
-    """Makes requests to one address. Each `open` is a new connection unless given one.
-
-    Whoever made the client calls `close`, which ends every connection a test has left open.
-    """
+    """Makes requests to one address. Each `open` is a new connection unless given one."""
 
     def __init__(
         self,
@@ -255,13 +262,6 @@ class Client:
         self.address = address
         self.tls = tls
         self.name = name
-        self._wires: list[Wire] = []
-
-    def close(self) -> None:
-        """Close every connection that was opened here."""
-        for wire in self._wires:
-            wire.close()
-        self._wires = []
 
     def connect(self) -> Wire:
         """Open a connection; with TLS, its handshake is done."""
@@ -274,9 +274,7 @@ class Client:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.tls is not None:
             sock = self.tls.wrap_socket(sock, server_hostname=self.name)
-        wire = Wire(sock)
-        self._wires.append(wire)
-        return wire
+        return Wire(sock)
 
     def open(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .client import Client
+from .client import Client, close_all
 from .rig import Rig, build, tear_down
 from .upstream import Upstream
 
@@ -38,11 +38,17 @@ def upstream(plain: Rig) -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def client(plain: Rig, version: str) -> Iterator[Client]:
+def client(plain: Rig, version: str) -> Client:
     """A client of `plain`."""
     assert version == "h1"
-    yield plain.client
-    plain.client.close()
+    return plain.client
+
+
+@pytest.fixture(autouse=True)
+def connections() -> Iterator[None]:
+    """End the connections a test has left open, whether it passed or not."""
+    yield
+    close_all()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import vestibule
 
-from .client import Client
+from .client import Client, close_all
 from .upstream import Upstream
 
 START_S = 20.0
@@ -183,8 +183,8 @@ def build(folder: Path, *, site: str = "", more: str = "", to: str = "", trusted
 
 
 def tear_down(rig: Rig) -> None:
-    """End both, and the client's connections first, so that nothing is waited for."""
-    rig.client.close()
+    """End both, and the clients' connections first, so that nothing is waited for."""
+    close_all()
     try:
         rig.proxy.stop()
     finally:

@@ -243,7 +243,10 @@ def test_sigterm_finishes_what_is_in_flight(rig: Rig) -> None:
 
 
 def test_second_sigterm_ends_at_once(rig: Rig) -> None:
-    rig.upstream.script = lambda turn: turn.is_left(10) and None
+    def script(turn: Turn) -> None:
+        turn.is_left(10)
+
+    rig.upstream.script = script
     exchange = rig.client.open("GET", "/")
     rig.upstream.take()
     rig.proxy.signal(signal.SIGTERM)
@@ -259,7 +262,6 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     rig = build(tmp_path, workers=2)
     workers = rig.proxy.workers
     assert rig.client.get("/").status == 200
-    rig.client.close()
     assert rig.proxy.stop() == 0
     rig.upstream.close()
     assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
@@ -298,7 +300,6 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
             assert rig.client.get("/").status == 200
             rig.client.open("POST", "/", length=100).abort()
             rig.client.raw(b"nonsense\r\n\r\n").close()
-        rig.client.close()
 
     try:
         do_some()

@@ -199,7 +199,6 @@ def test_http_1_1_is_agreed_on(rig: TlsRig) -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_session_is_resumed_by_whichever_worker_answers(version: ssl.TLSVersion, rig: TlsRig) -> None:
-    client = rig.client()
     tls = limited(rig.authority, version)
     session = None
     resumed = []
@@ -212,7 +211,6 @@ def test_session_is_resumed_by_whichever_worker_answers(version: ssl.TLSVersion,
             resumed.append(secured.session_reused)
             session = secured.session
     assert resumed == [False] + [True] * 7
-    client.close()
 
 
 def test_plain_request_is_sent_to_https(rig: TlsRig) -> None:
@@ -267,7 +265,6 @@ def test_upgrade_over_tls(rig: TlsRig) -> None:
         exchange.wire.send(b"ping")
         assert exchange.wire.read(4) == b"ping"
     assert exchange.wire.is_closed()
-    client.close()
 
 
 def test_cut_answer_is_not_taken_for_whole(rig: TlsRig) -> None:

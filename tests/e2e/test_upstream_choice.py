@@ -265,7 +265,6 @@ def hasty(make: Make) -> Rig:
 def hurry(hasty: Rig) -> Iterator[Rig]:
     hasty.upstream.rest()
     yield hasty
-    hasty.client.close()
     hasty.upstream.rest()
 
 
@@ -422,7 +421,6 @@ def limited_proxy(make: Make) -> Rig:
 def limited(limited_proxy: Rig) -> Iterator[Rig]:
     limited_proxy.upstream.rest()
     yield limited_proxy
-    limited_proxy.client.close()
     limited_proxy.upstream.rest()
 
 
@@ -452,7 +450,6 @@ def test_sites_are_told_apart_by_host(tmp_path: Path) -> None:
         assert [request.find("Host") for request in one.requests] == [b"photos.test", b"PHOTOS.test:8443", b"photos.test."]
         assert [request.find("Host") for request in two.requests] == [b"a.photos.test"]
     finally:
-        client.close()
         proxy.stop()
         one.close()
         two.close()
