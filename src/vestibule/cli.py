@@ -93,11 +93,14 @@ def run(
 def _file_source(file: str | None, dialect: str, workers: int | None) -> ConfigSource:
     from vestibule.control.source import ConfigFile
 
-    if file is None:
-        file = next((name for name in _FILE_NAMES if Path(name).exists()), None)
+    file = file or _default_file()
     if file is None:
         raise click.UsageError("name a configuration FILE, or where requests go with --to URL; `vestibule run --help` tells more")
     return ConfigFile(file, dialect, workers)
+
+
+def _default_file() -> str | None:
+    return next((name for name in _FILE_NAMES if Path(name).exists()), None)
 
 
 def _print_nothing(serving: Serving) -> None:
@@ -249,6 +252,9 @@ def _places(config: str | None) -> tuple[Path, Path | None]:
     from vestibule.control.source import ConfigFile
     from vestibule.model.config import Process
 
+    if config is None:
+        # As `run` does: who works in the directory of a configuration means that one.
+        config = _default_file()
     if config is None:
         return state_dir_of(Process(), Path.cwd(), os.environ), None
     draft = ConfigFile(config).read()

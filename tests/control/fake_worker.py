@@ -115,7 +115,9 @@ class FakeWorker:
         self._say(Event("info", "fake.commit", "committed", {"generation": str(self._serving.generation)}))
 
     def _status(self, message: StatusRequest) -> None:
-        assert self._serving is not None
+        if self._serving is None:
+            self._say(Status(message.id, {}))
+            return
         assets = self._serving.assets
         figures = {
             "generation": self._serving.generation,

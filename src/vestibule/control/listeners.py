@@ -6,7 +6,8 @@ SO_REUSEPORT also lets two programs of one user share a port by mistake, without
 
 Rules:
 * A TCP listener has one socket for each worker slot. This process keeps a descriptor of each, so a worker that dies loses no
-  queued connection: the next worker of the slot serves the same socket.
+  queued connection: the next worker of the slot serves the same socket. For the same reason a listener never has fewer sockets
+  than it once had: after a reload with fewer workers, these share what the others had.
 * Unix sockets and those of systemd are one socket that all workers serve.
 * A port is first bound once without SO_REUSEPORT, unless it is our own already, so that another program on it is noticed.
 * Sockets for further slots of a port that serves are bound in `prepare` but listen from `commit` on: as soon as they listen, the
@@ -54,24 +55,20 @@ class _Key:
 
 
 class _Door:
-    """The open sockets of one address: one for each slot, or `shared` ones for all."""
+    """The open sockets of one address: one for each slot, or, if it `is_shared`, for all of them."""
 
     def __init__(self, key: _Key) -> None:
         self.key = key
-        self.slots: list[socket.socket] = []
-        self.shared: list[socket.socket] = []
+        self.is_shared = not isinstance(key.address, TcpAddress)
+        self.sockets: list[socket.socket] = []
         self.unix_path = ""
         self.unix_inode = 0
-
-    def sockets(self, slot: int) -> list[socket.socket]:
-        """Return the sockets the worker of a slot serves."""
-        return self.shared if self.shared else [self.slots[slot]]
 
     def close(self) -> None:
         """Close all; remove the name of a unix socket if it is still ours. Inherited sockets stay for a later reload."""
         if isinstance(self.key.address, InheritedAddress):
             return
-        for sock in self.slots + self.shared:
+        for sock in self.sockets:
             sock.close()
         if self.unix_path:
             try:
@@ -82,30 +79,47 @@ class _Door:
                 pass
 
 
+class _Place:
+    """One listener of an opening: its door, and the sockets it will have there."""
+
+    def __init__(self, listener: Listener, door: _Door) -> None:
+        self.listener = listener
+        self.door = door
+        self.sockets = list(door.sockets)
+
+
 class Opening:
     """The sockets of one generation, by listener name. Made by `Listeners.prepare`; serves nothing until committed."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self.doors: dict[str, _Door] = {}
-        self.listeners: dict[str, Listener] = {}
+        self._places: dict[str, _Place] = {}
+
+    def add(self, listener: Listener, door: _Door) -> _Place:
+        """Take a listener in; the caller gives its place what sockets it needs."""
+        place = self._places[listener.name] = _Place(listener, door)
+        return place
+
+    def places(self) -> list[_Place]:
+        """Return the listeners with their doors."""
+        return list(self._places.values())
 
     def sockets(self, slot: int) -> dict[str, list[socket.socket]]:
         """Return the sockets of each listener for the worker of a slot."""
-        return {name: door.sockets(slot) for name, door in self.doors.items()}
+        return {name: place.sockets if place.door.is_shared else place.sockets[slot :: self.slots] for name, place in self._places.items()}
 
     def addresses(self) -> dict[str, str]:
         """Return where each listener really listens, as people write it."""
-        return {name: _render(door) for name, door in self.doors.items()}
+        return {name: _render(place) for name, place in self._places.items()}
 
     def port(self, name: str) -> int:
         """Return the port of a TCP listener, 0 for others."""
-        bound = self.doors[name].sockets(0)[0].getsockname()
+        bound = self._places[name].sockets[0].getsockname()
         return int(bound[1]) if isinstance(bound, tuple) else 0
 
 
 class Listeners:
-    """All listening sockets of the program."""
+    """All listening sockets of the program. Paths of unix sockets count from `base`."""
 
     def __init__(self, base: Path, inherited: dict[str, list[socket.socket]]) -> None:
         self._base = base
@@ -123,43 +137,36 @@ class Listeners:
             for listener in listeners:
                 key = _key(listener)
                 door = self._doors.get(key)
-                opening.listeners[listener.name] = listener
                 if door is None:
-                    door = opening.doors[listener.name] = _Door(key)
-                    self._open(listener, door, slots)
+                    self._open(opening.add(listener, _Door(key)), slots)
                 else:
-                    opening.doors[listener.name] = door
-                    _grow(listener, door, slots)
+                    _grow(opening.add(listener, door), slots)
         except ListenError:
             self.abort(opening)
             raise
         return opening
 
     def commit(self, opening: Opening) -> None:
-        """Keep exactly these; close what no listener names any more, and the sockets of slots that went away."""
-        kept = {door.key: door for door in opening.doors.values()}
+        """Keep exactly these, and close what no listener names any more."""
+        kept = {place.door.key: place.door for place in opening.places()}
         for key, door in self._doors.items():
             if key not in kept:
                 door.close()
-        for door in kept.values():
-            for sock in door.slots[opening.slots :]:
-                sock.close()
-            del door.slots[opening.slots :]
-        for name, door in opening.doors.items():
-            self._apply(opening.listeners[name], door)
+        for place in opening.places():
+            place.door.sockets = place.sockets
+            _apply(place)
         self._doors = kept
         self.current = opening
 
     def abort(self, opening: Opening) -> None:
         """Close what was opened for a generation that is not used."""
-        for door in opening.doors.values():
-            if self._doors.get(door.key) is not door:
-                door.close()
+        for place in opening.places():
+            if self._doors.get(place.door.key) is not place.door:
+                place.door.sockets = place.sockets
+                place.door.close()
                 continue
-            # Sockets made for further slots of a door that stays.
-            for sock in door.slots[self.current.slots :]:
+            for sock in place.sockets[len(place.door.sockets) :]:
                 sock.close()
-            del door.slots[self.current.slots :]
 
     def close(self) -> None:
         """Close everything, at the end of the program."""
@@ -167,50 +174,38 @@ class Listeners:
             door.close()
         self._doors = {}
 
-    def _apply(self, listener: Listener, door: _Door) -> None:
-        """Bring what may change on an open socket to what the listener says now."""
-        address = listener.address
-        try:
-            if isinstance(address, UnixAddress):
-                _own(listener, address, door.unix_path)
-            elif isinstance(address, TcpAddress):
-                for sock in door.slots:
-                    # Sockets of new slots begin here; for the others it only changes the backlog (listen(2)).
-                    sock.listen(listener.backlog)
-        except (OSError, ListenError):
-            # The account went away since `prepare`, or someone removed the socket: clients see what was there before.
-            pass
-
-    def _open(self, listener: Listener, door: _Door, slots: int) -> None:
-        address = listener.address
+    def _open(self, place: _Place, slots: int) -> None:
+        address = place.listener.address
         if isinstance(address, TcpAddress):
-            if not self._is_ours(address.port):
-                _probe(listener, address)
-            _grow(listener, door, slots)
-            _listen(listener, address, door)
+            if address.port and not self._is_ours(address.port):
+                # Without SO_REUSEPORT: another program of ours on the port would not be noticed with it.
+                _tcp_socket(place.listener, address, address.port, reuse_port=False).close()
+            _grow(place, slots)
+            _listen(place, address)
         elif isinstance(address, UnixAddress):
-            _open_unix(listener, address, str(self._base / address.path), door)
+            _open_unix(place, address, str(self._base / address.path))
         else:
-            self._take_inherited(listener, address, door)
+            self._take_inherited(place, address)
 
-    def _take_inherited(self, listener: Listener, address: InheritedAddress, door: _Door) -> None:
+    def _take_inherited(self, place: _Place, address: InheritedAddress) -> None:
+        name = place.listener.name
         sockets = self._inherited.get(address.name, [])
         if not sockets:
-            known = ", ".join(f"`{name}`" for name in self._inherited) or "none at all"
+            known = ", ".join(f"`{each}`" for each in self._inherited) or "none at all"
             raise ListenError(
-                listener.name,
+                name,
                 f"systemd passed no socket named `{address.name}`, but {known}; set FileDescriptorName={address.name} in the socket unit",
             )
         for sock in sockets:
             if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                raise ListenError(listener.name, f"the inherited socket `{address.name}` does not listen; use ListenStream= with Accept=no")
+                raise ListenError(name, f"the inherited socket `{address.name}` does not listen; use ListenStream= with Accept=no")
             sock.setblocking(False)
-        door.shared = list(sockets)
+        place.sockets = list(sockets)
 
     def _is_ours(self, port: int) -> bool:
         """Whether some socket of ours is on the port: then SO_REUSEPORT lets the new one in, and a probe would only see ourselves."""
         for door in self._doors.values():
-            for sock in door.slots:
+            for sock in [] if door.is_shared else door.sockets:
                 if sock.getsockname()[1] == port:
                     return True
         return False
@@ -225,27 +220,36 @@ def _key(listener: Listener) -> _Key:
     return _Key(address, listener.name if free_port else "")
 
 
-def _grow(listener: Listener, door: _Door, slots: int) -> None:
+def _grow(place: _Place, slots: int) -> None:
     """Give a TCP door a socket for each slot. All share the port of the first, which matters where any free one was asked for."""
-    address = door.key.address
+    address = place.door.key.address
     if not isinstance(address, TcpAddress):
         return
-    while len(door.slots) < slots:
-        port = door.slots[0].getsockname()[1] if door.slots else address.port
-        door.slots.append(_tcp_socket(listener, address, port, reuse_port=True))
+    while len(place.sockets) < slots:
+        port = place.sockets[0].getsockname()[1] if place.sockets else address.port
+        place.sockets.append(_tcp_socket(place.listener, address, port, reuse_port=True))
 
 
-def _listen(listener: Listener, address: TcpAddress, door: _Door) -> None:
+def _listen(place: _Place, address: TcpAddress) -> None:
     try:
-        for sock in door.slots:
-            sock.listen(listener.backlog)
+        for sock in place.sockets:
+            sock.listen(place.listener.backlog)
     except OSError as bad:
-        raise _explain(listener.name, address, bad) from None
+        raise _explain(place.listener.name, address, bad) from None
 
 
-def _probe(listener: Listener, address: TcpAddress) -> None:
-    if address.port:
-        _tcp_socket(listener, address, address.port, reuse_port=False).close()
+def _apply(place: _Place) -> None:
+    """Bring what may change on an open socket to what the listener says now."""
+    address = place.listener.address
+    try:
+        if isinstance(address, UnixAddress):
+            _own(place.listener, address, place.door.unix_path)
+        elif isinstance(address, TcpAddress):
+            # Sockets of new slots begin here; for the others it only changes the backlog (listen(2)).
+            _listen(place, address)
+    except (OSError, ListenError):
+        # The account went away since `prepare`, or someone removed the socket: clients see what was there before.
+        pass
 
 
 def _tcp_socket(listener: Listener, address: TcpAddress, port: int, reuse_port: bool) -> socket.socket:
@@ -294,17 +298,17 @@ def _explain(name: str, address: TcpAddress, bad: OSError) -> ListenError:
     return ListenError(name, f"{place} cannot be opened: {bad.strerror or bad}")
 
 
-def _open_unix(listener: Listener, address: UnixAddress, path: str, door: _Door) -> None:
+def _open_unix(place: _Place, address: UnixAddress, path: str) -> None:
     try:
         clear_stale_socket(path)
         sock = bind_unix(path, address.mode)
-        door.shared.append(sock)
-        door.unix_path = path
-        door.unix_inode = os.stat(path).st_ino
-        _own(listener, address, path)
-        sock.listen(listener.backlog)
+        place.sockets.append(sock)
+        place.door.unix_path = path
+        place.door.unix_inode = os.stat(path).st_ino
+        _own(place.listener, address, path)
+        sock.listen(place.listener.backlog)
     except OSError as bad:
-        raise ListenError(listener.name, f"the socket {path} cannot be made: {bad.strerror or bad}") from None
+        raise ListenError(place.listener.name, f"the socket {path} cannot be made: {bad.strerror or bad}") from None
 
 
 def _own(listener: Listener, address: UnixAddress, path: str) -> None:
@@ -351,11 +355,11 @@ def bind_unix(path: str, mode: int) -> socket.socket:
     return sock
 
 
-def _render(door: _Door) -> str:
-    address = door.key.address
+def _render(place: _Place) -> str:
+    address = place.door.key.address
     if isinstance(address, UnixAddress):
-        return f"unix:{door.unix_path}"
+        return f"unix:{place.door.unix_path}"
     if isinstance(address, InheritedAddress):
         return f"systemd:{address.name}"
     host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{host}:{door.slots[0].getsockname()[1]}"
+    return f"{host}:{place.sockets[0].getsockname()[1]}"

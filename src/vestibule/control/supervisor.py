@@ -125,7 +125,7 @@ class Supervisor:
         self._slots: list[_Slot] = []
         self._retiring: list[WorkerProcess] = []
         self._answers: _Answers | None = None
-        self._statuses: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._statuses: dict[int, tuple[WorkerProcess, asyncio.Future[dict[str, Any]]]] = {}
         self._status_id = 0
         self._stopping = False
         self._all_gone = asyncio.Event()
@@ -216,18 +216,18 @@ class Supervisor:
                 "uptime_s": round(time.monotonic() - worker.started_at, 1),
                 "replaced": self._slots[worker.slot].deaths if worker.slot < len(self._slots) else 0,
             }
-            if future.done():
+            if future.done() and not future.cancelled():
                 row["figures"] = future.result()
             rows.append(row)
         for _, future in asked:
             future.cancel()
-        self._statuses = {id: future for id, future in self._statuses.items() if not future.done()}
+        self._statuses = {id: asked for id, asked in self._statuses.items() if not asked[1].done()}
         return rows
 
     def _ask(self, worker: WorkerProcess) -> asyncio.Future[dict[str, Any]]:
         self._status_id += 1
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._statuses[self._status_id] = future
+        self._statuses[self._status_id] = (worker, future)
         worker.tell(StatusRequest(self._status_id))
         return future
 
@@ -256,6 +256,8 @@ class Supervisor:
         """Wait until no worker is left, the time is over, or someone is in a hurry. True if none is left."""
         if not self._everyone():
             return True
+        # It may be set since a moment when the only worker was being replaced.
+        self._all_gone.clear()
         waits = [asyncio.ensure_future(self._all_gone.wait())]
         if hurry is not None:
             waits.append(asyncio.ensure_future(hurry.wait()))
@@ -281,9 +283,9 @@ class Supervisor:
         elif isinstance(message, Refused):
             self._on_refused(worker, message)
         elif isinstance(message, Status):
-            future = self._statuses.pop(message.id, None)
-            if future is not None and not future.done():
-                future.set_result(message.figures)
+            asked = self._statuses.pop(message.id, None)
+            if asked is not None and not asked[1].done():
+                asked[1].set_result(message.figures)
         elif isinstance(message, Drained):
             worker.drained = True
 
@@ -334,6 +336,9 @@ class Supervisor:
     def _on_end(self, worker: WorkerProcess) -> None:
         if self._answers is not None:
             self._answers.take(worker, [f"worker {worker.slot} died while it prepared: {worker.how}{self._hint(worker)}"])
+        for asked, future in self._statuses.values():
+            if asked is worker:
+                future.cancel()
         if worker in self._retiring:
             self._retiring.remove(worker)
         elif worker.slot < len(self._slots) and self._slots[worker.slot].worker is worker:
