@@ -70,14 +70,14 @@ def test_every_table_is_on_the_page() -> None:
 
 def test_keys_and_fields_belong_together() -> None:
     """Every field of a class can be said, and every key that names a field names one that exists."""
-    said = {"name", "host", "port", "path", "source", "listeners", "internal_tls", "address", "tls", "hsts", "https_port", "redirect_http"}
+    said = {"timeouts", "limits", "forwarding", "access_log", "name", "host", "port", "path", "source", "listeners", "internal_tls", "address", "tls", "hsts", "https_port", "redirect_http"}
     for table in TOOL.ORDER:
         if table.cls is object:
             continue
         names = set(table.cls.__dataclass_fields__)  # type: ignore[attr-defined]
         fields = {key.field for key in table.keys if key.field}
         assert fields <= names
-        assert names - fields - {key.name for key in table.keys} <= said, table.title
+        assert names - fields <= said, table.title
 
 
 def test_docs_speak_of_toml_and_not_of_python() -> None:

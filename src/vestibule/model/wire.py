@@ -54,6 +54,10 @@ def from_json(text: str) -> Config:
     return from_data(data)
 
 
+# The name that reads well where it is imported alone.
+config_from_json = from_json
+
+
 def from_data(data: object) -> Config:
     """Read a configuration from decoded JSON. Raises ``WireError``."""
     config = _read(Config, data, "config")

@@ -407,7 +407,7 @@ ROUTE = Table(
         Key("ignore_case", FLAG, "true", doc="Whether `regex` ignores case."),
         Key("final", FLAG, "true", doc='With `prefix` and `order = "best"`: no regex may win over it.'),
         Key("methods", NAMES, '["POST", "PUT"]', "methods"),
-        Key("when", TEST, "'not (client_ip within [\"192.168.0.0/16\"])'", doc="A further test."),
+        Key("when", TEST, "'not (client_ip within [\"192.168.0.0/16\"])'", "when", "A further test."),
         *_SOURCE_KEYS,
         *_ACTION_KEYS,
         *_LEVEL_KEYS,
