@@ -259,6 +259,7 @@ class H2(Control):
         if stream is None or stream.remote_ended:
             return self._stray_data(stream_id, length)
         stream.receive_window -= length
+        stream.moved_ms = self.now_ms
         if overhead:
             self.give(stream, overhead)
         if size == 0 and not ends:
@@ -421,6 +422,7 @@ class H2(Control):
             return ON
         stream = H2Stream(stream_id, self.peer_window, self.stream_window)
         stream.remote_ended = end
+        stream.moved_ms = self.now_ms
         try:
             head = self._maker.make(block, end)
         except ProtocolError as error:

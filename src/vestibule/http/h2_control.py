@@ -72,7 +72,6 @@ class Control(Sender):
 
     def __init__(self, stream_window: int, connection_window: int) -> None:
         super().__init__(stream_window, connection_window)
-        self.now_ms = 0
         self.stream = NOBODY
         self.fault: FaultKind = CLIENT_STREAM_RESET
         self.error_code = 0

@@ -49,6 +49,7 @@ class H2Stream:
         self.owes = False  # somebody was told "enough" and waits for one drain
         self.tunnel = False
         self.released = False  # the owner is done with it
+        self.moved_ms = 0  # when bytes of it last moved, either way
         self.gone = False  # reset by either side, or over: no frame goes out any more
         # Turns.
         self.urgency = URGENCY_DEFAULT

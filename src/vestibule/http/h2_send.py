@@ -49,6 +49,7 @@ class Sender:
     """What goes out on one connection, and the table of its streams."""
 
     def __init__(self, stream_window: int, connection_window: int) -> None:
+        self.now_ms = 0  # set by the owner before it calls
         self.streams: dict[int, H2Stream] = {}
         self.drained: list[H2Stream] = []  # rule 2; the caller takes and clears it
         self.last_id = 0  # the highest stream the peer opened
@@ -122,6 +123,7 @@ class Sender:
             stream.at = 0
         else:
             data = self._gather(stream, size)
+        stream.moved_ms = self.now_ms
         stream.queued -= size
         stream.send_window -= size
         self.send_window -= size
