@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 
 from mypy_extensions import trait
 
-from vestibule.net.reactor import READ, WRITE, Pollable, Reactor
+from vestibule.net.reactor import READ, RECORD_BYTES, SCRATCH_BYTES, WRITE, Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
 
 # Queue size at which the writer is told to stop. It bounds memory per direction together with one read.
@@ -36,7 +36,7 @@ _JOIN_MOST: Final = 65_536
 
 # Plaintext handed to OpenSSL at a time: eight records, about what a socket buffer takes in one go.
 _ENCRYPT_MOST: Final = 131_072
-_RECORD: Final = 16_384
+_RECORD: Final = RECORD_BYTES
 
 # How long a closing transport waits for a peer that takes none of what is queued.
 _CLOSING_IDLE_MS: Final = 30_000
@@ -453,13 +453,14 @@ class TlsTransport(Transport):
         """Read all records that are complete, into one piece, and hand it on."""
         tls = self._records
         scratch = self.reactor.view
+        records = self.reactor.records
         filled = 0
         ended = False
-        while True:
+        while filled + _RECORD <= SCRATCH_BYTES:
             try:
-                if filled + _RECORD > len(scratch):
-                    break
-                got = tls.read(_RECORD, scratch[filled : filled + _RECORD])
+                # Full records find their place cut out already: a slice costs as much as the call.
+                into = records[filled // _RECORD] if filled % _RECORD == 0 else scratch[filled : filled + _RECORD]
+                got = tls.read(_RECORD, into)
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLZeroReturnError:
@@ -472,9 +473,10 @@ class TlsTransport(Transport):
                 ended = True
                 break
             filled += got
-            if self._inward.pending == 0 and tls.pending() == 0:
+            # After a full record there is likely more; after a short one asking is cheaper than an exception.
+            if got < _RECORD and self._inward.pending == 0 and tls.pending() == 0:
                 break
-        more = not ended and filled + _RECORD > len(scratch)
+        more = not ended and filled + _RECORD > SCRATCH_BYTES
         if self._outward.pending:
             self._soon()
         if filled:
