@@ -14,9 +14,11 @@ from tests.model.strategies import configs
 
 from vestibule.model.check import check
 from vestibule.model.config import (
+    AccessLog,
     Certificate,
     Config,
     Deny,
+    ErrorLog,
     Forwarding,
     InheritedAddress,
     Limits,
@@ -236,3 +238,37 @@ def test_small_mistakes_of_sources() -> None:
     assert found(with_site(source=Redirect(Const("")))) == [("sites[0].source.location", "empty-value")]
     assert found(with_site(request=(Rewrite(Concat(())),))) == [("sites[0].request[0].path", "bad-path")]
     assert found(with_site(request=(Rewrite(),))) == [("sites[0].request[0]", "empty-value")]
+
+
+@pytest.mark.parametrize(
+    ("server", "path", "code"),
+    [
+        (Server("a", 80, "/run/a"), "upstreams[0].servers[0]", "conflict"),
+        (Server(), "upstreams[0].servers[0]", "missing"),
+        (Server("a", 0), "upstreams[0].servers[0].port", "out-of-range"),
+        (Server("a", 80, weight=0), "upstreams[0].servers[0].weight", "out-of-range"),
+        (Server(path="/run/a", tls=True), "upstreams[0].servers[0]", "missing"),
+    ],
+)
+def test_servers_that_cannot_be_reached(server: Server, path: str, code: str) -> None:
+    assert found(replace(SOUND, upstreams=(Upstream("immich", (server,)),))) == [(path, code)]
+
+
+@pytest.mark.parametrize(("host", "code"), [("B.test", "bad-host"), ("a b", "bad-host"), ("a.test", "duplicate-host")])
+def test_hosts_are_canonical_and_belong_to_one_site(host: str, code: str) -> None:
+    other = Site("other", ("a.test",), ("web",), Proxy("immich"))
+    config = replace(SOUND, sites=(other, replace(SITE, hosts=(host,))))
+    assert found(config) == [("sites[1].hosts[0]", code)]
+
+
+def test_the_same_host_on_two_listeners_is_two_places() -> None:
+    second = Listener("second", TcpAddress(8081))
+    other = Site("other", ("*",), ("second",), Proxy("immich"))
+    assert found(replace(SOUND, listeners=(LISTENER, second), sites=(SITE, other))) == []
+
+
+def test_names_and_targets_are_not_empty() -> None:
+    assert found(replace(SOUND, listeners=(LISTENER, Listener("", TcpAddress(1))))) == [("listeners[1].name", "empty-name")]
+    assert found(replace(SOUND, error_log=ErrorLog(""))) == [("error_log.target", "empty-value")]
+    assert found(replace(SOUND, access_log=AccessLog(""))) == [("access_log.target", "empty-value")]
+    assert ("sites", "empty-list") in found(replace(SOUND, sites=()))

@@ -75,6 +75,11 @@ def test_a_byte_order_mark_is_no_mistake() -> None:
     assert parse("v.toml", '\ufeff[sites.a]\nto = "http://b"\n').ok
 
 
+def test_a_number_too_long_for_the_reader_is_a_syntax_error() -> None:
+    (one,) = parse("v.toml", "a = " + "9" * 5000).diagnostics
+    assert (one.code, one.span.line) == ("syntax", 1)
+
+
 def test_nesting_without_end_is_an_error_and_no_crash() -> None:
     deep = '[sites."*"]\nroutes = ' + "[{routes = " * 90 + "[]" + "}]" * 90 + "\n"
     found = [each.code for each in parse("v.toml", deep).diagnostics]

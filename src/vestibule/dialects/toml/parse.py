@@ -92,8 +92,7 @@ def for_command_line(to: str, host: str = "", cert: str = "", key: str = "", lis
     site.update({name: value for name, value in given.items() if value})
     loaded = _load(Notes(""), {"sites": {"site": site}}, ())
     placed = [replace(each, span=Span(key=_option(each.span.key))) for each in loaded.diagnostics]
-    if loaded.config is None:
-        return replace(loaded, diagnostics=tuple(placed))
+    assert loaded.config is not None  # only a syntax error leaves none
     name = "".join(loaded.config.sites[0].hosts[:1])
     certificates = tuple([replace(each, name=name) for each in loaded.config.certificates])
     named = replace(loaded.config.sites[0], name=name, certificates=tuple([each.name for each in certificates]))
