@@ -58,6 +58,11 @@ class ErrorLog:
         self._fd = 2
         self._is_terminal = sys.stderr.isatty()
 
+    @property
+    def is_file(self) -> bool:
+        """Whether lines go to a file of their own."""
+        return self._fd > 2
+
     def open_target(self, target: str, level: str) -> None:
         """Write to this target from now on. Raises `LogError`, and then the old target stays."""
         fd = self._open(target)

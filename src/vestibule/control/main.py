@@ -150,6 +150,7 @@ class Control:
         # New clients are refused from now on, here and, by Stop, in the workers.
         self._listeners.close()
         await self._supervisor.stop(drain_ms, self._hurry)
+        self._journal.info("control.end", "stopped")
 
     async def close(self) -> None:
         """End whatever is left."""
@@ -162,7 +163,6 @@ class Control:
         await self._admin.stop()
         if self._process.pid_file:
             (self._base / self._process.pid_file).unlink(missing_ok=True)
-        self._journal.info("control.end", "stopped")
         self._journal.flush()
 
     async def _open_doors(self) -> None:

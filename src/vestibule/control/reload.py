@@ -165,10 +165,12 @@ class Reloader:
             loaded = await self._serve(draft)
         except _Refused as refused:
             outcome = Outcome(refused.reasons, warnings, self.generation)
-            for reason in refused.reasons:
-                journal.error("reload.refused", reason, attempt=why)
-            rest = f"; generation {self.generation} goes on" if self.generation else ""
-            journal.error("reload.refused", f"the configuration was refused{rest}", attempt=why, reasons=len(refused.reasons))
+            # A start that fails is told on standard error by the command line; twice would be once too often.
+            if self.generation or journal.is_file:
+                for reason in refused.reasons:
+                    journal.error("reload.refused", reason, attempt=why)
+                rest = f"; generation {self.generation} goes on" if self.generation else ""
+                journal.error("reload.refused", f"the configuration was refused{rest}", attempt=why, reasons=len(refused.reasons))
         else:
             warnings += [_render(draft, each) for each in loaded.problems]
             outcome = Outcome([], warnings, self._tried)
