@@ -1,15 +1,18 @@
 """Everything that can be known of a configuration without serving it: for `vestibule check`.
 
-Rules: opens files to read only; makes nothing, binds nothing, asks no DNS. The local CA is not made for a check.
+Rules: leaves nothing behind, binds nothing, asks no DNS. Where the local CA would serve, one is made that lives as long as the check.
 
 Not here: mistakes within the text (`dialects`, `model/check.py`).
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from vestibule.control.accounts import AccountError, account_of
-from vestibule.control.certs import load
-from vestibule.control.reload import problems_of
+from vestibule.control.authority import LocalAuthority
+from vestibule.control.reload import compile_dry, gather, problems_of
 from vestibule.control.source import Draft
 from vestibule.model.diagnostic import Diagnostic, Severity, Span
 
@@ -27,9 +30,13 @@ def inspect(draft: Draft) -> Findings:
     lines = [each.render() for each in draft.diagnostics]
     if draft.config is None:
         return Findings(lines, False)
-    loaded = load(draft.config, draft.base)
-    lines += problems_of(draft, loaded.problems)
-    ok = draft.ok and not loaded.errors
+    with TemporaryDirectory(prefix="vestibule-check-") as passing:
+        loaded = gather(draft.config, draft.base, LocalAuthority(Path(passing)))
+    problems = loaded.problems
+    if draft.ok and not loaded.errors:
+        problems = problems + compile_dry(draft.config, loaded.assets)
+    lines += problems_of(draft, problems)
+    ok = draft.ok and not any(each.is_error for each in problems)
     try:
         account_of(draft.config.process)
     except AccountError as bad:

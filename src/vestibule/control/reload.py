@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from pathlib import Path
 
@@ -32,7 +33,8 @@ from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
 from vestibule.control.resolver import Resolver, names_of
 from vestibule.control.source import ConfigSource, Draft
 from vestibule.control.supervisor import Generation, Supervisor
-from vestibule.link.messages import INTERNAL_PREFIX
+from vestibule.dialects.toml.form import key_text
+from vestibule.link.messages import INTERNAL_PREFIX, Assets
 from vestibule.model.config import Config
 from vestibule.model.diagnostic import Diagnostic, Severity, Span
 from vestibule.model.wire import to_json
@@ -41,6 +43,8 @@ FIXED = ("user", "group", "state_dir", "pid_file", "admin_socket")
 
 # A start goes on without names that are slow to resolve; the workers hear of them later.
 NAME_PATIENCE_S = 1.5
+
+_NUMBERED = re.compile(r"(listeners|sites|upstreams|certificates|tls_profiles)\[([0-9]+)\]")
 
 TICKET_KEY_S = 12 * 3600.0
 
@@ -205,6 +209,11 @@ class Reloader:
         loaded.assets.addresses = await parts.resolver.addresses(names, NAME_PATIENCE_S)
         loaded.assets.ticket_key = self._fresh_ticket_key()
 
+        # Compile dry. The slow imports of the data plane are for this alone, and the workers begin meanwhile.
+        wrong = await asyncio.to_thread(compile_dry, config, loaded.assets)
+        if wrong:
+            raise _Refused([_render(draft, each) for each in wrong])
+
         # Open, prepare.
         logs, opening = self._open(config, draft, slots)
         generation = Generation(self._tried, to_json(config), loaded.assets, opening, logs)
@@ -286,6 +295,26 @@ def gather(config: Config, base: Path, authority: LocalAuthority) -> Loaded:
         loaded.assets.certificates[INTERNAL_PREFIX + site.name] = pair
         loaded.facts[INTERNAL_PREFIX + site.name] = facts
     return loaded
+
+
+def compile_dry(config: Config, assets: Assets) -> list[Problem]:
+    """Build what the workers would build and throw it away; return the reasons against it. Blocks."""
+    from vestibule.compile import dry_compile
+
+    problems: list[Problem] = []
+    for line in dry_compile(config, assets):
+        place, _, text = line.partition(": ")
+        problems.append(Problem(_named(config, place), text))
+    return problems
+
+
+def _named(config: Config, place: str) -> str:
+    """Write a place in the model as people know it: by the name of what it is about, not by its number."""
+    found = _NUMBERED.match(place)
+    if found is None:
+        return place
+    name = getattr(config, found[1])[int(found[2])].name
+    return f"{found[1]}.{key_text(name)}{place[found.end() :]}"
 
 
 def problems_of(draft: Draft, problems: list[Problem]) -> list[str]:
