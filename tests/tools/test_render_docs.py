@@ -70,7 +70,24 @@ def test_every_table_is_on_the_page() -> None:
 
 def test_keys_and_fields_belong_together() -> None:
     """Every field of a class can be said, and every key that names a field names one that exists."""
-    said = {"timeouts", "limits", "forwarding", "access_log", "name", "host", "port", "path", "source", "listeners", "internal_tls", "address", "tls", "hsts", "https_port", "redirect_http"}
+    said = {
+        "timeouts",
+        "limits",
+        "forwarding",
+        "access_log",
+        "name",
+        "host",
+        "port",
+        "path",
+        "source",
+        "listeners",
+        "internal_tls",
+        "address",
+        "tls",
+        "hsts",
+        "https_port",
+        "redirect_http",
+    }
     for table in TOOL.ORDER:
         if table.cls is object:
             continue

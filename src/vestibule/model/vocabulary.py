@@ -86,10 +86,6 @@ _ROWS = (
     Variable("tls_sni", _T, Phase.TLS, "connection", "Host name the client asked for in its TLS hello.",
              nginx="$ssl_server_name", caddy="{http.request.tls.server_name}", apache="%{SSL_TLS_SNI}x",
              haproxy="ssl_fc_sni"),
-    Variable("tls_alpn", _T, Phase.TLS, "connection", "Protocol agreed on in the TLS handshake, such as `h2`.",
-             nginx="$ssl_alpn_protocol", caddy="{http.request.tls.proto}", haproxy="ssl_fc_alpn"),
-    Variable("tls_resumed", _B, Phase.TLS, "connection", "Whether the TLS session was resumed.",
-             caddy="{http.request.tls.resumed}", haproxy="ssl_fc_is_resumed"),
     # The request.
     Variable("client_ip", _A, Phase.REQUEST, "fields",
              "Address of the client: the peer's, or, behind trusted proxies, the last one in X-Forwarded-For that is not"
