@@ -110,9 +110,9 @@ class JsonLog(LogLine):
         """Return what depends on the fields of the connection alone."""
         if not isinstance(fields, SentFields):
             return self._make_note(fields, authority)
-        if fields.note_owner is not self:
+        if fields.note_owner is not self._redactor:
             fields.note = self._make_note(fields.came, authority)
-            fields.note_owner = self
+            fields.note_owner = self._redactor
         return fields.note
 
     def _make_note(self, came: Fields, authority: bytes) -> bytes:

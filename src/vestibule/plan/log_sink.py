@@ -11,13 +11,15 @@ Rules
   lost, and counted.
   Only whole lines are written to what others write to as well, unless a line is longer than a piece.
 
-Not here: what a line says (`access_log.py`), opening and turning of files (the control process).
+Not here: what a line says (`access_log.py`), when to flush (`compile.py`), opening of files (the control process).
 """
 
 import os
 import select
 import stat
 from typing import Final
+
+from mypy_extensions import trait
 
 from vestibule.plan.state import State
 
@@ -30,36 +32,39 @@ _WAIT_MOST: Final = 4_194_304
 _PIPE_BUF: Final = 4_096
 
 
-class LogSink(State):
-    """One log of one worker. It does not own its descriptor; -1 is none yet, and lines wait."""
+@trait
+class Flusher:
+    """Whoever calls `flush` some time after the first line."""
 
-    def __init__(self, fd: int) -> None:
+    def flush_soon(self) -> None:
+        raise NotImplementedError
+
+
+class LogSink(State):
+    """One log of one worker. Until `use` gave it a descriptor, lines wait."""
+
+    def __init__(self, flusher: Flusher) -> None:
         self.lost = 0
         self.waiting = 0
+        self._flusher = flusher
         self._fd = -1
-        self._own = -1
+        self._given = -1  # the descriptor to close in the end, if it is ours
+        self._own = -1  # an open file of our own for the same pipe
         self._patient = True
         self._lines: list[bytes] = []
         self._rest = b""
-        self.use(fd)
 
-    def use(self, fd: int) -> None:
-        """Write to this descriptor from now on."""
-        if self._own >= 0:
-            os.close(self._own)
-            self._own = -1
-        self._fd = fd
-        self._patient = True
-        if fd < 0:
-            return
+    def use(self, fd: int, owned: bool) -> None:
+        """Write to this descriptor from now on, and close the one before. `owned` ones are closed in their turn."""
+        self._let_go()
+        if owned:
+            self._given = fd
         try:
             mode = os.fstat(fd).st_mode
         except OSError:
-            self._fd = -1
-            return
-        if stat.S_ISREG(mode):
-            return
-        self._patient = False
+            return  # standard output is closed; lines are given up when too many wait
+        self._fd = fd
+        self._patient = stat.S_ISREG(mode)
         if stat.S_ISFIFO(mode):
             try:
                 # An open file of our own may refuse to wait without changing that of others.
@@ -68,18 +73,29 @@ class LogSink(State):
             except OSError:
                 self._own = -1
 
+    def _let_go(self) -> None:
+        self.flush()
+        for fd in (self._own, self._given):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = -1
+        self._own = -1
+        self._given = -1
+
     def add(self, line: bytes) -> None:
         """Take one line, with its line feed."""
         if self.waiting >= _WAIT_MOST:
             self.lost += 1
             return
+        if not self.waiting:
+            self._flusher.flush_soon()
         self._lines.append(line)
         self.waiting += len(line)
         if self.waiting >= _BATCH and self._patient:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits, as much as can be without waiting. Called by the worker, about once a turn."""
+        """Write what waits, as much as can be without waiting. Called by the flusher, and in the end."""
         if not self.waiting or self._fd < 0:
             return
         data = self._rest + b"".join(self._lines)
@@ -118,8 +134,7 @@ class LogSink(State):
 
     def close(self) -> None:
         """Write the rest, if it goes, and let go."""
-        self.flush()
-        self.use(-1)
+        self._let_go()
 
 
 def _is_writable(fd: int) -> bool:

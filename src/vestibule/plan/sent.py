@@ -16,7 +16,7 @@ class SentFields(Fields):
     """Edited request fields. `came` is what the client sent, `authority` what it was asked for then.
 
     `next_step` and `next_fields` are the last edit made to these fields and what it gave; `note` is
-    what `note_owner`, a log line, makes of `came`.
+    what a log says of `came` after its redactor `note_owner`.
     """
 
     def __init__(self, fields: Fields, came: Fields, authority: bytes) -> None:

@@ -1,0 +1,648 @@
+"""Model to plans: what a configuration says becomes what every request runs through.
+
+Facts: this is the only module that sees configuration, plans and the two sides at once. It runs in every
+worker for each generation, and once in the control process without serving, so that what cannot be built
+fails there.
+
+Rules
+  Nothing here touches what serves: `Root.activate` does, once all workers are ready.
+  A site is compiled for each listener it is on, so what is fixed there (scheme, names) costs nothing later.
+  Every mistake is found, not the first; each names its key.
+  What the model can say and this build cannot do is a mistake, never silently left out.
+
+Not here: whether a configuration makes sense (`model/check.py`), files and names (`control/`).
+"""
+
+import hashlib
+import os
+import re
+import ssl
+from typing import Final
+
+from vestibule.compile_expr import ExprMaker, Mistakes, wire
+from vestibule.compile_steps import StepMaker, are_steady
+from vestibule.compile_tls import TlsMaker, reason
+from vestibule.exchange import ErrorPage, LogLine, Plan, Source, Step, Timeouts
+from vestibule.fault import PROXY_NO_ROUTE
+from vestibule.http.address import Network, NetworkSet
+from vestibule.http.h1 import HeadLimits
+from vestibule.link.messages import Assets, KeyPair
+from vestibule.model import config as model
+from vestibule.net.reactor import Reactor
+from vestibule.net.timers import Deadline, Timed
+from vestibule.net.tls import client_context
+from vestibule.plan.access_log import CombinedLog, JsonLog, TemplateLog
+from vestibule.plan.error_page import ClearPage
+from vestibule.plan.expr import CONST
+from vestibule.plan.fault_log import FaultLog, Reporter
+from vestibule.plan.log_sink import Flusher, LogSink
+from vestibule.plan.redact import Redactor
+from vestibule.plan.sources.closed import Closed
+from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
+from vestibule.plan.state import State, StateTable
+from vestibule.plan.steps.deny import CheckPath
+from vestibule.plan.steps.edit import EditResponse, FixedResponse
+from vestibule.plan.steps.forward import HOST_CLIENT, HOST_FIXED, KEEP, REMOVE, SET, Forward, ForwardAgain, Terms
+from vestibule.plan.steps.hsts import hsts_edit
+from vestibule.plan.switch import ANY, BEST, EXACT, PREFIX, REGEX, WRITTEN, Choice, HostSwitch, PathSwitch, RuleSwitch, make_switch
+from vestibule.plan.variables import Place
+from vestibule.proxy.door import Door, response_table
+from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
+from vestibule.proxy.upstream import Server, Upstream
+
+__all__ = ["CompileError", "Registry", "Reporter", "Root", "compile_config", "dry_compile"]
+
+# How long lines of a log wait for company.
+_FLUSH_MS: Final = 100
+
+# ACME's challenges are answered here or not at all (RFC 8555 8.3).
+_CHALLENGES: Final = b"/.well-known/acme-challenge/"
+
+_FORWARDING_MODES: Final = {"set": SET, "remove": REMOVE, "pass": KEEP}
+_PATH_KINDS: Final = {"exact": EXACT, "prefix": PREFIX, "regex": REGEX}
+
+
+class CompileError(Exception):
+    """A configuration that cannot be built. `reasons` are lines of the form `key: what is wrong`."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+# ---------------------------------------------------------------- what outlives a generation
+
+
+class PoolState(State):
+    """The connections to one server."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+class LogFlusher(Flusher, Timed):
+    """Has the logs of a worker written a little after their first line."""
+
+    def __init__(self, table: StateTable) -> None:
+        self._table = table
+        self._deadline = Deadline(self)
+        self._reactor: Reactor | None = None
+        self._armed = False
+
+    def start(self, reactor: Reactor) -> None:
+        """Keep time by this reactor."""
+        self._reactor = reactor
+
+    def flush_soon(self) -> None:
+        if not self._armed and self._reactor is not None:
+            self._armed = True
+            self._reactor.timers.arm(self._deadline, self._reactor.now_ms + _FLUSH_MS)
+
+    def on_deadline(self) -> None:
+        self._armed = False
+        if self.flush():
+            self.flush_soon()
+
+    def flush(self) -> bool:
+        """Write what waits; return whether something still does."""
+        waits = False
+        for _, state in self._table.items():
+            if isinstance(state, LogSink):
+                state.flush()
+                waits = waits or state.waiting > 0
+        return waits
+
+
+class Registry(StateTable):
+    """What of one worker outlives a reload: pools, logs, and what is known of names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = AddressBook()
+        self.responses = response_table()
+        self.flusher = LogFlusher(self)
+
+    def sweep(self, root: "Root") -> int:
+        """Close what the configuration that serves now does not name; return how many."""
+        return self.keep(root.named)
+
+    def figures(self) -> dict[str, dict[str, int]]:
+        """Return the connections to each upstream server."""
+        told: dict[str, dict[str, int]] = {}
+        for _, state in self.items():
+            if isinstance(state, PoolState):
+                pool = state.pool
+                figures = told.setdefault(pool.name, {"connections": 0, "idle": 0})
+                figures["connections"] += pool.connections
+                figures["idle"] += pool.idle()
+        return told
+
+
+class Root:
+    """One generation: the doors by the name of their listener, and what they stand on.
+
+    Whoever compiled it calls `activate` when it begins to serve, or `discard`.
+    """
+
+    def __init__(self, registry: Registry, logs: dict[str, int]) -> None:
+        self.doors: dict[str, Door] = {}
+        self.named: set[str] = set()
+        self.made: list[str] = []
+        self._registry = registry
+        self._logs = logs
+        self._sinks: dict[str, LogSink] = {}
+
+    def take_sink(self, target: str, sink: LogSink) -> None:
+        """Note that this generation writes to the log of this target."""
+        self._sinks[target] = sink
+
+    def activate(self) -> None:
+        """Serve: from here on logs are written to the descriptors of this generation."""
+        for target in self._sinks:
+            if target in ("stdout", "stderr"):
+                self._sinks[target].use(1 if target == "stdout" else 2, False)
+        self.reopen_logs(self._logs)
+        self._logs = {}
+
+    def reopen_logs(self, logs: dict[str, int]) -> None:
+        """Write to these descriptors from now on, by path. They are ours; those before are closed."""
+        for path, fd in logs.items():
+            sink = self._sinks.get(path)
+            if sink is None:
+                os.close(fd)
+            else:
+                sink.use(fd, True)
+
+    def flush_logs(self) -> None:
+        """Write the lines that wait."""
+        for sink in self._sinks.values():
+            sink.flush()
+
+    def discard(self) -> None:
+        """This generation will never serve: undo what making it did."""
+        for key in self.made:
+            self._registry.drop(key)
+        for fd in self._logs.values():
+            os.close(fd)
+        self._logs = {}
+
+
+def compile_config(
+    config: model.Config,
+    assets: Assets,
+    registry: Registry,
+    reactor: Reactor,
+    logs: dict[str, int],
+    reporter: Reporter | None,
+) -> Root:
+    """Build a generation beside the one that serves.
+
+    `logs` are the descriptors of log files by path; they become the root's when it is returned.
+    Raises CompileError, and then nothing of it is left.
+    """
+    maker = _Maker(config, assets, registry, reactor, logs, reporter)
+    maker.make()
+    if maker.errors:
+        for key in maker.root.made:
+            registry.drop(key)
+        raise CompileError(maker.errors)
+    return maker.root
+
+
+def dry_compile(config: model.Config, assets: Assets) -> list[str]:
+    """Build everything, throw it away, and return the reasons against it."""
+    reactor = Reactor()
+    registry = Registry()
+    maker = _Maker(config, assets, registry, reactor, None, None)
+    maker.make()
+    registry.keep(set())
+    reactor.close()
+    return maker.errors
+
+
+# ---------------------------------------------------------------- the work
+
+
+class _Level:
+    """What a site or route hands down to the routes inside it."""
+
+    def __init__(
+        self,
+        name: str,
+        site: model.Site,
+        listener: model.Listener,
+        timeouts: model.Timeouts,
+        limits: model.Limits,
+        forwarding: model.Forwarding,
+        access_log: model.AccessLog,
+    ) -> None:
+        self.name = name
+        self.site = site
+        self.listener = listener
+        self.timeouts = timeouts
+        self.limits = limits
+        self.forwarding = forwarding
+        self.access_log = access_log
+        self.request: tuple[model.Action, ...] = ()
+        self.response: tuple[model.Action, ...] = ()
+        self.request_key = ""
+        self.response_key = ""
+
+    def place(self, upstream: str) -> Place:
+        return Place(self.listener.name.encode(), self.site.name.encode(), upstream.encode())
+
+
+class _Maker:
+    """Makes one root. Mistakes are noted and something harmless stands in, so that all are found."""
+
+    def __init__(
+        self,
+        config: model.Config,
+        assets: Assets,
+        registry: Registry,
+        reactor: Reactor,
+        logs: dict[str, int] | None,
+        reporter: Reporter | None,
+    ) -> None:
+        self.config = config
+        self.assets = assets
+        self.registry = registry
+        self.reactor = reactor
+        self.logs = logs
+        self.reporter = reporter
+        self.root = Root(registry, logs or {})
+        self._mistakes = Mistakes()
+        self.errors = self._mistakes.lines
+        self._exprs = ExprMaker(self._mistakes)
+        self._steps = StepMaker(self._mistakes, self._exprs)
+        self._tls = TlsMaker(self._mistakes, config, assets)
+        self._trusted = NetworkSet([])
+        self._sources: dict[tuple[str, int], Source] = {}
+        self._redactors: dict[tuple[tuple[str, ...], bool], Redactor] = {}
+
+    def wrong(self, key: str, text: str) -> None:
+        self._mistakes.add(key, text)
+
+    def make(self) -> None:
+        """Fill the root."""
+        config = self.config
+        self.registry.flusher.start(self.reactor)
+        for name, addresses in self.assets.addresses.items():
+            self.registry.book.update(name, addresses)
+        networks: list[Network] = []
+        for at in range(len(config.trusted_proxies)):
+            network = self.network(f"trusted_proxies[{at}]", config.trusted_proxies[at])
+            if network is not None:
+                networks.append(network)
+        self._trusted = NetworkSet(networks)
+        for at in range(len(config.listeners)):
+            self.root.doors[config.listeners[at].name] = self.door(f"listeners[{at}]", config.listeners[at])
+
+    def network(self, key: str, text: str) -> Network | None:
+        try:
+            return Network(text.encode())
+        except ValueError as bad:
+            self.wrong(key, str(bad))
+            return None
+
+    # ---- listeners
+
+    def door(self, key: str, listener: model.Listener) -> Door:
+        """Make the door of a listener with all sites behind it."""
+        config = self.config
+        limits = listener.limits or config.limits
+        timeouts = listener.timeouts or config.timeouts
+        if "h2" in listener.protocols:
+            self.wrong(f"{key}.protocols", "HTTP/2 is not part of this build; write `h1` alone")
+        if listener.proxy_protocol:
+            self.wrong(f"{key}.proxy_protocol", "the PROXY protocol is not part of this build")
+        if limits.concurrent is not None:
+            self.wrong(f"{key}.limits.concurrent", "this limit is not part of this build; `limits.connections` is")
+        return Door(
+            listener.name,
+            self.hosts(key, listener),
+            HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields),
+            _timeouts(timeouts),
+            self._tls.choice(key, listener) if listener.tls else None,
+            False,
+            _most(limits.requests_per_connection),
+            _most(limits.connections),
+        )
+
+    def hosts(self, key: str, listener: model.Listener) -> Plan:
+        """Make the plan that every request of a listener begins with."""
+        config = self.config
+        default: Plan | None = None
+        plans: dict[str, Plan] = {}
+        for at in range(len(config.sites)):
+            site = config.sites[at]
+            if listener.name in site.listeners:
+                self._exprs.asks_path = False
+                plan = self.site(f"sites[{at}]", site, listener)
+                plans[site.name] = plan
+                if site.name == listener.default_site and default is None:
+                    default = plan
+        for site in config.sites:
+            if model.ANY_HOST in site.hosts and site.name in plans:
+                default = plans[site.name]
+        switch = HostSwitch(default)
+        for site in config.sites:
+            for host in site.hosts:
+                if host == model.ANY_HOST:
+                    continue
+                if site.name in plans:
+                    switch.add(host.encode(), plans[site.name])
+                elif not host.startswith("*."):
+                    switch.add_elsewhere(host.encode())
+        if listener.tls and self._tls.profile(key, listener).client_ca:
+            switch.bind_to_sni()
+        # Requests that never reach a site are logged as the configuration says.
+        log = self.log_lines("access_log", config.access_log, Place(listener.name.encode()), False)
+        return Plan(listener.name, switch, log=log, error_page=ClearPage(False), timeouts=_timeouts(config.timeouts))
+
+    # ---- sites and routes
+
+    def site(self, key: str, site: model.Site, listener: model.Listener) -> Plan:
+        """Make the plan of a site on one of its listeners."""
+        config = self.config
+        level = _Level(
+            site.name,
+            site,
+            listener,
+            site.timeouts or config.timeouts,
+            site.limits or config.limits,
+            site.forwarding or config.forwarding,
+            site.access_log or config.access_log,
+        )
+        terms = self.terms(f"{key}.forwarding", level.forwarding, site.source)
+        if site.redirect_http and not listener.tls:
+            source = self.https_redirect(key, level)
+            return self.plan(key, level, source, [Forward(terms, [])], "")
+        level.request = site.request
+        level.request_key = f"{key}.request"
+        level.response = site.response
+        level.response_key = f"{key}.response"
+        place = level.place(_upstream_of(site.source))
+        head, rest = self._steps.split_steady(level.request_key, site.request, place)
+        steps = self._steps.request_steps(level.request_key, rest, place, len(site.request) - len(rest))
+        source = self.source(f"{key}.source", site.source, level)
+        first: list[Step] = [Forward(terms, head)]
+        if self._exprs.asks_path:
+            first.append(CheckPath())
+        return self.plan(key, level, source, first + steps, _upstream_of(site.source))
+
+    def https_redirect(self, key: str, level: _Level) -> Source:
+        """Make the source of a plain listener: everything goes to https, but never a challenge of ACME."""
+        named = [host for host in level.site.hosts if "*" not in host]
+        redirect = HttpsRedirect(level.site.https_port, named[0].encode() if named else b"")
+        choices = [
+            Choice(self.plan(key, level, Closed(PROXY_NO_ROUTE), [], ""), PREFIX, _CHALLENGES),
+            Choice(self.plan(key, level, redirect, [], "")),
+        ]
+        return make_switch(choices, WRITTEN)
+
+    def route(self, key: str, route: model.Route, outer: _Level, at: int) -> Plan:
+        """Make the plan of a route."""
+        level = _Level(
+            route.name or f"{outer.name}[{at}]",
+            outer.site,
+            outer.listener,
+            route.timeouts or outer.timeouts,
+            route.limits or outer.limits,
+            route.forwarding or outer.forwarding,
+            route.access_log or outer.access_log,
+        )
+        level.request = outer.request + route.request
+        level.request_key = f"{key}.request"
+        level.response = route.response + outer.response
+        level.response_key = f"{key}.response"
+        upstream = _upstream_of(route.source)
+        place = level.place(upstream)
+        steps: list[Step] = []
+        if level.forwarding != outer.forwarding or (upstream and _host_of(level.forwarding) == "upstream"):
+            terms = self.terms(f"{key}.forwarding", level.forwarding, route.source)
+            edits = self._steps.edits_only(level.request_key, outer.request, place)
+            steps.append(ForwardAgain(terms, edits, are_steady(edits)))
+        steps.extend(self._steps.request_steps(level.request_key, route.request, place, 0))
+        source = self.source(f"{key}.source", route.source, level)
+        return self.plan(key, level, source, steps, upstream)
+
+    def plan(self, key: str, level: _Level, source: Source, request: list[Step], upstream: str) -> Plan:
+        """Put a plan together; what encloses it is part of its response steps and log."""
+        place = level.place(upstream)
+        edits = self._steps.response_edits(level.response_key, level.response, place)
+        if level.site.hsts is not None and level.listener.tls:
+            edits.append(hsts_edit(level.site.hsts.max_age_s, level.site.hsts.include_subdomains))
+        response: list[Step] = []
+        if edits:
+            fixed = max([edit.scope for edit in edits]) == CONST
+            response.append(FixedResponse(edits) if fixed else EditResponse(edits))
+        page: ErrorPage = ClearPage(level.site.immich)
+        # The limit of a switch is that of the route it chooses.
+        most = -1 if _is_switch(source) else _most(level.limits.body_bytes)
+        log_key = key if level.site.access_log is not None else "config"
+        log = self.log_lines(f"{log_key}.access_log", level.access_log, place, level.site.immich)
+        return Plan(level.name, source, request, response, (), log, page, _timeouts(level.timeouts), most)
+
+    def terms(self, key: str, forwarding: model.Forwarding, source: model.Source) -> Terms:
+        """Make the terms of forwarding to the upstream of a source."""
+        mode = HOST_FIXED
+        host = b""
+        if forwarding.host == "client":
+            mode = HOST_CLIENT
+        elif forwarding.host != "upstream":
+            host = forwarding.host.encode()
+        elif isinstance(source, model.Proxy):
+            host = self.upstream_host(f"{key}.host", source.upstream)
+        else:
+            mode = HOST_CLIENT  # routes inside say their own
+        return Terms(
+            self._trusted,
+            _FORWARDING_MODES[forwarding.x_forwarded],
+            _FORWARDING_MODES[forwarding.forwarded],
+            mode,
+            host,
+            forwarding.underscores == "allow",
+        )
+
+    def upstream_host(self, key: str, name: str) -> bytes:
+        """Return the Host that the servers of an upstream are addressed by."""
+        hosts = {_server_host(server) for each in self.config.upstreams if each.name == name for server in each.servers}
+        if len(hosts) > 1:
+            self.wrong(key, f"the servers of `{name}` have different addresses; write the Host that they expect")
+        return min(hosts).encode() if hosts else b""
+
+    # ---- sources
+
+    def source(self, key: str, source: model.Source, level: _Level) -> Source:
+        """Make a source; `level` is the site or route it belongs to."""
+        if isinstance(source, model.Proxy):
+            return self.upstream(key, source.upstream, level.limits.response_head_bytes)
+        place = level.place("")
+        if isinstance(source, model.Redirect):
+            return Redirect(source.status, self._exprs.text(f"{key}.location", source.location, place))
+        if isinstance(source, model.Respond):
+            names = [wire(name) for name, _ in source.headers]
+            values = [self._exprs.text(f"{key}.headers", value, place) for _, value in source.headers]
+            body = None if source.body is None else self._exprs.text(f"{key}.body", source.body, place)
+            return Respond(source.status, names, values, body)
+        choices: list[Choice] = []
+        for at in range(len(source.routes)):
+            choices.append(self.choice(f"{key}.routes[{at}]", source.routes[at], level, at))
+        return make_switch(choices, BEST if source.order == "best" else WRITTEN)
+
+    def choice(self, key: str, route: model.Route, level: _Level, at: int) -> Choice:
+        """Make one choice of a switch."""
+        condition = None if route.when is None else self._exprs.test(f"{key}.when", route.when, level.place(""))
+        plan = self.route(key, route, level, at)
+        methods = [wire(method) for method in route.methods]
+        match = route.path
+        if match is None:
+            return Choice(plan, ANY, b"", False, False, methods, condition)
+        kind = _PATH_KINDS[match.kind]
+        try:
+            return Choice(plan, kind, wire(match.value), match.ignore_case, match.final, methods, condition)
+        except re.error as bad:
+            self.wrong(f"{key}.path.value", f"no regular expression: {bad}")
+            return Choice(plan)
+
+    def upstream(self, key: str, name: str, head_bytes: int) -> Source:
+        """Make the source of an upstream, or find the one made before."""
+        made = self._sources.get((name, head_bytes))
+        if made is not None:
+            return made
+        found = [each for each in self.config.upstreams if each.name == name]
+        if not found:
+            self.wrong(f"{key}.upstream", f"there is no upstream `{name}`")
+            return Closed(PROXY_NO_ROUTE)
+        upstream = found[0]
+        place = f"upstreams[{self.config.upstreams.index(upstream)}]"
+        servers = [Server(self.pool(place, upstream, each, head_bytes), each.weight, each.backup) for each in upstream.servers]
+        if not servers:
+            self.wrong(f"{place}.servers", "an upstream needs a server")
+            return Closed(PROXY_NO_ROUTE)
+        source = Upstream(name, servers, upstream.retry.attempts)
+        self._sources[(name, head_bytes)] = source
+        return source
+
+    def pool(self, key: str, upstream: model.Upstream, server: model.Server, head_bytes: int) -> Pool:
+        """Find or make the connections to one server."""
+        tls = upstream.tls
+        settings = upstream.pool
+        pair = self.assets.client_certificates.get(upstream.name)
+        ca = self.assets.authorities.get(tls.ca, "") if tls.ca else ""
+        secrets = "" if not server.tls else _digest(repr(tls) + ca + (pair.chain_pem + pair.key_pem if pair else ""))
+        name = f"pool {server.host} {server.port} {server.path} {secrets} {settings!r} {head_bytes}"
+        state = self.registry.find(name)
+        self.root.named.add(name)
+        if isinstance(state, PoolState):
+            return state.pool
+        limits = PoolLimits(settings.idle_ms, settings.max_idle, _most(settings.max_connections), settings.max_waiting, settings.wait_ms)
+        context = self.upstream_context(key, tls, pair, ca) if server.tls else None
+        tls_name = (tls.name or server.host or "localhost") if server.tls else ""
+        target = Target(server.host, server.port, server.path, context, tls_name)
+        pool = Pool(self.reactor, target, self.registry.book, limits, HeadLimits(head_bytes, 8_192, 200), self.registry.responses)
+        self.registry.put(name, PoolState(pool))
+        self.root.made.append(name)
+        return pool
+
+    def upstream_context(self, key: str, tls: model.UpstreamTls, pair: KeyPair | None, ca: str) -> ssl.SSLContext | None:
+        """Make the TLS context of connections to a server."""
+        if tls.ca and not ca:
+            self.wrong(f"{key}.tls.ca", f"`{tls.ca}` was not read")
+        if tls.cert and pair is None:
+            self.wrong(f"{key}.tls.cert", f"`{tls.cert}` was not read")
+        chain = b"" if pair is None else pair.chain_pem.encode()
+        private = b"" if pair is None else pair.key_pem.encode()
+        try:
+            return client_context(tls.verify, ca.encode(), chain, private)
+        except (OSError, ValueError) as bad:
+            self.wrong(f"{key}.tls", reason(bad))
+            return None
+
+    # ---- logs
+
+    def log_lines(self, key: str, log: model.AccessLog, place: Place, shares: bool) -> list[LogLine]:
+        """Make what writes a line, and what tells the error log of faults."""
+        lines: list[LogLine] = []
+        if log.target != "off":
+            redactor = self.redactor(log.redact, shares)
+            sink = self.sink(f"{key}.target", log.target)
+            if log.format == "json":
+                lines.append(JsonLog(sink, redactor, place.site, place.upstream))
+            elif log.format == "combined":
+                lines.append(CombinedLog(sink, redactor))
+            elif log.template is None:
+                self.wrong(f"{key}.template", "the format `template` needs a template")
+            else:
+                lines.append(TemplateLog(sink, self._exprs.template(f"{key}.template", log.template, place, redactor)))
+        if self.reporter is not None:
+            lines.append(FaultLog(self.reporter, place.site.decode("utf-8", "replace")))
+        return lines
+
+    def redactor(self, names: tuple[str, ...], shares: bool) -> Redactor:
+        found = self._redactors.get((names, shares))
+        if found is None:
+            found = Redactor([wire(name) for name in names], shares)
+            self._redactors[(names, shares)] = found
+        return found
+
+    def sink(self, key: str, target: str) -> LogSink:
+        """Find or make the log of a target."""
+        if self.logs is not None and target not in ("stdout", "stderr") and target not in self.logs:
+            self.wrong(key, f"`{target}` was not opened")
+        name = f"log {target}"
+        self.root.named.add(name)
+        sink = self.registry.find(name)
+        if not isinstance(sink, LogSink):
+            sink = LogSink(self.registry.flusher)
+            self.registry.put(name, sink)
+            self.root.made.append(name)
+        self.root.take_sink(target, sink)
+        return sink
+
+
+# ---------------------------------------------------------------- small conversions
+
+
+def _timeouts(timeouts: model.Timeouts) -> Timeouts:
+    return Timeouts(
+        timeouts.connect_ms,
+        timeouts.request_head_ms,
+        timeouts.body_idle_ms,
+        timeouts.response_head_ms,
+        timeouts.keep_alive_ms,
+        timeouts.tunnel_idle_ms,
+        timeouts.tls_handshake_ms,
+    )
+
+
+def _most(limit: int | None) -> int:
+    return -1 if limit is None else limit
+
+
+def _upstream_of(source: model.Source) -> str:
+    return source.upstream if isinstance(source, model.Proxy) else ""
+
+
+def _host_of(forwarding: model.Forwarding) -> str:
+    return forwarding.host
+
+
+def _is_switch(source: Source) -> bool:
+    return isinstance(source, (RuleSwitch, PathSwitch))
+
+
+def _server_host(server: model.Server) -> str:
+    """Return the Host of a server: its port is left out where it is the scheme's own (RFC 9110 4.2)."""
+    if server.path:
+        return "localhost"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return host if server.port == (443 if server.tls else 80) else f"{host}:{server.port}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

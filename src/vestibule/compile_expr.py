@@ -1,0 +1,144 @@
+"""Expressions of the model to nodes of a plan.
+
+Rules: constants are folded and neighbouring texts merged. In a log template every value is escaped, and
+every variable that can hold a secret is redacted, however deep it stands.
+
+Not here: nodes (`plan/expr.py`), where expressions stand (`compile.py`).
+"""
+
+import re
+
+from vestibule.http.address import Network, NetworkSet
+from vestibule.model import expr as tree
+from vestibule.model.expr import Kind
+from vestibule.model.vocabulary import kind_of
+from vestibule.plan import expr as nodes
+from vestibule.plan.access_log import Escaped, redacted_variable
+from vestibule.plan.expr import Const, ConstNumber, ConstTest, Node, concat, folded
+from vestibule.plan.functions import make_call
+from vestibule.plan.redact import Redactor
+from vestibule.plan.variables import Place, make_variable
+
+
+class Mistakes:
+    """What is wrong with a configuration, one line each, beginning with the key."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, key: str, text: str) -> None:
+        """Note one; twice the same is once, since a site on two listeners is compiled twice."""
+        line = f"{key}: {text}"
+        if line not in self.lines:
+            self.lines.append(line)
+
+
+class ExprMaker:
+    """Makes nodes. `asks_path` is set when one wants the path in normal form."""
+
+    def __init__(self, mistakes: Mistakes) -> None:
+        self.asks_path = False
+        self._mistakes = mistakes
+        self._redactor: Redactor | None = None
+
+    def text(self, key: str, expr: tree.Expr, place: Place) -> Node:
+        """Make the node of a text."""
+        return self._node(key, expr, place)
+
+    def test(self, key: str, expr: tree.Expr, place: Place) -> Node:
+        """Make the node of a test."""
+        if kind_of(expr) is not Kind.TEST:
+            self._mistakes.add(key, "a test is expected here, not a value")
+        return self._node(key, expr, place)
+
+    def template(self, key: str, expr: tree.Expr, place: Place, redactor: Redactor) -> Node:
+        """Make the node of a log line."""
+        asked = self.asks_path
+        self._redactor = redactor
+        parts: list[Node] = []
+        for part in expr.parts if isinstance(expr, tree.Concat) else (expr,):
+            node = self._node(key, part, place)
+            parts.append(node if isinstance(part, tree.Const) else Escaped(node))
+        self._redactor = None
+        self.asks_path = asked  # a log refuses nothing
+        return concat(parts)
+
+    def _node(self, key: str, expr: tree.Expr, place: Place) -> Node:
+        made = self._make(key, expr, place)
+        kind = kind_of(expr)
+        return folded(made, kind is Kind.TEST, kind is Kind.NUMBER)
+
+    def _nodes(self, key: str, exprs: tuple[tree.Expr, ...], place: Place) -> list[Node]:
+        return [self._node(key, each, place) for each in exprs]
+
+    def _make(self, key: str, expr: tree.Expr, place: Place) -> Node:
+        if isinstance(expr, tree.Const):
+            if isinstance(expr.value, bool):
+                return ConstTest(expr.value)
+            if isinstance(expr.value, int):
+                return ConstNumber(expr.value)
+            return Const(wire(expr.value))
+        if isinstance(expr, tree.Var):
+            return self._variable(key, expr, place)
+        if isinstance(expr, tree.Call):
+            call = make_call(expr.function, self._nodes(key, expr.arguments, place))
+            if call is None:
+                self._mistakes.add(key, f"there is no function `{expr.function}` of {len(expr.arguments)} arguments")
+            return call or Const(b"")
+        if isinstance(expr, tree.Concat):
+            return concat(self._nodes(key, expr.parts, place))
+        if isinstance(expr, tree.If):
+            return nodes.If(self._node(key, expr.test, place), self._node(key, expr.then, place), self._node(key, expr.otherwise, place))
+        if isinstance(expr, tree.Default):
+            return nodes.Default(self._node(key, expr.value, place), self._node(key, expr.fallback, place))
+        return self._test_node(key, expr, place)
+
+    def _test_node(
+        self,
+        key: str,
+        expr: tree.Match | tree.Compare | tree.InSet | tree.InNet | tree.AllOf | tree.AnyOf | tree.Not,
+        place: Place,
+    ) -> Node:
+        if isinstance(expr, tree.AllOf):
+            return nodes.AllOf(self._nodes(key, expr.tests, place))
+        if isinstance(expr, tree.AnyOf):
+            return nodes.AnyOf(self._nodes(key, expr.tests, place))
+        if isinstance(expr, tree.Not):
+            return nodes.Not(self._node(key, expr.test, place))
+        if isinstance(expr, tree.Compare):
+            return self._compare(key, expr, place)
+        subject = self._node(key, expr.subject, place)
+        if isinstance(expr, tree.InSet):
+            return nodes.InSet(subject, [wire(value) for value in expr.values], expr.ignore_case)
+        try:
+            if isinstance(expr, tree.InNet):
+                return nodes.InNet(subject, NetworkSet([Network(wire(network)) for network in expr.networks]))
+            return nodes.Match(wire(expr.pattern), subject, expr.ignore_case)
+        except (ValueError, re.error, OverflowError, RecursionError) as bad:
+            self._mistakes.add(key, str(bad))
+            return ConstTest(False)
+
+    def _compare(self, key: str, expr: tree.Compare, place: Place) -> Node:
+        left = self._node(key, expr.left, place)
+        right = self._node(key, expr.right, place)
+        if kind_of(expr.left) is Kind.NUMBER and kind_of(expr.right) is Kind.NUMBER:
+            return nodes.CompareNumber(nodes.OPERATORS.index(expr.op), left, right)
+        if expr.op not in ("==", "!="):
+            self._mistakes.add(key, f"`{expr.op}` compares two numbers, and one side is none")
+        return nodes.CompareText(expr.op != "!=", left, right)
+
+    def _variable(self, key: str, expr: tree.Var, place: Place) -> Node:
+        node = make_variable(expr.name, expr.argument, place)
+        if node is None:
+            self._mistakes.add(key, f"the variable `{expr.name}` is not part of this build")
+            return Const(b"")
+        if expr.name == "decoded_path":
+            self.asks_path = True
+        if self._redactor is not None:
+            node = redacted_variable(expr.name, expr.argument, node, self._redactor)
+        return node
+
+
+def wire(text: str) -> bytes:
+    """Return a text of the model as bytes; those that were no UTF-8 come out as they went in."""
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,71 @@
+"""Tells the error log of faults that the operator should know of.
+
+Facts: an upstream that is down fails every request. The access log has a line for each; here a few a
+second say the same.
+
+Not here: faults of clients, which stand in the access log only.
+"""
+
+from typing import Final
+
+from mypy_extensions import trait
+
+from vestibule.exchange import Exchange, LogLine
+from vestibule.fault import CLIENT, PROXY_DENIED, PROXY_NO_ROUTE, PROXY_NO_SITE, PROXY_TUNNEL_IDLE, UPSTREAM
+
+# Reports of one kind within one second.
+_MOST: Final = 5
+
+_QUIET: Final = frozenset((PROXY_DENIED.name, PROXY_NO_ROUTE.name, PROXY_NO_SITE.name, PROXY_TUNNEL_IDLE.name))
+
+
+@trait
+class Reporter:
+    """Where lines for the error log go."""
+
+    def report(self, level: str, kind: str, text: str, details: dict[str, str]) -> None:
+        """Say one thing: `level` as the error log knows it, `kind` groups lines."""
+        raise NotImplementedError
+
+
+class _Count:
+    """Reports of one kind in the second that began at `since_ms`."""
+
+    def __init__(self, since_ms: int) -> None:
+        self.since_ms = since_ms
+        self.told = 0
+        self.held = 0
+
+
+class FaultLog(LogLine):
+    """Reports faults of the upstream side and of the proxy, up to a rate."""
+
+    def __init__(self, reporter: Reporter, site: str) -> None:
+        self._reporter = reporter
+        self._site = site
+        self._counts: dict[str, _Count] = {}
+
+    def write(self, ex: Exchange) -> None:
+        fault = ex.fault
+        if fault is None or fault.kind.side == CLIENT or fault.kind.name in _QUIET:
+            return
+        kind = fault.kind.name
+        count = self._counts.get(kind)
+        if count is None:
+            count = _Count(ex.began_ms)
+            self._counts[kind] = count
+        details = {"site": self._site, "method": ex.request.method.decode("ascii", "replace")}
+        if ex.upstream_name:
+            details["upstream_address"] = ex.upstream_name
+        if ex.began_ms - count.since_ms >= 1000:
+            if count.held:
+                details["held_back"] = str(count.held)
+            count.since_ms = ex.began_ms
+            count.told = 0
+            count.held = 0
+        if count.told >= _MOST:
+            count.held += 1
+            return
+        count.told += 1
+        text = f"{fault.kind.text} {fault.detail}" if fault.detail else fault.kind.text
+        self._reporter.report("warning" if fault.kind.side == UPSTREAM else "error", kind, text, details)
