@@ -1039,7 +1039,7 @@ def test_any_splits_give_the_same(cuts: list[int]) -> None:
 
 
 FRAMES = st.builds(
-    lambda kind, flags, stream, payload: frame(kind, flags, stream, payload),
+    frame,
     st.sampled_from([*range(10), 16, 77]),
     st.sampled_from([0, 1, 4, 5, 8, 9, 0x0D, 0x25, 0x2D]),
     st.sampled_from([0, 1, 1, 3, 5, 2]),

@@ -195,6 +195,8 @@ class Sender:
         """Queue body bytes. False: enough for now; the stream will be on `drained` once."""
         if stream.gone:
             return True
+        if stream.queued == 0:
+            stream.moved_ms = self.now_ms
         if data:
             stream.queue.append(data)
             stream.queued += len(data)
@@ -283,8 +285,9 @@ class Sender:
             self.goaway_id = self.last_id
             self.out.append(goaway_frame(self.last_id, NO_ERROR, b""))
 
-    def is_draining(self) -> bool:
-        return self.draining
+    def is_drained(self) -> bool:
+        """Tell whether the peer was told which stream is the last."""
+        return self.goaway_id != _LAST_ID
 
     def forget(self) -> None:
         """The connection is idle: drop what only saves work."""
