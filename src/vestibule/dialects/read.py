@@ -12,20 +12,29 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from vestibule.model.config import Config
-from vestibule.model.diagnostic import Diagnostic, has_errors
+from vestibule.model.diagnostic import Diagnostic, Span, has_errors
 
 ReadText: TypeAlias = Callable[[str], str]
 """Returns the text of an included file, named as the configuration names it. Raises ``OSError``, ``UnicodeError``."""
 
 
+def _path_itself(path: str) -> Span:
+    return Span(key=path)
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The outcome of reading one configuration. The model is there whenever the syntax allows one, for ``check`` and
-    ``adapt`` to look at; it may be used only when ``ok``."""
+    ``adapt`` to look at; it may be used only when ``ok``.
+
+    ``place`` returns where in the file a place in the model was written (``certificates[0].cert``, ``upstreams[1]``), for
+    those who find a mistake later, in the files it names or in what can be built.
+    """
 
     config: Config | None
     diagnostics: tuple[Diagnostic, ...]
     files: tuple[str, ...] = ()
+    place: Callable[[str], Span] = _path_itself
 
     @property
     def ok(self) -> bool:

@@ -118,6 +118,17 @@ def test_no_value_makes_the_reader_raise(data: st.DataObject) -> None:
     assert loaded.ok or loaded.diagnostics
 
 
+def test_what_is_found_later_can_be_placed() -> None:
+    loaded = parse("v.toml", '[sites."a.example.org"]\nto = "http://b"\ncert = "c.pem"\n[sites."b.test"]\nto = "http://c"\ntls = "off"\n')
+    assert loaded.place("certificates[0].cert").render() == 'v.toml:sites."a.example.org".cert'
+    assert loaded.place("certificates[0].key").render() == 'v.toml:sites."a.example.org".key'
+    assert loaded.place("upstreams[1].servers[0]").render() == 'v.toml:sites."b.test".to'
+    assert loaded.place("listeners[0]").render() == 'v.toml:sites."a.example.org".listen'
+    given = for_command_line("http://a", "photos.example.org", "c.pem")
+    assert given.place("certificates[0].cert").render() == "--cert"
+    assert given.place("upstreams[0]").render() == "--to"
+
+
 # ---------------------------------------------------------------- the command line
 
 

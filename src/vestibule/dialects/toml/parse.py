@@ -96,7 +96,8 @@ def for_command_line(to: str, host: str = "", cert: str = "", key: str = "", lis
     name = "".join(loaded.config.sites[0].hosts[:1])
     certificates = tuple([replace(each, name=name) for each in loaded.config.certificates])
     named = replace(loaded.config.sites[0], name=name, certificates=tuple([each.name for each in certificates]))
-    return Loaded(replace(loaded.config, sites=(named,), certificates=certificates), tuple(placed))
+    config = replace(loaded.config, sites=(named,), certificates=certificates)
+    return Loaded(config, tuple(placed), (), lambda path: Span(key=_option(loaded.place(path).key)))
 
 
 def _option(key: str) -> str:
@@ -122,7 +123,7 @@ def _syntax(name: str, text: str, bad: Exception) -> Any:
 
 def _load(notes: Notes, data: TomlTable, files: tuple[str, ...]) -> Loaded:
     config = _Parser(notes).config(data)
-    return Loaded(config, notes.merge(check(config, notes.place)), files)
+    return Loaded(config, notes.merge(check(config, notes.place)), files, notes.place)
 
 
 class _Parser:
