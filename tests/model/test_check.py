@@ -267,6 +267,10 @@ def test_the_same_host_on_two_listeners_is_two_places() -> None:
     assert found(replace(SOUND, listeners=(LISTENER, second), sites=(SITE, other))) == []
 
 
+def test_a_listener_is_named_once() -> None:
+    assert found(with_site(listeners=("web", "web"))) == [("sites[0].listeners[1]", "duplicate-name")]
+
+
 def test_names_and_targets_are_not_empty() -> None:
     assert found(replace(SOUND, listeners=(LISTENER, Listener("", TcpAddress(1))))) == [("listeners[1].name", "empty-name")]
     assert found(replace(SOUND, error_log=ErrorLog(""))) == [("error_log.target", "empty-value")]

@@ -305,7 +305,10 @@ def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
     if not site.listeners:
         found.error(f"{path}.listeners", "empty-list", f"nothing listens for the site `{site.name}`")
     for at, name in enumerate(site.listeners):
-        found.reference(f"{path}.listeners[{at}]", "listener", name, list(known))
+        if name in site.listeners[:at]:
+            found.error(f"{path}.listeners[{at}]", "duplicate-name", f"the listener `{name}` is named twice")
+        else:
+            found.reference(f"{path}.listeners[{at}]", "listener", name, list(known))
     certificates = [each.name for each in config.certificates]
     for at, name in enumerate(site.certificates):
         found.reference(f"{path}.certificates[{at}]", "certificate", name, certificates)
