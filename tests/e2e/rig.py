@@ -12,9 +12,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import vestibule
 
@@ -56,18 +57,33 @@ def run_command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 class Vestibule:
     """A running proxy. `folder` holds its configuration, its state and what it said."""
 
-    def __init__(self, folder: Path, config: str, ports: list[int]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: str,
+        ports: Sequence[int],
+        *,
+        extra: Mapping[str, str] = MappingProxyType({}),
+        before: Sequence[str] = (),
+        keep: Sequence[int] = (),
+    ) -> None:
+        """Start, and wait until every one of `ports` is listened on.
+
+        `extra` is added to the environment; `before` is a command that runs the program in its turn; `keep` are descriptors
+        it inherits.
+        """
         self.folder = folder
         self.file = folder / "vestibule.toml"
         self.output = folder / "output.log"
         self.write(config)
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "vestibule", "run", str(self.file)],
+                [*before, sys.executable, "-m", "vestibule", "run", str(self.file)],
                 cwd=folder,
-                env=environment(),
+                env=environment() | dict(extra),
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                pass_fds=tuple(keep),
             )
         try:
             for port in ports:

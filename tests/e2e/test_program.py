@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from .client import Client, Truncated
-from .rig import Rig, Vestibule, build, free_ports, run_command, settings, tear_down
+from .rig import SOURCES, Rig, Vestibule, build, free_ports, run_command, settings, tear_down
 from .upstream import Gone, Turn, Upstream
 
 Make = Callable[..., Rig]
@@ -415,3 +417,80 @@ def test_both_families_are_listened_on(tmp_path: Path) -> None:
     finally:
         proxy.stop()
         upstream.close()
+
+
+def test_socket_of_systemd_is_taken_over(tmp_path: Path) -> None:
+    """sd_listen_fds(3): descriptors from 3 on, and a name for each."""
+    upstream = Upstream()
+    to = f'to = "http://127.0.0.1:{upstream.port}"'
+    config = f'{settings(tmp_path)}[sites."*"]\nlisten = "systemd:front"\n{to}\n'
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        # LISTEN_PID must be the id of the program itself, which only what becomes it knows.
+        become = (
+            "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); os.execv(sys.argv[2], sys.argv[2:])"
+        )
+        proxy = Vestibule(
+            tmp_path,
+            config,
+            [port],
+            extra={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "front"},
+            before=[sys.executable, "-c", become, str(listener.fileno())],
+            keep=[listener.fileno()],
+        )
+    try:
+        assert Client(("127.0.0.1", port)).get("/").status == 200
+    finally:
+        proxy.stop()
+        upstream.close()
+
+
+def test_systemd_is_told_of_readiness_reload_and_end(tmp_path: Path) -> None:
+    """sd_notify(3)."""
+    upstream = Upstream()
+    port = free_ports(1)[0]
+    config = f'{settings(tmp_path)}[sites."*"]\nlisten = "127.0.0.1:{port}"\nto = "http://127.0.0.1:{upstream.port}"\n'
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
+        hears.bind(str(tmp_path / "notify"))
+        hears.settimeout(10)
+        proxy = Vestibule(tmp_path, config, [port], extra={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+
+        def hear(word: bytes) -> bool:
+            return any(word in hears.recv(4096).split(b"\n") for _ in range(10))
+
+        try:
+            assert hear(b"READY=1")
+            assert proxy.control("reload").returncode == 0
+            assert hear(b"RELOADING=1") or hear(b"READY=1")
+            proxy.signal(signal.SIGTERM)
+            assert hear(b"STOPPING=1")
+        finally:
+            proxy.stop()
+            upstream.close()
+
+
+def is_open_to_all(path: Path) -> bool:
+    """Say whether any user may reach `path`."""
+    return all(each.stat().st_mode & 0o001 for each in path.resolve().parents)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become someone else")
+@pytest.mark.skipif(not is_open_to_all(Path(sys.executable)) or not is_open_to_all(SOURCES), reason="nobody may not run this Python")
+def test_privileges_are_dropped_after_ports_are_bound() -> None:
+    upstream = Upstream()
+    port = free_ports(1)[0]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        process = settings(folder) + 'user = "nobody"\n'
+        to = f'to = "http://127.0.0.1:{upstream.port}"'
+        proxy = Vestibule(folder, f'{process}[sites."*"]\nlisten = "127.0.0.1:{port}"\n{to}\n', [port])
+        try:
+            assert Client(("127.0.0.1", port)).get("/").status == 200
+            for pid in proxy.workers:
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                ids = next(line.split()[1:] for line in lines if line.startswith("Uid:"))
+                assert set(ids) == {"65534"}
+        finally:
+            proxy.stop()
+            upstream.close()
