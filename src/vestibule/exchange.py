@@ -26,6 +26,8 @@ Not here: bytes (`http/`), sockets (`net/`), who answers (`plan/`, `proxy/upstre
 from collections.abc import Sequence
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from vestibule.fault import (
     CLIENT_BODY_TOO_LARGE,
     PROXY_LOOP,
@@ -96,6 +98,7 @@ class Client:
         self.memo_address = b""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Stream:
     """One side of an exchange. Everything here only queues; nothing here calls back into the exchange."""
 
@@ -150,6 +153,7 @@ class Stream:
         return False
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Step:
     """One thing to do with a request before its source, or with a response after it."""
 
@@ -158,6 +162,7 @@ class Step:
         raise NotImplementedError
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Source:
     """Who answers."""
 
@@ -173,6 +178,7 @@ class Source:
         """The exchange ended while `start` was still waiting for a stream."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class BodyFilter:
     """Changes the body of one response as it passes."""
 
@@ -181,6 +187,7 @@ class BodyFilter:
         raise NotImplementedError
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class FilterMaker:
     """Decides at the response head whether a filter is wanted, and makes it."""
 
@@ -191,6 +198,7 @@ class FilterMaker:
         raise NotImplementedError
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LogLine:
     """Writes one line for each finished exchange."""
 
@@ -198,6 +206,7 @@ class LogLine:
         raise NotImplementedError
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ErrorPage:
     """Makes the answer to a fault."""
 

@@ -84,6 +84,7 @@ class Reactor:
     """The event loop of one worker."""
 
     def __init__(self) -> None:
+        self.ahead_ms = 0  # how far our time is ahead of the system's: what lets a test wait an hour at once
         self.now_ms = _now()
         self.timers = Wheel()
         self.running = False
@@ -135,7 +136,10 @@ class Reactor:
 
     def turn(self, wait_ms: int) -> None:
         """Run one turn; wait at most so long for the first event."""
-        for fd, mask in self._epoll.poll(wait_ms / 1000, _BATCH):
+        events = self._epoll.poll(wait_ms / 1000, _BATCH)
+        # After the sleep, not before it: a deadline armed by one of these events would else be short by as much.
+        self.now_ms = _now() + self.ahead_ms
+        for fd, mask in events:
             pollable = self._pollables[fd]
             if pollable is None:
                 continue
@@ -151,7 +155,6 @@ class Reactor:
 
     def settle(self) -> None:
         """Do all that follows the events: late calls, timers, flushes, interests, closes."""
-        self.now_ms = _now()
         if self._later:
             later = self._later
             self._later = []
@@ -217,7 +220,7 @@ class Reactor:
         due = self.timers.next_ms()
         if due == 0:
             return _SLEEP_MOST_MS
-        return max(0, min(due - _now() + 1, _SLEEP_MOST_MS))
+        return max(0, min(due - _now() - self.ahead_ms + 1, _SLEEP_MOST_MS))
 
     def close(self) -> None:
         """Close the epoll descriptor."""
