@@ -27,7 +27,9 @@ def base(tmp_path: Path) -> Path:
 
 
 def committed(doors: Listeners, *listeners: Listener, slots: int = 1) -> dict[str, list[socket.socket]]:
-    doors.commit(doors.prepare(listeners, slots))
+    opening = doors.prepare(listeners, slots)
+    doors.listen(opening)
+    doors.commit(opening)
     return doors.current.sockets(0)
 
 

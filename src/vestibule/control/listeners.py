@@ -10,8 +10,9 @@ Rules:
   than it once had: after a reload with fewer workers, these share what the others had.
 * Unix sockets and those of systemd are one socket that all workers serve.
 * A port is first bound once without SO_REUSEPORT, unless it is our own already, so that another program on it is noticed.
-* Sockets for further slots of a port that serves are bound in `prepare` but listen from `commit` on: as soon as they listen, the
-  kernel gives them connections, and after an `abort` those would be lost.
+* Sockets are bound in `prepare`, so that mistakes are found, but listen when the workers are ready: who connects is then served.
+  Those for further slots of a port that serves wait for `commit`: as soon as they listen, the kernel gives them connections, and
+  after an `abort` these would be lost.
 * `prepare` changes nothing that serves; `commit` closes what is no longer named, `abort` what was new.
 
 Not here: accepting (`net/listen.py`).
@@ -130,7 +131,7 @@ class Listeners:
     def prepare(self, listeners: tuple[Listener, ...], slots: int) -> Opening:
         """Open the sockets of a generation for so many workers; those that are open already are the same.
 
-        Raises `ListenError`, having changed nothing. Either `commit` or `abort` must follow.
+        Raises `ListenError`, having changed nothing. `listen` and `commit` must follow, or `abort`.
         """
         opening = Opening(slots)
         try:
@@ -145,6 +146,12 @@ class Listeners:
             self.abort(opening)
             raise
         return opening
+
+    def listen(self, opening: Opening) -> None:
+        """Let clients connect to what is new. Raises `ListenError`; then `abort` must follow."""
+        for place in opening.places():
+            if self._doors.get(place.door.key) is not place.door:
+                _listen(place)
 
     def commit(self, opening: Opening) -> None:
         """Keep exactly these, and close what no listener names any more."""
@@ -181,7 +188,6 @@ class Listeners:
                 # Without SO_REUSEPORT: another program of ours on the port would not be noticed with it.
                 _tcp_socket(place.listener, address, address.port, reuse_port=False).close()
             _grow(place, slots)
-            _listen(place, address)
         elif isinstance(address, UnixAddress):
             _open_unix(place, address, str(self._base / address.path))
         else:
@@ -230,12 +236,18 @@ def _grow(place: _Place, slots: int) -> None:
         place.sockets.append(_tcp_socket(place.listener, address, port, reuse_port=True))
 
 
-def _listen(place: _Place, address: TcpAddress) -> None:
+def _listen(place: _Place) -> None:
+    address = place.listener.address
+    if isinstance(address, InheritedAddress):
+        return
     try:
         for sock in place.sockets:
             sock.listen(place.listener.backlog)
     except OSError as bad:
-        raise _explain(place.listener.name, address, bad) from None
+        if isinstance(address, TcpAddress):
+            # Two programs may bind a port at the same moment; the second to listen loses.
+            raise _explain(place.listener.name, address, bad) from None
+        raise ListenError(place.listener.name, f"{address.path} cannot be listened on: {bad.strerror or bad}") from None
 
 
 def _apply(place: _Place) -> None:
@@ -246,7 +258,7 @@ def _apply(place: _Place) -> None:
             _own(place.listener, address, place.door.unix_path)
         elif isinstance(address, TcpAddress):
             # Sockets of new slots begin here; for the others it only changes the backlog (listen(2)).
-            _listen(place, address)
+            _listen(place)
     except (OSError, ListenError):
         # The account went away since `prepare`, or someone removed the socket: clients see what was there before.
         pass
@@ -306,7 +318,6 @@ def _open_unix(place: _Place, address: UnixAddress, path: str) -> None:
         place.door.unix_path = path
         place.door.unix_inode = os.stat(path).st_ino
         _own(place.listener, address, path)
-        sock.listen(place.listener.backlog)
     except OSError as bad:
         raise ListenError(place.listener.name, f"the socket {path} cannot be made: {bad.strerror or bad}") from None
 

@@ -218,6 +218,11 @@ class Reloader:
         logs, opening = self._open(config, draft, slots)
         generation = Generation(self._tried, to_json(config), loaded.assets, opening, logs)
         reasons = await parts.supervisor.prepare(generation)
+        try:
+            if not reasons:
+                parts.listeners.listen(opening)
+        except ListenError as bad:
+            reasons = [_at(draft, f"listeners.{bad.name}", str(bad))]
         if reasons:
             parts.supervisor.abort(generation)
             parts.listeners.abort(opening)
