@@ -154,6 +154,14 @@ def test_a_certificate_brings_443_and_a_redirect_from_80() -> None:
     assert site.certificates == (certificate.name,)
 
 
+def test_a_certificate_for_any_host_serves_clients_that_name_none() -> None:
+    loaded = for_command_line("http://immich:2283", cert="c.pem")
+    assert loaded.ok and loaded.config is not None
+    tls, plain = loaded.config.listeners
+    assert (tls.unknown_sni, tls.default_site) == ("default", "*")
+    assert (plain.unknown_sni, plain.default_site) == ("refuse", "")
+
+
 def test_a_private_host_gets_a_certificate_of_the_local_ca() -> None:
     loaded = for_command_line("http://immich:2283", "localhost")
     assert loaded.config is not None

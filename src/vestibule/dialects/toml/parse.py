@@ -96,7 +96,8 @@ def for_command_line(to: str, host: str = "", cert: str = "", key: str = "", lis
     name = "".join(loaded.config.sites[0].hosts[:1])
     certificates = tuple([replace(each, name=name) for each in loaded.config.certificates])
     named = replace(loaded.config.sites[0], name=name, certificates=tuple([each.name for each in certificates]))
-    config = replace(loaded.config, sites=(named,), certificates=certificates)
+    doors = tuple([replace(each, default_site=name) if each.default_site else each for each in loaded.config.listeners])
+    config = replace(loaded.config, listeners=doors, sites=(named,), certificates=certificates)
     return Loaded(config, tuple(placed), (), lambda path: Span(key=_option(loaded.place(path).key)))
 
 
@@ -134,6 +135,8 @@ class _Parser:
         self._upstreams = Upstreams(notes)
         self._routes = Routes(self._upstreams)
         self._listeners: dict[str, Listener] = {}
+        # Those that sites asked for by address; declared ones keep what they say.
+        self._made: set[str] = set()
         self._certificates: list[Certificate] = []
 
     def config(self, data: TomlTable) -> Config:
@@ -260,6 +263,8 @@ class _Parser:
         certificates = self._site_certificates(name, section)
         internal = _internal(section, hosts, bool(certificates))
         listeners = self._site_listeners(section, hosts, internal or bool(certificates))
+        if ANY_HOST in hosts:
+            self._take_any(name, listeners)
         doors = [self._listeners[each] for each in listeners]
         own, level = read_level(section, outer)
         return Site(
@@ -316,6 +321,13 @@ class _Parser:
                 self._notes.hush(spot.key)
         return tuple(names)
 
+    def _take_any(self, name: str, listeners: tuple[str, ...]) -> None:
+        """A site for any host takes TLS clients that name no host, or an unknown one, too: its certificate is all there is."""
+        for each in listeners:
+            listener = self._listeners[each]
+            if each in self._made and listener.tls and not listener.default_site:
+                self._listeners[each] = replace(listener, unknown_sni="default", default_site=name)
+
     def _listen(self, item: object, spot: Spot, has_tls: bool) -> str | None:
         """The name of the listener that one item of ``listen`` means; None, noted, if it means none."""
         text = spot.text(item, "an address or the name of a listener")
@@ -337,6 +349,7 @@ class _Parser:
         if known is None:
             self._notes.origin(f"listeners[{len(self._listeners)}]", spot.key)
             self._listeners[name] = Listener(name, address, tls)
+            self._made.add(name)
         elif known.tls != tls:
             says = "without" if tls else "with"
             spot.error("conflict", f"`{name}` is {says} TLS for another site", "use two ports")

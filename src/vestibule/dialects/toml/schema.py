@@ -348,7 +348,8 @@ SITE = Table(
             Shape("an address or the name of a listener, or an array of them"),
             '["https://:8443", "http://127.0.0.1:8080"]',
             doc="Where the site is served. An address has TLS if the site has a certificate; `http://` and `https://` before it"
-            " say otherwise. Without this key: `:443` and `:80` with a certificate, else `:8080`.",
+            " say otherwise. Without this key: `:443` and `:80` with a certificate, else `:8080`. TLS clients that name no"
+            " host are refused, unless the site has the host `*` or a declared listener says otherwise.",
         ),
         *_SOURCE_KEYS,
         Key(
