@@ -389,9 +389,7 @@ class _Maker:
         head, rest = self._steps.split_steady(level.request_key, site.request, place)
         steps = self._steps.request_steps(level.request_key, rest, place, len(site.request) - len(rest))
         source = self.source(f"{key}.source", site.source, level)
-        first: list[Step] = [Forward(terms, head)]
-        if self._exprs.asks_path:
-            first.append(CheckPath())
+        first: list[Step] = [Forward(terms, head), CheckPath(self._exprs.asks_path)]
         return self.plan(key, level, source, first + steps, _upstream_of(site.source))
 
     def https_redirect(self, key: str, level: _Level) -> Source:

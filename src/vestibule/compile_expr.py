@@ -34,7 +34,7 @@ class Mistakes:
 
 
 class ExprMaker:
-    """Makes nodes. `asks_path` is set when one wants the path in normal form."""
+    """Makes nodes. `asks_path` is set when one of a request wants the path in normal form."""
 
     def __init__(self, mistakes: Mistakes) -> None:
         self.asks_path = False
@@ -53,14 +53,12 @@ class ExprMaker:
 
     def template(self, key: str, expr: tree.Expr, place: Place, redactor: Redactor) -> Node:
         """Make the node of a log line."""
-        asked = self.asks_path
         self._redactor = redactor
         parts: list[Node] = []
         for part in expr.parts if isinstance(expr, tree.Concat) else (expr,):
             node = self._node(key, part, place)
             parts.append(node if isinstance(part, tree.Const) else Escaped(node))
         self._redactor = None
-        self.asks_path = asked  # a log refuses nothing
         return concat(parts)
 
     def _node(self, key: str, expr: tree.Expr, place: Place) -> Node:
@@ -132,7 +130,7 @@ class ExprMaker:
         if node is None:
             self._mistakes.add(key, f"the variable `{expr.name}` is not part of this build")
             return Const(b"")
-        if expr.name == "decoded_path":
+        if expr.name == "decoded_path" and self._redactor is None:  # a log refuses nothing
             self.asks_path = True
         if self._redactor is not None:
             node = redacted_variable(expr.name, expr.argument, node, self._redactor)

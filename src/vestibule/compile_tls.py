@@ -3,7 +3,7 @@
 Facts: a client names the host it wants in its hello (RFC 6066 3); one that connects to a bare address
 names none. A certificate covers one label with a wildcard (RFC 6125 6.4.3).
 
-Rules: a context is made once for each certificate and profile. Who names no host, or one that nobody has,
+Rules: contexts are made for each listener, since the one a handshake begins with belongs to its choice. Who names no host, or one that nobody has,
 gets what `unknown_sni` says; a site for any host, or for an address, is a default by its nature.
 
 Not here: reading of files (`control/certs.py`), the handshake (`net/`).
@@ -44,7 +44,7 @@ class TlsMaker:
         contexts: dict[str, ssl.SSLContext] = {}
         for at in here:
             site = self._config.sites[at]
-            context = self.site_context(f"sites[{at}]", site, profile)
+            context = self.site_context(f"sites[{at}]", site, listener, profile)
             if context is not None:
                 contexts[site.name] = context
         if not contexts:
@@ -52,7 +52,6 @@ class TlsMaker:
                 self._mistakes.add(f"{key}.tls", "no site is served here, so there is no certificate")
             return None
         default = self._default(listener, [self._config.sites[at] for at in here], contexts)
-        # A handshake begins with a context of its own: `choose` puts another in its place, which must not be the same.
         choice = TlsChoice(next(iter(contexts.values())), default)
         for at in here:
             site = self._config.sites[at]
@@ -71,8 +70,8 @@ class TlsMaker:
             return None
         return contexts.get(listener.default_site) or next(iter(contexts.values()))
 
-    def site_context(self, key: str, site: model.Site, profile: model.TlsProfile) -> ssl.SSLContext | None:
-        """Make the context of a site; None after a mistake."""
+    def site_context(self, key: str, site: model.Site, listener: model.Listener, profile: model.TlsProfile) -> ssl.SSLContext | None:
+        """Make the context of a site on a listener; None after a mistake."""
         names = list(site.certificates)
         if site.internal_tls:
             names.append(INTERNAL_PREFIX + site.name)
@@ -88,7 +87,7 @@ class TlsMaker:
                 pairs.append(pair)
         if len(pairs) != len(names):
             return None
-        made = (profile.name, "\n".join(names))
+        made = (listener.name, "\n".join(names))
         if made not in self._made:
             self._made[made] = self._context(key, pairs, profile)
         return self._made[made]

@@ -17,6 +17,7 @@ from vestibule.exchange import Exchange, Plan, Source
 from vestibule.fault import CLIENT_MISDIRECTED, PROXY_NO_ROUTE, PROXY_NO_SITE, Fault, ProtocolError
 from vestibule.http.target import host_of, normal_path
 from vestibule.plan.expr import Node
+from vestibule.plan.steps.deny import refuse
 
 # Kinds of path conditions.
 ANY: Final = 0
@@ -275,7 +276,7 @@ def _path_of(ex: Exchange) -> bytes | None:
     try:
         return normal_path(ex.request.path())
     except ProtocolError as error:
-        ex.fail(Fault(error.kind, error.detail))
+        refuse(ex, error)
         return None
 
 

@@ -6,8 +6,10 @@ Not here: the page (`plan/error_page.py`).
 from typing import Final
 
 from vestibule.exchange import ANSWERED, PASS, Exchange, Step
-from vestibule.fault import NEVER, PROXY, PROXY_DENIED, Fault, FaultKind, ProtocolError
+from vestibule.fault import CLIENT_BAD_TARGET, NEVER, PROXY, PROXY_DENIED, Fault, FaultKind, ProtocolError
 from vestibule.http.target import normal_path
+
+_HEX: Final = b"0123456789abcdefABCDEF"
 
 _TEXTS: Final[dict[int, str]] = {
     401: "This request needs credentials.",
@@ -33,13 +35,41 @@ class Deny(Step):
         return ANSWERED
 
 
+def refuse(ex: Exchange, error: ProtocolError) -> None:
+    """Answer a request that should not have been sent; what follows on its connection is not trusted either."""
+    if ex.down is not None:
+        ex.down.refuse_rest()
+    ex.fail(Fault(error.kind, error.detail))
+
+
 class CheckPath(Step):
-    """Refuses a path that has no normal form, before an expression is asked about it (RFC 3986 2.1, 5.2.4)."""
+    """Refuses a path that two readers would take for two things (RFC 3986 2.1, 5.2.4).
+
+    A broken escape or an encoded NUL always is one. `resolved` also refuses a path that climbs over
+    the root, for plans whose expressions ask for the path in normal form.
+    """
+
+    def __init__(self, resolved: bool) -> None:
+        self._resolved = resolved
 
     def run(self, ex: Exchange) -> int:
+        path = ex.request.path()
+        if b"%" not in path and not self._resolved:
+            return PASS
         try:
-            normal_path(ex.request.path())
+            if self._resolved:
+                normal_path(path)
+            else:
+                check_escapes(path)
         except ProtocolError as error:
-            ex.fail(Fault(error.kind, error.detail))
+            refuse(ex, error)
             return ANSWERED
         return PASS
+
+
+def check_escapes(path: bytes) -> None:
+    """Raise ProtocolError for a `%` without two digits behind it, and for an encoded NUL."""
+    for part in path.split(b"%")[1:]:
+        code = part[:2]
+        if len(code) != 2 or code.translate(None, _HEX) or code == b"00":
+            raise ProtocolError(CLIENT_BAD_TARGET, "broken percent-encoding or an encoded NUL")
