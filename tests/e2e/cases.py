@@ -11,6 +11,7 @@ from dataclasses import dataclass
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: photos.test\r\n\r\n"
 HOST = b"Host: photos.test\r\n"
 EMPTY = b"0\r\n\r\n"
+LONG = b"b" * 65536
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ CODINGS = [
     Case("chunked and identity", _post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", body=EMPTY), CODING, "9112 6.1"),
     Case("blank before the colon", _post(b"Transfer-Encoding : chunked", body=EMPTY), BAD, "9112 5.1"),
     Case("tab before the colon", _post(b"Transfer-Encoding\t: chunked", body=EMPTY), BAD, "9112 5.1"),
-    Case("coding folded", _post(b"Transfer-Encoding:\r\n chunked", body=EMPTY), BAD, "9112 5.2"),
+    Case("coding folded", _post(b"Transfer-Encoding:\r\n chunked", body=EMPTY), CODING, "9112 5.2"),
     Case("coding behind a fold", _post(b"X: y\r\n Transfer-Encoding: chunked", body=EMPTY), BAD, "9112 5.2"),
     Case("coding in 1.0", b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + EMPTY + SMUGGLED, CODING, "9112 6.1"),
 ]  # fmt: skip
@@ -99,7 +100,7 @@ CHUNKS = [
     Case("trailer without a colon", _post(b"Transfer-Encoding: chunked", body=b"0\r\nnonsense\r\n\r\n"), BAD, "9112 7.1.2", "cut"),
     Case("trailer folded", _post(b"Transfer-Encoding: chunked", body=b"0\r\nA: b\r\n c\r\n\r\n"), BAD, "9112 5.2", "cut"),
     Case("trailer ended by LF", _post(b"Transfer-Encoding: chunked", body=b"0\r\nA: b\n\r\n"), BAD, "9112 7.1.2", "cut"),
-    Case("trailers of 64 KiB", _post(b"Transfer-Encoding: chunked", body=b"0\r\nA: " + b"b" * 65536 + EMPTY), (400, 431), "6585 5", "cut"),
+    Case("trailers of 64 KiB", _post(b"Transfer-Encoding: chunked", body=b"0\r\nA: " + LONG + b"\r\n\r\n"), (400, 431), "6585 5", "cut"),
 ]  # fmt: skip
 
 SYNTAX = [

@@ -117,6 +117,10 @@ class Vestibule:
             time.sleep(0.02)
         return True
 
+    def wait_for(self, text: str) -> None:
+        """Wait until the program has said `text`. Fails if it does not."""
+        assert self.wait_until(lambda: text in self.said(), 10), f"{text!r} was not said:\n{self.said()}"
+
     @property
     def workers(self) -> list[int]:
         """The children of the control process."""

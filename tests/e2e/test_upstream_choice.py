@@ -414,7 +414,7 @@ def test_body_within_the_limit_passes(limited: Rig) -> None:
 
 @pytest.fixture(scope="module")
 def limited_proxy(make: Make) -> Rig:
-    return make(site="limits.body = 1000")
+    return make(site='limits.body = "1KB"')
 
 
 @pytest.fixture

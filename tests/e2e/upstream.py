@@ -260,6 +260,8 @@ class Upstream:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._changed:
                 self.connections += 1
                 number = self.connections
