@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
@@ -25,10 +24,11 @@ sys.path.insert(0, str(ROOT / "src"))
 from vestibule.dialects.toml import schema  # noqa: E402 - found only now
 from vestibule.dialects.toml.form import Shape  # noqa: E402
 from vestibule.dialects.toml.schema import Key, Table  # noqa: E402
+from vestibule.fault import KINDS, SIDE_NAMES  # noqa: E402
 from vestibule.model import config as model  # noqa: E402
 from vestibule.model.vocabulary import FUNCTIONS, VARIABLES  # noqa: E402
 
-PAGES = ROOT / "docs" / "reference"
+FOLDER = ROOT / "docs" / "reference"
 
 NOTICE = "<!-- Rendered by tools/render_docs.py; edit the tables, not this page. -->\n"
 
@@ -175,8 +175,6 @@ def variables() -> str:
 
 def faults() -> str:
     """Return the page of what can go wrong with a request."""
-    from vestibule.fault import KINDS, SIDE_NAMES
-
     lines = [NOTICE, "# Faults", ""]
     lines += [
         "What can go wrong with a request. The name is in the access log (`fault`), in the error log, and on the page or in the"
@@ -191,21 +189,16 @@ def faults() -> str:
     return "\n".join(lines) + "\n"
 
 
-def pages() -> dict[str, Callable[[], str]]:
-    """Return the pages by file name. Faults need the data plane, which a checkout of the tables alone lacks."""
-    rendered: dict[str, Callable[[], str]] = {"configuration.md": configuration, "variables.md": variables}
-    if importlib.util.find_spec("vestibule.fault") is not None:
-        rendered["faults.md"] = faults
-    return rendered
+PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "variables.md": variables, "faults.md": faults}
 
 
-def main(arguments: list[str], folder: Path = PAGES) -> int:
+def main(arguments: list[str], folder: Path = FOLDER) -> int:
     """Write the pages, or with ``--check`` compare them; return the exit status."""
     if arguments not in ([], ["--check"]):
         print("usage: render_docs.py [--check]", file=sys.stderr)
         return 2
     stale: list[str] = []
-    for name, render in pages().items():
+    for name, render in PAGES.items():
         path, text = folder / name, render()
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
