@@ -33,8 +33,8 @@ def test_a_bundle_in_any_order_is_put_into_order(tmp_path: Path) -> None:
         assert loaded.problems == []
         assert pair.chain_pem == LEAF.pem + MIDDLE.pem
         assert pair.key_pem == LEAF.key_pem()
-        assert loaded.facts["certificates.c"].names == ("photos.example.org",)
-        assert loaded.facts["certificates.c"].days_left == 90
+        assert loaded.facts["c"].names == ("photos.example.org",)
+        assert loaded.facts["c"].days_left == 90
 
 
 def test_key_in_its_own_file_and_encrypted(tmp_path: Path) -> None:

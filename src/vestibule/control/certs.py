@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vestibule.dialects.toml.form import key_text
 from vestibule.link.messages import Assets, KeyPair
 from vestibule.model.config import Config
 
@@ -95,20 +96,20 @@ def load(config: Config, base: Path) -> Loaded:
     loaded = Loaded()
     for certificate in config.certificates:
         files = _Files(base, certificate.cert, certificate.key, certificate.password_file)
-        pair = _load_pair(loaded, f"certificates.{certificate.name}", files)
+        pair = _load_pair(loaded, certificate.name, _key_of(config, certificate.name), files)
         if pair is not None:
             loaded.assets.certificates[certificate.name] = pair
     for upstream in config.upstreams:
-        key = f"upstreams.{upstream.name}.tls"
+        key = f"upstreams.{key_text(upstream.name)}.tls"
         if upstream.tls.cert:
-            pair = _load_pair(loaded, key, _Files(base, upstream.tls.cert, upstream.tls.key, upstream.tls.password_file))
+            pair = _load_pair(loaded, key, f"{key}.cert", _Files(base, upstream.tls.cert, upstream.tls.key, upstream.tls.password_file))
             if pair is not None:
                 loaded.assets.client_certificates[upstream.name] = pair
         if upstream.tls.ca:
             _load_authority(loaded, f"{key}.ca", base, upstream.tls.ca)
     for profile in config.tls_profiles:
         if profile.client_ca:
-            _load_authority(loaded, f"tls_profiles.{profile.name}.client_ca", base, profile.client_ca)
+            _load_authority(loaded, f"tls_profiles.{key_text(profile.name)}.client_ca", base, profile.client_ca)
     return loaded
 
 
@@ -164,8 +165,15 @@ class _Files:
         self.password = base / password_file if password_file else None
 
 
-def _load_pair(loaded: Loaded, key: str, files: _Files) -> KeyPair | None:
-    """Read a certificate with its key, noting problems under `key`; None if it cannot be used."""
+def _key_of(config: Config, name: str) -> str:
+    """Return where the configuration names the files of a certificate: at the site it belongs to alone, or in its own table."""
+    if any(site.name == name and name in site.certificates for site in config.sites):
+        return f"sites.{key_text(name)}.cert"
+    return f"certificates.{key_text(name)}"
+
+
+def _load_pair(loaded: Loaded, name: str, key: str, files: _Files) -> KeyPair | None:
+    """Read a certificate with its key: facts go under `name`, problems under `key`. None if it cannot be used."""
     loaded.files |= {files.cert, files.key}
     if files.password is not None:
         loaded.files.add(files.password)
@@ -176,8 +184,8 @@ def _load_pair(loaded: Loaded, key: str, files: _Files) -> KeyPair | None:
     except _FileError as bad:
         loaded.problems.append(Problem(key, str(bad)))
         return None
-    facts = describe(key, chain[0])
-    loaded.facts[key] = facts
+    facts = describe(name, chain[0])
+    loaded.facts[name] = facts
     loaded.problems += [Problem(key, text, is_error=False) for text in _doubts(facts, chain, files.cert, files.key)]
     return KeyPair(pem_of(chain), pem_of_key(private))
 

@@ -222,7 +222,7 @@ class Reloader:
             if not reasons:
                 parts.listeners.listen(opening)
         except ListenError as bad:
-            reasons = [_at(draft, f"listeners.{bad.name}", str(bad))]
+            reasons = [_at(draft, f"listeners.{key_text(bad.name)}", str(bad))]
         if reasons:
             parts.supervisor.abort(generation)
             parts.listeners.abort(opening)
@@ -254,7 +254,7 @@ class Reloader:
             parts.journal.check(config.error_log.target)
         except ListenError as bad:
             parts.access_logs.abort(logs)
-            raise _Refused([_at(draft, f"listeners.{bad.name}", str(bad))]) from None
+            raise _Refused([_at(draft, f"listeners.{key_text(bad.name)}", str(bad))]) from None
         except LogError as bad:
             parts.listeners.abort(opening)
             parts.access_logs.abort(logs)
@@ -295,7 +295,7 @@ def gather(config: Config, base: Path, authority: LocalAuthority) -> Loaded:
         try:
             pair, facts = authority.pair_for(subject_names(site.hosts))
         except AuthorityError as bad:
-            loaded.problems.append(Problem(f"sites.{site.name}", f"the local CA cannot make a certificate: {bad}"))
+            loaded.problems.append(Problem(f"sites.{key_text(site.name)}", f"the local CA cannot make a certificate: {bad}"))
             continue
         loaded.assets.certificates[INTERNAL_PREFIX + site.name] = pair
         loaded.facts[INTERNAL_PREFIX + site.name] = facts
@@ -344,4 +344,7 @@ def _render(draft: Draft, problem: Problem) -> str:
 
 
 def _at(draft: Draft, key: str, text: str, severity: str = "error") -> str:
+    if not draft.name:
+        # On the command line an option stands for the key.
+        key = "--cert" if key.startswith(("sites.", "certificates.")) else "--listen" if key.startswith("listeners.") else key
     return Diagnostic(Span(draft.name, key=key), Severity(severity), "", text).render()

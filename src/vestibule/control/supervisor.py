@@ -239,7 +239,11 @@ class Supervisor:
         for slot in self._slots:
             _cancel(slot)
         for worker in self._everyone():
-            worker.tell(Stop(drain_ms))
+            if worker.generation:
+                worker.tell(Stop(drain_ms))
+            else:
+                # It never served: nothing to finish, and it may be busy with its own start.
+                worker.signal(signal.SIGKILL)
         # A worker keeps to the time itself; the margin is for its farewell.
         if not await self._wait_gone(drain_ms / 1000 + GRACE_S, hurry):
             for worker in self._everyone():
