@@ -35,6 +35,7 @@ class Paper:
             .not_valid_before(now + timedelta(days=min(begins, days - 1)))
             .not_valid_after(now + timedelta(days=days, hours=1))
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         )
         if says_issuer:
             where = x509.UniformResourceIdentifier("http://ca.example/issuer.der")
