@@ -320,7 +320,7 @@ class Exchange:
         if end:
             self.request_ended = True
         most = self.plan.body_most
-        if 0 <= most < self.request_bytes:
+        if 0 <= most < self.request_bytes and not self.tunneling:
             self.on_fault(DOWN, Fault(CLIENT_BODY_TOO_LARGE, f"over {most} bytes (limits.body)"))
             return
         up = self.up
@@ -346,9 +346,10 @@ class Exchange:
     def _forward(self, up: Stream, data: bytes, end: bool) -> None:
         if not up.send_body(data, end):
             self._pause_down()
-        elif not end and up.relay_port() is not None:
+        if not end:
+            # Also when it was enough for now: one read of a fast client always is.
             self.relays.try_body(self, DOWN)
-        if end and self.response_ended:
+        elif self.response_ended:
             self._finish(None)
 
     def _keep(self, data: bytes) -> None:

@@ -181,7 +181,7 @@ class Reader:
         if self.side == UPSTREAM:
             return ProtocolError(UPSTREAM_HEAD_TOO_LARGE, f"over {self.limits.head} bytes")
         line = self._buffer.find(b"\r\n", self._at)
-        if (line if line >= 0 else len(self._buffer)) - self._at > self.limits.target:
+        if self._state == _START and (line if line >= 0 else len(self._buffer)) - self._at > self.limits.target:
             return ProtocolError(CLIENT_TARGET_TOO_LONG, f"over {self.limits.target} bytes (limits.target)")
         return ProtocolError(CLIENT_HEAD_TOO_LARGE, f"over {self.limits.head} bytes (limits.head)")
 
@@ -295,6 +295,7 @@ class RequestReader(Reader):
 
     def __init__(self, limits: HeadLimits, table: FieldsTable) -> None:
         super().__init__(CLIENT, limits)
+        self._skipped = False  # an empty line before this request
         self.head: RequestHead | None = None
         self.persistent = True  # may the connection serve another request after this one?
         self._table = table
@@ -308,11 +309,13 @@ class RequestReader(Reader):
         if self._at == len(self._buffer):
             return NEED
         if self._buffer.startswith(b"\r\n", self._at):
-            self._at += 2  # one empty line before a request is a known habit of old clients (RFC 9112 2.2)
+            # One empty line before a request is a known habit of old clients (RFC 9112 2.2).
+            if self._skipped or self._buffer.startswith(b"\r\n", self._at + 2):
+                raise self._bad_syntax("more than one empty line before the request")
+            self._skipped = True
+            self._at += 2
             if self._at == len(self._buffer):
                 return NEED
-            if self._buffer.startswith(b"\r\n", self._at):
-                raise self._bad_syntax("more than one empty line before the request")
         end = self._find_head()
         if end < 0:
             return NEED
@@ -326,6 +329,7 @@ class RequestReader(Reader):
             fields = self._table.find(block)
             self._last_block = block
             self._last_fields = fields
+        self._skipped = False
         self.head = self._make_head(line, fields)
         self.ended = self._begin_body(fields)
         return HEAD
@@ -485,14 +489,17 @@ class ResponseReader(Reader):
         return False
 
 
-def request_bytes(method: bytes, target: bytes, fields: Fields) -> bytes:
-    """Return the head of a request as HTTP/1.1 sends it: the fields' end-to-end lines and the framing (RFC 9112 3)."""
+def request_bytes(method: bytes, target: bytes, fields: Fields, upgrade: bytes) -> bytes:
+    """Return the head of a request as HTTP/1.1 sends it: the fields' end-to-end lines and the framing (RFC 9112 3).
+
+    `upgrade` is what to ask for, or nothing. A request that asks may have a chunked body all the same:
+    without its framing the chunks would be read as the next request.
+    """
     clean = fields.end_to_end()
-    if fields.upgrade:
-        return b"".join((method, b" ", target, b" HTTP/1.1\r\n", clean.block, b"Connection: Upgrade\r\nUpgrade: ", fields.upgrade, b"\r\n\r\n"))
-    if fields.chunked:
-        return b"".join((method, b" ", target, b" HTTP/1.1\r\n", clean.block, b"Transfer-Encoding: chunked\r\n\r\n"))
-    return b"".join((method, b" ", target, b" HTTP/1.1\r\n", clean.block, b"\r\n"))
+    framing = b"Transfer-Encoding: chunked\r\n\r\n" if fields.chunked else b"\r\n"
+    if upgrade:
+        framing = b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n" + framing
+    return b"".join((method, b" ", target, b" HTTP/1.1\r\n", clean.block, framing))
 
 
 def status_line(status: int, reason: bytes) -> bytes:

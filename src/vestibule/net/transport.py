@@ -288,8 +288,8 @@ class Transport(Pollable, Timed):
             self.abort()
             return
         if self._ending and not self._ended:
-            self._ended = True
             self._say_goodbye()
+            self._ended = True
             try:
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError:

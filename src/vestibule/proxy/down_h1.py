@@ -45,7 +45,7 @@ from vestibule.http.h1 import (
 from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.net.reactor import Later
 from vestibule.net.timers import Deadline, Timed
-from vestibule.net.transport import Owner, Transport
+from vestibule.net.transport import MARK, Owner, Transport
 from vestibule.proxy.door import Porch
 
 # How a response body is framed.
@@ -115,6 +115,10 @@ class H1DownConnection(Stream, Owner, Timed, Later):
     def on_drained(self) -> None:
         if self.exchange is not None:
             self.exchange.on_drain(DOWN)
+        elif not self._closed and not self._linger_until:
+            # Pipelined requests waited for the answers before them to be read.
+            self.transport.resume()
+            self.reactor.call_later(self)
 
     def on_secured(self) -> None:
         """The handshake was over before this connection was made."""
@@ -158,7 +162,16 @@ class H1DownConnection(Stream, Owner, Timed, Later):
                     if reader.has_rest():
                         self.transport.pause()  # a pipelined request waits in the kernel
                     return
+                if self._is_full():
+                    return
                 reader.restart()
+
+    def _is_full(self) -> bool:
+        """Look at no further request while the client does not read the answers it has; `on_drained` goes on."""
+        if self.transport.queued() < MARK:
+            return False
+        self.transport.pause()
+        return True
 
     def _begin(self) -> None:
         """Open the exchange of the request just read."""
@@ -173,7 +186,10 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         ex = Exchange(self, self.client, porch.door.plan, porch.relays, self.reactor.now_ms)
         self.exchange = ex
         porch.tally.exchanges += 1
-        ex.on_request(head, self.reader.ended)
+        ended = self.reader.ended
+        ex.on_request(head, ended)
+        if not ended and not ex.over:
+            self.reactor.timers.arm(self.deadline, self.reactor.now_ms + ex.timeouts.body_idle_ms)
 
     def _on_need(self) -> None:
         """A head that has begun has until the deadline; nothing else restarts it."""
@@ -208,6 +224,8 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self._counted = fields.content_length >= 0
         if not end:
             self._framing = _AS_IS
+            if self._fin_mark < 0 and self.exchange is not None:
+                self.reactor.timers.arm(self.deadline, self.reactor.now_ms + self.exchange.timeouts.body_idle_ms)
             if fields.content_length < 0:
                 if modern:
                     self._framing = _CHUNKED
@@ -321,10 +339,14 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         """Wait for the next request."""
         reader = self.reader
         self.reactor.timers.arm(self.deadline, self.reactor.now_ms + self.porch.door.timeouts.keep_alive_ms)
+        if self._advancing:
+            if self.transport.is_paused():
+                self.transport.resume()
+            return  # `_pull` is on the stack and sees that the exchange is over
+        if self._is_full():
+            return
         if self.transport.is_paused():
             self.transport.resume()
-        if self._advancing:
-            return  # `_pull` is on the stack and sees that the exchange is over
         reader.limits = self.porch.door.limits
         reader.restart()
         if reader.has_rest():

@@ -168,6 +168,7 @@ class Pool(Keeper):
 
     def give_up(self, waiter: _Waiter) -> None:
         """A waiter's time is over."""
+        waiter.deadline.drop()
         self._waiting.remove(waiter)
         waiter.ex.on_fault(UP, Fault(UPSTREAM_BUSY, f"{self.name}: none was free within {self.limits.wait_ms} ms"))
 

@@ -24,6 +24,7 @@ from vestibule.fault import (
     NEVER,
     UPSTREAM_BAD_UPGRADE,
     UPSTREAM_LOST,
+    UPSTREAM_SURPLUS,
     UPSTREAM_TIMEOUT_BODY,
     UPSTREAM_TIMEOUT_HEAD,
     UPSTREAM_TIMEOUT_WRITE,
@@ -112,13 +113,16 @@ class H1UpConnection(Stream, Owner, Timed):
     def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
         assert isinstance(head, RequestHead)
         fields = head.fields
-        self._upgrade = fields.upgrade
+        # An upgrade asked for in HTTP/1.0 must be ignored (RFC 9110 7.8).
+        self._upgrade = fields.upgrade if head.protocol != b"HTTP/1.0" else b""
         self._chunked = fields.chunked
         if end:
             self._on_request_sent()
         else:
             self._arm_body()
-        return self.transport.write(request_bytes(head.method, head.target, fields))
+        data = request_bytes(head.method, head.target, fields, self._upgrade)
+        # A body that was over before there was a connection: its framing is announced, so its end must be told.
+        return self.transport.write(data + LAST_CHUNK if end and self._chunked else data)
 
     def send_body(self, data: bytes, end: bool) -> bool:
         if self._opaque:
@@ -281,7 +285,12 @@ class H1UpConnection(Stream, Owner, Timed):
                 self._on_head(ex)
             elif event == DATA:
                 ex.on_response_body(reader.data, reader.ended)
-            elif event == NEED or event == PAUSED:
+            elif event == NEED:
+                return
+            elif event == PAUSED:
+                if reader.has_rest():
+                    # The answer is over and the request is not: the exchange goes on without this upstream.
+                    raise ProtocolError(UPSTREAM_SURPLUS, "bytes after the answer")
                 return
             elif event == INTERIM:
                 self._on_interim(ex)
@@ -351,7 +360,7 @@ class H1UpConnection(Stream, Owner, Timed):
             self.reactor.timers.arm(self.deadline, now + limit)
             return
         waits_for_head = self._request_ended and not self._response_begun
-        limit = timeouts.response_head_ms if waits_for_head else timeouts.body_idle_ms
+        limit = timeouts.response_head_ms if waits_for_head and not writes else timeouts.body_idle_ms
         due = transport.active_ms + limit
         reads = self._response_begun and not transport.is_paused()
         if due > now or not (writes or waits_for_head or reads):
