@@ -342,7 +342,9 @@ class Play:
 
     def logged(self, *faults: str) -> Self:
         """Since last asked these exchanges ended, each with this fault or none."""
-        self.until(lambda: len(self.notes.faults) >= self._told + len(faults), lambda: f"logged {self.notes.faults[self._told :]}, not {faults}")
+        self.until(
+            lambda: len(self.notes.faults) >= self._told + len(faults), lambda: f"logged {self.notes.faults[self._told :]}, not {faults}"
+        )
         assert tuple(self.notes.faults[self._told :]) == faults
         self._told = len(self.notes.faults)
         return self

@@ -95,7 +95,9 @@ def test_an_answer_until_the_close_that_was_reset_gets_no_last_chunk(play: Plays
 
 def test_an_old_client_is_reset_where_the_close_would_look_like_the_end(play: Plays) -> None:
     one = play()
-    one.client("GET / HTTP/1.0", "Host: a", "").upstream_sees(*GET).upstream("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "5", "hello", b"")
+    one.client("GET / HTTP/1.0", "Host: a", "").upstream_sees(*GET).upstream(
+        "HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "5", "hello", b""
+    )
     one.client_sees("HTTP/1.1 200 OK", "Connection: close", "", "hello").upstream_ends().client_cut().logged("upstream.truncated").done()
 
 

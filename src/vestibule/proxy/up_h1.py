@@ -244,7 +244,7 @@ class H1UpConnection(Stream, Owner, Timed):
         if self._response_begun or self.reader.has_rest():
             ex.on_fault(UP, Fault(UPSTREAM_TRUNCATED, detail))
         else:
-            ex.on_fault(UP, Fault(UPSTREAM_LOST, detail, IF_REUSED if self.served else NEVER))
+            ex.on_fault(UP, Fault(UPSTREAM_LOST, detail, IF_REUSED if self.served and not self._interims else NEVER))
 
     def on_drained(self) -> None:
         if self.exchange is not None:
@@ -314,7 +314,7 @@ class H1UpConnection(Stream, Owner, Timed):
         """Take a 101 only for what was asked (RFC 9110 7.8)."""
         asked = [part.strip().lower() for part in self._upgrade.split(b",")]
         got = head.fields.upgrade.strip().lower()
-        if not self._upgrade or got not in asked:
+        if not got or got not in asked:
             raise ProtocolError(UPSTREAM_BAD_UPGRADE, f"101 to {got!r}")
         ex.on_switched(head)
 
