@@ -101,7 +101,7 @@ def cases() -> list[tuple[str, str, Callable[[], object]]]:
         ("http/h1", "read a request, block known to the table", Requests([_BLOCK, _OTHER_BLOCK]).read),
         ("http/h1", "read a response with a 1 KB body", Responses(_RESPONSE).read),
         ("http/h1", "read a response in four chunks of 16 KB", Responses(_CHUNKED).read),
-        ("http/h1", "write a request head", lambda: h1.request_bytes(b"GET", _TARGET, fields)),
+        ("http/h1", "write a request head", lambda: h1.request_bytes(b"GET", _TARGET, fields, b"")),
         ("http/target", "check a target", lambda: check_target(_TARGET)),
         ("http/target", "normalise a path", lambda: normal_path(b"/api/assets/0b3f6b3e/thumbnail")),
         ("net/timers", "extend a deadline", Alarm().extend),

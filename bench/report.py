@@ -14,6 +14,9 @@ from pathlib import Path
 
 from bench.stats import YARDSTICK, Cell, verdicts
 
+#: Below this share of time on a processor a contender had time to spare.
+_BUSY_ENOUGH = 0.85
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -115,7 +118,13 @@ def _line(cell: Cell, name: str) -> list[str]:
     spread = f"({_figure(min(values))}–{_figure(max(values))})" if len(values) > 1 else ""
     ratios = [_ratio(cell.cost_ratio(name, yardstick)) for yardstick in (("nginx",), ("haproxy",), YARDSTICK)]
     user, system = (_figure(split[0]), _figure(split[1])) if split else ("", "")
-    return [name, _figure(middle), spread, user, system, *ratios, "; ".join(cell.notes(name))]
+    return [name, _figure(middle), spread, user, system, *ratios, "; ".join(_remarks(cell, name))]
+
+
+def _remarks(cell: Cell, name: str) -> list[str]:
+    """Return the notes, and whether the load left the contender idle: its work then comes in smaller, dearer batches."""
+    busy = cell.busy(name)
+    return cell.notes(name) + ([f"busy {busy:.0%}"] if busy is not None and busy < _BUSY_ENOUGH else [])
 
 
 def _figure(value: float) -> str:

@@ -25,6 +25,8 @@ class Reading:
     user: float | None = None
     system: float | None = None
     note: str = ""
+    #: Share of the load's length the contender was on a processor, where that tells whether the load kept up.
+    busy: float | None = None
 
 
 @dataclass
@@ -65,6 +67,11 @@ class Cell:
     def notes(self, contender: str) -> list[str]:
         """Return what the rounds remarked, each remark once."""
         return list(dict.fromkeys(r.note for r in self.readings.get(contender, ()) if r is not None and r.note))
+
+    def busy(self, contender: str) -> float | None:
+        """Return the least share of time the contender was busy, or None where that was not watched."""
+        shares = [r.busy for r in self.readings.get(contender, ()) if r is not None and r.busy is not None]
+        return min(shares) if shares else None
 
     def cost_ratio(self, contender: str, yardstick: tuple[str, ...]) -> float | None:
         """Return the median over rounds of *cost of contender / least cost among yardstick*.

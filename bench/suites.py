@@ -148,11 +148,9 @@ class Suite:
 
 
 def _per(cpu: proc.Cpu, count: float, scale: float, seconds: float = 0.0) -> Reading:
-    """Divide CPU time by a count. With the length of the load given, a contender that had time to spare is remarked."""
-    # Someone half idle takes its work in smaller batches, which costs more for each.
-    spare = seconds and cpu.total < seconds * 0.85
-    note = f"{round(cpu.total / seconds, 1):.0%} busy" if spare else ""
-    return Reading(cpu.total / count * scale, cpu.user / count * scale, cpu.system / count * scale, note)
+    """Divide CPU time by a count; with the length of the load given, tell how busy the contender was."""
+    busy = cpu.total / seconds if seconds else None
+    return Reading(cpu.total / count * scale, cpu.user / count * scale, cpu.system / count * scale, busy=busy)
 
 
 @dataclass

@@ -15,7 +15,7 @@ _FACTS = report.Facts("scripts/bench", "abc", {"nginx": "1.22"}, "not pinned", "
 def cells() -> list[Cell]:
     made = Cell("requests", "plain", "µs CPU/request", limit=1.1)
     for vestibule, nginx in ((20.0, 10.0), (24.0, 12.0)):
-        made.add("vestibule", Reading(vestibule, 8.0, vestibule - 8.0))
+        made.add("vestibule", Reading(vestibule, 8.0, vestibule - 8.0, busy=0.3))
         made.add("nginx", Reading(nginx))
         made.add("caddy", None)
     return [made]
@@ -25,7 +25,16 @@ def test_document_has_medians_ratios_and_verdicts() -> None:
     text = report.document(cells(), ["requests, plain, caddy: it fell\nover"], _FACTS)
     assert "Targets: 0 of 1 met" in text
     row = next(line for line in text.splitlines() if line.startswith("| vestibule"))
-    assert [part.strip() for part in row.strip("|").split("|")] == ["vestibule", "22.0", "(20.0–24.0)", "8.00", "14.0", "2.00", "2.00"]
+    assert [part.strip() for part in row.strip("|").split("|")] == [
+        "vestibule",
+        "22.0",
+        "(20.0–24.0)",
+        "8.00",
+        "14.0",
+        "2.00",
+        "2.00",
+        "busy 30%",
+    ]
     assert "* requests, plain, caddy: it fell over" in text
 
 

@@ -44,6 +44,14 @@ def test_split_is_the_median_of_each_part() -> None:
     assert cell(nginx=[1.0]).split("nginx") is None
 
 
+def test_least_busy_round_is_told() -> None:
+    made = Cell("suite", "cell", "µs")
+    made.add("nginx", Reading(1.0, busy=0.9))
+    made.add("nginx", Reading(1.0, busy=0.4))
+    assert made.busy("nginx") == 0.4
+    assert cell(nginx=[1.0]).busy("nginx") is None
+
+
 def test_promises_are_held_against_the_figures() -> None:
     made = cell(vestibule=[12.0], nginx=[10.0], haproxy=[11.0], caddy=[30.0], apache2=[20.0])
     made.limit, made.lead, made.ceiling = 1.1, 2.0, 12.0
