@@ -101,6 +101,7 @@ def idle(target: str = "/", *lines: str, method: str = "GET", authority: str = "
     ex = Exchange(FakeStream(), client(), Plan("idle", Source()), Relays(), 1000)
     section = fields(f"Host: {authority}", *lines)
     ex.request = RequestHead(method.encode(), target.encode(), authority.encode(), section, b"HTTP/1.1")
+    ex.request_ended = True
     return ex
 
 
