@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.model.strategies import configs
 
 from vestibule.model.config import Config, Deny, Listener, Proxy, Respond, Server, Site, TcpAddress, Upstream
-from vestibule.model.wire import WireError, from_data, from_json, to_data, to_json
+from vestibule.model.wire import WireError, config_from_json, from_data, to_data, to_json
 
 SMALL = Config(
     listeners=(Listener("web", TcpAddress(8080)),),
@@ -22,7 +22,7 @@ SMALL = Config(
 @given(configs())
 def test_any_configuration_survives(config: Config) -> None:
     text = to_json(config)
-    again = from_json(text)
+    again = config_from_json(text)
     assert again == config
     assert to_json(again) == text
 
@@ -42,7 +42,7 @@ def test_keys_are_in_the_order_of_declaration() -> None:
 def test_text_beyond_utf8_survives() -> None:
     odd = Config((), (), (Upstream("\udcff", ()),))
     assert to_json(odd).isascii()
-    assert from_json(to_json(odd)) == odd
+    assert config_from_json(to_json(odd)) == odd
 
 
 def test_indented_for_people() -> None:
@@ -86,7 +86,7 @@ def test_what_is_no_configuration_is_refused_by_place(path: tuple[str | int, ...
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(WireError, match="not JSON"):
-        from_json(text)
+        config_from_json(text)
 
 
 def test_fixed_values_pass_unchanged() -> None:

@@ -1,7 +1,7 @@
 """The canonical JSON of the model, out and in.
 
 Rules:
-* ``from_json(to_json(config)) == config`` for every configuration, valid or not.
+* ``config_from_json(to_json(config)) == config`` for every configuration, valid or not.
 * Every field is written, in the order it is declared, so equal configurations give equal bytes.
 * Where a field may hold one of several classes, ``"type"`` names the class.
 * Reading validates: unknown keys, missing keys and wrong types raise ``WireError`` with the path of the value.
@@ -45,17 +45,13 @@ def to_data(value: object, tagged: bool = False) -> object:
     return data
 
 
-def from_json(text: str) -> Config:
+def config_from_json(text: str) -> Config:
     """Read a configuration. Raises ``WireError``."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as bad:
         raise WireError(f"not JSON: {bad}") from None
     return from_data(data)
-
-
-# The name that reads well where it is imported alone.
-config_from_json = from_json
 
 
 def from_data(data: object) -> Config:
