@@ -216,6 +216,11 @@ class Upstream:
         """How many connections are open, idle ones included."""
         return len(self._open)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is still being served."""
+        return bool(self._busy)
+
     def rest(self) -> None:
         """Forget what happened and end what is still going on; idle connections stay."""
         with self._changed:
