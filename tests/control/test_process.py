@@ -268,4 +268,4 @@ def test_an_account_that_cannot_read_the_program_is_told(tmp_path: Path, upstrea
     environment = {**os.environ, "PYTHONPATH": str(Path(vestibule.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert done.returncode == 1
-    assert "a worker cannot be started: Permission denied" in done.stderr
+    assert "a worker cannot be started: Permission denied; may the user of process.user (65534) read /" in done.stderr

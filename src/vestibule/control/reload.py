@@ -336,7 +336,7 @@ def _start_workers(supervisor: Supervisor, slots: int) -> None:
     try:
         supervisor.start(slots)
     except OSError as bad:
-        raise _Refused([f"a worker cannot be started: {bad.strerror or bad}"]) from None
+        raise _Refused([f"a worker cannot be started: {supervisor.explain(bad)}"]) from None
 
 
 def _render(draft: Draft, problem: Problem) -> str:

@@ -14,6 +14,7 @@ Not here: what a generation is made from (`reload.py`), the link to one worker (
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -333,7 +334,7 @@ class Supervisor:
         try:
             slot.worker = self._spawn(slot)
         except OSError as bad:
-            self._journal.error("worker.start", f"worker {slot.index} cannot be started: {bad.strerror or bad}", worker=slot.index)
+            self._journal.error("worker.start", f"worker {slot.index} cannot be started: {self.explain(bad)}", worker=slot.index)
             slot.failures += 1
             self._schedule(slot)
 
@@ -373,10 +374,18 @@ class Supervisor:
         wait = 0.0 if slot.failures <= 1 else min(FIRST_WAIT_S * 2 ** (slot.failures - 2), LONGEST_WAIT_S)
         slot.timer = asyncio.get_running_loop().call_later(wait, self._restart, slot)
 
+    def explain(self, bad: OSError) -> str:
+        """Say why a process could not be started."""
+        return f"{bad.strerror or bad}{self._mend() if isinstance(bad, PermissionError) else ''}"
+
     def _hint(self, worker: WorkerProcess) -> str:
-        if worker.greeted or self._account.uid < 0:
+        return "" if worker.greeted else self._mend()
+
+    def _mend(self) -> str:
+        """Say what most likely keeps another user from running this program; nothing where there is no other user."""
+        if self._account.uid < 0:
             return ""
-        return f"; it could not even begin: may user {self._account.uid} read {self._command[0]} and this program's directory?"
+        return f"; may the user of process.user ({self._account.uid}) read {os.path.realpath(self._command[0])} and the program beside it?"
 
     def _retire(self, slot: _Slot) -> None:
         _cancel(slot)
