@@ -36,10 +36,11 @@ class Acceptor:
 
 
 class Listener(Pollable, Timed):
-    """One listening socket. `shared` sockets are waited for by several workers: one is woken at a time."""
+    """One listening socket. The control process holds it too, and so may other workers."""
 
     def __init__(self, reactor: Reactor, sock: socket.socket, acceptor: Acceptor) -> None:
         super().__init__(sock.fileno())
+        self.shared = True
         self.sock = sock
         self._reactor = reactor
         self._acceptor = acceptor

@@ -2,7 +2,8 @@
 
 Facts: epoll is level-triggered here, so one read for each readiness is enough and no read ever has to
 fail to learn that it was the last. A descriptor closed in the middle of a batch may be given out again
-by the kernel within the same batch.
+by the kernel within the same batch. A registration belongs to the open file, not to the descriptor: where
+another descriptor names the same file, closing ours leaves it behind (epoll(7), Q6).
 
 Rules
   1. Handlers called from a turn only queue bytes. The flush at its end is where sending happens, at
@@ -62,6 +63,7 @@ class Pollable:
         self.interest = 0
         self.known = -1  # -1: not registered
         self.listed = False
+        self.shared = False  # other descriptors name the same socket, so closing this one does not end its registration
 
     def on_readable(self) -> None:
         raise NotImplementedError
@@ -181,6 +183,8 @@ class Reactor:
             doomed = self._doomed
             self._doomed = []
             for pollable in doomed:
+                if pollable.shared and pollable.known >= 0:
+                    self._epoll.unregister(pollable.fd)
                 pollable.close_fd()
 
     def _on_bug(self, pollable: Pollable | None, error: Exception) -> None:

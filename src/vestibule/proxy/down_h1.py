@@ -322,6 +322,8 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self.reader.become_opaque()
         self.transport.resume()
         self.porch.tally.tunnels += 1
+        if self.exchange is not None:
+            self.reactor.timers.arm(self.deadline, self.reactor.now_ms + self.exchange.timeouts.tunnel_idle_ms)
         if self.reader.has_rest():
             self.reactor.call_later(self)
         return True
