@@ -1,0 +1,86 @@
+"""Sources that answer by themselves."""
+
+import pytest
+
+from vestibule.exchange import Plan
+from vestibule.fault import CLIENT_BAD_HOST, PROXY_NO_ROUTE
+from vestibule.plan.expr import EXCHANGE, Const
+from vestibule.plan.sources.closed import Closed
+from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
+from vestibule.plan.variables import Arg, Query
+
+from .fakes import answer_of, client, request
+
+
+def test_respond() -> None:
+    source = Respond(200, [b"X-A", b"X-None"], [Const(b"1"), Const(b"")], Query(EXCHANGE))
+    _, down = request(Plan("p", source), "/?hello")
+    assert answer_of(down).status == 200
+    assert answer_of(down).fields.block == b"X-A: 1\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n"
+    assert down.body == b"hello"
+    assert down.ended
+
+
+def test_respond_to_head_has_no_body() -> None:
+    _, down = request(Plan("p", Respond(200, [b"content-type"], [Const(b"text/html")], Const(b"hi"))), method="HEAD")
+    assert answer_of(down).fields.block == b"content-type: text/html\r\nContent-Length: 2\r\n"
+    assert down.body == b""
+
+
+def test_respond_without_body() -> None:
+    _, down = request(Plan("p", Respond(204, [], [], None)))
+    assert answer_of(down).fields.block == b""
+
+
+def test_value_from_the_client_makes_no_line() -> None:
+    _, down = request(Plan("p", Respond(200, [b"X-A"], [Const(b"a\r\nSet-Cookie: x")], None)))
+    assert answer_of(down).fields.names[0].lower == b"x-a"
+    assert answer_of(down).fields.get(b"set-cookie") is None
+
+
+@pytest.mark.parametrize(
+    ("location", "wanted"),
+    [("/new", b"https://photos.example:8443/new"), ("https://other.example/", b"https://other.example/"), ("//other.example/", b"//other.example/"),
+     ("app.immich:///oauth-callback", b"app.immich:///oauth-callback")],
+)  # fmt: skip
+def test_redirect_is_absolute(location: str, wanted: bytes) -> None:
+    _, down = request(Plan("p", Redirect(303, Const(location.encode()))), authority="photos.example:8443", peer=client(scheme="https"))
+    assert answer_of(down).status == 303
+    assert answer_of(down).fields.get(b"location") == wanted
+    assert down.ended
+
+
+def test_redirect_to_nothing_names_nothing() -> None:
+    _, down = request(Plan("p", Redirect(308, Arg(b"to"))))
+    assert answer_of(down).fields.get(b"location") is None
+
+
+@pytest.mark.parametrize(
+    ("port", "authority", "target", "wanted"),
+    [
+        (443, "photos.example", "/a?b=c", b"https://photos.example/a?b=c"),
+        (443, "Photos.Example:8080", "/%2e/", b"https://photos.example/%2e/"),
+        (8443, "photos.example:8080", "/", b"https://photos.example:8443/"),
+        (8443, "[::1]:8080", "/", b"https://[::1]:8443/"),
+        (443, "", "/a", b"https://first.example/a"),
+        (443, "photos.example", "*", b"https://photos.example/"),
+    ],
+)
+def test_https_redirect(port: int, authority: str, target: str, wanted: bytes) -> None:
+    _, down = request(Plan("p", HttpsRedirect(port, b"first.example")), target, authority=authority, method="POST")
+    assert answer_of(down).status == 308
+    assert answer_of(down).fields.get(b"location") == wanted
+
+
+def test_https_redirect_without_any_host() -> None:
+    ex, down = request(Plan("p", HttpsRedirect(443, b"")), authority="")
+    assert answer_of(down).status == 400
+    assert ex.fault is not None
+    assert ex.fault.kind is CLIENT_BAD_HOST
+
+
+def test_closed() -> None:
+    ex, down = request(Plan("p", Closed(PROXY_NO_ROUTE, "why")))
+    assert answer_of(down).status == 404
+    assert ex.fault is not None
+    assert ex.fault.detail == "why"
