@@ -16,8 +16,8 @@ from bench.report import table
 from vestibule.fault import CLIENT, UPSTREAM
 from vestibule.http import h1
 from vestibule.http.fields import Fields, FieldsTable, parse_fields
+from vestibule.http.hpack import Decoder, Encoder
 from vestibule.http.target import check_target, normal_path
-from vestibule.net.timers import Deadline, Timed, Wheel
 
 _BLOCK: Final = "".join(f"{line}\r\n" for line in ("Host: photos.example.org", *BROWSER_HEADERS)).encode()
 _OTHER_BLOCK: Final = _BLOCK.replace(b"Dest: image", b"Dest: empty")
@@ -69,29 +69,16 @@ class Responses:
             pass
 
 
-class Alarm(Timed):
-    """An owner of a deadline that never passes while we look."""
-
-    def __init__(self) -> None:
-        self.deadline = Deadline(self)
-        self._wheel = Wheel()
-        self._at_ms = 100_000
-
-    def on_deadline(self) -> None:
-        """Not reached."""
-        raise AssertionError("the deadline passed")
-
-    def extend(self) -> None:
-        """Move the deadline on, as every request does."""
-        self._at_ms += 1
-        self._wheel.arm(self.deadline, self._at_ms)
-
-
 def cases() -> list[tuple[str, str, Callable[[], object]]]:
     """Return (file, what, call) of everything timed."""
     fields = parse_fields(_BLOCK, CLIENT, 100)
     known = FieldsTable(CLIENT, 100)
     known.find(_BLOCK)
+    answer = parse_fields(_RESPONSE.partition(b"\r\n\r\n")[0].partition(b"\r\n")[2] + b"\r\n", UPSTREAM, 100)
+    encoder, decoder = Encoder(), Decoder(65_536, 100)
+    # From the second block on, both sides have most of it in their tables.
+    decoder.decode(encoder.head(200, answer))
+    again = encoder.head(200, answer)
     return [
         ("–", "the loop alone", _nothing),
         ("http/fields", "parse a browser's 13 lines", lambda: parse_fields(_BLOCK, CLIENT, 100)),
@@ -102,9 +89,10 @@ def cases() -> list[tuple[str, str, Callable[[], object]]]:
         ("http/h1", "read a response with a 1 KB body", Responses(_RESPONSE).read),
         ("http/h1", "read a response in four chunks of 16 KB", Responses(_CHUNKED).read),
         ("http/h1", "write a request head", lambda: h1.request_bytes(b"GET", _TARGET, fields, b"")),
+        ("http/hpack", "encode an answer's six fields, seen before", lambda: encoder.head(200, answer)),
+        ("http/hpack", "decode the same", lambda: decoder.decode(again)),
         ("http/target", "check a target", lambda: check_target(_TARGET)),
         ("http/target", "normalise a path", lambda: normal_path(b"/api/assets/0b3f6b3e/thumbnail")),
-        ("net/timers", "extend a deadline", Alarm().extend),
     ]
 
 
