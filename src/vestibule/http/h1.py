@@ -327,7 +327,7 @@ class RequestReader(Reader):
             fields = self._last_fields
         else:
             fields = self._table.find(block)
-            self._last_block = block
+            self._last_block = fields.block  # the table's copy, so that idle connections do not keep one each
             self._last_fields = fields
         self._skipped = False
         self.head = self._make_head(line, fields)
@@ -433,7 +433,7 @@ class ResponseReader(Reader):
             fields = self._last_fields
         else:
             fields = self._table.find(block)
-            self._last_block = block
+            self._last_block = fields.block  # the table's copy, so that idle connections do not keep one each
             self._last_fields = fields
         status = self._last_status
         self.head = ResponseHead(status, self._last_reason, fields)
