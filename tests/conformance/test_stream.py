@@ -1,0 +1,28 @@
+"""The streams of HTTP/1 keep the contract of `Stream`."""
+
+from collections.abc import Callable
+
+import pytest
+
+from . import stream as suite
+from .rigs_h1 import down, down_tls, up
+from .stream import Rig
+
+MAKERS = [down, down_tls, up]
+
+
+@pytest.mark.parametrize("check", suite.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("maker", MAKERS)
+def test_stream(maker: Callable[[], Rig], check: Callable[[Rig], None]) -> None:
+    rig = maker()
+    check(rig)
+    rig.close()
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_nothing_survives(maker: Callable[[], Rig]) -> None:
+    suite.check_nothing_survives(maker)
+
+
+def test_neutral() -> None:
+    suite.check_neutral()
