@@ -179,12 +179,10 @@ def check_debt_after_a_clog(rig: Rig) -> None:
 
 def check_debt_paid_at_once(rig: Rig) -> None:
     """2. The flush that takes everything at once pays as well; once for each debt, however often it was said."""
-    sent = 0
     for debts in range(1, 4):
         for _ in range(3):
             rig.push(BODY[:70_000], False)
-            sent += 70_000
-        rig.until(lambda: len(rig.heard()) == sent)
+        rig.until(lambda wanted=210_000 * debts: len(rig.heard()) == wanted)  # type: ignore[misc]
         rig.turn(3)
         assert rig.spy.count("pause") == 3 * debts
         assert rig.spy.count("resume") == debts

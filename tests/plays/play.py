@@ -373,14 +373,18 @@ class Play:
         self.quiet()
         for peer in (*self.clients, *self.upstreams):
             assert not peer.got, f"not expected: {bytes(peer.got[:2000])!r}"
+        assert len(self.notes.faults) == self._told, f"logged and not looked at: {self.notes.faults[self._told :]}"
+        self.break_off()
+        return self
+
+    def break_off(self) -> None:
+        """End the play in the middle; nothing may be left all the same."""
         self.finished = True
         self.close()
         assert self.tally.exchanges == 0, "an exchange is not over"
         assert self.tally.connections == 0, "a client connection is not forgotten"
         assert self.tally.tunnels == 0, "a tunnel is counted that is gone"
         assert self.pool.connections == 0, "an upstream connection is not struck off"
-        assert len(self.notes.faults) == self._told, f"logged and not looked at: {self.notes.faults[self._told :]}"
-        return self
 
     def close(self) -> None:
         """Hang up on all sides and let the proxy notice."""
