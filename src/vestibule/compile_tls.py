@@ -3,8 +3,9 @@
 Facts: a client names the host it wants in its hello (RFC 6066 3); one that connects to a bare address
 names none. A certificate covers one label with a wildcard (RFC 6125 6.4.3).
 
-Rules: contexts are made for each listener, since the one a handshake begins with belongs to its choice. Who names no host, or one that nobody has,
-gets what `unknown_sni` says; a site for any host, or for an address, is a default by its nature.
+Rules: contexts are made for each listener, since the one a handshake begins with belongs to its choice.
+Who names no host, or one that nobody has, gets what `unknown_sni` says; a site for any host, or for an
+address, is a default by its nature.
 
 Not here: reading of files (`control/certs.py`), the handshake (`net/`).
 """

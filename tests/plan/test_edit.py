@@ -102,7 +102,8 @@ def test_steps_without_a_response_do_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("below", "line"), [(False, b"Strict-Transport-Security: max-age=9\r\n"), (True, b"Strict-Transport-Security: max-age=9; includeSubDomains\r\n")]
+    ("below", "line"),
+    [(False, b"Strict-Transport-Security: max-age=9\r\n"), (True, b"Strict-Transport-Security: max-age=9; includeSubDomains\r\n")],
 )
 def test_hsts(below: bool, line: bytes) -> None:
     assert hsts_edit(9, below).apply(idle(), fields("strict-transport-security: max-age=1")).block == line

@@ -122,7 +122,9 @@ def test_timeout_is_named() -> None:
     assert b"timeouts.response_head" in failed(Fault(UPSTREAM_TIMEOUT_HEAD), HTML).body
 
 
-@pytest.mark.parametrize(("kind", "after"), [(UPSTREAM_REFUSED, b"5"), (UPSTREAM_BUSY, b"5"), (UPSTREAM_BAD_SYNTAX, None), (PROXY_NO_SITE, None)])
+@pytest.mark.parametrize(
+    ("kind", "after"), [(UPSTREAM_REFUSED, b"5"), (UPSTREAM_BUSY, b"5"), (UPSTREAM_BAD_SYNTAX, None), (PROXY_NO_SITE, None)]
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_retry_is_offered_where_it_helps(kind: object, after: bytes | None, method: str) -> None:
     down = failed(Fault(kind), HTML, method=method)  # type: ignore[arg-type]
@@ -156,7 +158,10 @@ def test_who_gets_json(target: str, lines: list[str], json_wanted: bool) -> None
 
 def test_api_path_means_nothing_elsewhere() -> None:
     assert not wants_json(idle("/api/x", HTML), False)
-    assert answer_of(failed(Fault(PROXY_NO_SITE), HTML, target="/api/x", immich=False)).fields.get(b"content-type") == b"text/html; charset=utf-8"
+    assert (
+        answer_of(failed(Fault(PROXY_NO_SITE), HTML, target="/api/x", immich=False)).fields.get(b"content-type")
+        == b"text/html; charset=utf-8"
+    )
 
 
 def test_request_can_be_found_again() -> None:

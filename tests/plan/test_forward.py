@@ -23,7 +23,9 @@ SPOOFS = [
 ]  # fmt: skip
 
 
-def sent(terms: Terms, *lines: str, peer: Client | None = None, authority: str = "photos.example", rest: list[Step] | None = None) -> Fields:
+def sent(
+    terms: Terms, *lines: str, peer: Client | None = None, authority: str = "photos.example", rest: list[Step] | None = None
+) -> Fields:
     """Return what goes upstream."""
     up = FakeUpstream()
     plan = Plan("site", up, [Forward(terms, []), *(rest or [])])
@@ -225,10 +227,9 @@ def test_memory_is_of_one_connection_one_section_one_authority_and_one_step() ->
     plans = [Plan("site", up, [step]) for step in steps]
     section, other = fields("A: b"), fields("A: b")
     peers = [client(), client("203.0.113.8")]
-    asked = 0
-    for plan, block, peer, authority in itertools.product(plans, (section, other), peers, ("a.example", "b.example")):
+    cases = itertools.product(plans, (section, other), peers, ("a.example", "b.example"))
+    for asked, (plan, block, peer, authority) in enumerate(cases, 1):
         ex, _ = request(plan, section=block, peer=peer, authority=authority)
-        asked += 1
         assert count.asked == asked
         assert up.request().fields.get(b"host") == authority.encode()
         assert up.request().fields.get(b"x-forwarded-for") == peer.address
@@ -238,7 +239,11 @@ def test_memory_is_of_one_connection_one_section_one_authority_and_one_step() ->
 def test_later_edits_are_remembered_behind_it() -> None:
     steady, wild = Counting(FIELDS), Counting(FIELDS + 1)
     up = FakeUpstream()
-    steps: list[Step] = [Forward(Terms(TRUSTED), []), EditRequest([SetField(b"S", steady)], True), EditRequest([SetField(b"W", wild)], False)]
+    steps: list[Step] = [
+        Forward(Terms(TRUSTED), []),
+        EditRequest([SetField(b"S", steady)], True),
+        EditRequest([SetField(b"W", wild)], False),
+    ]
     plan = Plan("site", up, steps)
     peer, section = client(), fields("Host: a")
     for turn in range(1, 4):

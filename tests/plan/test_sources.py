@@ -40,9 +40,13 @@ def test_value_from_the_client_makes_no_line() -> None:
 
 @pytest.mark.parametrize(
     ("location", "wanted"),
-    [("/new", b"https://photos.example:8443/new"), ("https://other.example/", b"https://other.example/"), ("//other.example/", b"//other.example/"),
-     ("app.immich:///oauth-callback", b"app.immich:///oauth-callback")],
-)  # fmt: skip
+    [
+        ("/new", b"https://photos.example:8443/new"),
+        ("https://other.example/", b"https://other.example/"),
+        ("//other.example/", b"//other.example/"),
+        ("app.immich:///oauth-callback", b"app.immich:///oauth-callback"),
+    ],
+)
 def test_redirect_is_absolute(location: str, wanted: bytes) -> None:
     _, down = request(Plan("p", Redirect(303, Const(location.encode()))), authority="photos.example:8443", peer=client(scheme="https"))
     assert answer_of(down).status == 303

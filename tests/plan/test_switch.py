@@ -109,9 +109,15 @@ class Rule:
 
 RULES = st.lists(
     st.one_of(
-        st.builds(Rule, st.just(EXACT), st.sampled_from(["/", "/a", "/a/b"]), st.just(False), st.sampled_from([(), ("GET",)]), st.booleans()),
-        st.builds(Rule, st.just(PREFIX), st.sampled_from(["/", "/a", "/a/", "/ab"]), st.booleans(), st.sampled_from([(), ("PUT",)]), st.booleans()),
-        st.builds(Rule, st.just(REGEX), st.sampled_from(["^/a", "b$", "/./"]), st.just(False), st.sampled_from([(), ("GET",)]), st.booleans()),
+        st.builds(
+            Rule, st.just(EXACT), st.sampled_from(["/", "/a", "/a/b"]), st.just(False), st.sampled_from([(), ("GET",)]), st.booleans()
+        ),
+        st.builds(
+            Rule, st.just(PREFIX), st.sampled_from(["/", "/a", "/a/", "/ab"]), st.booleans(), st.sampled_from([(), ("PUT",)]), st.booleans()
+        ),
+        st.builds(
+            Rule, st.just(REGEX), st.sampled_from(["^/a", "b$", "/./"]), st.just(False), st.sampled_from([(), ("GET",)]), st.booleans()
+        ),
         st.builds(Rule, st.just(ANY), st.just(""), st.just(False), st.sampled_from([(), ("GET",)]), st.booleans()),
     ),
     max_size=12,

@@ -1,0 +1,141 @@
+"""Who may import whom, and what stays out of the data plane (the table that the design is drawn from)."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "vestibule"
+
+COMPILE = {"compile_expr", "compile_steps", "compile_tls"}
+
+# Package (or module at the top) -> what it may import of vestibule besides itself.
+ALLOWED: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "cli": {"control", "dialects", "model", "fault"},
+    "fault": set(),
+    "http": {"fault"},
+    "net": {"fault"},
+    "exchange": {"fault", "http", "net"},
+    "plan": {"exchange", "fault", "http"},
+    "proxy": {"exchange", "fault", "http", "net"},
+    "compile": {"exchange", "fault", "http", "link", "model", "net", "plan", "proxy"} | COMPILE,
+    "compile_expr": {"http", "model", "plan"},
+    "compile_steps": {"exchange", "model", "plan", "compile_expr"},
+    "compile_tls": {"link", "model", "net", "compile_expr"},
+    "worker": {"compile", "link", "model", "net", "proxy"},
+    "start_worker": {"worker"},
+    "link": set(),
+    "model": set(),
+    "dialects": {"model"},
+    "control": {"compile", "dialects", "fault", "link", "model"},
+}
+
+DATA_PLANE = {"fault", "http", "net", "exchange", "plan", "proxy", "compile", "worker", "start_worker"} | COMPILE
+
+# Modules of the standard library that touch the world.
+WORLD = {"asyncio", "logging", "select", "selectors", "signal", "socket", "ssl", "subprocess", "threading"}
+
+# Package -> modules it may not import; asyncio is added below for all but `control`.
+BANNED: dict[str, set[str]] = {
+    "http": WORLD | {"os", "io", "pathlib", "ipaddress"},
+    "model": WORLD | {"os", "io", "pathlib", "time"},
+    "dialects": WORLD | {"os", "io", "pathlib", "time"},
+    "link": WORLD | {"io", "pathlib", "time"},
+    "plan": (WORLD - {"select"}) | {"io", "pathlib", "ipaddress"},
+    "proxy": WORLD - {"socket", "ssl"},
+    "exchange": WORLD | {"os", "time"},
+}
+
+# Expressions that are the configuration's, and syntax; nowhere else in the data plane.
+MAY_USE_RE = {"plan/expr.py", "plan/functions.py", "plan/switch.py"}
+
+# `log_sink` asks pipes whether they take more.
+MAY_USE_SELECT_IN_PLAN = {"plan/log_sink.py"}
+
+LONGEST_FILE = 700
+
+
+def files() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) for every import, those inside functions included; the name is empty for `import module`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, ""
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide who imports whom"
+            assert node.module is not None
+            for alias in node.names:
+                yield node.module, alias.name
+
+
+def inner(module: str, name: str) -> str | None:
+    """Return the package of vestibule that an import reaches, if it does."""
+    parts = module.split(".")
+    if parts[0] != "vestibule":
+        return None
+    if len(parts) > 1:
+        return parts[1]
+    return "__init__" if name.startswith("__") or not name else name
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_follow_the_table(path: Path) -> None:
+    package = package_of(path)
+    assert package in ALLOWED, f"{package} has no row in ALLOWED"
+    allowed = ALLOWED[package] | {package, "__init__"}
+    for module, name in imports(path):
+        reached = inner(module, name)
+        assert reached is None or reached in allowed, f"{package} may not import {module}"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_banned_modules_stay_out(path: Path) -> None:
+    package = package_of(path)
+    where = path.relative_to(SOURCE).as_posix()
+    banned = set(BANNED.get(package, set()))
+    if package != "control":
+        banned.add("asyncio")
+    if package in DATA_PLANE:
+        banned.add("logging")
+        if package not in ("http", "compile", "compile_expr") and where not in MAY_USE_RE:
+            banned.add("re")
+        if package == "plan" and where not in MAY_USE_SELECT_IN_PLAN:
+            banned.add("select")
+    for module, name in imports(path):
+        assert module.split(".")[0] not in banned, f"{where} may not import {module}"
+        assert not (package in DATA_PLANE and module == "typing" and name == "cast"), f"{where}: a cast is a wrong type kept"
+
+
+def test_a_worker_cannot_parse_a_configuration_file() -> None:
+    """No way leads from the worker to the dialects."""
+    reached: set[str] = set()
+    waiting = ["worker"]
+    while waiting:
+        package = waiting.pop()
+        if package not in reached:
+            reached.add(package)
+            waiting.extend(ALLOWED[package])
+    assert not reached & {"dialects", "control", "cli"}
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_file_is_not_too_long_and_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= LONGEST_FILE
+    docstring = ast.get_docstring(ast.parse(text))
+    assert docstring, "a file begins with what it is for"
+
+
+def test_table_has_no_dead_rows() -> None:
+    assert set(ALLOWED) == {package_of(path) for path in files()}

@@ -1,0 +1,597 @@
+"""From a configuration to what a request meets."""
+
+import json
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from vestibule.compile import CompileError, Registry, Root, compile_config, dry_compile
+from vestibule.exchange import Client, Exchange, Plan, Relays, Stream
+from vestibule.fault import Fault
+from vestibule.http.fields import Fields, parse_fields
+from vestibule.http.head import RequestHead, ResponseHead
+from vestibule.link.messages import Assets, KeyPair
+from vestibule.model import config as m
+from vestibule.model.expr import Compare, Concat, Const, Expr, InNet, Match, Var
+from vestibule.net.reactor import Reactor
+
+WEB = m.Listener("web", m.TcpAddress(8080))
+TLS = m.Listener("tls", m.TcpAddress(8443), tls=True)
+# Names without addresses: no test opens a socket.
+IMMICH = m.Upstream("immich", (m.Server("immich.example", 2283),))
+OTHER = m.Upstream("other", (m.Server("inner.example", 80),))
+SITE = m.Site("photos", ("photos.example",), ("web",), m.Proxy("immich"))
+NO_LOG = m.AccessLog(target="off")
+
+
+def config(*sites: m.Site, **more: object) -> m.Config:
+    values: dict[str, object] = {
+        "listeners": (WEB,), "sites": sites or (SITE,), "upstreams": (IMMICH, OTHER), "access_log": NO_LOG, **more,
+    }  # fmt: skip
+    return m.Config(**values)  # type: ignore[arg-type]
+
+
+def built(made: m.Config, assets: Assets | None = None, registry: Registry | None = None, logs: dict[str, int] | None = None) -> Root:
+    return compile_config(made, assets or Assets(), registry or Registry(), Reactor(), logs or {}, None)
+
+
+def reasons(made: m.Config, assets: Assets | None = None) -> list[str]:
+    with pytest.raises(CompileError) as caught:
+        built(made, assets)
+    assert dry_compile(made, assets or Assets()) == caught.value.reasons
+    return caught.value.reasons
+
+
+class Down(Stream):
+    """A client in memory."""
+
+    def __init__(self) -> None:
+        self.head: ResponseHead | None = None
+        self.body = b""
+
+    def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
+        assert isinstance(head, ResponseHead)
+        self.head = head
+        return True
+
+    def send_body(self, data: bytes, end: bool) -> bool:
+        self.body += data
+        return True
+
+    def refuse_rest(self) -> None:
+        pass
+
+    def abort(self, fault: Fault) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
+class Up(Down):
+    """An upstream in memory: keeps the request and answers when told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request: RequestHead | None = None
+
+    def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
+        assert isinstance(head, RequestHead)
+        self.request = head
+        return True
+
+
+def asked(
+    root: Root,
+    target: str = "/",
+    *lines: str,
+    host: str = "photos.example",
+    door: str = "web",
+    method: str = "GET",
+    peer: Client | None = None,
+) -> tuple[Exchange, Down]:
+    """Send a request through a door; where it reaches an upstream the connection is never made."""
+    block = "".join(f"{line}\r\n" for line in (f"Host: {host}", *lines)).encode()
+    scheme = b"https" if root.doors[door].tls is not None or door == "tls" else b"http"
+    down = Down()
+    ex = Exchange(down, peer or Client(b"203.0.113.7", 5, b"192.0.2.1", 80, scheme), root.doors[door].plan, Relays(), 0)
+    ex.on_request(RequestHead(method.encode(), target.encode(), host.encode(), parse_fields(block, 0, 100), b"HTTP/1.1"), True)
+    return ex, down
+
+
+def reaches(ex: Exchange, name: str) -> bool:
+    """Tell whether the exchange waits for a connection to this upstream."""
+    return ex.waiting and getattr(ex.plan.source, "name", "") == name
+
+
+def answer(ex: Exchange, down: Down, status: int = 200, *lines: str) -> Fields:
+    """Have the upstream answer; return the fields that the client gets."""
+    block = "".join(f"{line}\r\n" for line in lines).encode()
+    ex.connected(Up(), "immich.example:2283")
+    ex.on_response(ResponseHead(status, b"", parse_fields(block, 1, 100)), True)
+    assert down.head is not None
+    return down.head.fields
+
+
+def pair(name: str) -> KeyPair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return KeyPair(made.public_bytes(serialization.Encoding.PEM).decode(), private.decode())
+
+
+PHOTOS = pair("photos.example")
+
+
+def certified(*names: str) -> Assets:
+    assets = Assets()
+    assets.ticket_key = "00" * 80
+    for name in names:
+        assets.certificates[name] = PHOTOS
+    return assets
+
+
+# ---- sites
+
+
+def test_smallest_configuration_forwards() -> None:
+    ex, _ = asked(built(config()), "/a", "X-Forwarded-For: 192.0.2.66")
+    assert reaches(ex, "immich")
+    assert ex.request.fields.get(b"x-forwarded-for") == b"203.0.113.7"
+    assert ex.plan.body_most == -1
+    assert ex.timeouts.body_idle_ms == 600_000
+
+
+def test_hosts() -> None:
+    wide = replace(SITE, name="wide", hosts=("*.photos.example",), source=m.Proxy("other"))
+    root = built(config(SITE, wide))
+    assert reaches(asked(root, host="photos.example:8080")[0], "immich")
+    assert reaches(asked(root, host="a.photos.example")[0], "other")
+    _, down = asked(root, host="elsewhere.example")
+    assert down.head is not None
+    assert down.head.status == 421
+
+
+@pytest.mark.parametrize("how", ["any", "default_site"])
+def test_default_site(how: str) -> None:
+    last = replace(SITE, name="last", hosts=("*",) if how == "any" else ("last.example",), source=m.Proxy("other"))
+    listener = WEB if how == "any" else replace(WEB, default_site="last")
+    ex, _ = asked(built(config(SITE, last, listeners=(listener,))), host="elsewhere.example")
+    assert reaches(ex, "other")
+
+
+def test_host_of_another_listener_is_misdirected() -> None:
+    second = m.Listener("second", m.TcpAddress(8081))
+    other = replace(SITE, name="other", hosts=("other.example",), listeners=("second",))
+    ex, down = asked(built(config(SITE, other, listeners=(WEB, second))), host="other.example")
+    assert down.head is not None
+    assert down.head.status == 421
+    assert ex.fault is not None
+    assert ex.fault.kind.name == "client.misdirected"
+
+
+# ---- routes
+
+
+def routed(*routes: m.Route, **more: object) -> m.Site:
+    return replace(SITE, source=m.Switch(routes), **more)  # type: ignore[arg-type]
+
+
+def test_routes_inherit_and_override() -> None:
+    slow = m.Timeouts(body_idle_ms=5)
+    site = routed(
+        m.Route(m.Proxy("other"), path=m.PathMatch("prefix", "/other/"), timeouts=slow, limits=m.Limits(body_bytes=10)),
+        m.Route(m.Proxy("immich")),
+        limits=m.Limits(body_bytes=99),
+    )
+    root = built(config(site))
+    ex, _ = asked(root, "/other/x")
+    assert reaches(ex, "other")
+    assert (ex.plan.body_most, ex.timeouts.body_idle_ms) == (10, 5)
+    ex, _ = asked(root, "/x")
+    assert reaches(ex, "immich")
+    assert (ex.plan.body_most, ex.timeouts.body_idle_ms) == (99, 600_000)
+
+
+def test_route_may_allow_a_larger_body_than_its_site() -> None:
+    site = routed(m.Route(m.Proxy("immich"), limits=m.Limits(body_bytes=1_000)), limits=m.Limits(body_bytes=10))
+    ex, _ = asked(built(config(site)), "/", "Content-Length: 500", method="POST")
+    assert reaches(ex, "immich")
+    ex, down = asked(built(config(site)), "/", "Content-Length: 5000", method="POST")
+    assert down.head is not None
+    assert down.head.status == 413
+    assert ex.fault is not None
+    assert "limits.body is 1000" in ex.fault.detail
+
+
+@pytest.mark.parametrize("order", ["written", "best"])
+def test_conditions_of_routes(order: str) -> None:
+    test = Compare("==", Var("header", "X-A"), Const("1"))
+    site = replace(SITE, source=m.Switch((
+        m.Route(m.Respond(201), methods=("PUT",)),
+        m.Route(m.Respond(202), when=test),
+        m.Route(m.Respond(203), path=m.PathMatch("regex", r"\.jpg$", ignore_case=True)),
+        m.Route(m.Respond(204), path=m.PathMatch("exact", "/a")),
+    ), order))  # type: ignore[arg-type]  # fmt: skip
+    root = built(config(site))
+    found = []
+    for target, method, lines in (("/", "PUT", ()), ("/", "GET", ("X-A: 1",)), ("/A.JPG", "GET", ()), ("/a", "GET", ()), ("/b", "GET", ())):
+        _, down = asked(root, target, *lines, method=method)
+        assert down.head is not None
+        found.append(down.head.status)
+    assert found == [201, 202, 203, 204, 404]
+
+
+# ---- actions
+
+
+def test_actions_run_in_order() -> None:
+    site = replace(SITE, request=(
+        m.SetHeader("X-Was", Var("path")),
+        m.StripPrefix("/photos"),
+        m.SetHeader("X-Is", Var("path")),
+        m.Rewrite(query=Const("a=1")),
+        m.RemoveHeader("Cookie"),
+        m.AddHeader("X-Client", Concat((Const("<"), Var("client_ip"), Const(">")))),
+    ))  # fmt: skip
+    ex, _ = asked(built(config(site)), "/photos/x?y", "Cookie: a=b")
+    fields = ex.request.fields
+    assert ex.request.target == b"/x?a=1"
+    assert (fields.get(b"x-was"), fields.get(b"x-is"), fields.get(b"x-client")) == (b"/photos/x", b"/x", b"<203.0.113.7>")
+    assert fields.get(b"cookie") is None
+
+
+def test_leading_steady_edits_are_part_of_forwarding() -> None:
+    site = replace(SITE, request=(m.SetHeader("X-Host", Var("host")), m.RemoveHeader("X-Real-IP"), m.SetHeader("X-M", Var("method"))))
+    root = built(config(site))
+    peer = Client(b"203.0.113.7", 5, b"192.0.2.1", 80, b"http")
+    ex, _ = asked(root, peer=peer)
+    assert peer.memo_to is not None
+    assert peer.memo_to.get(b"x-host") == b"photos.example"
+    assert peer.memo_to.get(b"x-real-ip") is None
+    assert peer.memo_to.get(b"x-m") is None
+    assert ex.request.fields.get(b"x-m") == b"GET"
+
+
+def test_condition_around_actions() -> None:
+    lan = InNet(Var("client_ip"), ("10.0.0.0/8",))
+    site = replace(
+        SITE,
+        request=(
+            m.When(lan, (m.Deny(404),)),
+            m.When(Match("^/x", Var("path")), (m.Rewrite(path=Const("/y")), m.SetHeader("A", Const("1")))),
+        ),
+    )
+    root = built(config(site, trusted_proxies=("127.0.0.1",)))
+    inside = Client(b"127.0.0.1", 5, b"192.0.2.1", 80, b"http")
+    _, down = asked(root, "/x", "X-Forwarded-For: 10.0.0.5", peer=inside)
+    assert down.head is not None
+    assert down.head.status == 404
+    ex, _ = asked(root, "/x", "X-Forwarded-For: 10.0.0.5")
+    assert ex.request.target == b"/y"
+    assert ex.request.fields.get(b"a") == b"1"
+
+
+def test_response_actions_run_from_the_inside_out() -> None:
+    inner = (m.SetHeader("A", Const("inner")), m.SetHeader("B", Const("inner")))
+    site = routed(m.Route(m.Proxy("immich"), response=inner), response=(m.SetHeader("B", Const("outer")), m.RemoveHeader("Server")))
+    ex, down = asked(built(config(site)))
+    found = answer(ex, down, 200, "Server: x", "Content-Length: 0")
+    assert found.block == b"Content-Length: 0\r\nA: inner\r\nB: outer\r\n"
+
+
+def test_response_actions_see_the_response() -> None:
+    site = replace(
+        SITE,
+        response=(
+            m.SetHeader("X-Up", Var("upstream")),
+            m.When(Compare(">=", Var("status"), Const(400)), (m.SetHeader("X-Bad", Const("1")),)),
+        ),
+    )
+    root = built(config(site))
+    ex, down = asked(root)
+    assert answer(ex, down, 200).block == b"X-Up: immich\r\n"
+    ex, down = asked(root)
+    assert answer(ex, down, 404).block == b"X-Up: immich\r\nX-Bad: 1\r\n"
+
+
+# ---- forwarding
+
+
+def test_forwarding_of_a_route() -> None:
+    quiet = m.Forwarding(x_forwarded="remove", host="upstream", underscores="allow")
+    site = routed(
+        m.Route(m.Proxy("other"), path=m.PathMatch("prefix", "/other"), forwarding=quiet, request=(m.SetHeader("B", Const("2")),)),
+        m.Route(m.Proxy("immich")),
+        request=(m.SetHeader("A", Const("1")),),
+    )
+    root = built(config(site))
+    ex, _ = asked(root, "/other", "A_B: c", "X-Real-IP: 192.0.2.66")
+    assert ex.request.fields.block == b"Host: inner.example\r\nA_B: c\r\nA: 1\r\nB: 2\r\n"
+    ex, _ = asked(root, "/", "A_B: c")
+    assert ex.request.fields.get(b"host") == b"photos.example"
+    assert ex.request.fields.get(b"a_b") is None
+
+
+@pytest.mark.parametrize(
+    ("server", "host"),
+    [
+        (m.Server("inner.example", 80), b"inner.example"),
+        (m.Server("inner.example", 443, tls=True), b"inner.example"),
+        (m.Server("inner.example", 2283), b"inner.example:2283"),
+        (m.Server("::1", 2283), b"[::1]:2283"),
+        (m.Server(path="/run/app.sock"), b"localhost"),
+    ],
+)
+def test_host_of_the_upstream(server: m.Server, host: bytes) -> None:
+    site = replace(SITE, forwarding=m.Forwarding(host="upstream"), request=(m.Deny(),))
+    ex, _ = asked(built(config(site, upstreams=(m.Upstream("immich", (server, server)),))))
+    assert ex.request.fields.get_all(b"host") == [host]
+
+
+def test_host_of_the_upstream_below_a_switch() -> None:
+    site = routed(m.Route(m.Proxy("other")), forwarding=m.Forwarding(host="upstream"))
+    ex, _ = asked(built(config(site)))
+    assert ex.request.fields.get_all(b"host") == [b"inner.example"]
+
+
+def test_host_of_different_servers_is_a_mistake() -> None:
+    upstream = m.Upstream("immich", (m.Server("a", 80), m.Server("b", 80)))
+    made = config(replace(SITE, forwarding=m.Forwarding(host="upstream")), upstreams=(upstream,))
+    assert reasons(made)[0].startswith("sites[0].forwarding.host: the servers of `immich` have different addresses")
+
+
+# ---- sources
+
+
+def test_respond_and_redirect() -> None:
+    site = routed(
+        m.Route(m.Respond(200, Const("hi"), (("X-A", Var("site")),)), path=m.PathMatch("exact", "/hi")),
+        m.Route(m.Redirect(Concat((Const("/new"), Var("path"))), 302)),
+    )
+    root = built(config(site))
+    _, down = asked(root, "/hi")
+    assert down.head is not None
+    assert (down.head.status, down.body, down.head.fields.get(b"x-a")) == (200, b"hi", b"photos")
+    _, down = asked(root, "/a")
+    assert down.head is not None
+    assert (down.head.status, down.head.fields.get(b"location")) == (302, b"http://photos.example/new/a")
+
+
+# ---- TLS
+
+
+def secure(*sites: m.Site, **more: object) -> m.Config:
+    return config(*sites, listeners=(WEB, TLS), certificates=(m.Certificate("c", "c.pem"), m.Certificate("d", "d.pem")), **more)
+
+
+BOTH = replace(SITE, listeners=("web", "tls"), certificates=("c",))
+
+
+def test_certificates_are_chosen_by_name() -> None:
+    wild = replace(BOTH, name="wild", hosts=("*.photos.example",), certificates=("d",))
+    tls = built(secure(BOTH, wild), certified("c", "d")).doors["tls"].tls
+    assert tls is not None
+    assert tls.find("photos.example") is tls.base
+    assert tls.find("PHOTOS.example.") is tls.base
+    assert tls.find("a.photos.example") not in (None, tls.base)
+    assert tls.find("a.b.photos.example") is None
+    assert tls.find("") is None
+
+
+@pytest.mark.parametrize("host", ["*", "127.0.0.1", "[::1]"])
+def test_site_for_any_host_or_an_address_serves_who_names_none(host: str) -> None:
+    site = replace(BOTH, hosts=("photos.example", host))
+    tls = built(secure(site), certified("c")).doors["tls"].tls
+    assert tls is not None
+    assert tls.find("") is tls.base
+
+
+def test_unknown_name_gets_the_default_site() -> None:
+    other = replace(BOTH, name="other", hosts=("other.example",), certificates=("d",))
+    lenient = replace(TLS, unknown_sni="default", default_site="other")
+    tls = built(config(BOTH, other, listeners=(WEB, lenient)), certified("c", "d")).doors["tls"].tls
+    assert tls is not None
+    assert tls.find("nowhere.example") is tls.find("other.example")
+
+
+def test_each_listener_has_its_own_choice() -> None:
+    second = replace(TLS, name="second", unknown_sni="default")
+    root = built(config(replace(BOTH, listeners=("tls", "second")), listeners=(TLS, second)), certified("c"))
+    one, two = root.doors["tls"].tls, root.doors["second"].tls
+    assert one is not None
+    assert two is not None
+    assert one.base is not two.base
+    assert one.find("x") is None
+    assert two.find("x") is two.base
+
+
+def test_certificate_of_the_local_authority() -> None:
+    site = replace(BOTH, certificates=(), internal_tls=True)
+    assert built(secure(site), certified("internal:photos")).doors["tls"].tls is not None
+
+
+def test_redirect_to_https_and_hsts() -> None:
+    site = replace(BOTH, redirect_http=True, https_port=8443, hsts=m.Hsts(60), response=(m.SetHeader("A", Const("1")),))
+    root = built(secure(site), certified("c"))
+    _, down = asked(root, "/a?b=c", method="POST", host="photos.example:8080")
+    assert down.head is not None
+    assert (down.head.status, down.head.fields.get(b"location")) == (308, b"https://photos.example:8443/a?b=c")
+    assert down.head.fields.get(b"strict-transport-security") is None
+    _, down = asked(root, "/.well-known/acme-challenge/x")
+    assert down.head is not None
+    assert down.head.status == 404
+    ex, down = asked(root, "/.well-known/acme-challenge/x", door="tls")
+    assert reaches(ex, "immich")
+    assert answer(ex, down).get(b"strict-transport-security") == b"max-age=60"
+
+
+# ---- state
+
+
+def test_pools_outlive_a_reload_and_go_with_their_name() -> None:
+    registry = Registry()
+    first = built(config(), registry=registry)
+    first.activate()
+    assert registry.sweep(first) == 0
+    assert registry.figures() == {"immich.example:2283": {"connections": 0, "idle": 0}}
+    same = built(config(replace(SITE, hosts=("new.example",))), registry=registry)
+    assert same.made == []
+    same.activate()
+    assert registry.sweep(same) == 0
+    changed = built(config(replace(SITE, source=m.Proxy("other"))), registry=registry)
+    assert len(changed.made) == 1
+    changed.activate()
+    assert registry.sweep(changed) == 1
+    assert list(registry.figures()) == ["inner.example:80"]
+
+
+def test_discarded_generation_leaves_nothing() -> None:
+    registry = Registry()
+    first = built(config(), registry=registry)
+    first.activate()
+    registry.sweep(first)
+    before = [key for key, _ in registry.items()]
+    built(config(replace(SITE, source=m.Proxy("other"), access_log=m.AccessLog())), registry=registry).discard()
+    assert [key for key, _ in registry.items()] == before
+    with pytest.raises(CompileError):
+        built(config(replace(SITE, source=m.Proxy("other")), replace(SITE, source=m.Proxy("none"))), registry=registry)
+    assert [key for key, _ in registry.items()] == before
+
+
+def test_changed_settings_are_another_pool() -> None:
+    registry = Registry()
+    for upstream in (IMMICH, replace(IMMICH, pool=m.Pool(max_idle=1)), replace(IMMICH, servers=(m.Server("immich.example", 2284),))):
+        root = built(config(upstreams=(upstream,)), registry=registry)
+        assert len(root.made) == 1
+    assert len(registry.items()) == 3
+
+
+def test_addresses_are_learned() -> None:
+    assets = Assets()
+    assets.addresses["inner.example"] = ["192.0.2.8"]
+    registry = Registry()
+    built(config(), assets, registry)
+    assert registry.book.find("inner.example") == ["192.0.2.8"]
+
+
+# ---- logs
+
+
+def test_logs_go_to_their_files_and_change_with_the_generation(tmp_path: Path) -> None:
+    registry = Registry()
+    path = str(tmp_path / "access.log")
+    made = config(replace(SITE, access_log=m.AccessLog(target=path), source=m.Respond(204)))
+    fds = [os.open(tmp_path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for name in ("one", "two", "three")]
+    first = built(made, registry=registry, logs={path: fds[0]})
+    first.activate()
+    asked(first, "/1?key=s3cr3t")
+    second = built(made, registry=registry, logs={path: fds[1]})
+    asked(first, "/2")
+    second.activate()
+    asked(first, "/3")
+    second.flush_logs()
+    second.reopen_logs({path: fds[2]})
+    asked(second, "/4")
+    second.flush_logs()
+    assert registry.sweep(second) == 0
+    targets = [[json.loads(line)["target"] for line in (tmp_path / name).read_text().splitlines()] for name in ("one", "two", "three")]
+    assert targets == [["/1?key=***", "/2"], ["/3"], ["/4"]]
+    for fd in fds[:2]:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)
+    registry.keep(set())
+
+
+def test_descriptors_of_nobody_are_closed(tmp_path: Path) -> None:
+    for served in (True, False):
+        fd = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+        root = built(config(), logs={"unused": fd})
+        if served:
+            root.activate()
+        else:
+            root.discard()
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(fd)
+
+
+@pytest.mark.parametrize("form", ["combined", "template"])
+def test_other_formats(form: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "log")
+    template: Expr | None = Concat((Const('"'), Var("target"), Const('" '), Var("status"))) if form == "template" else None
+    log = m.AccessLog(target=path, format=form, template=template)  # type: ignore[arg-type]
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    root = built(config(replace(SITE, access_log=log, source=m.Respond(204))), logs={path: fd})
+    root.activate()
+    asked(root, "/share/s3cr3t?key=s3cr3t")
+    root.flush_logs()
+    text = Path(path).read_text()
+    assert "s3cr3t" not in text
+    assert ('"/share/***?key=***" 204\n' == text) == (form == "template")
+    os.close(fd)
+
+
+# ---- mistakes
+
+
+MISTAKES = [
+    (config(replace(SITE, source=m.Proxy("none"))), "sites[0].source.upstream: there is no upstream `none`"),
+    (config(trusted_proxies=("10/8",)), "trusted_proxies[0]: not an address or network"),
+    (config(listeners=(replace(WEB, protocols=("h1", "h2")),)), "listeners[0].protocols: HTTP/2 is not part of this build"),
+    (config(listeners=(replace(WEB, proxy_protocol=True),)), "listeners[0].proxy_protocol: the PROXY protocol is not part"),
+    (config(limits=m.Limits(concurrent=5)), "listeners[0].limits.concurrent: this limit is not part"),
+    (config(replace(SITE, request=(m.RemoveHeader("Host"),))), "sites[0].request[0]: a request keeps its Host"),
+    (config(replace(SITE, request=(m.SetHeader("Host", Const("")),))), "sites[0].request[0]: a request keeps its Host"),
+    (config(replace(SITE, request=(m.AddHeader("Host", Const("a")),))), "sites[0].request[0]: a message has one Host at most"),
+    (config(replace(SITE, response=(m.Deny(403),))), "sites[0].response[0]: only fields can be changed"),
+    (config(replace(SITE, request=(m.SetHeader("A", Var("nonsense")),))), "sites[0].request[0].value: the variable `nonsense`"),
+    (config(routed(m.Route(m.Respond(), path=m.PathMatch("regex", "(")))), "sites[0].source.routes[0].path.value: no regular expression"),
+    (config(routed(m.Route(m.Respond(), when=Match("(", Var("path"))))), "sites[0].source.routes[0].when: missing )"),
+    (config(routed(m.Route(m.Respond(), when=Var("path")))), "sites[0].source.routes[0].when: a test is expected"),
+    (config(upstreams=(replace(IMMICH, servers=()),)), "upstreams[0].servers: an upstream needs a server"),
+    (secure(BOTH), "sites[0].certificates: the certificate `c` was not read"),
+    (secure(replace(BOTH, certificates=())), "sites[0].certificates: the site `photos` is served with TLS and has no certificate"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "reason"), MISTAKES, ids=[reason[:50] for _, reason in MISTAKES])
+def test_mistake_is_named(made: m.Config, reason: str) -> None:
+    assert reasons(made)[0].startswith(reason)
+
+
+def test_log_that_was_not_opened_is_no_mistake_before_it_is_opened() -> None:
+    made = config(replace(SITE, access_log=m.AccessLog(target="/x/log")))
+    assert dry_compile(made, Assets()) == []
+    with pytest.raises(CompileError, match="sites.0..access_log.target: `/x/log` was not opened"):
+        built(made)
+
+
+def test_all_mistakes_are_found_and_each_once() -> None:
+    second = m.Listener("second", m.TcpAddress(8081))
+    bad = replace(SITE, listeners=("web", "second"), source=m.Proxy("none"), request=(m.RemoveHeader("Host"),))
+    assert len(reasons(config(bad, listeners=(WEB, second)))) == 2
+
+
+def test_broken_certificate_is_named() -> None:
+    assets = certified("c")
+    assets.certificates["c"] = KeyPair(PHOTOS.chain_pem, pair("x").key_pem)
+    assert reasons(secure(BOTH), assets)[0].startswith("sites[0].certificates: ")
+
+
+def test_plan_without_configuration_objects() -> None:
+    """What serves holds no part of the model: a plan is numbers, texts and nodes."""
+    plan: Plan = built(config()).doors["web"].plan
+    assert plan.timeouts is not None
+    assert not isinstance(plan.timeouts, m.Timeouts)
