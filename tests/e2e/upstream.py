@@ -223,6 +223,8 @@ class Upstream:
 
     def rest(self) -> None:
         """Forget what happened and end what is still going on; idle connections stay."""
+        # A script that has just answered is about to return; its connection shall stay.
+        self.wait_for(lambda: not self._busy, 0.05)
         with self._changed:
             busy = [self._open[number] for number in self._busy if number in self._open]
         for sock in busy:
