@@ -539,7 +539,7 @@ def test_other_formats(form: str, tmp_path: Path) -> None:
     root.flush_logs()
     text = Path(path).read_text()
     assert "s3cr3t" not in text
-    assert ('"/share/***?key=***" 204\n' == text) == (form == "template")
+    assert (text == '"/share/***?key=***" 204\n') == (form == "template")
     os.close(fd)
 
 
@@ -574,7 +574,7 @@ def test_mistake_is_named(made: m.Config, reason: str) -> None:
 def test_log_that_was_not_opened_is_no_mistake_before_it_is_opened() -> None:
     made = config(replace(SITE, access_log=m.AccessLog(target="/x/log")))
     assert dry_compile(made, Assets()) == []
-    with pytest.raises(CompileError, match="sites.0..access_log.target: `/x/log` was not opened"):
+    with pytest.raises(CompileError, match="`/x/log` was not opened"):
         built(made)
 
 

@@ -2,22 +2,14 @@
 
 import pytest
 
-from vestibule.exchange import Exchange
 from vestibule.http.address import Network, NetworkSet
 from vestibule.plan import expr
-from vestibule.plan.expr import CONST, EXCHANGE, FIELDS, Const, ConstNumber, ConstTest, Node, NumberNode, concat, folded
-from vestibule.plan.variables import Header, Path, Status
+from vestibule.plan.expr import EXCHANGE, FIELDS, Const, ConstNumber, ConstTest, Node, concat, folded
+from vestibule.plan.variables import Header, HeadMs, Path, Status
 
 from .fakes import idle
 
 FOO = Header(b"foo")
-
-
-class Absent(NumberNode):
-    """A number that is never there."""
-
-    def value(self, ex: Exchange) -> int:
-        return -1
 
 
 def test_concat_merges_neighbours_and_keeps_the_widest_scope() -> None:
@@ -41,7 +33,7 @@ def test_absent_is_none_and_empty() -> None:
     assert FOO.find(ex) is None
     assert FOO.text(ex) == b""
     assert not FOO.test(ex)
-    absent = Absent(CONST)
+    absent = HeadMs(EXCHANGE)
     assert absent.find(ex) is None
     assert absent.number(ex) == 0
     assert absent.text(ex) == b""

@@ -8,27 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from vestibule.plan.log_sink import Flusher, LogSink
-
-
-class Bell(Flusher):
-    """Counts calls."""
-
-    def __init__(self) -> None:
-        self.rung = 0
-
-    def flush_soon(self) -> None:
-        self.rung += 1
+from vestibule.compile import LogFlusher
+from vestibule.net.reactor import Reactor
+from vestibule.plan.log_sink import LogSink
+from vestibule.plan.state import StateTable
 
 
 @pytest.fixture
-def bell() -> Bell:
-    return Bell()
+def flusher() -> Iterator[LogFlusher]:
+    reactor = Reactor()
+    made = LogFlusher(StateTable())
+    made.start(reactor)
+    yield made
+    reactor.close()
 
 
 @pytest.fixture
-def sink(bell: Bell) -> Iterator[LogSink]:
-    made = LogSink(bell)
+def sink(flusher: LogFlusher) -> Iterator[LogSink]:
+    made = LogSink(flusher)
     yield made
     made.close()
 
@@ -37,18 +34,20 @@ def opened(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
-def test_lines_wait_and_are_written_together(sink: LogSink, bell: Bell, tmp_path: Path) -> None:
+def test_lines_wait_and_are_written_together(sink: LogSink, flusher: LogFlusher, tmp_path: Path) -> None:
+    assert not flusher._armed
     sink.add(b"before\n")  # there is no descriptor yet
     sink.use(opened(tmp_path / "log"), True)
     sink.add(b"one\n")
     sink.add(b"two\n")
-    assert bell.rung == 1
+    assert flusher._armed
     assert (tmp_path / "log").read_bytes() == b""
     sink.flush()
     assert (tmp_path / "log").read_bytes() == b"before\none\ntwo\n"
     assert sink.waiting == 0
+    flusher._armed = False
     sink.add(b"three\n")
-    assert bell.rung == 2
+    assert flusher._armed
 
 
 def test_a_full_batch_is_written_at_once(sink: LogSink, tmp_path: Path) -> None:
@@ -147,3 +146,30 @@ def test_closed_descriptor_is_no_crash(sink: LogSink, tmp_path: Path) -> None:
     sink.add(b"1\n")
     sink.flush()
     assert sink.waiting == 2
+
+
+def test_flusher_writes_and_comes_again_while_something_waits() -> None:
+    reactor = Reactor()
+    table = StateTable()
+    flusher = LogFlusher(table)
+    flusher.start(reactor)
+    made = LogSink(flusher)
+    table.put("log", made)
+    reader, writer = os.pipe()
+    made.use(writer, True)
+    line = b"x" * 99 + b"\n"
+    for _ in range(2_000):
+        made.add(line)
+    flusher.on_deadline()
+    assert made.waiting > 0
+    assert flusher._armed, "there is more to write"
+    got = os.read(reader, 200_000)
+    flusher.on_deadline()
+    assert made.waiting == 0
+    assert not flusher._armed
+    while len(got) < 200_000:
+        got += os.read(reader, 200_000)
+    assert got == line * 2_000
+    made.close()
+    os.close(reader)
+    reactor.close()

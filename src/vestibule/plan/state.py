@@ -7,7 +7,10 @@ Rules: a key is made of everything that identifies a thing; changed settings are
 finds or puts what it names; once the result serves, `keep` closes what it does not name.
 """
 
+from mypy_extensions import mypyc_attr
 
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class State:
     """Something that outlives a reload."""
 

@@ -1,0 +1,60 @@
+"""Hashes of passwords, against what other programs made of them."""
+
+import pytest
+
+from vestibule.plan.password import crypt, has_bcrypt, verify
+
+# Made with `openssl passwd` and `htpasswd`; the sha256 and sha512 ones with rounds are of Drepper's description.
+SOUND = [
+    (b"Se cret", b"$5$abcdefgh$13y1sVZw9ebGkAqr2yrHJ3.5T5lluCdVtvwuxNhB7t9"),
+    (b"Se cret", b"$6$abcdefgh$oFpMH6rkGM7v9uMQgi/qHEeIG5DtuRWOEMEZAC9uZl7/MyP21FOEojR/I5UDY/HGhG/yEHU0kyLWF/.9nQlxs/"),
+    (b"Se cret", b"$1$abcdefgh$8Rd8.hXU1biYNjjjyYIkn1"),
+    (b"Se cret", b"$apr1$abcdefgh$bIhlIPvQq8.xnRItzvumR."),
+    (
+        b"Hello world!",
+        b"$6$rounds=10000$saltstringsaltst$OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v.",
+    ),
+    (b"password", b"{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="),
+    ("äö".encode(), "{PLAIN}äö".encode()),
+]
+
+
+@pytest.mark.parametrize(("password", "stored"), SOUND)
+def test_the_right_password_is_known(password: bytes, stored: bytes) -> None:
+    assert verify(password, stored)
+    assert not verify(password + b"x", stored)
+    assert not verify(b"", stored)
+
+
+def test_salted_sha1() -> None:
+    import base64
+    import hashlib
+
+    stored = b"{SSHA}" + base64.b64encode(hashlib.sha1(b"pwsalt").digest() + b"salt")
+    assert verify(b"pw", stored)
+    assert not verify(b"pwx", stored)
+
+
+@pytest.mark.skipif(not has_bcrypt(), reason="the library is optional")
+def test_bcrypt() -> None:
+    import bcrypt
+
+    stored = bcrypt.hashpw(b"secret", bcrypt.gensalt(4))
+    assert verify(b"secret", stored)
+    assert verify(b"secret", stored.replace(b"$2b$", b"$2y$"))
+    assert not verify(b"Secret", stored)
+    assert not verify(b"secret\0", stored)
+    assert not verify(b"secret", b"$2y$04$short")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [b"", b"x", b"$", b"$7$a$b", b"$6", b"$6$rounds=x$a$b", b"$6$rounds=9999999$a$b", b"$6$rounds=10", b"{SHA}", b"{SHA}!", b"{SSHA}aaaa"],
+)
+def test_what_is_no_hash_matches_nothing(stored: bytes) -> None:
+    assert not verify(b"", stored)
+    assert not verify(stored, stored)
+
+
+def test_few_rounds_are_raised() -> None:
+    assert crypt(b"x", b"$5$rounds=10$salt$").startswith(b"$5$rounds=1000$salt$")
