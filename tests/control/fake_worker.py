@@ -144,6 +144,7 @@ class FakeWorker:
         sock.settimeout(5)
         request = sock.recv(1000)
         if b"/die" in request:
+            self._say(Event("error", "fake.last", "last words", {}))
             sys.exit(3)
         if b"/stall" in request:
             sock.sendall(b"waiting")

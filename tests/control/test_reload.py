@@ -166,6 +166,7 @@ def test_start_and_reload_bring_every_worker_to_the_generation(stage: Callable[.
         (text(listen="192.0.2.1:80"), "listeners.web: error: 192.0.2.1:80: this machine has no such address"),
         (text(more='access_log = "missing/access.log"'), "missing/access.log cannot be opened"),
         (text(site="refuse"), "the site `refuse` is refused"),
+        (text(site="refuse", more='access_log = "new.log"'), "the site `refuse` is refused"),
     ],
 )
 def test_a_refused_reload_changes_nothing(stage: Callable[..., None], config: str, reason: str) -> None:
@@ -245,6 +246,7 @@ def test_a_worker_that_ends_by_itself_is_told_with_its_status(stage: Callable[..
             return [each["how"] for each in rig.events("worker.died")] == ["exit status 3"]
 
         await until(told)
+        assert [each["message"] for each in rig.events("fake.last")] == ["last words"]
         assert (await in_thread(rig.ask))["generation"] == 1
 
     stage(play)
@@ -330,6 +332,56 @@ def test_names_reach_the_workers_now_and_later(stage: Callable[..., None], monke
         os.kill((await rig.pids())[0], signal.SIGKILL)
         await in_thread(rig.ask)
         assert await moved()
+
+    stage(play, lookup=lambda name: table[name])
+
+
+def test_what_happens_while_workers_prepare_is_not_lost(stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vestibule.control.resolver.SHORT_S", 0.05)
+    table = {"immich": ["10.0.0.1"]}
+    config = text().replace("127.0.0.1:9", "immich:9")
+
+    async def play(rig: Rig) -> None:
+        await rig.start(config)
+        first, second = await rig.pids()
+        # It has died before: the next one waits a little, and begins while the other one prepares.
+        rig.supervisor._slots[0].failures = 4
+        os.kill(first, signal.SIGKILL)
+        os.kill(second, signal.SIGSTOP)
+        rig.write(config)
+        reload = asyncio.create_task(rig.reloader.reload())
+
+        async def preparing() -> bool:
+            return rig.supervisor._answers is not None
+
+        await until(preparing)
+        slot = rig.supervisor._slots[0]
+        assert slot.worker is None
+        assert slot.timer is not None
+        slot.timer.cancel()
+        rig.supervisor._restart(slot)
+
+        async def moved() -> bool:
+            return rig.resolver.report() == {"immich": ["10.0.0.2"]}
+
+        async def begun() -> bool:
+            worker = rig.supervisor._slots[0].worker
+            return worker is not None and worker.generation == 1
+
+        await until(begun)
+        table["immich"] = ["10.0.0.2"]
+        await until(moved)
+        assert not reload.done()
+        os.kill(second, signal.SIGCONT)
+        assert (await reload).reasons == []
+
+        async def brought_along() -> bool:
+            figures = [row.get("figures", {}) for row in await rig.workers()]
+            return [(each.get("generation"), each.get("addresses")) for each in figures] == [(2, {"immich": ["10.0.0.2"]})] * 2
+
+        await until(brought_along)
+        assert rig.events("worker.refused") == []
+        assert [each["pid"] for each in rig.events("worker.died")] == [first]
 
     stage(play, lookup=lambda name: table[name])
 

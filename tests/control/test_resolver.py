@@ -29,7 +29,7 @@ class Dns:
         found = self.table[name]
         if found is None:
             self.released.wait(10)
-            return []
+            found = self.table[name] or []
         return list(found)
 
 

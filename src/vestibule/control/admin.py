@@ -64,7 +64,8 @@ class AdminServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = await asyncio.wait_for(reader.readline(), REQUEST_S)
+            async with asyncio.timeout(REQUEST_S):
+                line = await reader.readline()
             answer = await self._answer(line)
             writer.write(json.dumps(answer, default=str).encode() + b"\n")
             await writer.drain()

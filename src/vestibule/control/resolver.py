@@ -96,7 +96,9 @@ class Resolver:
         why = ""
         addresses: list[str] = []
         try:
-            addresses = await asyncio.wait_for(_in_thread(self._lookup, name), PATIENCE_S)
+            # Not wait_for: before Python 3.12 it may swallow a cancellation that meets the answer.
+            async with asyncio.timeout(PATIENCE_S):
+                addresses = await _in_thread(self._lookup, name)
         except TimeoutError:
             why = "no answer"
         except OSError as bad:

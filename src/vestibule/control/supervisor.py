@@ -154,7 +154,8 @@ class Supervisor:
         for worker in workers:
             worker.tell(generation.prepare(worker.slot))
         try:
-            await asyncio.wait_for(answers.done.wait(), ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                await answers.done.wait()
         except TimeoutError:
             answers.reasons += [f"worker {each.slot} did not answer within {ANSWER_S:.0f} s" for each in answers.owing]
         self._answers = None
