@@ -11,6 +11,8 @@ from vestibule.exchange import Step
 from vestibule.model import config as model
 from vestibule.model import expr as tree
 from vestibule.plan.expr import CONST, FIELDS
+from vestibule.plan.password import has_bcrypt
+from vestibule.plan.steps.auth_basic import BasicAuth
 from vestibule.plan.steps.deny import Deny
 from vestibule.plan.steps.edit import AddField, Edit, EditRequest, EditWhen, RemoveField, SetField
 from vestibule.plan.steps.rewrite import Rewrite, StripPrefix
@@ -56,6 +58,11 @@ class StepMaker:
             return StripPrefix(wire(action.prefix))
         if isinstance(action, model.Deny):
             return Deny(action.status)
+        if isinstance(action, model.BasicAuth):
+            secrets = [wire(secret) for _, secret in action.users]
+            if not has_bcrypt() and any(secret.startswith(b"$2") for secret in secrets):
+                self._mistakes.add(f"{key}.users", "bcrypt hashes need the package `bcrypt`; install it, or make `$6$` hashes")
+            return BasicAuth(wire(action.realm), [wire(name) for name, _ in action.users], secrets)
         if isinstance(action, model.When):
             condition = self._exprs.test(f"{key}.test", action.test, place)
             return When(condition, self.request_steps(f"{key}.actions", action.actions, place, 0))

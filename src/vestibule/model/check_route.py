@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from vestibule.model.config import (
     Action,
     AddHeader,
+    BasicAuth,
     Deny,
     PathMatch,
     Proxy,
@@ -57,6 +58,14 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2: what a field name or a method may be made of."""
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+
+_SECRET = re.compile(
+    r"\{PLAIN\}.*|\{S?SHA\}[A-Za-z0-9+/]{28,}=*|\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}"
+    r"|\$(?:1|apr1)\$[^$:]{0,8}\$[./A-Za-z0-9]{22}"
+    r"|\$5\$(?:rounds=[0-9]{1,7}\$)?[^$:]{0,16}\$[./A-Za-z0-9]{43}|\$6\$(?:rounds=[0-9]{1,7}\$)?[^$:]{0,16}\$[./A-Za-z0-9]{86}",
+    re.DOTALL,
+)
+"""Forms of stored passwords that ``BasicAuth`` knows."""
 
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"))
 
@@ -160,8 +169,27 @@ def check_actions(found: Findings, path: str, actions: Sequence[Action], phase: 
             _check_request_action(found, place, action)
 
 
-def _check_request_action(found: Findings, path: str, action: Rewrite | StripPrefix | Deny) -> None:
-    if isinstance(action, Deny):
+def _check_basic_auth(found: Findings, path: str, auth: BasicAuth) -> None:
+    if not auth.users:
+        found.error(f"{path}.users", "empty-list", "nobody could pass, since there is no user")
+    if _CONTROL.search(auth.realm):
+        found.error(f"{path}.realm", "control-byte", "the realm has a control byte in it")
+    names = [name for name, _ in auth.users]
+    for at, (name, secret) in enumerate(auth.users):
+        place = f"{path}.users[{at}]"
+        if not name or ":" in name or _CONTROL.search(name):
+            found.error(place, "bad-user", f"`{name}` is no user name", "it has no colon and is not empty (RFC 7617 section 2)")
+        elif name in names[:at]:
+            found.error(place, "duplicate-name", f"there are two users named `{name}`")
+        if not _SECRET.fullmatch(secret):
+            message = f"the password of `{name}` is stored in a way that is not known here"
+            found.error(place, "bad-hash", message, "make a bcrypt or SHA-512 one, with `htpasswd -B` or `openssl passwd -6`")
+
+
+def _check_request_action(found: Findings, path: str, action: Rewrite | StripPrefix | Deny | BasicAuth) -> None:
+    if isinstance(action, BasicAuth):
+        _check_basic_auth(found, path, action)
+    elif isinstance(action, Deny):
         if not 400 <= action.status <= 599:
             found.error(f"{path}.status", "out-of-range", f"{action.status} is no error status", "use 400 to 599")
     elif isinstance(action, StripPrefix):

@@ -384,6 +384,18 @@ class Deny:
 
 
 @dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """Let only requests pass that show the name and password of a user (RFC 7617); others are asked for them (401).
+    Request only."""
+
+    users: tuple[tuple[str, str], ...]
+    """Names, each with a hash as ``htpasswd`` or ``crypt`` write it (``$2y$``, ``$6$``, ``$5$``, ``$apr1$``, ``$1$``,
+    ``{SSHA}``, ``{SHA}``), or with ``{PLAIN}`` and the password itself."""
+    realm: str = "vestibule"
+    """What the browser shows when it asks."""
+
+
+@dataclass(frozen=True, slots=True)
 class When:
     """Do some actions only if a test is true."""
 
@@ -393,7 +405,7 @@ class When:
     """What to do."""
 
 
-Action: TypeAlias = SetHeader | AddHeader | RemoveHeader | Rewrite | StripPrefix | Deny | When
+Action: TypeAlias = SetHeader | AddHeader | RemoveHeader | Rewrite | StripPrefix | Deny | BasicAuth | When
 """A step before or after the source. Request actions run in order before it, response actions in order after it."""
 
 

@@ -172,6 +172,25 @@ class Choice(Form):
         return quote(str(value))
 
 
+class Pairs(Form):
+    """A table of texts; names keep their order."""
+
+    def __init__(self) -> None:
+        super().__init__("a table of texts")
+
+    def read(self, value: object) -> object:
+        if not isinstance(value, dict):
+            raise self.wrong(value)
+        for name, item in value.items():
+            if not isinstance(item, str):
+                raise ValueError(f"expected a text for `{name}`, not {kind_name(item)}")
+        return tuple(value.items())
+
+    def write(self, value: object) -> str:
+        assert isinstance(value, tuple)
+        return "{ " + ", ".join([f"{key_text(name)} = {quote(item)}" for name, item in value]) + " }"
+
+
 class Template(Form):
     """A text with variables in braces."""
 
@@ -245,5 +264,6 @@ SIZE = Measure('a size such as "16KiB"', parse_size, format_size)
 DURATION = Measure('a duration such as "75s"', parse_duration, format_duration)
 SECONDS = Measure('a duration such as "365d"', parse_duration, format_duration, 1_000)
 TEMPLATE = Template()
+PAIRS = Pairs()
 TEST = Test()
 TEXTS = ListOf(TEXT)

@@ -17,6 +17,7 @@ from vestibule.dialects.toml.values import MISSING, Level, Section, Spot, read_l
 from vestibule.model.config import (
     Action,
     AddHeader,
+    BasicAuth,
     Deny,
     PathMatch,
     Proxy,
@@ -38,10 +39,18 @@ from vestibule.model.quantity import format_server, parse_server
 
 _UNREAD = Respond(503)
 
-_VERBS = ("set", "add", "remove", "strip_prefix", "rewrite", "query", "deny", "actions")
+_VERBS = ("set", "add", "remove", "strip_prefix", "rewrite", "query", "deny", "basic_auth", "actions")
 
 # What each verb's own value is called in the model, so that mistakes in it find their key.
-_VERB_FIELDS = {"set": "name", "add": "name", "remove": "name", "strip_prefix": "prefix", "deny": "status", "rewrite": "path"}
+_VERB_FIELDS = {
+    "set": "name",
+    "add": "name",
+    "remove": "name",
+    "strip_prefix": "prefix",
+    "deny": "status",
+    "basic_auth": "users",
+    "rewrite": "path",
+}
 
 _MAX_DEPTH = 40
 """Nesting the reader follows; ``check`` allows a little less."""
@@ -241,6 +250,8 @@ class Routes:
             return None
         if "value" in section and verbs[0] not in ("set", "add"):
             section.error("value", "conflict", f"`{verbs[0]}` takes no value")
+        if "realm" in section and verbs[0] != "basic_auth":
+            section.error("realm", "conflict", f"`{verbs[0]}` takes no realm")
         if depth > _MAX_DEPTH:
             section.error("", "too-deep", f"actions are nested more than {_MAX_DEPTH} deep")
             return None
@@ -280,6 +291,9 @@ class Routes:
             return StripPrefix(read)
         if verb == "deny":
             return Deny(read)
+        if verb == "basic_auth":
+            section.inside("realm", f"{prefix}realm")
+            return BasicAuth(read, section.read("realm", "vestibule"))
         if verb == "rewrite":
             return Rewrite(read, section.read("query", None))
         return Rewrite(None, read)

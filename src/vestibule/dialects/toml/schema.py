@@ -16,6 +16,7 @@ from vestibule.dialects.toml.form import (
     COUNT,
     DURATION,
     FLAG,
+    PAIRS,
     PATH,
     PERMISSIONS,
     SECONDS,
@@ -419,7 +420,7 @@ ACTION = Table(
     "actions",
     object,
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `remove`,"
-    " `strip_prefix`, `rewrite`, `query`, `deny`, `actions`. The last four but `actions` are for requests only.",
+    " `strip_prefix`, `rewrite`, `query`, `deny`, `basic_auth`, `actions`. The last five but `actions` are for requests only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
         Key("add", TEXT, '"Set-Cookie"', doc="Add one more line of this field with the `value`. An empty value adds none."),
@@ -429,6 +430,14 @@ ACTION = Table(
         Key("rewrite", TEMPLATE, '"/immich{path}"', doc="Replace the path."),
         Key("query", TEMPLATE, '"v=2"', doc="Replace the query; empty removes it. Alone or together with `rewrite`."),
         Key("deny", COUNT, "403", doc="Answer with an error page of this status and stop."),
+        Key(
+            "basic_auth",
+            PAIRS,
+            '{ alice = "$6$salt$..." }',
+            doc="Let only requests pass that show the name and password of a user, and ask others for them (401). A password"
+            " is a hash as `htpasswd` or `openssl passwd -6` write it, or `{PLAIN}` and the password itself.",
+        ),
+        Key("realm", TEXT, '"photos"', doc="With `basic_auth`: what the browser shows when it asks."),
         Key("when", TEST, "'method == \"POST\"'", doc="Do this only if the test is true."),
         Key("actions", Shape("an array of actions"), "[{ deny = 403 }]", doc="With `when`: what to do, in order."),
     ),

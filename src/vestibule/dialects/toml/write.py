@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
-from vestibule.dialects.toml.form import TEMPLATE, TEST, Shape, Unlimited, key_text, quote
+from vestibule.dialects.toml.form import PAIRS, TEMPLATE, TEST, Shape, Unlimited, key_text, quote
 from vestibule.dialects.toml.schema import (
     ACCESS_LOG,
     CERTIFICATE,
@@ -36,6 +36,7 @@ from vestibule.model.config import (
     AccessLog,
     Action,
     AddHeader,
+    BasicAuth,
     Config,
     Deny,
     ErrorLog,
@@ -286,6 +287,9 @@ def _action(action: Action) -> str:
         return _inline([("strip_prefix", quote(action.prefix))])
     if isinstance(action, Deny):
         return _inline([("deny", str(action.status))])
+    if isinstance(action, BasicAuth):
+        pairs = [("basic_auth", PAIRS.write(action.users)), ("realm", quote(action.realm))]
+        return _inline(pairs)
     if isinstance(action, Rewrite):
         pairs = [("rewrite", TEMPLATE.write(action.path))] if action.path is not None else []
         if action.query is not None:
