@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from glob import glob
 from pathlib import Path
 
 from vestibule import dialects
@@ -32,6 +33,21 @@ class Draft:
         self.base = base
         self.name = name
         """How messages call it: the path as given, or empty for the command line."""
+
+
+class _Included:
+    """Reads the files that a configuration includes; their names count from `base`."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+
+    def __call__(self, path: str) -> str:
+        return (self._base / path).read_text(encoding="utf-8")
+
+    def find_files(self, pattern: str) -> list[str]:
+        """Return the files that a pattern matches, sorted by name, as nginx and others include them."""
+        found = sorted(glob(pattern, root_dir=self._base))
+        return [name for name in found if (self._base / name).is_file()]
 
 
 class ConfigFile:
@@ -58,11 +74,8 @@ class ConfigFile:
             return self._unreadable(f"byte {bad.start} is not UTF-8", "save the file as UTF-8")
         except OSError as bad:
             return self._unreadable(f"it cannot be read: {bad.strerror}", "give this user access to it")
-        loaded = dialects.load(self.name, text, self._read_included, self._dialect)
+        loaded = dialects.load(self.name, text, _Included(self.base), self._dialect)
         return Draft(loaded, self.base, self.name, self._workers)
-
-    def _read_included(self, path: str) -> str:
-        return (self.base / path).read_text(encoding="utf-8")
 
     def _unreadable(self, what: str, mend: str) -> Draft:
         return Draft(Loaded(None, (error(Span(self.name), "unreadable", what, mend),)), self.base, self.name)

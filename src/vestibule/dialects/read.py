@@ -9,13 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from vestibule.model.config import Config
 from vestibule.model.diagnostic import Diagnostic, Span, has_errors
 
 ReadText: TypeAlias = Callable[[str], str]
 """Returns the text of an included file, named as the configuration names it. Raises ``OSError``, ``UnicodeError``."""
+
+
+@runtime_checkable
+class FindsFiles(Protocol):
+    """A ``ReadText`` that also knows which files there are."""
+
+    def find_files(self, pattern: str) -> list[str]:
+        """Return the files that a pattern matches, named as it names them, in the order of their names."""
+        ...
+
+
+def is_pattern(name: str) -> bool:
+    """Tell whether the name of an included file is a pattern of the shell rather than one name."""
+    return any(mark in name for mark in "*?[")
+
+
+def find_files(read_text: ReadText, pattern: str) -> list[str]:
+    """Return the files that a pattern matches; none where the text stands alone."""
+    return read_text.find_files(pattern) if isinstance(read_text, FindsFiles) else []
 
 
 def _path_itself(path: str) -> Span:
