@@ -348,6 +348,11 @@ def test_what_happens_while_workers_prepare_is_not_lost(stage: Callable[..., Non
         rig.supervisor._slots[0].failures = 4
         os.kill(first, signal.SIGKILL)
         os.kill(second, signal.SIGSTOP)
+
+        async def died() -> bool:
+            return rig.events("worker.died") != []
+
+        await until(died)
         rig.write(config)
         reload = asyncio.create_task(rig.reloader.reload())
 
