@@ -64,7 +64,7 @@ _OPAQUE: Final = 8
 # A chunk line with its extension, and all extensions of one body: nobody uses them but attackers.
 _CHUNK_LINE_MOST: Final = 1024
 _EXTENSIONS_MOST: Final = 16_384
-_EXTENSION_CONTROLS: Final = bytes(c for c in range(256) if (c < 32 and c != 9) or c == 127)
+_LINE_CONTROLS: Final = bytes(c for c in range(256) if (c < 32 and c != 9) or c == 127)
 
 _METHODS: Final = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"PROPFIND", b"REPORT", b"MKCOL", b"COPY", b"MOVE")
@@ -248,7 +248,7 @@ class Reader:
             self._extensions += len(line) - semicolon
             if self._extensions > _EXTENSIONS_MOST:
                 raise self._bad_framing("chunk extensions too long")
-            if line.translate(None, _EXTENSION_CONTROLS) != line:
+            if line.translate(None, _LINE_CONTROLS) != line:
                 raise self._bad_framing("control byte in a chunk extension")
         size = parse_hex(digits)
         if size < 0:
@@ -458,9 +458,7 @@ class ResponseReader(Reader):
             or len(code) != 3
             or not code.isdigit()
             or line[12:13] not in (b" ", b"")
-            or b"\r" in line
-            or b"\n" in line
-            or b"\0" in line
+            or line.translate(None, _LINE_CONTROLS) != line
         ):
             raise self._bad_syntax(f"not a status line: {line[:60]!r}")
         self._last_line = line
