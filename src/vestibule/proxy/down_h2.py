@@ -11,7 +11,9 @@ Rules
      far as the transport is below its mark; so a slow client holds back its upstreams, not memory.
   2. Back pressure from a client is the stream's queue, towards a client the credit that is kept back.
      The connection itself always reads, except while the client takes none of what is queued for it.
-  3. One deadline for all: it looks at every stream when it fires, and costs nothing per request.
+  3. What one read brings is looked at whole before requests begin: one that is cancelled in the same breath
+     costs nothing upstream.
+  4. One deadline for all: it looks at every stream when it fires, and costs nothing per request.
 
 Not here: frames, windows, what a request may say (`http/h2*.py`), TLS and ALPN (`entry.py`).
 """
@@ -20,7 +22,7 @@ import os
 from base64 import b64encode
 from typing import Final
 
-from vestibule.exchange import DOWN, Client, Exchange, Stream
+from vestibule.exchange import DOWN, NO_REQUEST, Client, Exchange, Stream
 from vestibule.fault import (
     CLIENT,
     CLIENT_ABUSE,
@@ -55,6 +57,9 @@ _LINGER_MS: Final = 1_000
 # What HTTP/1 framing adds to the client's fields: Host and two lines of framing.
 _ADDED_FIELDS: Final = 3
 
+# Streams are looked at this often at least, since one exchange may have shorter time-outs than another.
+_LOOK_MS: Final = 30_000
+
 _HANDSHAKE: Final = (b"sec-websocket-accept", b"sec-websocket-key")
 
 
@@ -88,6 +93,7 @@ class H2DownConnection(Pollable, Owner, Timed):
         limits = porch.door.limits
         self.codec = H2(limits, _TABLES.find(limits.fields), _OPTIONS)
         self.streams: dict[int, H2DownStream] = {}
+        self._fresh: list[H2DownStream] = []  # requests of this read that have not begun
         self.deadline = Deadline(self)
         self._closed = False
         self._dirty = False
@@ -140,62 +146,79 @@ class H2DownConnection(Pollable, Owner, Timed):
     # ---- reading
 
     def _pull(self) -> None:
-        """Pull events while there are any."""
+        """Pull events while there are any, then begin the requests that nobody cancelled meanwhile."""
         codec = self.codec
         while True:
             event = codec.next()
             if event == NEED:
-                return
+                break
             if event == HEAD:
-                self._begin()
+                self._take_head()
             elif event == BODY:
                 stream = self.streams.get(codec.stream.id)
                 if stream is not None:
                     stream.take_body(codec.data, codec.ended)
             elif event == TRAILERS:
                 stream = self.streams.get(codec.stream.id)
-                if stream is not None and stream.exchange is not None:
-                    stream.exchange.on_request_trailers(codec.trailers)
+                if stream is not None:
+                    stream.take_trailers(codec.trailers)
             elif event == RESET:
                 stream = self.streams.get(codec.stream.id)
-                if stream is not None and stream.exchange is not None:
-                    stream.exchange.on_fault(DOWN, Fault(codec.fault, codec.detail))
+                if stream is not None:
+                    stream.fail(Fault(codec.fault, codec.detail))
             elif event == REFUSED:
-                ex = self._open(codec.stream)
-                ex.on_fault(DOWN, Fault(codec.fault, codec.detail))
+                stream = self._open(codec.stream, NO_REQUEST, False)
+                stream.exchange = self._new_exchange(stream)
+                stream.fail(Fault(codec.fault, codec.detail))
             elif event == LEAVING:
                 self._leaving = True
             else:
+                self._fresh.clear()
                 self._break()
                 return
+        if self._fresh:
+            fresh = self._fresh
+            self._fresh = []
+            for stream in fresh:
+                stream.begin()
 
-    def _begin(self) -> None:
-        """Open the exchange of the request just read."""
+    def _take_head(self) -> None:
+        """Take the request just read. It begins when all that came with it is known, be it a cancellation."""
         codec = self.codec
         head = codec.head
         assert head is not None
-        slot = codec.stream
-        ex = self._open(slot)
+        self._fresh.append(self._open(codec.stream, head, codec.ended))
+
+    def begin(self, stream: "H2DownStream") -> None:
+        """Open the exchange of a request."""
         self.porch.tally.requests += 1
-        self.client.requests += 1
+        client = self.client
+        client.requests += 1
         most = self.porch.door.requests_most
-        if 0 <= most <= self.client.requests:
+        if 0 <= most <= client.requests:
             self._leave()
-        if slot.tunnel:
+        ex = self._new_exchange(stream)
+        stream.exchange = ex
+        head = stream.head
+        if stream.slot.tunnel:
             head.fields = head.fields.without(_HANDSHAKE).plus([(b"Sec-WebSocket-Key", b64encode(os.urandom(16)))])
             # A handshake has no body; what the client sends early waits until the tunnel is open.
             ex.on_request(head, True)
         else:
-            ex.on_request(head, codec.ended)
+            ex.on_request(head, stream.ended)
 
-    def _open(self, slot: H2Stream) -> Exchange:
+    def _new_exchange(self, stream: "H2DownStream") -> Exchange:
         porch = self.porch
-        stream = H2DownStream(self, slot)
-        ex = Exchange(stream, self.client, porch.door.plan, porch.relays, self.reactor.now_ms)
-        stream.exchange = ex
+        return Exchange(stream, self.client, porch.door.plan, porch.relays, self.reactor.now_ms)
+
+    def _open(self, slot: H2Stream, head: RequestHead, ended: bool) -> "H2DownStream":
+        porch = self.porch
+        if not self.streams and self.codec.acknowledged and not self._drain_until_ms and not self._block_since_ms:
+            self.reactor.timers.arm(self.deadline, self.reactor.now_ms + min(porch.door.timeouts.body_idle_ms, _LOOK_MS))
+        stream = H2DownStream(self, slot, head, ended)
         self.streams[slot.id] = stream
         porch.tally.exchanges += 1
-        return ex
+        return stream
 
     def _watch_block(self) -> None:
         """A frame or header block that has begun has until the deadline, however slowly it comes."""
@@ -253,7 +276,9 @@ class H2DownConnection(Pollable, Owner, Timed):
             self._forgot = False
             now = self.reactor.now_ms
             self._idle_since_ms = now
-            self.reactor.timers.arm(self.deadline, self._drain_until_ms or now + min(_FORGET_MS, porch.door.timeouts.keep_alive_ms))
+            timeouts = porch.door.timeouts
+            wait = min(_FORGET_MS, timeouts.keep_alive_ms, timeouts.body_idle_ms)  # what is queued may still stall
+            self.reactor.timers.arm(self.deadline, self._drain_until_ms or now + wait)
         self.soon()
 
     def _leave(self) -> None:
@@ -292,9 +317,7 @@ class H2DownConnection(Pollable, Owner, Timed):
 
     def _fail_streams(self, fault: Fault) -> None:
         for stream in list(self.streams.values()):
-            ex = stream.exchange
-            if ex is not None:
-                ex.on_fault(DOWN, fault)
+            stream.fail(fault)
 
     def _forget(self) -> None:
         """Cut what ties this object to the reactor; once."""
@@ -309,7 +332,7 @@ class H2DownConnection(Pollable, Owner, Timed):
         self._fail_streams(Fault(CLIENT_GONE, "a bug of vestibule"))
         transport.abort()
 
-    # ---- time (rule 3)
+    # ---- time (rule 4)
 
     def on_deadline(self) -> None:
         if self._closed:
@@ -350,7 +373,7 @@ class H2DownConnection(Pollable, Owner, Timed):
         if not codec.acknowledged and now >= self._idle_since_ms + timeouts.request_head_ms:
             self._expire(SETTINGS_TIMEOUT, "SETTINGS not acknowledged")
             return
-        next_ms = now + timeouts.body_idle_ms
+        next_ms = now + min(timeouts.body_idle_ms, _LOOK_MS)
         if self._block_since_ms:
             next_ms = min(next_ms, self._block_since_ms + timeouts.request_head_ms)
         for slot in list(codec.streams.values()):
@@ -383,18 +406,27 @@ class H2DownConnection(Pollable, Owner, Timed):
 class H2DownStream(Stream, Later):
     """One request of a client connection and its answer."""
 
-    def __init__(self, connection: H2DownConnection, slot: H2Stream) -> None:
+    def __init__(self, connection: H2DownConnection, slot: H2Stream, head: RequestHead, ended: bool) -> None:
         self.connection = connection
         self.slot = slot
+        self.head = head
+        self.ended = ended  # the request has no body
         self.exchange: Exchange | None = None
         self.opened = False  # a tunnel: bytes are opaque in both directions
+        self._over = False
         self._early: list[bytes] = []  # of a tunnel that is not open yet
         self._early_end = False
 
     # ---- from the connection
 
+    def begin(self) -> None:
+        """Begin the exchange, unless it has begun or was cancelled before."""
+        if self.exchange is None and not self._over:
+            self.connection.begin(self)
+
     def take_body(self, data: bytes, end: bool) -> None:
         """Pass on a piece of the request body."""
+        self.begin()
         ex = self.exchange
         if ex is None:
             return
@@ -405,6 +437,21 @@ class H2DownStream(Stream, Later):
             self.connection.codec.pause(self.slot)
             return
         ex.on_request_body(data, end)
+
+    def take_trailers(self, fields: Fields) -> None:
+        """Pass on the trailers of the request."""
+        self.begin()
+        ex = self.exchange
+        if ex is not None:
+            ex.on_request_trailers(fields)
+
+    def fail(self, fault: Fault) -> None:
+        """The client's side failed."""
+        ex = self.exchange
+        if ex is not None:
+            ex.on_fault(DOWN, fault)
+        else:
+            self._done()
 
     def on_turn(self) -> None:
         """The tunnel is open: pass on what came too early."""
@@ -482,6 +529,7 @@ class H2DownStream(Stream, Later):
 
     def _done(self) -> None:
         self.exchange = None
+        self._over = True
         self._early = []
         if self.opened:
             self.opened = False
