@@ -3,6 +3,8 @@
 Rules: the fault of a bad message is part of the case. The only way out of a codec is `ProtocolError`.
 """
 
+# ruff: noqa: E501  # a case is one line, because a table is read by comparing lines
+
 from collections.abc import Callable, Iterator
 
 import pytest

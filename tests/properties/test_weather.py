@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.plays.play import Peer, Play
 from vestibule.http.fields import FieldsTable
 from vestibule.http.h1 import DATA, HEAD, NEED, PAUSED, TRAILERS, HeadLimits, RequestReader, ResponseReader, chunk_bytes
 from vestibule.proxy.door import response_table
-
-from tests.plays.play import Peer, Play
 
 BOUND = 65_536 + 131_072 + 4_096
 PATTERN = bytes(i * 7 % 251 for i in range(251)) * 2000
