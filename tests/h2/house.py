@@ -349,6 +349,14 @@ class Wire:
             pass
         return True
 
+    def wait_for_goaway(self) -> Frame:
+        """Return the next GOAWAY; frames before it are dropped."""
+        while True:
+            row = self.next_frame()
+            assert row is not None, "closed without a word"
+            if row[0] == GOAWAY:
+                return row
+
     def loses(self, stream: int, *codes: int) -> bool:
         """Tell whether the stream is reset with one of these codes and the connection lives on."""
         while True:

@@ -169,6 +169,7 @@ class H2(Control):
         self._buffer = b""
         self._at = 0
         self._block.clear()
+        self._block_stream = 0
         self.out.append(goaway_frame(min(self.last_id, self.goaway_id), code, detail.encode("ascii", "replace")))
 
     def _settle_credit(self) -> None:
