@@ -279,7 +279,7 @@ def test_nothing_comes_through_after_the_end() -> None:
 
 
 def test_bytes_are_counted() -> None:
-    down, ex = begin(Plan("p", Slow()))
+    _, ex = begin(Plan("p", Slow()))
     ex.on_request(request(b"POST", 5), False)
     ex.connected(Spy(), "u")
     ex.on_request_body(b"12", False)
