@@ -525,9 +525,7 @@ class Exchange:
 
     def _end_response(self) -> None:
         self.response_ended = True
-        if self.request_ended:
-            self._finish(None)
-        elif self.up is None or not self.up.takes_rest():
+        if self.request_ended or self.up is None or not self.up.takes_rest():
             self._finish(None)
         # Otherwise the upstream answered early but reads on, as Node does: the rest of the request
         # goes to it, and both connections stay usable (RFC 9112 9.3).

@@ -16,6 +16,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import traceback
 from typing import Final
 
@@ -311,7 +312,7 @@ def _resident_bytes() -> int:
 def main(arguments: list[str]) -> int:
     """Run a worker on the link whose descriptor is named by `--link-fd N`."""
     if len(arguments) != 2 or arguments[0] != "--link-fd":
-        print("a worker is started by `vestibule run`")
+        sys.stderr.write("a worker is started by `vestibule run`\n")
         return 2
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # these are for the control process, which says what to do
@@ -325,6 +326,6 @@ def main(arguments: list[str]) -> int:
     try:
         worker.run()
     except LinkError as error:
-        print(f"vestibule worker: {error}")
+        sys.stderr.write(f"vestibule worker: {error}\n")
         return 3
     return 0

@@ -41,6 +41,7 @@ from vestibule.http.name import (
     find_name,
 )
 from vestibule.http.number import parse_decimal
+from vestibule.http.target import check_authority
 
 # Field values may hold VCHAR, obs-text, SP and HTAB (RFC 9110 5.5); CR and LF are counted apart.
 _CONTROLS: Final = bytes(c for c in range(256) if (c < 32 and c not in (9, 10, 13)) or c == 127)
@@ -268,6 +269,8 @@ def _read_role(fields: Fields, role: int, value: bytes, side: int) -> None:
     elif role == HOST:
         if fields.host is not None and side == CLIENT:
             raise ProtocolError(CLIENT_BAD_HOST, "Host twice")
+        if value and side == CLIENT:
+            check_authority(value)
         fields.host = value
     elif role == EXPECT:
         if side == CLIENT:

@@ -354,8 +354,6 @@ class RequestReader(Reader):
             if version != b"HTTP/1.0":
                 raise ProtocolError(CLIENT_BAD_HOST, "no Host")
             authority = b""
-        elif authority:
-            check_authority(authority)
         if target[:1] != b"/":
             target, authority = self._check_other_form(method, target, authority)
         return RequestHead(method, target, authority, fields, version)

@@ -151,7 +151,7 @@ class Reactor:
                     pollable.on_readable()
                 if mask & WRITE and self._pollables[fd] is pollable:
                     pollable.on_writable()
-            except Exception as error:  # noqa: BLE001  # a bug met by one connection must not end the others
+            except Exception as error:  # a bug met by one connection must not end the others
                 self._on_bug(pollable, error)
         self.settle()
 
@@ -163,11 +163,11 @@ class Reactor:
             for call in later:
                 try:
                     call.on_turn()
-                except Exception as error:  # noqa: BLE001  # as above
+                except Exception as error:  # as above
                     self._on_bug(None, error)
         try:
             self.timers.run(self.now_ms)
-        except Exception as error:  # noqa: BLE001  # as above
+        except Exception as error:  # as above
             self._on_bug(None, error)
         while self._dirty:
             dirty = self._dirty
@@ -175,7 +175,7 @@ class Reactor:
             for pollable in dirty:
                 try:
                     pollable.flush()
-                except Exception as error:  # noqa: BLE001  # as above
+                except Exception as error:  # as above
                     self._on_bug(pollable, error)
         if self._changed:
             self._apply_interests()

@@ -419,7 +419,8 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             self._fin_mark = transport.bytes_out
             self.reactor.timers.arm(self.deadline, now + _FIN_PATIENCE_MS)
             return
-        limit = ex.timeouts.tunnel_idle_ms if self._opaque and not ex.request_ended and not ex.response_ended else ex.timeouts.body_idle_ms
+        half_open = ex.request_ended or ex.response_ended
+        limit = ex.timeouts.tunnel_idle_ms if self._opaque and not half_open else ex.timeouts.body_idle_ms
         due = transport.active_ms + limit
         waits = self._opaque or transport.queued() > 0 or transport.is_sink_blocked() or (not ex.request_ended and not transport.is_paused())
         if not waits or due > now:
