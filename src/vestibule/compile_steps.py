@@ -66,6 +66,7 @@ class StepMaker:
         if isinstance(action, model.When):
             condition = self._exprs.test(f"{key}.test", action.test, place)
             return When(condition, self.request_steps(f"{key}.actions", action.actions, place, 0))
+        self._mistakes.add(key, f"the action {type(action).__name__} is not part of this build")
         return None
 
     def split_steady(self, key: str, actions: tuple[model.Action, ...], place: Place) -> tuple[list[Edit], tuple[model.Action, ...]]:

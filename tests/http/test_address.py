@@ -35,6 +35,13 @@ def test_no_guess_at_a_quad(text: bytes) -> None:
     assert parse_v4(text) == -1
 
 
+@pytest.mark.parametrize(
+    "text", [b"1:2:3:4:5:6:7:8::", b"1:2:3:4::5:6:7:8", b"::1:2:3:4:5:6:7:8", b"1:2:3:4:5:6:7", b":::", b"1::2::3", b"1:", b":1"]
+)
+def test_no_guess_at_groups(text: bytes) -> None:
+    assert parse_v6(text) == -1
+
+
 def test_mapped_address_is_the_same_client() -> None:
     assert parse_address(b"::ffff:192.0.2.1") == parse_address(b"192.0.2.1")
     assert parse_address(b"fe80::1%eth0") == parse_address(b"fe80::1")

@@ -122,6 +122,16 @@ def test_note_of_a_connection_is_made_once_and_belongs_to_its_fields() -> None:
         assert notes[0] is notes[1]
 
 
+def test_note_of_one_redactor_is_not_that_of_another() -> None:
+    log = Lines()
+    up = FakeUpstream()
+    loose = JsonLog(log.sink, Redactor([], False), b"s", b"u")
+    plan = Plan("p", up, [Forward(Terms(NetworkSet([])), [])], log=[JsonLog(log.sink, REDACTOR, b"s", b"u"), loose])
+    ex, _ = request(plan, "/", "Referer: https://x/?key=1")
+    respond(ex, 204)
+    assert [json.loads(line)["referer"] for line in log.lines] == ["https://x/?key=***", "https://x/?key=1"]
+
+
 @given(st.binary(max_size=30))
 def test_any_bytes_are_valid_json(value: bytes) -> None:
     told = json.loads(json_text(value))

@@ -164,6 +164,24 @@ def test_index_is_the_ordered_list(rules: list[Rule], path: str, method: str, he
     assert named(PathSwitch(choices, BEST).find(ex, path.encode())) == best(rules, path, method, header)
 
 
+@pytest.mark.parametrize(
+    ("rules", "path", "first", "wanted"),
+    [
+        ([Rule(REGEX, "b$", False, (), False), Rule(PREFIX, "/a/", True, (), False)], "/a/b", 0, 1),
+        ([Rule(PREFIX, "/a/", False, (), False), Rule(REGEX, "b$", False, (), False)], "/a/b", 0, 1),
+        ([Rule(PREFIX, "/", True, (), False), Rule(PREFIX, "/a/", False, (), False), Rule(REGEX, "b$", False, (), False)], "/a/b", 0, 2),
+        ([Rule(ANY, "", False, (), False), Rule(PREFIX, "/a", False, (), False)], "/a/b", 0, 1),
+        ([Rule(PREFIX, "/a", False, (), False), Rule(EXACT, "/a/b", False, (), False)], "/a/b", 0, 1),
+        ([Rule(EXACT, "/a/b", False, ("PUT",), False), Rule(PREFIX, "/a/b", False, ("PUT",), False), Rule(PREFIX, "/a", False, (), False)],
+         "/a/b", 2, 2),
+    ],
+)  # fmt: skip
+def test_orders_differ_as_they_should(rules: list[Rule], path: str, first: int, wanted: int) -> None:
+    choices = [rule.choice(at) for at, rule in enumerate(rules)]
+    assert named(PathSwitch(choices, WRITTEN).find(idle(path), path.encode())) == first == first_written(rules, path, "GET", False)
+    assert named(PathSwitch(choices, BEST).find(idle(path), path.encode())) == wanted == best(rules, path, "GET", False)
+
+
 def chosen(source: Source, target: str) -> Exchange:
     return request(Plan("root", source), target)[0]
 

@@ -1,0 +1,64 @@
+"""Functions of expressions, where one case is not enough."""
+
+from __future__ import annotations
+
+import pytest
+
+from vestibule.http.target import normal_path
+from vestibule.plan.expr import CONST, Const, ConstNumber, folded
+from vestibule.plan.functions import encode_path, make_call
+
+
+def call(name: str, *arguments: bytes) -> bytes:
+    node = make_call(name, [Const(each) for each in arguments])
+    assert node is not None
+    assert node.scope == CONST
+    made = folded(node, False, False)
+    assert isinstance(made, Const)
+    return made.value
+
+
+@pytest.mark.parametrize("path", [b"/a b", b"/100%25", b"/a%2Fb", b"/%C3%A4", b"/a?b", b"/~x/(1)", b'/"<>'])
+def test_a_path_survives_decoding_and_encoding(path: bytes) -> None:
+    target = encode_path(normal_path(path.replace(b" ", b"%20").replace(b"?", b"%3F")))
+    assert not set(target) & set(b' ?#"<>')
+    assert normal_path(target) == normal_path(path.replace(b" ", b"%20").replace(b"?", b"%3F"))
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "replacement", "expected"),
+    [(b"/a/b", b"/a/", b"/", b"/b"), (b"/ab", b"/a/", b"/", b"/ab"), (b"", b"", b"x", b"x"), (b"/a", b"/a", b"", b"")],
+)
+def test_replace_prefix(text: bytes, prefix: bytes, replacement: bytes, expected: bytes) -> None:
+    assert call("replace_prefix", text, prefix, replacement) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "group", "expected"),
+    [
+        (b"^/u/([0-9]+)", b"1", b"12"),
+        (b"^/u/([0-9]+)", b"0", b"/u/12"),
+        (b"(?P<id>[0-9]+)", b"id", b"12"),
+        (b"^/x(.*)", b"1", b""),
+        (b"(a)?12", b"1", b""),
+        (b"12", b"1", b""),
+        (b"12", b"name", b""),
+    ],
+)
+def test_capture(pattern: bytes, group: bytes, expected: bytes) -> None:
+    assert call("capture", b"/u/12/x", pattern, group) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, b"0.000"), (7, b"0.007"), (61_250, b"61.250")])
+def test_seconds(value: int, expected: bytes) -> None:
+    node = make_call("seconds", [ConstNumber(value)])
+    assert node is not None
+    made = folded(node, False, False)
+    assert isinstance(made, Const)
+    assert made.value == expected
+
+
+def test_a_pattern_is_a_fixed_text() -> None:
+    assert make_call("capture", [Const(b"a"), ConstNumber(1), Const(b"1")]) is None
+    assert make_call("replace_prefix", [Const(b"a")]) is None
+    assert make_call("lower", [Const(b"a"), Const(b"b"), Const(b"c")]) is None
