@@ -79,7 +79,11 @@ class ExprMaker:
         if isinstance(expr, tree.Var):
             return self._variable(key, expr, place)
         if isinstance(expr, tree.Call):
-            call = make_call(expr.function, self._nodes(key, expr.arguments, place))
+            try:
+                call = make_call(expr.function, self._nodes(key, expr.arguments, place))
+            except (re.error, OverflowError, RecursionError) as bad:
+                self._mistakes.add(key, str(bad))
+                return Const(b"")
             if call is None:
                 self._mistakes.add(key, f"there is no function `{expr.function}` of {len(expr.arguments)} arguments")
             return call or Const(b"")

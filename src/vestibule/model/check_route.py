@@ -326,6 +326,24 @@ def _check_call(found: Findings, path: str, call: Call) -> None:
         is_test = kind_of(argument) is Kind.TEST
         if is_test != (wanted is Kind.TEST) or (wanted is Kind.NUMBER and kind_of(argument) is not Kind.NUMBER):
             found.error(path, "wrong-kind", f"`{call.function}` takes a {wanted.value}, not a {kind_of(argument).value}")
+    if call.function == "capture":
+        _check_capture(found, path, call.arguments[1], call.arguments[2])
+
+
+def _check_capture(found: Findings, path: str, pattern: Expr, group: Expr) -> None:
+    """A pattern is compiled once, so it must be known beforehand, and so must its group."""
+    if not isinstance(pattern, Const) or not isinstance(group, Const):
+        found.error(path, "argument", "the pattern and the group of `capture` are fixed texts")
+        return
+    try:
+        compiled = re.compile(str(pattern.value))
+    except (re.error, OverflowError, RecursionError):
+        check_pattern(found, path, str(pattern.value))
+        return
+    name = str(group.value)
+    has_number = name.isascii() and name.isdigit() and len(name) < 4 and int(name) <= compiled.groups
+    if not has_number and name not in compiled.groupindex:
+        found.error(path, "argument", f"`{pattern.value}` has no group `{name}`")
 
 
 def _check_compare(found: Findings, path: str, compare: Compare) -> None:

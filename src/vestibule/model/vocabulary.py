@@ -160,6 +160,21 @@ FUNCTIONS: dict[str, Function] = {
         Function("length", (_T,), _N, "Number of bytes."),
         Function("url_encode", (_T,), _T, "Percent-encode all but unreserved characters (RFC 3986 section 2.3)."),
         Function("url_decode", (_T,), _T, "Percent-decode; what is no valid escape stays as it is."),
+        Function("encode_path", (_T,), _T, "Write a `decoded_path`, or a part of one, as it goes into a target: the way back."),
+        Function(
+            "replace_prefix",
+            (_T, _T, _T),
+            _T,
+            "The first text with its beginning, the second, replaced by the third; as it is where it begins otherwise.",
+        ),
+        Function(
+            "capture",
+            (_T, _T, _T),
+            _T,
+            "What a group matched, third, when a regular expression, second, was searched for in"
+            " the first text. A group is a number or a name; empty where nothing matched.",
+        ),
+        Function("seconds", (_N,), _T, "Milliseconds as seconds with three decimals."),
     )
 }
 

@@ -5,13 +5,17 @@ Rules: a function takes text as it is, valid or not, and never raises.
 Not here: what functions there are (`model/vocabulary.py`); their arguments are checked before.
 """
 
+import re
 from typing import Final
 
 from vestibule.exchange import Exchange
-from vestibule.plan.expr import Node, NumberNode
+from vestibule.plan.expr import Const, Node, NumberNode
 
 _UNRESERVED: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 _HEX: Final = b"0123456789abcdefABCDEF"
+
+# Visible bytes but those that mean something in a target. A decoded slash is one between segments.
+_IN_PATH: Final = bytes(c for c in range(33, 127) if c not in b'%?#"<>\\^`{|}')
 
 
 def url_encode(text: bytes, kept: bytes = _UNRESERVED) -> bytes:
@@ -97,11 +101,84 @@ class UrlDecode(Node):
         return url_decode(self._inner.text(ex))
 
 
+def encode_path(path: bytes) -> bytes:
+    """Percent-encode a path in normal form; the encoded slashes that are left in it stay encoded."""
+    if b"%2F" not in path:
+        return url_encode(path, _IN_PATH)
+    return b"%2F".join([url_encode(part, _IN_PATH) for part in path.split(b"%2F")])
+
+
+class EncodePath(Node):
+    """A decoded path as it goes into a target."""
+
+    def __init__(self, inner: Node) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return encode_path(self._inner.text(ex))
+
+
+class ReplacePrefix(Node):
+    """The text with another beginning, if it begins as told."""
+
+    def __init__(self, inner: Node, prefix: Node, replacement: Node) -> None:
+        super().__init__(max(inner.scope, prefix.scope, replacement.scope))
+        self._inner = inner
+        self._prefix = prefix
+        self._replacement = replacement
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        prefix = self._prefix.text(ex)
+        if not text.startswith(prefix):
+            return text
+        return self._replacement.text(ex) + text[len(prefix) :]
+
+
+class Capture(Node):
+    """What a group of a pattern matched; a group there is none of matches nothing."""
+
+    def __init__(self, inner: Node, pattern: bytes, group: bytes) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._pattern = re.compile(pattern)
+        self._group = self._pattern.groupindex.get(group.decode("utf-8", "replace"), -1)
+        if group and not group.translate(None, b"0123456789") and len(group) < 4:
+            number = int(group)
+            self._group = number if number <= self._pattern.groups else -1
+
+    def find(self, ex: Exchange) -> bytes | None:
+        found = self._pattern.search(self._inner.text(ex))
+        return found.group(self._group) if found is not None and self._group >= 0 else None
+
+
+class Seconds(Node):
+    """Milliseconds as seconds."""
+
+    def __init__(self, inner: Node) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+
+    def find(self, ex: Exchange) -> bytes | None:
+        value = self._inner.number(ex)
+        return b"%d.%03d" % (value // 1000, value % 1000)
+
+
 def make_call(name: str, arguments: list[Node]) -> Node | None:
-    """Return the node of a function applied to nodes, or None if there is no such function of so many arguments."""
+    """Return the node of a function applied to nodes, or None if there is no such function of so many arguments.
+
+    Raises `re.error` for a pattern that is none.
+    """
+    if len(arguments) == 3:
+        return _make_of_three(name, arguments[0], arguments[1], arguments[2])
     if len(arguments) != 1:
         return None
     inner = arguments[0]
+    if name == "encode_path":
+        return EncodePath(inner)
+    if name == "seconds":
+        return Seconds(inner)
     if name == "lower":
         return Lower(inner)
     if name == "upper":
@@ -112,4 +189,12 @@ def make_call(name: str, arguments: list[Node]) -> Node | None:
         return UrlEncode(inner)
     if name == "url_decode":
         return UrlDecode(inner)
+    return None
+
+
+def _make_of_three(name: str, first: Node, second: Node, third: Node) -> Node | None:
+    if name == "replace_prefix":
+        return ReplacePrefix(first, second, third)
+    if name == "capture" and isinstance(second, Const) and isinstance(third, Const):
+        return Capture(first, second.value, third.value)
     return None
