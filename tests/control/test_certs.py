@@ -73,7 +73,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path, files: dict[str, str], names:
     loaded = load_pair(tmp_path, *names)
     (problem,) = loaded.problems
     assert problem.is_error
-    assert problem.key == "certificates.c"
+    assert problem.key == "certificates[0].cert"
     assert text in problem.text
     assert "PRIVATE" not in problem.text.replace("-----BEGIN PRIVATE KEY-----", "")
     assert loaded.assets.certificates == {}
@@ -127,7 +127,7 @@ def test_every_mistake_is_found_and_authorities_are_read(tmp_path: Path) -> None
         tls_profiles=(TlsProfile("mutual", client_ca="ca.pem"), TlsProfile("broken", client_ca="no.pem")),
     )
     loaded = load(config, tmp_path)
-    assert [each.key for each in loaded.errors] == ["certificates.one", "certificates.two", "tls_profiles.broken.client_ca"]
+    assert [each.key for each in loaded.errors] == ["certificates[0].cert", "certificates[1].cert", "tls_profiles[1].client_ca"]
     assert loaded.assets.authorities == {"ca.pem": ROOT.pem}
     assert loaded.assets.client_certificates["immich"].chain_pem == LEAF.pem + MIDDLE.pem
 

@@ -163,7 +163,7 @@ def test_start_and_reload_bring_every_worker_to_the_generation(stage: Callable[.
         ("this is no TOML", "vestibule.toml:1"),
         (text(more="nonsense = 1"), "nonsense"),
         (text(more='cert = "missing.pem"'), "missing.pem does not exist"),
-        (text(listen="192.0.2.1:80"), "listeners.web: error: 192.0.2.1:80: this machine has no such address"),
+        (text(listen="192.0.2.1:80"), "listeners.web.address: error: 192.0.2.1:80: this machine has no such address"),
         (text(more='access_log = "missing/access.log"'), "missing/access.log cannot be opened"),
         (text(site="refuse"), "the site `refuse` is refused"),
         (text(site="refuse", more='access_log = "new.log"'), "the site `refuse` is refused"),

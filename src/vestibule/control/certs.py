@@ -23,7 +23,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vestibule.dialects.toml.form import key_text
 from vestibule.link.messages import Assets, KeyPair
 from vestibule.model.config import Config
 
@@ -41,7 +40,7 @@ _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTA
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with a file. `key` is the place in the configuration that names it."""
+    """Something wrong with a file. `key` is the place in the model that names it, such as `certificates[0].cert`."""
 
     key: str
     text: str
@@ -94,22 +93,23 @@ class Loaded:
 def load(config: Config, base: Path) -> Loaded:
     """Read every certificate, key and authority a configuration names, relative to `base`. Never raises for a bad file."""
     loaded = Loaded()
-    for certificate in config.certificates:
+    for at, certificate in enumerate(config.certificates):
         files = _Files(base, certificate.cert, certificate.key, certificate.password_file)
-        pair = _load_pair(loaded, certificate.name, _key_of(config, certificate.name), files)
+        pair = _load_pair(loaded, certificate.name, f"certificates[{at}].cert", files)
         if pair is not None:
             loaded.assets.certificates[certificate.name] = pair
-    for upstream in config.upstreams:
-        key = f"upstreams.{key_text(upstream.name)}.tls"
+    for at, upstream in enumerate(config.upstreams):
+        key = f"upstreams[{at}].tls"
         if upstream.tls.cert:
-            pair = _load_pair(loaded, key, f"{key}.cert", _Files(base, upstream.tls.cert, upstream.tls.key, upstream.tls.password_file))
+            files = _Files(base, upstream.tls.cert, upstream.tls.key, upstream.tls.password_file)
+            pair = _load_pair(loaded, f"upstream {upstream.name}", f"{key}.cert", files)
             if pair is not None:
                 loaded.assets.client_certificates[upstream.name] = pair
         if upstream.tls.ca:
             _load_authority(loaded, f"{key}.ca", base, upstream.tls.ca)
-    for profile in config.tls_profiles:
+    for at, profile in enumerate(config.tls_profiles):
         if profile.client_ca:
-            _load_authority(loaded, f"tls_profiles.{key_text(profile.name)}.client_ca", base, profile.client_ca)
+            _load_authority(loaded, f"tls_profiles[{at}].client_ca", base, profile.client_ca)
     return loaded
 
 
@@ -163,13 +163,6 @@ class _Files:
         self.key = base / (key or cert)
         self.has_own_key = bool(key)
         self.password = base / password_file if password_file else None
-
-
-def _key_of(config: Config, name: str) -> str:
-    """Return where the configuration names the files of a certificate: at the site it belongs to alone, or in its own table."""
-    if any(site.name == name and name in site.certificates for site in config.sites):
-        return f"sites.{key_text(name)}.cert"
-    return f"certificates.{key_text(name)}"
 
 
 def _load_pair(loaded: Loaded, name: str, key: str, files: _Files) -> KeyPair | None:

@@ -14,7 +14,7 @@ from vestibule.control.accounts import AccountError, account_of
 from vestibule.control.authority import LocalAuthority
 from vestibule.control.reload import compile_dry, gather, problems_of
 from vestibule.control.source import Draft
-from vestibule.model.diagnostic import Diagnostic, Severity, Span
+from vestibule.model.diagnostic import Diagnostic, Severity
 
 
 class Findings:
@@ -41,5 +41,5 @@ def inspect(draft: Draft) -> Findings:
         account_of(draft.config.process)
     except AccountError as bad:
         # Whoever checks need not be who will run it.
-        lines.append(Diagnostic(Span(draft.name, key="process"), Severity.WARNING, "account", str(bad)).render())
+        lines.append(Diagnostic(draft.place("process"), Severity.WARNING, "account", str(bad)).render())
     return Findings(lines, ok)

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from pathlib import Path
 
@@ -33,18 +32,15 @@ from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
 from vestibule.control.resolver import Resolver, names_of
 from vestibule.control.source import ConfigSource, Draft
 from vestibule.control.supervisor import Generation, Supervisor
-from vestibule.dialects.toml.form import key_text
 from vestibule.link.messages import INTERNAL_PREFIX, Assets
 from vestibule.model.config import Config
-from vestibule.model.diagnostic import Diagnostic, Severity, Span
+from vestibule.model.diagnostic import Diagnostic, Severity
 from vestibule.model.wire import to_json
 
 FIXED = ("user", "group", "state_dir", "pid_file", "admin_socket")
 
 # A start goes on without names that are slow to resolve; the workers hear of them later.
 NAME_PATIENCE_S = 1.5
-
-_NUMBERED = re.compile(r"(listeners|sites|upstreams|certificates|tls_profiles)\[([0-9]+)\]")
 
 TICKET_KEY_S = 12 * 3600.0
 
@@ -222,7 +218,7 @@ class Reloader:
             if not reasons:
                 parts.listeners.listen(opening)
         except ListenError as bad:
-            reasons = [_at(draft, f"listeners.{key_text(bad.name)}", str(bad))]
+            reasons = [_at(draft, _listener(config, bad.name), str(bad))]
         if reasons:
             parts.supervisor.abort(generation)
             parts.listeners.abort(opening)
@@ -248,17 +244,17 @@ class Reloader:
         try:
             logs = parts.access_logs.prepare(config)
         except LogError as bad:
-            raise _Refused([_at(draft, "access_log", str(bad))]) from None
+            raise _Refused([_at(draft, "access_log.target", str(bad))]) from None
         try:
             opening = parts.listeners.prepare(config.listeners, slots)
             parts.journal.check(config.error_log.target)
         except ListenError as bad:
             parts.access_logs.abort(logs)
-            raise _Refused([_at(draft, f"listeners.{key_text(bad.name)}", str(bad))]) from None
+            raise _Refused([_at(draft, _listener(config, bad.name), str(bad))]) from None
         except LogError as bad:
             parts.listeners.abort(opening)
             parts.access_logs.abort(logs)
-            raise _Refused([_at(draft, "error_log", str(bad))]) from None
+            raise _Refused([_at(draft, "error_log.target", str(bad))]) from None
         return logs, opening
 
     def _speak_to(self, config: Config) -> None:
@@ -289,13 +285,13 @@ class Reloader:
 def gather(config: Config, base: Path, authority: LocalAuthority) -> Loaded:
     """Read all files of a configuration and make what the local CA is to make. Blocks; never raises for a bad file."""
     loaded = load(config, base)
-    for site in config.sites:
+    for at, site in enumerate(config.sites):
         if not site.internal_tls:
             continue
         try:
             pair, facts = authority.pair_for(subject_names(site.hosts))
         except AuthorityError as bad:
-            loaded.problems.append(Problem(f"sites.{key_text(site.name)}", f"the local CA cannot make a certificate: {bad}"))
+            loaded.problems.append(Problem(f"sites[{at}]", f"the local CA cannot make a certificate: {bad}"))
             continue
         loaded.assets.certificates[INTERNAL_PREFIX + site.name] = pair
         loaded.facts[INTERNAL_PREFIX + site.name] = facts
@@ -308,18 +304,14 @@ def compile_dry(config: Config, assets: Assets) -> list[Problem]:
 
     problems: list[Problem] = []
     for line in dry_compile(config, assets):
-        place, _, text = line.partition(": ")
-        problems.append(Problem(_named(config, place), text))
+        key, _, text = line.partition(": ")
+        problems.append(Problem(key, text))
     return problems
 
 
-def _named(config: Config, place: str) -> str:
-    """Write a place in the model as people know it: by the name of what it is about, not by its number."""
-    found = _NUMBERED.match(place)
-    if found is None:
-        return place
-    name = getattr(config, found[1])[int(found[2])].name
-    return f"{found[1]}.{key_text(name)}{place[found.end() :]}"
+def _listener(config: Config, name: str) -> str:
+    """Return the place of a listener in the model."""
+    return f"listeners[{[each.name for each in config.listeners].index(name)}].address"
 
 
 def problems_of(draft: Draft, problems: list[Problem]) -> list[str]:
@@ -343,8 +335,6 @@ def _render(draft: Draft, problem: Problem) -> str:
     return _at(draft, problem.key, problem.text, "error" if problem.is_error else "warning")
 
 
-def _at(draft: Draft, key: str, text: str, severity: str = "error") -> str:
-    if not draft.name:
-        # On the command line an option stands for the key.
-        key = "--cert" if key.startswith(("sites.", "certificates.")) else "--listen" if key.startswith("listeners.") else key
-    return Diagnostic(Span(draft.name, key=key), Severity(severity), "", text).render()
+def _at(draft: Draft, place: str, text: str, severity: str = "error") -> str:
+    """Render what was found at a place in the model, at the place in the file where it was written."""
+    return Diagnostic(draft.place(place), Severity(severity), "", text).render()

@@ -30,6 +30,7 @@ class Draft:
         self.config: Config | None = config
         self.diagnostics: tuple[Diagnostic, ...] = loaded.diagnostics
         self.ok = loaded.ok
+        self.place = loaded.place
         self.base = base
         self.name = name
         """How messages call it: the path as given, or empty for the command line."""
