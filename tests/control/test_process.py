@@ -246,6 +246,7 @@ def test_internal_tls_is_believed_by_who_trusts_the_local_ca(run: Callable[..., 
     )
     program = run()
     path = program.command("ca").stdout.splitlines()[0]
+    assert "certificate for localhost, 127.0.0.1, ::1: from the local CA, until " in program.said()
     assert f"cp {path} /usr/local/share/ca-certificates/" in program.said()
     trust = ssl.create_default_context(cafile=path)
     with trust.wrap_socket(connect(program.port("https")), server_hostname="localhost") as sock:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from vestibule.control.authority import AuthorityError, LocalAuthority, subject_names
@@ -294,7 +295,7 @@ def gather(config: Config, base: Path, authority: LocalAuthority) -> Loaded:
             loaded.problems.append(Problem(f"sites[{at}]", f"the local CA cannot make a certificate: {bad}"))
             continue
         loaded.assets.certificates[INTERNAL_PREFIX + site.name] = pair
-        loaded.facts[INTERNAL_PREFIX + site.name] = facts
+        loaded.facts[INTERNAL_PREFIX + site.name] = replace(facts, name=INTERNAL_PREFIX + site.name)
     return loaded
 
 
