@@ -80,3 +80,14 @@ def test_never_fails_and_hides_once(text: bytes) -> None:
     once = FULL.target(text)
     assert FULL.target(once) == once
     FULL.link(text)
+
+
+def test_memory_of_names_is_bounded_and_right() -> None:
+    redactor = Redactor(NAMES, False)
+    for turn in range(2):
+        for i in range(1_200):
+            assert not redactor.is_secret(b"name%d" % i), turn
+            assert redactor.is_secret(b"key[%d]" % i)
+    assert not redactor.is_secret(b"x" * 1_000)
+    assert len(redactor._judged) <= 512
+    assert all(len(name) <= 64 for name in redactor._judged)

@@ -29,6 +29,10 @@ from vestibule.plan.variables import ALMANAC, now_ms, total_ms
 _SAFE: Final = bytes(c for c in range(32, 127) if c not in (34, 92))
 
 
+# Servers whose text is kept, for each log line.
+_SERVERS_MOST: Final = 256
+
+
 def json_text(value: bytes) -> bytes:
     """Return bytes as a JSON string in ASCII; what is not UTF-8 becomes U+FFFD."""
     if not value.translate(None, _SAFE):
@@ -60,42 +64,37 @@ class JsonLog(LogLine):
         self._redactor = redactor
         self._site = b',"site":' + json_text(site)
         self._upstream = b',"upstream":' + json_text(upstream)
+        self._servers: dict[str, bytes] = {}
 
     def write(self, ex: Exchange) -> None:
         head = ex.request
         response = ex.response
-        parts = [
-            b'{"time":"',
+        target = self._redactor.target(came_target(head))
+        # One formatting for all that is always there costs half of joining the parts.
+        line = b'{"time":"%s"%s,"method":%s,"target":%s,"protocol":%s,"status":%d,"bytes_in":%d,"bytes_out":%d,"total_ms":%d%s' % (
             ALMANAC.iso(now_ms()),
-            b'","client_ip":',
-            json_text(ex.client_address),
-            b',"method":',
+            self._note(ex),
             json_text(head.method),
-            b',"target":',
-            json_text(self._redactor.target(came_target(head))),
-            b',"protocol":',
+            json_text(target),
             json_text(head.protocol),
-            b',"status":%d,"bytes_in":%d,"bytes_out":%d,"total_ms":%d'
-            % (0 if response is None else response.status, ex.request_bytes, ex.response_bytes, total_ms(ex)),
-            self._note(head.fields, head.authority),
+            0 if response is None else response.status,
+            ex.request_bytes,
+            ex.response_bytes,
+            total_ms(ex),
             self._site,
-        ]
+        )
         if ex.upstream_name:
-            parts.append(self._upstream)
-            parts.append(b',"upstream_address":' + json_text(ex.upstream_name.encode()))
+            line += self._server(ex.upstream_name)
             if ex.head_ms >= 0:
-                parts.append(b',"head_ms":%d' % ex.head_ms)
+                line += b',"head_ms":%d' % ex.head_ms
             if ex.connect_ms >= 0:
-                parts.append(b',"upstream_connect_ms":%d' % ex.connect_ms)
-        if ex.client_address != ex.client.address:
-            parts.append(b',"peer_ip":' + json_text(ex.client.address))
+                line += b',"upstream_connect_ms":%d' % ex.connect_ms
         slots = ex.variables
         if slots is not None and slots[REQUEST_ID_SLOT]:
-            parts.append(b',"request_id":' + json_text(slots[REQUEST_ID_SLOT]))
+            line += b',"request_id":' + json_text(slots[REQUEST_ID_SLOT])
         if ex.fault is not None:
-            parts.append(self._told_fault(ex))
-        parts.append(b"}\n")
-        self._sink.add(b"".join(parts))
+            line += self._told_fault(ex)
+        self._sink.add(line + b"}\n")
 
     def _told_fault(self, ex: Exchange) -> bytes:
         fault = ex.fault
@@ -106,17 +105,31 @@ class JsonLog(LogLine):
             text += b',"detail":' + json_text(fault.detail.encode("utf-8", "replace"))
         return text
 
-    def _note(self, fields: Fields, authority: bytes) -> bytes:
-        """Return what depends on the fields of the connection alone."""
+    def _server(self, name: str) -> bytes:
+        """Return what is said of a server; there are few."""
+        known = self._servers.get(name)
+        if known is None:
+            known = self._upstream + b',"upstream_address":' + json_text(name.encode())
+            if len(self._servers) >= _SERVERS_MOST:
+                self._servers.clear()
+            self._servers[name] = known
+        return known
+
+    def _note(self, ex: Exchange) -> bytes:
+        """Return what depends on the connection and its fields alone, the address of the client included."""
+        fields = ex.request.fields
         if not isinstance(fields, SentFields):
-            return self._make_note(fields, authority)
+            return self._make_note(ex, fields)
         if fields.note_owner is not self._redactor:
-            fields.note = self._make_note(fields.came, authority)
+            fields.note = self._make_note(ex, fields.came)
             fields.note_owner = self._redactor
         return fields.note
 
-    def _make_note(self, came: Fields, authority: bytes) -> bytes:
-        note = b',"host":' + json_text(authority)
+    def _make_note(self, ex: Exchange, came: Fields) -> bytes:
+        note = b',"client_ip":' + json_text(ex.client_address)
+        if ex.client_address != ex.client.address:
+            note += b',"peer_ip":' + json_text(ex.client.address)
+        note += b',"host":' + json_text(ex.request.authority)
         referer = came.get(b"referer")
         if referer:
             note += b',"referer":' + json_text(self._redactor.link(referer))

@@ -20,41 +20,48 @@ SECRET_FIELDS: Final = frozenset(
 )
 
 
+# Query names whose judgement is kept. Anyone may send new ones; past this they are forgotten.
+_JUDGED_MOST: Final = 512
+_JUDGED_LONGEST: Final = 64
+
+
 class Redactor:
     """Replaces secret values in targets. `shares` also hides the share in a path of Immich."""
 
     def __init__(self, names: list[bytes], shares: bool) -> None:
         self._names: set[bytes] = {name.lower() for name in names}
         self._shares = shares
+        self._judged: dict[bytes, bool] = {}
 
     def is_secret(self, name: bytes) -> bool:
         """Tell whether values of this query name, as sent, are hidden. `key[]` and `key[0]` are `key`."""
-        lower = name.lower()
-        if lower in self._names:
-            return True
-        if b"%" in lower or b"[" in lower or b"+" in lower:
-            plain = url_decode(lower.replace(b"+", b" ")).lower().strip()
-            return plain.partition(b"[")[0] in self._names
-        return False
+        judged = self._judged.get(name)
+        if judged is None:
+            judged = self._judge(name)
+            if len(self._judged) >= _JUDGED_MOST:
+                self._judged.clear()
+            if len(name) <= _JUDGED_LONGEST:
+                self._judged[name] = judged
+        return judged
+
+    def _judge(self, name: bytes) -> bool:
+        plain = url_decode(name.replace(b"+", b" ")).lower().strip()
+        return plain.partition(b"[")[0] in self._names
 
     def query(self, query: bytes) -> bytes:
         """Return a query without secret values."""
-        if b"=" not in query:
-            return query
-        out: list[bytes] = []
-        changed = False
-        for pair in query.split(b"&"):
-            parts: list[bytes] = []
+        pairs = query.split(b"&")
+        for pair in pairs:
             # Some applications separate by `;` as well.
-            for piece in pair.split(b";"):
-                name, mark, value = piece.partition(b"=")
-                if mark and value and self.is_secret(name):
-                    parts.append(name + b"=" + HIDDEN)
-                    changed = True
-                else:
-                    parts.append(piece)
-            out.append(b";".join(parts))
-        return b"&".join(out) if changed else query
+            if b";" in pair or self.is_secret(pair.partition(b"=")[0]):
+                return b"&".join([b";".join([self._pair(piece) for piece in each.split(b";")]) for each in pairs])
+        return query
+
+    def _pair(self, pair: bytes) -> bytes:
+        at = pair.find(b"=")
+        if at < 0 or at + 1 == len(pair) or not self.is_secret(pair[:at]):
+            return pair
+        return pair[: at + 1] + HIDDEN
 
     def target(self, target: bytes) -> bytes:
         """Return a request target without secret values."""
