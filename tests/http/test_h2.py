@@ -202,6 +202,38 @@ def test_sections_are_not_mixed_up() -> None:
         side.codec.send_head(side.stream(1 + 2 * i), 204, OK, True)
 
 
+def test_repeated_block_is_not_taken_for_another_meaning() -> None:
+    """Equal bytes, but the table changed in between, and by a block that nobody remembers."""
+    side = Side()
+    insert = b"\x82\x87\x84\x41\x01a\x40\x01x\x01%c"
+    again = b"\x82\x87\x84\x01\x01a\xbe"
+
+    def ask(stream: int, block: bytes) -> object:
+        return side.feed(frame(HEADERS, END_HEADERS | END_STREAM, stream, block))[0][5]
+
+    ask(1, insert % b"1")
+    assert ask(3, again) == b"Host: a\r\nx: 1\r\n"
+    assert ask(5, again) == b"Host: a\r\nx: 1\r\n"
+    ask(7, insert % b"2")
+    assert ask(9, again) == b"Host: a\r\nx: 2\r\n"
+    side.feed(frame(HEADERS, END_HEADERS, 11, again))
+    side.feed(frame(HEADERS, END_HEADERS | END_STREAM, 11, b"\x40\x01x\x013"))  # trailers move the table
+    assert ask(13, again) == b"Host: a\r\nx: 3\r\n"
+    assert ask(15, again) == b"Host: a\r\nx: 3\r\n"
+
+
+def test_heads_are_not_shared() -> None:
+    """A rewrite of one request is no rewrite of the next."""
+    side = Side()
+    block = b"\x82\x87\x84\x01\x01a"
+    for i in range(3):
+        side.feed(frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * i, block))
+        head = side.codec.head
+        assert head is not None
+        assert head.target == b"/"
+        head.target = b"/rewritten"
+
+
 def test_framing_for_http_1() -> None:
     side = Side()
     assert side.open(1, POST, True)[0][5] == b"Host: a.example\r\nContent-Length: 0\r\n"

@@ -75,11 +75,18 @@ class RequestMaker:
         self._sections: dict[bytes, Section] = {}
         self._generation = 0
         self._authorities: dict[bytes, bool] = {}  # those that passed check_authority
+        # The last whole block and what it said, for clients that ask the same again.
+        self._last_block = b""
+        self._last_head: RequestHead | None = None
+        self._last_priority = b""
+        self._last_generation = 0
 
     def forget(self) -> None:
         """Drop what is memoised: the connection is idle."""
         self._sections.clear()
         self._authorities.clear()
+        self._last_block = b""
+        self._last_head = None
 
     def skip(self, block: bytes) -> None:
         """Decode a block for its effect on the table only. Raises HpackError."""
@@ -90,13 +97,31 @@ class RequestMaker:
 
         Raises HpackError (the connection is lost) or ProtocolError (rule 1).
         """
+        last = self._last_head
+        if last is not None and end and block == self._last_block and self._decoder.generation == self._last_generation:
+            self.tunnel = False
+            self.priority = self._last_priority
+            return RequestHead(last.method, last.target, last.authority, last.fields, PROTOCOL)
         decoder = self._decoder
+        generation = decoder.generation
         pairs = decoder.begin(block)
         section = self._section(block, pairs)
         if decoder.over or section is None:
             raise ProtocolError(
                 CLIENT_HEAD_TOO_LARGE, f"over {decoder.list_most} bytes (limits.head) or {decoder.count_most} fields (limits.fields)"
             )
+        head = self._head(pairs, section, end)
+        self.priority = section.priority
+        if end and generation == decoder.generation and len(block) <= _SECTION_LONGEST and not self.tunnel:
+            self._last_block = block
+            self._last_generation = generation
+            # A copy, because a plan may change what it was given (a rewrite, for one).
+            self._last_head = RequestHead(head.method, head.target, head.authority, head.fields, PROTOCOL)
+            self._last_priority = section.priority
+        return head
+
+    def _head(self, pairs: list[tuple[bytes, bytes]], section: Section, end: bool) -> RequestHead:
+        """Make the head of checked pseudo-fields and fields."""
         method = b""
         scheme = b""
         path = b""
@@ -134,7 +159,6 @@ class RequestMaker:
         if seen & 16:
             self._check_protocol(method, protocol)
         authority = self._authority(authority, seen & 8 != 0, section)
-        self.priority = section.priority
         return RequestHead(b"GET" if self.tunnel else method, path, authority, self._fields(section, method, authority, end), PROTOCOL)
 
     def trailers(self, block: bytes) -> Fields:

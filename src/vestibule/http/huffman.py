@@ -14,10 +14,6 @@ from vestibule.http.hpack_tables import HUFFMAN_CODES, HUFFMAN_LENGTHS
 
 _EOS: Final = 256
 
-# A cell packs the next state, how many symbols the byte completed (at most two: no code is shorter than
-# five bits), and those symbols: next << 18 | count << 16 | first << 8 | second. BAD where EOS was met.
-_BAD: Final = -1
-
 
 class _Tree:
     """The code tree: for each inner node its two children; a leaf is written as -1 - symbol."""
@@ -41,26 +37,24 @@ class _Tree:
                 self.one.append(0)
             node = side[node]
 
-    def row(self, state: int) -> list[int]:
-        """Return the 256 cells of a state."""
-        return [self._cell(state, byte) for byte in range(256)]
+    def fill(self, state: int, nexts: list[int], texts: list[bytes]) -> None:
+        """Fill the 256 cells of a state: where each byte leads (-1 where EOS is met), and what it completes.
 
-    def _cell(self, state: int, byte: int) -> int:
-        node = state
-        count = 0
-        symbols = 0
-        for shift in range(7, -1, -1):
-            node = self.one[node] if byte >> shift & 1 else self.zero[node]
-            if node < 0:
-                symbol = -1 - node
-                if symbol == _EOS:
-                    return _BAD
-                symbols = symbols << 8 | symbol
-                count += 1
-                node = 0
-        if count == 1:
-            symbols <<= 8
-        return node << 18 | count << 16 | symbols
+        That is two symbols at most, because no code is shorter than five bits.
+        """
+        for byte in range(256):
+            node = state
+            text = b""
+            for shift in range(7, -1, -1):
+                node = self.one[node] if byte >> shift & 1 else self.zero[node]
+                if node < 0:
+                    symbol = -1 - node
+                    if symbol == _EOS:
+                        break
+                    text += bytes((symbol,))
+                    node = 0
+            nexts.append(node)
+            texts.append(text)
 
     def ends(self) -> bytes:
         """Return, for each state, 1 if a string may end there: at most seven bits, all ones, since the last symbol."""
@@ -74,8 +68,8 @@ class _Tree:
 
 _TREE: Final = _Tree()
 _ENDS: Final = _TREE.ends()
-_NO_ROW: Final[list[int]] = []
-_ROWS: Final[list[list[int]]] = [_NO_ROW] * len(_TREE.zero)
+_NEXTS: Final[list[list[int]]] = [[] for _ in _TREE.zero]
+_TEXTS: Final[list[list[bytes]]] = [[] for _ in _TREE.zero]
 
 
 class HuffmanError(Exception):
@@ -85,24 +79,20 @@ class HuffmanError(Exception):
 def decode(data: bytes) -> bytes:
     """Return the string coded in `data`. Raises HuffmanError (RFC 7541 5.2)."""
     state = 0
-    out: list[int] = []
+    out: list[bytes] = []
     for i in range(len(data)):
-        row = _ROWS[state]
-        if not row:
-            row = _TREE.row(state)
-            _ROWS[state] = row
-        cell = row[data[i]]
-        if cell < 0:
+        nexts = _NEXTS[state]
+        texts = _TEXTS[state]
+        if not nexts:
+            _TREE.fill(state, nexts, texts)
+        byte = data[i]
+        out.append(texts[byte])
+        state = nexts[byte]
+        if state < 0:
             raise HuffmanError("EOS in a string")
-        count = cell >> 16 & 3
-        if count:
-            out.append(cell >> 8 & 255)
-            if count == 2:
-                out.append(cell & 255)
-        state = cell >> 18
     if not _ENDS[state]:
         raise HuffmanError("padding is not ones, or more than seven bits")
-    return bytes(out)
+    return b"".join(out)
 
 
 def coded_size(data: bytes) -> int:
