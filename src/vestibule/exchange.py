@@ -402,7 +402,7 @@ class Exchange:
 
     def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Answer without an upstream. Raises ValueError for headers that are none."""
-        self.waiting = False
+        self._cancel_source()
         down = self.down
         if self.over or down is None or self.response is not None:
             return
@@ -424,6 +424,12 @@ class Exchange:
             self.response_bytes += len(body)
         self.response_ended = True
         self._finish(self.fault)
+
+    def _cancel_source(self) -> None:
+        """Tell a source that still waits for a stream that none is wanted any more."""
+        if self.waiting:
+            self.waiting = False
+            self.plan.source.cancel(self)
 
     # ---- from the source
 
@@ -595,9 +601,7 @@ class Exchange:
         self.up = None
         self.down = None
         self.relays.stop(self)
-        if self.waiting:
-            self.waiting = False
-            self.plan.source.cancel(self)
+        self._cancel_source()
         if up is not None:
             if fault is None and self.request_ended:
                 up.release()
