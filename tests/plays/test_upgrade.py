@@ -115,10 +115,12 @@ def test_a_limit_on_bodies_is_none_on_tunnels(play: Plays) -> None:
     one.client_leaves().upstream_ends().logged("").done()
 
 
-def test_an_idle_tunnel_ends(play: Plays) -> None:
-    one = tunnel(play(timeouts=Timeouts(tunnel_idle_ms=120_000)))
-    one.idle(100).upstream("ping").client_sees("ping").idle(100).client("pong").upstream_sees("pong").idle(100).upstream_quiet()
-    one.idle(21).upstream_closed().logged("proxy.tunnel_idle")
+@pytest.mark.parametrize("seconds", [6, 120])
+def test_an_idle_tunnel_ends(play: Plays, seconds: int) -> None:
+    one = tunnel(play(timeouts=Timeouts(tunnel_idle_ms=seconds * 1000)))
+    most = seconds * 5 / 6
+    one.idle(most).upstream("ping").client_sees("ping").idle(most).client("pong").upstream_sees("pong").idle(most).upstream_quiet()
+    one.idle(seconds / 6 + 1).upstream_closed().logged("proxy.tunnel_idle")
     one.until(lambda: one.client_now.ended or one.client_now.reset, lambda: "the client's side stays open")
     one.done()
 

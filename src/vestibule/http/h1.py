@@ -408,7 +408,8 @@ class ResponseReader(Reader):
 
     def expect(self, method: bytes) -> None:
         """Get ready for the response to a request of this method."""
-        self.restart()
+        self._state = _START
+        self._extensions = 0
         self._to_head = method == b"HEAD"
         self.switched = False
 
@@ -491,7 +492,7 @@ def request_bytes(method: bytes, target: bytes, fields: Fields, upgrade: bytes) 
     `upgrade` is what to ask for, or nothing. A request that asks may have a chunked body all the same:
     without its framing the chunks would be read as the next request.
     """
-    clean = fields.end_to_end()
+    clean = fields.end_to_end() if fields.has_hop_by_hop else fields
     framing = b"Transfer-Encoding: chunked\r\n\r\n" if fields.chunked else b"\r\n"
     if upgrade:
         framing = b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n" + framing

@@ -294,7 +294,8 @@ class Transport(Pollable, Timed):
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # not connected any more: the reader will be told
-        self._pay()
+        if self._owes:
+            self._pay()
 
     def _pay(self) -> None:
         if self._owes and self._queued < _LOW:

@@ -189,7 +189,13 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         ended = self.reader.ended
         ex.on_request(head, ended)
         if not ended and not ex.over:
-            self.reactor.timers.arm(self.deadline, self.reactor.now_ms + ex.timeouts.body_idle_ms)
+            self._watch(ex)
+
+    def _watch(self, ex: Exchange) -> None:
+        """See to it that a body that stops is noticed in time; usually the deadline of the head comes first anyway."""
+        due = self.reactor.now_ms + ex.timeouts.body_idle_ms
+        if due < self.deadline.at_ms and self._fin_mark < 0:
+            self.reactor.timers.arm(self.deadline, due)
 
     def _on_need(self) -> None:
         """A head that has begun has until the deadline; nothing else restarts it."""
@@ -212,20 +218,24 @@ class H1DownConnection(Stream, Owner, Timed, Later):
     def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
         assert isinstance(head, ResponseHead)
         status = head.status
-        fields = head.fields.end_to_end()
+        fields = head.fields
+        if fields.has_hop_by_hop:
+            fields = fields.end_to_end()
         if status < 200:
             return self._send_interim(head, fields)
         reader = self.reader
         request = reader.head
         modern = request is None or request.protocol != b"HTTP/1.0"
-        keep = self._keep and reader.persistent and not self.porch.stopping and self._requests_left()
+        most = self.porch.door.requests_most
+        keep = self._keep and reader.persistent and not self.porch.stopping and (most < 0 or self.client.requests < most)
         extra = b""
         self._framing = _NONE
         self._counted = fields.content_length >= 0
         if not end:
             self._framing = _AS_IS
-            if self._fin_mark < 0 and self.exchange is not None:
-                self.reactor.timers.arm(self.deadline, self.reactor.now_ms + self.exchange.timeouts.body_idle_ms)
+            ex = self.exchange
+            if ex is not None and ex.timeouts.body_idle_ms < self.porch.door.timeouts.keep_alive_ms:
+                self._watch(ex)
             if fields.content_length < 0:
                 if modern:
                     self._framing = _CHUNKED
@@ -238,10 +248,6 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             extra += b"Connection: keep-alive\r\n"
         self._keep = keep
         return self.transport.write(b"".join((status_line(status, head.reason), fields.block, extra, b"\r\n")))
-
-    def _requests_left(self) -> bool:
-        most = self.porch.door.requests_most
-        return most < 0 or self.client.requests < most
 
     def _send_interim(self, head: ResponseHead, fields: Fields) -> bool:
         request = self.reader.head
@@ -345,7 +351,8 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             if self.transport.is_paused():
                 self.transport.resume()
             return  # `_pull` is on the stack and sees that the exchange is over
-        if self._is_full():
+        if self.transport.queued() >= MARK:
+            self.transport.pause()  # as in `_is_full`
             return
         if self.transport.is_paused():
             self.transport.resume()
