@@ -1,0 +1,171 @@
+"""Relays: bytes past the program between two plain sockets, in order, in bounds, and taken back at any moment."""
+
+import os
+import socket
+
+import pytest
+
+from tests.conformance.pair import Far, Record, tcp_pair
+from vestibule.net.reactor import Reactor
+from vestibule.net.relay import PIPE_BYTES, Pipes, Relay, Watcher
+from vestibule.net.transport import PlainTransport
+
+pytestmark = pytest.mark.interpreted_only  # the owner and the watcher are traits, and those cannot be derived from
+
+BODY = bytes(i * 7 % 251 for i in range(251)) * 16_000  # 4 MB
+
+
+class Watch(Watcher):
+    def __init__(self) -> None:
+        self.moved: list[int] = []
+        self.ends = 0
+        self.left_at_end = -1
+
+    def on_moved(self, relay: Relay, count: int) -> None:
+        assert count > 0
+        self.moved.append(count)
+
+    def on_source_end(self, relay: Relay) -> None:
+        self.ends += 1
+        self.left_at_end = relay.left
+
+
+class Two:
+    """A source and a sink with what is outside of them."""
+
+    def __init__(self) -> None:
+        self.reactor = Reactor()
+        self.owners = [Record(), Record()]
+        self.transports: list[PlainTransport] = []
+        self.fars: list[Far] = []
+        for owner in self.owners:
+            near, far = tcp_pair(False)
+            transport = PlainTransport(self.reactor, near, owner)
+            transport.start()
+            self.transports.append(transport)
+            self.fars.append(Far(far))
+        self.source, self.sink = self.transports
+        self.sender, self.taker = self.fars
+        self.pipes = Pipes()
+        self.watch = Watch()
+
+    def relay(self, left: int) -> Relay:
+        made = Relay(self.source, self.sink, left, self.watch, self.pipes)
+        made.begin()
+        return made
+
+    def turn(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.reactor.turn(1)
+            for far in self.fars:
+                far.work()
+
+    def until_taken(self, count: int) -> None:
+        for _ in range(2000):
+            if len(self.taker.got) >= count:
+                return
+            self.turn()
+        raise AssertionError(f"{len(self.taker.got)} of {count} bytes arrived")
+
+    def close(self) -> None:
+        for transport in self.transports:
+            transport.abort()
+        for far in self.fars:
+            far.close()
+        self.turn(2)
+        self.pipes.close()
+        self.reactor.close()
+
+
+def test_so_many_bytes_and_not_one_more() -> None:
+    two = Two()
+    before = len(os.listdir("/proc/self/fd"))
+    relay = two.relay(3_000_000)
+    two.sender.send(BODY)
+    two.until_taken(3_000_000)
+    two.turn(5)
+    assert two.taker.got == BODY[:3_000_000] and relay.left == 0 and relay.stopped
+    assert sum(two.watch.moved) == 3_000_000 and two.watch.ends == 0
+    two.turn(20)
+    assert two.owners[0].got == BODY[3_000_000:], "what follows is the owner's again"
+    assert len(os.listdir("/proc/self/fd")) == before + 2, "the pipe is kept"
+    two.close()
+
+
+def test_what_was_queued_goes_first() -> None:
+    two = Two()
+    two.sink.write(b"head")
+    two.relay(-1)
+    two.sender.send(b"body")
+    two.until_taken(8)
+    assert two.taker.got == b"headbody"
+    two.close()
+
+
+def test_a_debt_is_paid_under_a_relay() -> None:
+    two = Two()
+    assert not two.sink.write(bytes(70_000))
+    two.source.pause()
+    two.relay(-1)
+    two.sender.send(b"body")
+    two.until_taken(70_004)
+    assert two.owners[1].events == ["drained"] and two.taker.got.endswith(b"body")
+    two.close()
+
+
+def test_no_more_than_a_pipe_is_in_flight() -> None:
+    two = Two()
+    two.taker.reads = False
+    two.sink.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+    two.relay(-1)
+    two.sender.send(BODY * 4)
+    two.turn(100)
+    assert two.source.bytes_in - two.sink.bytes_out <= PIPE_BYTES
+    assert two.source.is_paused() and two.sink.is_sink_blocked()
+    two.taker.reads = True
+    two.until_taken(len(BODY) * 4)
+    assert two.taker.got == BODY * 4 and not two.sink.is_sink_blocked()
+    two.close()
+
+
+def test_the_end_of_the_source_is_told_and_stops_the_relay() -> None:
+    two = Two()
+    relay = two.relay(100)
+    two.sender.send(b"x" * 40)
+    two.sender.finish()
+    two.until_taken(40)
+    two.turn(3)
+    assert relay.stopped and two.watch.ends == 1 and two.watch.left_at_end == 60
+    two.close()
+
+
+@pytest.mark.parametrize("who", ["source", "sink"])
+def test_a_reset_is_told_to_the_owner(who: str) -> None:
+    two = Two()
+    relay = two.relay(-1)
+    two.sender.send(b"x" * 1000)
+    two.until_taken(1000)
+    (two.sender if who == "source" else two.taker).reset()
+    for _ in range(5):
+        if who == "sink":
+            two.sender.send(b"y" * 100_000)
+        two.turn(2)
+    assert "lost" in two.owners[0 if who == "source" else 1].events
+    relay.stop()
+    two.close()
+
+
+def test_a_pipe_that_holds_bytes_is_not_lent_again() -> None:
+    two = Two()
+    two.taker.reads = False
+    relay = two.relay(-1)
+    two.sender.send(BODY * 4)
+    two.turn(100)
+    assert two.sink.is_sink_blocked()
+    relay.stop()
+    relay.stop()
+    pipe = two.pipes.lend()
+    with pytest.raises(BlockingIOError):
+        os.read(pipe.out, 1)
+    pipe.close()
+    two.close()
