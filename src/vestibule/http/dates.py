@@ -47,9 +47,11 @@ def log_date(second: int) -> bytes:
 
 
 class Almanac:
-    """The texts of one second, made once."""
+    """The texts of the last moment and second, made once."""
 
     def __init__(self) -> None:
+        self._moment_ms = -1
+        self._iso_moment = b""
         self._iso_second = -1
         self._iso = b""
         self._log_second = -1
@@ -57,12 +59,16 @@ class Almanac:
 
     def iso(self, moment_ms: int) -> bytes:
         """Return milliseconds since 1970 as RFC 3339 in UTC: `1994-11-06T08:49:37.123Z`."""
+        if moment_ms == self._moment_ms:
+            return self._iso_moment
         second = moment_ms // 1000
         if second != self._iso_second:
             t = time.gmtime(second)
             self._iso = b"%04d-%02d-%02dT%02d:%02d:%02d." % (t.tm_year, t.tm_mon, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec)
             self._iso_second = second
-        return self._iso + b"%03dZ" % (moment_ms - second * 1000)
+        self._moment_ms = moment_ms
+        self._iso_moment = self._iso + b"%03dZ" % (moment_ms - second * 1000)
+        return self._iso_moment
 
     def log(self, moment_ms: int) -> bytes:
         """Return milliseconds since 1970 as `log_date` has it."""

@@ -40,6 +40,17 @@ def json_text(value: bytes) -> bytes:
     return json.dumps(value.decode("utf-8", "replace")).encode("ascii")
 
 
+# Nearly all methods and versions there are; the rest is checked like anything else.
+_WORDS: Final[dict[bytes, bytes]] = {
+    word: json_text(word) for word in b"GET HEAD POST PUT DELETE PATCH OPTIONS HTTP/1.0 HTTP/1.1 HTTP/2.0".split()
+}
+
+
+def _word(value: bytes) -> bytes:
+    known = _WORDS.get(value)
+    return json_text(value) if known is None else known
+
+
 def log_text(value: bytes) -> bytes:
     """Return bytes as they may stand within quotes on one line."""
     if not value.translate(None, _SAFE):
@@ -74,9 +85,9 @@ class JsonLog(LogLine):
         line = b'{"time":"%s"%s,"method":%s,"target":%s,"protocol":%s,"status":%d,"bytes_in":%d,"bytes_out":%d,"total_ms":%d%s' % (
             ALMANAC.iso(now_ms()),
             self._note(ex),
-            json_text(head.method),
+            _word(head.method),
             json_text(target),
-            json_text(head.protocol),
+            _word(head.protocol),
             0 if response is None else response.status,
             ex.request_bytes,
             ex.response_bytes,
