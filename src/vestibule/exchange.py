@@ -97,6 +97,12 @@ class Client:
         self.memo_to: Fields | None = None
         self.memo_address = b""
 
+    def forget(self) -> None:
+        """Give up the memory of the last edit."""
+        self.memo_step = None
+        self.memo_from = None
+        self.memo_to = None
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Stream:

@@ -140,6 +140,7 @@ class Reader:
         """Look for the next message."""
         self._state = _START
         self._extensions = 0
+        self.data = b""  # an idle connection must not keep the last piece of its last body
 
     def become_opaque(self) -> None:
         """From here on everything is DATA: the peers switched protocols."""
@@ -333,6 +334,12 @@ class RequestReader(Reader):
         self.head = self._make_head(line, fields)
         self.ended = self._begin_body(fields)
         return HEAD
+
+    def forget(self) -> None:
+        """Give up what only saves work: the connection has been idle for a while."""
+        self.head = None
+        self._last_block = b""
+        self._last_fields = EMPTY
 
     def _make_head(self, line: bytes, fields: Fields) -> RequestHead:
         """Read the request line and check it against the fields (RFC 9112 3)."""

@@ -56,6 +56,9 @@ _CHUNKED: Final = 2
 # After a FIN from a client that waits for its answer: if nothing moves for so long, it has gone.
 _FIN_PATIENCE_MS: Final = 800
 
+# A connection idle for so long gives up what only saves work: most will never be used again.
+_FORGET_MS: Final = 5_000
+
 # Reading a closing connection empty: at most so long without a byte, and so long in all.
 _LINGER_IDLE_MS: Final = 2_000
 _LINGER_MOST_MS: Final = 30_000
@@ -82,6 +85,7 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self._opaque = False
         self._fin_mark = -1  # bytes sent when the client's FIN was last looked at
         self._linger_until = 0
+        self._idle_until = 0  # when an idle connection is closed
         porch.tally.connections += 1
         self.reactor.timers.arm(self.deadline, self.reactor.now_ms + porch.door.timeouts.request_head_ms)
 
@@ -346,7 +350,10 @@ class H1DownConnection(Stream, Owner, Timed, Later):
     def _next(self) -> None:
         """Wait for the next request."""
         reader = self.reader
-        self.reactor.timers.arm(self.deadline, self.reactor.now_ms + self.porch.door.timeouts.keep_alive_ms)
+        now = self.reactor.now_ms
+        keep_alive_ms = self.porch.door.timeouts.keep_alive_ms
+        self._idle_until = now + keep_alive_ms
+        self.reactor.timers.arm(self.deadline, now + min(keep_alive_ms, _FORGET_MS))
         if self._advancing:
             if self.transport.is_paused():
                 self.transport.resume()
@@ -413,6 +420,10 @@ class H1DownConnection(Stream, Owner, Timed, Later):
     def _on_head_deadline(self) -> None:
         if self._head_begun:
             self._refuse(ProtocolError(CLIENT_TIMEOUT_HEAD, f"{self.porch.door.timeouts.request_head_ms} ms (timeouts.request_head)"))
+        elif self.reactor.now_ms < self._idle_until:
+            self.client.forget()
+            self.reader.forget()
+            self.reactor.timers.arm(self.deadline, self._idle_until)
         else:
             self._close()
 
