@@ -1,0 +1,57 @@
+"""Run a fuzz target: with atheris where it is installed, else with Hypothesis.
+
+Facts: atheris watches which branches an input takes and breeds from those that take new ones; Hypothesis only
+shuffles the seeds' words. Both end at the first input that the target does not survive.
+
+    python -m fuzz.h1_request -max_total_time=60     atheris: options of libFuzzer
+    python -m fuzz.h1_request 5000                   Hypothesis: so many examples
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+Target = Callable[[bytes], None]
+EXAMPLES = 2_000
+
+
+def inputs(seeds: Sequence[bytes], words: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    """Return inputs made of the words of a grammar, of bytes, and of seeds with a piece put in somewhere."""
+    piece = st.one_of(st.sampled_from(list(words)), st.binary(max_size=4))
+    text = st.lists(piece, max_size=30).map(b"".join)
+
+    def put_in(seed: bytes, at: int, cut: int, new: bytes) -> bytes:
+        at %= len(seed) + 1
+        return seed[:at] + new + seed[at + cut :]
+
+    spoiled = st.builds(put_in, st.sampled_from(list(seeds)), st.integers(0, 10_000), st.integers(0, 6), text)
+    return st.one_of(text, spoiled)
+
+
+def shuffle(target: Target, seeds: Sequence[bytes], words: Sequence[bytes], examples: int) -> None:
+    """Run a target on its seeds and on so many examples that Hypothesis makes of them."""
+    for seed in seeds:
+        target(seed)
+
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(inputs(seeds, words))
+    def run(data: bytes) -> None:
+        target(data)
+
+    run()
+
+
+def main(target: Target, seeds: Sequence[bytes], words: Sequence[bytes]) -> None:
+    """Run a target as the command line says."""
+    try:
+        import atheris
+    except ImportError:
+        shuffle(target, seeds, words, int(sys.argv[1]) if len(sys.argv) > 1 else EXAMPLES)
+        return
+    for seed in seeds:
+        target(seed)
+    atheris.instrument_all()
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()
