@@ -418,6 +418,23 @@ def test_each_listener_has_its_own_choice() -> None:
     assert two.find("x") is two.base
 
 
+def test_certificates_of_one_site_go_to_the_hosts_they_name() -> None:
+    assets = certified("c")
+    assets.certificates["d"] = pair("*.other.example")
+    site = replace(BOTH, hosts=("photos.example", "a.other.example", "*.other.example"), certificates=("c", "d"))
+    tls = built(secure(site), assets).doors["tls"].tls
+    assert tls is not None
+    assert tls.find("photos.example") is tls.base
+    assert tls.find("a.other.example") is tls.find("b.other.example") is not tls.base
+    assert reasons(secure(replace(site, hosts=("photos.example", "x.example"))), assets) == [
+        "sites[0].certificates: none of the certificates is for `x.example`"
+    ]
+    assets.certificates["d"] = pair("photos.example")
+    assert reasons(secure(replace(site, hosts=("photos.example",))), assets)[0].startswith(
+        "sites[0].certificates: `c`, `d` are all for `photos.example`"
+    )
+
+
 def test_certificate_of_the_local_authority() -> None:
     site = replace(BOTH, certificates=(), internal_tls=True)
     assert built(secure(site), certified("internal:photos")).doors["tls"].tls is not None

@@ -327,7 +327,7 @@ class _Maker:
             HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields),
             _timeouts(timeouts),
             self._tls.choice(key, listener) if listener.tls else None,
-            False,
+            "h2" in listener.protocols,
             _most(limits.requests_per_connection),
             _most(limits.connections),
         )

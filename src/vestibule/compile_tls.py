@@ -1,7 +1,7 @@
 """Certificates of sites to the TLS contexts of listeners.
 
 Facts: a client names the host it wants in its hello (RFC 6066 3); one that connects to a bare address
-names none. A certificate covers one label with a wildcard (RFC 6125 6.4.3).
+names none. A wildcard in a certificate stands for one label (RFC 6125 6.4.3).
 
 Rules: contexts are made for each listener, since the one a handshake begins with belongs to its choice.
 Who names no host, or one that nobody has, gets what `unknown_sni` says; a site for any host, or for an
@@ -16,6 +16,8 @@ from vestibule.compile_expr import Mistakes
 from vestibule.link.messages import INTERNAL_PREFIX, Assets, KeyPair
 from vestibule.model import config as model
 from vestibule.net.tls import INTERMEDIATE_CIPHERS, TlsChoice, server_context
+
+_ALPN = {"h1": "http/1.1", "h2": "h2"}
 
 MODERN = model.TlsProfile("modern", minimum="1.3")
 INTERMEDIATE = model.TlsProfile("intermediate")
@@ -42,43 +44,48 @@ class TlsMaker:
         """Make the choice of certificates of a listener; None after a mistake."""
         profile = self.profile(key, listener)
         here = [at for at in range(len(self._config.sites)) if listener.name in self._config.sites[at].listeners]
-        contexts: dict[str, ssl.SSLContext] = {}
+        served: dict[str, ssl.SSLContext] = {}
+        firsts: dict[str, ssl.SSLContext] = {}
         for at in here:
             site = self._config.sites[at]
-            context = self.site_context(f"sites[{at}]", site, listener, profile)
-            if context is not None:
-                contexts[site.name] = context
-        if not contexts:
+            for host, context in self.contexts(f"sites[{at}]", site, listener, profile):
+                served[host] = context
+                firsts.setdefault(site.name, context)
+        if not firsts:
             if not here:
                 self._mistakes.add(f"{key}.tls", "no site is served here, so there is no certificate")
             return None
-        default = self._default(listener, [self._config.sites[at] for at in here], contexts)
-        choice = TlsChoice(next(iter(contexts.values())), default)
-        for at in here:
-            site = self._config.sites[at]
-            if site.name in contexts:
-                for host in site.hosts:
-                    if host != model.ANY_HOST:
-                        choice.add(host, contexts[site.name])
+        default = self._default(listener, [self._config.sites[at] for at in here], served, firsts)
+        choice = TlsChoice(next(iter(firsts.values())), default)
+        for host, context in served.items():
+            if host != model.ANY_HOST:
+                choice.add(host, context)
         choice.arm()
         return choice
 
-    def _default(self, listener: model.Listener, sites: list[model.Site], contexts: dict[str, ssl.SSLContext]) -> ssl.SSLContext | None:
+    def _default(
+        self,
+        listener: model.Listener,
+        sites: list[model.Site],
+        served: dict[str, ssl.SSLContext],
+        firsts: dict[str, ssl.SSLContext],
+    ) -> ssl.SSLContext | None:
         for site in sites:
-            if any(host == model.ANY_HOST or _is_address(host) for host in site.hosts) and site.name in contexts:
-                return contexts[site.name]
+            for host in site.hosts:
+                if (host == model.ANY_HOST or _is_address(host)) and host in served:
+                    return served[host]
         if listener.unknown_sni != "default":
             return None
-        return contexts.get(listener.default_site) or next(iter(contexts.values()))
+        return firsts.get(listener.default_site) or next(iter(firsts.values()))
 
-    def site_context(self, key: str, site: model.Site, listener: model.Listener, profile: model.TlsProfile) -> ssl.SSLContext | None:
-        """Make the context of a site on a listener; None after a mistake."""
+    def contexts(self, key: str, site: model.Site, listener: model.Listener, profile: model.TlsProfile) -> list[tuple[str, ssl.SSLContext]]:
+        """Make the contexts of a site on a listener, one for each host; none after a mistake."""
         names = list(site.certificates)
         if site.internal_tls:
             names.append(INTERNAL_PREFIX + site.name)
         if not names:
             self._mistakes.add(f"{key}.certificates", f"the site `{site.name}` is served with TLS and has no certificate")
-            return None
+            return []
         pairs: list[KeyPair] = []
         for name in names:
             pair = self._assets.certificates.get(name)
@@ -87,37 +94,80 @@ class TlsMaker:
             else:
                 pairs.append(pair)
         if len(pairs) != len(names):
-            return None
-        made = (listener.name, "\n".join(names))
-        if made not in self._made:
-            self._made[made] = self._context(key, pairs, profile)
-        return self._made[made]
+            return []
+        found: list[tuple[str, ssl.SSLContext]] = []
+        for host in site.hosts:
+            at = self._covering(f"{key}.certificates", host, names, pairs)
+            context = self._context(f"{key}.certificates", names[at], pairs[at], listener, profile)
+            if context is not None:
+                found.append((host, context))
+        return found
 
-    def _context(self, key: str, pairs: list[KeyPair], profile: model.TlsProfile) -> ssl.SSLContext | None:
+    def _covering(self, key: str, host: str, names: list[str], pairs: list[KeyPair]) -> int:
+        """Return which certificate is for a host: the only one, or the one with its name in it."""
+        if len(pairs) == 1:
+            return 0
+        fit: list[int] = []
+        for at in range(len(pairs)):
+            try:
+                if _covers(_names_of(pairs[at]), host):
+                    fit.append(at)
+            except ValueError as bad:
+                self._mistakes.add(key, f"the certificate `{names[at]}` cannot be read: {bad}")
+        if len(fit) > 1:
+            both = "`, `".join([names[at] for at in fit])
+            self._mistakes.add(key, f"`{both}` are all for `{host}`; certificates that differ by key type only are not part of this build")
+        elif not fit and host != model.ANY_HOST:
+            self._mistakes.add(key, f"none of the certificates is for `{host}`")
+        return fit[0] if fit else 0
+
+    def _context(self, key: str, name: str, pair: KeyPair, listener: model.Listener, profile: model.TlsProfile) -> ssl.SSLContext | None:
+        if (listener.name, name) in self._made:
+            return self._made[(listener.name, name)]
+        context = self._make(key, name, pair, listener, profile)
+        self._made[(listener.name, name)] = context
+        return context
+
+    def _make(self, key: str, name: str, pair: KeyPair, listener: model.Listener, profile: model.TlsProfile) -> ssl.SSLContext | None:
         authorities = self._assets.authorities.get(profile.client_ca, "") if profile.client_ca else ""
         if profile.client_ca and not authorities:
             self._mistakes.add("tls_profiles", f"`{profile.client_ca}`, the client_ca of `{profile.name}`, was not read")
             return None
         if profile.groups:
             self._mistakes.add("tls_profiles", f"`groups` of `{profile.name}` is not part of this build; the library's are used without")
-        if len(pairs) > 1:
-            self._mistakes.add(f"{key}.certificates", "several certificates for one site are not part of this build; name one")
-            return None
         try:
             return server_context(
-                pairs[0].chain_pem.encode(),
-                pairs[0].key_pem.encode(),
+                pair.chain_pem.encode(),
+                pair.key_pem.encode(),
                 profile.minimum,
                 profile.maximum,
                 ":".join(profile.ciphers) or INTERMEDIATE_CIPHERS,
-                ("http/1.1",),
+                tuple([_ALPN[protocol] for protocol in listener.protocols]),
                 bytes.fromhex(self._assets.ticket_key) if profile.tickets else b"",
                 authorities.encode(),
                 profile.client_verify == "require",
             )
         except (OSError, ValueError) as bad:
-            self._mistakes.add(f"{key}.certificates", reason(bad))
+            self._mistakes.add(key, f"`{name}`: {reason(bad)}")
             return None
+
+
+def _names_of(pair: KeyPair) -> list[str]:
+    """Return the names a certificate is for (RFC 6125 6.4). Raises ValueError."""
+    from cryptography import x509  # a large library, needed only where a site has several certificates
+
+    leaf = x509.load_pem_x509_certificate(pair.chain_pem.encode())
+    try:
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [*found.get_values_for_type(x509.DNSName), *[str(each) for each in found.get_values_for_type(x509.IPAddress)]]
+
+
+def _covers(names: list[str], host: str) -> bool:
+    lowered = [name.lower() for name in names]
+    parent = "*." + host.partition(".")[2]
+    return host.strip("[]") in lowered or (not host.startswith("*.") and "." in host and parent in lowered)
 
 
 def _is_address(host: str) -> bool:
