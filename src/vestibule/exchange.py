@@ -607,7 +607,8 @@ class Exchange:
         self.up = None
         self.down = None
         self.relays.stop(self)
-        self._cancel_source()
+        if self.waiting:
+            self._cancel_source()
         if up is not None:
             if fault is None and self.request_ended:
                 up.release()

@@ -197,9 +197,11 @@ class Forward(Step):
         came = head.fields
         ex.client_address = self._terms.client_of(client.address, came.end_to_end())
         made = make_sent(self._terms, self._edits, ex, came)
+        # Worth remembering from the second time on: most connections that idle have asked once.
+        again = client.memo_step is self and client.memo_from is came
         client.memo_step = self
         client.memo_from = came
-        client.memo_to = made
+        client.memo_to = made if again else None
         client.memo_address = ex.client_address
         head.fields = made
         return PASS
