@@ -84,16 +84,14 @@ class House:
         door = Door("test", self.plan, limits or HeadLimits(), timeouts or Timeouts(), None, True, requests_most)
         self.porch = Porch(self.reactor, door, self.relays, self.tally)
         self.wires: list[Wire] = []
+        self.front: socket.socket | None = None
+        self.port = 0
 
     def connect(self, greet: bool = True, settings: bytes = b"") -> "Wire":
         """Return a client with a fresh connection."""
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
         theirs.setblocking(False)
-        transport = PlainTransport(self.reactor, ours, None)
-        connection = H2DownConnection(self.porch, transport, Client(b"127.0.0.1", 1, b"127.0.0.1", 2, b"http"))
-        transport.owner = connection
-        transport.start()
+        connection, transport = self._take_in(ours)
         wire = Wire(self, theirs, connection, transport)
         self.wires.append(wire)
         if greet:
@@ -102,8 +100,25 @@ class House:
             wire.send(frame(SETTINGS, ACK, 0))
         return wire
 
+    def listen(self) -> None:
+        """Take clients that are programs of their own, on `port`."""
+        self.front = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.front.setblocking(False)
+        self.port = self.front.getsockname()[1]
+
+    def _take_in(self, sock: socket.socket) -> tuple[H2DownConnection, PlainTransport]:
+        sock.setblocking(False)
+        transport = PlainTransport(self.reactor, sock, None)
+        connection = H2DownConnection(self.porch, transport, Client(b"127.0.0.1", 1, b"127.0.0.1", 2, b"http"))
+        transport.owner = connection
+        transport.start()
+        return connection, transport
+
     def turn(self, wait_ms: int = 2) -> None:
         """Let the proxy and its upstream do what there is to do."""
+        if self.front is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._take_in(self.front.accept()[0])
         self.reactor.turn(wait_ms)
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -139,6 +154,8 @@ class House:
         for call in self.calls:
             call.sock.close()
         self.listener.close()
+        if self.front is not None:
+            self.front.close()
         for _ in range(3):
             self.reactor.turn(1)
         for pollable in self.reactor.pollables():
