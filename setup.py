@@ -52,7 +52,7 @@ def extensions() -> list[Extension]:
     reason = missing()
     if not reason:
         try:
-            from mypyc.build import mypycify  # noqa: PLC0415  # a build requirement that a pure build lacks
+            from mypyc.build import mypycify  # a build requirement that a pure build lacks
 
             os.chdir(HERE)
             return mypycify([*modules(), "--config-file", str(HERE / "pyproject.toml")], opt_level="3", debug_level="0")
@@ -68,7 +68,7 @@ class BuildOrLeave(build_ext):
     def run(self) -> None:
         try:
             super().run()
-        except Exception as error:  # noqa: BLE001  # whatever the compiler did, the pure package works
+        except Exception as error:  # whatever the compiler did, the pure package works
             say(f"installing without compilation, since it failed: {error}")
             for extension in self.extensions:
                 Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
