@@ -7,11 +7,12 @@ Not here: reading files (``control``), what a configuration means at run time (`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from vestibule.dialects import toml
+from vestibule.dialects import nginx, toml
 from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.model.diagnostic import Span, did_you_mean, error
 
@@ -20,14 +21,24 @@ Parse: TypeAlias = Callable[[str, str, ReadText], Loaded]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One language: its name, the file name endings that say it, and its reader."""
+    """One language: its name, the file name endings that say it, its reader, and what only its texts have in them."""
 
     name: str
     endings: tuple[str, ...]
     parse: Parse
+    sign: re.Pattern[str] | None = None
 
 
-DIALECTS = (Dialect("toml", (".toml",), toml.parse),)
+_NGINX = re.compile(
+    r"^[ \t]*(?:(?:server|http|events)[ \t\r\n]*\{|(?:upstream|location|map|geo)\b[^\n;]*\{"
+    r"|(?:user|worker_processes|listen|proxy_pass|server_name|include|return)[ \t][^\n]*;)",
+    re.MULTILINE,
+)
+
+DIALECTS = (
+    Dialect("toml", (".toml",), toml.parse),
+    Dialect("nginx", ("nginx.conf", ".nginx"), nginx.parse, _NGINX),
+)
 
 
 def recognise(name: str, text: str) -> str | None:
@@ -35,7 +46,10 @@ def recognise(name: str, text: str) -> str | None:
     for dialect in DIALECTS:
         if name.lower().endswith(dialect.endings):
             return dialect.name
-    # A file without a telling name is TOML if its first line of substance is a table or a key.
+    for dialect in DIALECTS:
+        if dialect.sign is not None and dialect.sign.search(text):
+            return dialect.name
+    # Any other is TOML if its first line of substance is a table or a key.
     for line in text.splitlines():
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
@@ -49,7 +63,7 @@ def load(name: str, text: str, read_text: ReadText = read_nothing, dialect: str 
     wanted = dialect or recognise(name, text)
     known = [each.name for each in DIALECTS]
     if wanted is None:
-        found = error(Span(name), "unknown-dialect", "this is no configuration vestibule knows", "name the file `*.toml`")
+        found = error(Span(name), "unknown-dialect", "this is no configuration vestibule knows", "name its language with `--dialect`")
         return Loaded(None, (found,), (name,))
     for each in DIALECTS:
         if each.name == wanted:

@@ -1,0 +1,240 @@
+"""The table of nginx's directives: where each may stand, what it takes, and what vestibule makes of it.
+
+Rules:
+* Every directive is one of three: SUPPORTED, its meaning is in the model; HARMLESS, it may be left out and a warning says so;
+  MISSING, it is an error that says what to do. A name that is not here is an error too.
+* ``takes`` is ``flag`` for ``on`` or ``off``, or a number of arguments: ``1``, ``0-1``, ``2+``. ``block`` says that it has a block.
+* ``doc`` of a supported directive says what becomes of it, that of the others why it is left out or what to do.
+
+Not here: what arguments mean (``lower`` and its neighbours). The matrix in the documentation is rendered from this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class How(Enum):
+    """What becomes of a directive."""
+
+    SUPPORTED = "supported"
+    HARMLESS = "left out"
+    MISSING = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One directive."""
+
+    name: str
+    contexts: tuple[str, ...]
+    takes: str
+    how: How
+    doc: str
+    block: bool = False
+
+    def accepts(self, count: int) -> bool:
+        """Tell whether so many arguments are right."""
+        if self.takes == "flag":
+            return count == 1
+        low, dash, high = self.takes.partition("-")
+        if low.endswith("+"):
+            return count >= int(low[:-1])
+        return int(low) <= count <= int(high if dash else low)
+
+
+_PLACES = {
+    "m": "main",
+    "e": "events",
+    "h": "http",
+    "s": "server",
+    "l": "location",
+    "i": "if",
+    "u": "upstream",
+    "x": "limit_except",
+    "t": "stream",
+}
+
+
+def _rows(how: How, *lines: tuple[str, str, str, str]) -> list[Row]:
+    """Make rows; a ``{`` after the arguments says that there is a block."""
+    made: list[Row] = []
+    for names, places, takes, doc in lines:
+        contexts = tuple([_PLACES[each] for each in places])
+        made.extend([Row(name, contexts, takes.rstrip("{"), how, doc, takes.endswith("{")) for name in names.split()])
+    return made
+
+
+_ROWS = _rows(
+    How.SUPPORTED,
+    # The program.
+    ("http events", "m", "0{", "what is inside"),
+    ("user", "m", "1-2", "the account to become once ports are bound"),
+    ("worker_processes", "m", "1", "worker processes; `auto` is one for each core"),
+    ("pid", "m", "1", "the file that holds the process id"),
+    ("error_log", "mhsl", "1-2", "the log of the program, from the outermost level; its levels become the four of vestibule"),
+    ("worker_connections", "e", "1", "client connections of one worker"),
+    ("worker_shutdown_timeout", "m", "1", "how long exchanges in flight may go on once the program stops"),
+    # Servers.
+    ("server", "h", "0{", "a site on its listeners"),
+    ("listen", "s", "1+", "a listener; the first server that names it, or the one with `default_server`, serves unknown hosts"),
+    ("server_name", "s", "1+", "the hosts of the site: exact, `*.name`, `.name`"),
+    ("location", "sl", "1-2{", "a route of a switch in nginx's order"),
+    ("return", "sli", "1-2", "a redirect, or an answer of the proxy itself"),
+    ("rewrite", "sli", "2-3", "a new path, or a redirect"),
+    ("if", "sl", "1+{", "a condition around `return`, `set` and `rewrite`"),
+    ("set", "sli", "2", "the variable's value, put in wherever it is used after"),
+    ("break", "sli", "0", "the end of the rewrites"),
+    ("map", "h", "2{", "an expression, put in wherever its variable is used"),
+    ("geo", "h", "1-2{", "an expression on the client's address"),
+    ("default_type", "hsl", "1", "the Content-Type of a `return` with a text"),
+    ("internal", "l", "0", "404 for every request of a client"),
+    ("limit_except", "l", "1+{", "`deny` and `allow` for all other methods"),
+    # What goes upstream.
+    ("upstream", "h", "1{", "an upstream"),
+    ("proxy_pass", "lix", "1", "the upstream that answers, and the path it is asked for"),
+    ("proxy_set_header", "hsl", "2", "a field of the request; as in nginx, one here replaces all of the levels above"),
+    ("proxy_pass_request_headers", "hsl", "flag", "`on` is what vestibule does"),
+    ("proxy_pass_request_body", "hsl", "flag", "`on` is what vestibule does"),
+    ("proxy_http_version", "hsl", "1", "1.1 is what vestibule speaks"),
+    ("proxy_connect_timeout", "hsl", "1", "`timeouts.connect`"),
+    ("proxy_read_timeout", "hsl", "1", "`timeouts.response_head`, `timeouts.tunnel_idle`, and a part in `timeouts.body_idle`"),
+    ("proxy_send_timeout", "hsl", "1", "a part in `timeouts.body_idle`, which is the longest of those that nginx tells apart"),
+    ("proxy_redirect", "hsl", "1-2", "the Location of an answer"),
+    ("proxy_hide_header", "hsl", "1", "a field that is taken from the answer"),
+    ("proxy_pass_header", "hsl", "1", "what vestibule does; it hides nothing by itself"),
+    ("proxy_buffering", "hsl", "flag", "`off` is what vestibule does: bodies stream"),
+    ("proxy_request_buffering", "hsl", "flag", "`off` is what vestibule does: bodies stream"),
+    ("proxy_max_temp_file_size", "hsl", "1", "0 is what vestibule does: it writes no temporary files"),
+    ("proxy_cache", "hsl", "1", "`off` is what vestibule does"),
+    ("proxy_intercept_errors", "hsl", "flag", "`off` is what vestibule does"),
+    ("proxy_next_upstream", "hsl", "1+", "whether another server is tried; never for a request that may have had an effect"),
+    ("proxy_next_upstream_tries", "hsl", "1", "`retry.attempts`"),
+    ("proxy_ssl_verify", "hsl", "flag", "whether the certificate of the upstream must be valid"),
+    ("proxy_ssl_trusted_certificate", "hsl", "1", "the authorities for upstreams"),
+    ("proxy_ssl_certificate", "hsl", "1", "the client certificate shown to upstreams"),
+    ("proxy_ssl_certificate_key", "hsl", "1", "its key"),
+    ("proxy_ssl_password_file", "hsl", "1", "what opens its key"),
+    ("proxy_ssl_name", "hsl", "1", "the name sent to the upstream and verified"),
+    ("proxy_ssl_server_name", "hsl", "flag", "`on` is what vestibule does: a name is always sent"),
+    ("keepalive", "u", "1", "idle connections kept for each server"),
+    ("keepalive_requests", "hslu", "1", "requests on one client connection; in an upstream it is left to the server"),
+    # What comes from clients.
+    ("client_max_body_size", "hsl", "1", "`limits.body`; 0 is no limit"),
+    ("client_body_timeout", "hsl", "1", "a part in `timeouts.body_idle`"),
+    ("client_header_timeout", "hs", "1", "`timeouts.request_head`"),
+    ("send_timeout", "hsl", "1", "a part in `timeouts.body_idle`"),
+    ("keepalive_timeout", "hslu", "1-2", "`timeouts.keep_alive`; in an upstream `pool.idle`"),
+    ("large_client_header_buffers", "hs", "2", "`limits.head` and `limits.target`"),
+    ("underscores_in_headers", "hs", "flag", "whether fields with `_` in their names pass"),
+    ("set_real_ip_from", "hsl", "1", "a trusted proxy, of the whole configuration"),
+    ("real_ip_header", "hsl", "1", "X-Forwarded-For, read from its end past trusted proxies"),
+    ("real_ip_recursive", "hsl", "flag", "`on` is what vestibule does"),
+    # Who may.
+    ("allow deny", "hslx", "1", "403 for addresses, the first that fits decides"),
+    ("satisfy", "hsl", "1", "`all` is what vestibule does"),
+    ("auth_basic", "hslx", "1", "basic authentication with this realm"),
+    ("auth_basic_user_file", "hslx", "1", "its users"),
+    # Answers.
+    ("add_header", "hsli", "2-3", "a field of the answer, with `always` or for good answers only"),
+    # TLS.
+    ("ssl_certificate", "hs", "1", "a certificate of the site; several may differ by key type"),
+    ("ssl_certificate_key", "hs", "1", "its key"),
+    ("ssl_password_file", "hs", "1", "what opens the key"),
+    ("ssl_protocols", "hs", "1+", "the TLS profile of the listener, from 1.2 on"),
+    ("ssl_ciphers", "hs", "1", "the TLS profile of the listener"),
+    ("ssl_session_tickets", "hs", "flag", "whether sessions may be resumed"),
+    ("ssl_client_certificate", "hs", "1", "the authorities of client certificates"),
+    ("ssl_verify_client", "hs", "1", "`on` or `optional`"),
+    ("ssl_reject_handshake", "hs", "flag", "a handshake for an unknown name is refused"),
+    ("http2", "hs", "flag", "HTTP/2 on TLS listeners"),
+    # Logs.
+    ("access_log", "hsli", "1+", "the access log"),
+    ("log_format", "h", "2+", "a template of the access log"),
+)  # fmt: skip
+
+_ROWS += _rows(
+    How.HARMLESS,
+    ("daemon master_process", "m", "flag", "the service decides whether it runs in the background"),
+    ("worker_rlimit_nofile worker_rlimit_core worker_priority worker_cpu_affinity thread_pool timer_resolution env lock_file pcre_jit"
+     " working_directory load_module", "m", "1+", "vestibule runs its processes its own way"),
+    ("multi_accept accept_mutex use accept_mutex_delay epoll_events debug_connection worker_aio_requests", "e", "1",
+     "vestibule runs its event loop its own way"),
+    ("types", "hsl", "0{", "media types are for served files, and a proxied answer has its own"),
+    ("types_hash_max_size types_hash_bucket_size server_names_hash_max_size server_names_hash_bucket_size map_hash_max_size"
+     " map_hash_bucket_size variables_hash_max_size variables_hash_bucket_size proxy_headers_hash_max_size"
+     " proxy_headers_hash_bucket_size", "hsl", "1", "tables have the size they need"),
+    ("charset", "hsli", "1", "the charset of an answer is left as the upstream says it"),
+    ("sendfile tcp_nopush tcp_nodelay reset_timedout_connection lingering_close lingering_time lingering_timeout postpone_output"
+     " sendfile_max_chunk connection_pool_size request_pool_size output_buffers aio directio read_ahead", "hsl", "1+",
+     "vestibule treats its sockets its own way"),
+    ("server_tokens", "hsl", "1", "vestibule does not name itself"),
+    ("keepalive_disable keepalive_time chunked_transfer_encoding etag msie_padding msie_refresh merge_slashes"
+     " port_in_redirect absolute_redirect server_name_in_redirect ignore_invalid_headers recursive_error_pages", "hsl", "1+",
+     "vestibule has one behaviour here, described in its documentation"),
+    ("client_header_buffer_size client_body_buffer_size client_body_temp_path client_body_in_file_only"
+     " client_body_in_single_buffer subrequest_output_buffer_size", "hsl", "1+", "bodies stream, and heads take the memory they need"),
+    ("proxy_buffers proxy_buffer_size proxy_busy_buffers_size proxy_temp_path proxy_temp_file_write_size proxy_socket_keepalive"
+     " proxy_force_ranges proxy_ignore_client_abort proxy_limit_rate proxy_send_lowat proxy_headers_hash_size", "hsl", "1+",
+     "bodies stream; there is nothing to size"),
+    ("proxy_next_upstream_timeout proxy_ssl_session_reuse proxy_ssl_protocols proxy_ssl_ciphers proxy_ssl_verify_depth"
+     " proxy_ssl_conf_command proxy_ssl_crl", "hsl", "1+", "vestibule has its own, safe choice here"),
+    ("proxy_cache_path proxy_cache_valid proxy_cache_key proxy_cache_bypass proxy_no_cache proxy_cache_use_stale proxy_cache_lock"
+     " proxy_cache_methods proxy_cache_min_uses proxy_cache_revalidate proxy_cache_background_update proxy_cache_lock_timeout"
+     " proxy_cache_lock_age proxy_cache_max_range_offset proxy_cache_convert_head proxy_store proxy_store_access"
+     " proxy_ignore_headers open_file_cache open_file_cache_errors open_file_cache_min_uses open_file_cache_valid", "hsli", "1+",
+     "nothing is cached"),
+    ("gzip gzip_static gunzip gzip_vary gzip_proxied gzip_types gzip_comp_level gzip_min_length gzip_buffers gzip_http_version"
+     " gzip_disable brotli brotli_types brotli_static brotli_comp_level", "hsli", "1+",
+     "answers are passed on as the upstream compressed them"),
+    ("ssl_session_cache ssl_session_timeout ssl_session_ticket_key ssl_prefer_server_ciphers ssl_dhparam ssl_buffer_size"
+     " ssl_early_data ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_stapling_responder ssl_trusted_certificate ssl_crl"
+     " ssl_ecdh_curve ssl_conf_command ssl_verify_depth ssl_ocsp ssl_handshake_timeout", "hs", "1+",
+     "vestibule has its own, safe choice here"),
+    ("http2_max_concurrent_streams http2_recv_buffer_size http2_chunk_size http2_body_preread_size http2_push_preload", "hsl", "1",
+     "vestibule has its own, safe choice here"),
+    ("resolver resolver_timeout", "hslu", "1+", "names of upstreams are looked up again and again, by the system's resolver"),
+    ("zone", "u", "1-2", "each worker has its own state"),
+    ("error_page", "hsli", "2+", "an error page of vestibule says which hop failed"),
+    ("root index", "hsli", "1+", "files are not served here; a path that no location proxies is answered 404"),
+    ("autoindex log_not_found log_subrequest disable_symlinks if_modified_since open_log_file_cache uninitialized_variable_warn"
+     " rewrite_log proxy_bind_dynamic", "hsli", "1+", "it concerns served files or messages of nginx alone"),
+)  # fmt: skip
+
+_LATER = "it is not built yet; take it out, or keep nginx for this part"
+
+_ROWS += _rows(
+    How.MISSING,
+    ("stream mail", "m", "0{", "only HTTP is served so far; keep nginx for this part"),
+    ("split_clients", "h", "2{", _LATER),
+    ("alias try_files", "sl", "1+", "files are not served; proxy the location to something that serves them"),
+    ("auth_request", "hsl", "1", _LATER),
+    ("auth_request_set", "hsl", "2", _LATER),
+    ("limit_req limit_req_zone limit_conn limit_conn_zone limit_rate limit_rate_after limit_req_status limit_conn_status"
+     " limit_req_log_level limit_conn_log_level limit_req_dry_run limit_conn_dry_run", "hsli", "1+",
+     "rates and connections are not limited yet; take it out, or limit in the firewall"),
+    ("least_conn ip_hash", "u", "0", "servers are chosen in turn, by weight; take it out"),
+    ("hash random sticky", "u", "0-3", "servers are chosen in turn, by weight; take it out"),
+    ("proxy_cookie_domain proxy_cookie_path proxy_cookie_flags", "hsl", "1+", _LATER),
+    ("proxy_method", "hsl", "1", _LATER),
+    ("proxy_set_body", "hsl", "1", _LATER),
+    ("proxy_bind", "hsl", "1+", _LATER),
+    ("sub_filter", "hsl", "2", "bodies are not changed; have the application write its own addresses"),
+    ("sub_filter_once sub_filter_types sub_filter_last_modified", "hsl", "1+", "bodies are not changed"),
+    ("mirror mirror_request_body", "hsl", "1", _LATER),
+    ("expires", "hsli", "1-2", "write the fields themselves: `add_header Cache-Control ...`"),
+    ("add_trailer", "hsli", "2-3", _LATER),
+    ("ssl", "hs", "flag", "write `listen 443 ssl`"),
+    ("fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass", "li", "1", "only HTTP upstreams are spoken to"),
+    ("dav_methods dav_access create_full_put_path", "hsl", "1+", "files are not served"),
+    ("stub_status", "sl", "0-1", "`vestibule status` tells more"),
+    ("empty_gif flv mp4", "l", "0", "files are not served"),
+    ("perl js_import js_content js_set lua_package_path content_by_lua_block access_by_lua_block rewrite_by_lua_block", "hsli", "1+",
+     "programs inside the configuration are not run"),
+)  # fmt: skip
+
+DIRECTIVES: dict[str, Row] = {row.name: row for row in _ROWS}
+
+FOREIGN_PREFIXES = ("fastcgi_", "uwsgi_", "scgi_", "grpc_", "memcached_", "userid", "secure_link", "perl_", "js_", "image_filter", "xslt_")
+"""Families of directives that belong to what is not served; each is an error that says so."""

@@ -1,0 +1,288 @@
+"""``set``, ``if``, ``return`` and ``rewrite``: a little program that runs before a request is served.
+
+Facts: nginx runs these in written order, in ``server`` before a location is chosen and in ``location`` after. A ``rewrite`` sees
+the decoded path as the ones before it left it. ``last`` and ``break`` end the program; inside a location ``last`` also looks for
+a location anew.
+
+Rules: the program is followed once, when it is read. A variable is replaced by its expression; a condition becomes a choice of
+routes, of which the first that fits answers; what follows a condition is lowered for both ways out of it.
+
+Not here: the rest of a server or location, which comes in as ``Rest``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+from urllib.parse import quote
+
+from vestibule.dialects.nginx.lexer import Word
+from vestibule.dialects.nginx.tree import Directive
+from vestibule.dialects.nginx.variables import Names, to_pattern
+from vestibule.dialects.record import Record
+from vestibule.model.config import Action, Deny, Redirect, Respond, Rewrite, Route, Source, Switch, When
+from vestibule.model.diagnostic import Span
+from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
+from vestibule.model.vocabulary import kind_of
+
+FLOW = ("set", "if", "return", "rewrite", "break")
+"""The directives of the program."""
+
+_PATH = Var("decoded_path")
+_REDIRECTS: dict[int, Literal[301, 302, 303, 307, 308]] = {301: 301, 302: 302, 303: 303, 307: 307, 308: 308}
+_NO_ANSWER = 444
+_MOST_BRANCHES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What happens to a request: actions, who answers, actions on the response."""
+
+    source: Source
+    request: tuple[Action, ...] = ()
+    response: tuple[Action, ...] = ()
+
+    def before(self, *actions: Action) -> Part:
+        """Return the same with actions put in front."""
+        return Part(self.source, (*actions, *self.request), self.response)
+
+
+Rest: TypeAlias = Callable[[Names], Part]
+"""What follows the program, where it does not answer by itself."""
+
+NOTHING = Part(Respond(404), (Deny(404),))
+"""What answers a request that nobody serves."""
+
+
+class Flow:
+    """Lowers the program of one server or location."""
+
+    def __init__(self, record: Record, default_type: str, in_location: bool) -> None:
+        self._record = record
+        self._default_type = default_type
+        self._in_location = in_location
+        self._branches = 0
+
+    def lower(self, program: Sequence[Directive], names: Names, rest: Rest) -> Part:
+        """Return what a program and what follows it make of a request."""
+        if not program:
+            return rest(names)
+        first, others = program[0], program[1:]
+        if first.name == "set":
+            self._set(first, names, names)
+            return self.lower(others, names, rest)
+        if first.name == "break":
+            return rest(names)
+        if first.name == "return":
+            return self._return(first, names)
+        if first.name == "rewrite":
+            return self._rewrite(first, others, names, rest)
+        if first.name == "if":
+            return self._if(first, others, names, rest)
+        # A block of `if` may hold more than the program; nginx's own manual advises against it.
+        message = f"`{first.name}` inside `if` is not built yet"
+        self._record.error(first.span, "not-built", message, "write two locations, or a `map` and one directive that uses it")
+        return self.lower(others, names, rest)
+
+    # ------------------------------------------------------------ set, return
+
+    def _set(self, directive: Directive, names: Names, target: Names) -> str:
+        """Give a variable its value, read with ``names`` and set in ``target``; return its name."""
+        name = directive.text(0)
+        if not name.startswith("$") or len(name) < 2:
+            self._record.error(directive.place(0), "bad-value", f"`{name}` is no variable", "write `set $name value;`")
+            return ""
+        target.own[name[1:].lower()] = names.text(directive.args[1])
+        return name[1:].lower()
+
+    def _return(self, directive: Directive, names: Names) -> Part:
+        words = directive.args
+        text = words[0].text
+        if len(words) == 1 and not text.isdigit():
+            if not text.startswith(("http://", "https://", "$scheme")):
+                message = f"`{text}` is neither a status nor an address"
+                self._record.error(words[0].span, "bad-value", message, "write `return 404;` or `return 302 /path;`")
+            return Part(Redirect(_encoded_captures(names, words[0]), 302))
+        if not text.isdigit() or not (200 <= int(text) <= 599) or len(text) != 3:
+            self._record.error(words[0].span, "bad-value", f"`{text}` is no status that can be returned", "use 200 to 599")
+            return NOTHING
+        status = int(text)
+        if status == _NO_ANSWER:
+            self._record.warning(words[0].span, "differs", "444 closes without an answer in nginx; vestibule answers 403")
+            status, words = 403, words[:1]
+        if len(words) == 2:
+            return self._answer(status, words[1], names)
+        return Part(Respond(status), (Deny(status),)) if status >= 400 else Part(Respond(status))
+
+    def _answer(self, status: int, word: Word, names: Names) -> Part:
+        if status in _REDIRECTS:
+            return Part(_redirect(status, _encoded_captures(names, word)))
+        if status in (204, 304):
+            return Part(Respond(status))
+        return Part(Respond(status, names.text(word), (("Content-Type", Const(self._default_type)),)))
+
+    # ------------------------------------------------------------ rewrite
+
+    def _rewrite(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest) -> Part:
+        flag = directive.text(2)
+        if flag not in ("", "last", "break", "redirect", "permanent"):
+            hint = "it is one of `last`, `break`, `redirect`, `permanent`"
+            self._record.error(directive.place(2), "bad-value", f"`{flag}` is no flag of `rewrite`", hint)
+            return self.lower(others, names, rest)
+        try:
+            pattern = to_pattern(directive.text(0))
+        except ValueError as bad:
+            self._record.error(directive.place(0), "bad-regex", str(bad))
+            return self.lower(others, names, rest)
+        test = Match(pattern, _PATH)
+        within = names.copy()
+        within.captures = (_PATH, pattern)
+        target = directive.args[1]
+        if flag in ("redirect", "permanent") or target.text.startswith(("http://", "https://", "$scheme")):
+            status = 301 if flag == "permanent" else 302
+            away = Part(_redirect(status, self._location(target, within)))
+            return choose(test, away, self.lower(others, names, rest))
+        action = When(test, (self._new_path(target, within),))
+        if flag == "last" and self._in_location:
+            message = "`last` inside a location looks for a location anew, which is not built yet"
+            self._record.error(directive.place(2), "not-built", message, "write `break`, or move the `rewrite` into `server`")
+        # What captured is remembered for what comes after, as far as it still matches the changed path: it does not, so it is
+        # only good here.
+        if not flag or not others:
+            return self.lower(others, names, rest).before(action)
+        return choose(test, rest(within).before(action.actions[0]), self.lower(others, names, rest))
+
+    def _new_path(self, word: Word, names: Names) -> Rewrite:
+        """Return the rewrite to a text; a ``?`` at its end leaves the old query out."""
+        path, mark, query = word.text.partition("?")
+        made = encoded(names.template(path, word.span))
+        if not mark:
+            return Rewrite(made)
+        added = names.template(query, word.span)
+        if query.endswith("?") or query == "":
+            return Rewrite(made, names.template(query.removesuffix("?"), word.span))
+        return Rewrite(made, _joined(added))
+
+    def _location(self, word: Word, names: Names) -> Expr:
+        """Return the Location of a redirect by ``rewrite``: the query goes along unless the text ends with ``?``."""
+        text = word.text
+        if text.endswith("?"):
+            return _encoded_captures(names, Word(text[:-1], word.span))
+        made = _encoded_captures(names, word)
+        mark = Const("&") if "?" in text else Const("?")
+        return concat([made, If(Compare("==", Var("query"), EMPTY), EMPTY, concat([mark, Var("query")]))])
+
+    # ------------------------------------------------------------ if
+
+    def _if(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest) -> Part:
+        within = names.copy()
+        test = self.condition(directive, within)
+        body = directive.block or ()
+        if all(each.name == "set" for each in body):
+            for each in body:
+                name = self._set(each, within, within)
+                before = names.own.get(name, EMPTY)
+                names.own[name] = If(test, within.own.get(name, EMPTY), before)
+            return self.lower(others, names, rest)
+        self._branches += 1
+        if self._branches > _MOST_BRANCHES:
+            self._record.error(directive.span, "too-deep", "there are too many conditions here", "use a `map`")
+            return NOTHING
+        return choose(test, self.lower((*body, *others), within, rest), self.lower(others, names, rest))
+
+    def condition(self, directive: Directive, names: Names) -> Expr:
+        """Return the test of an ``if``; groups of its regular expression are known in ``names`` afterwards."""
+        words = _bare(directive.args)
+        if len(words) not in (1, 2, 3):
+            message = "this is no condition"
+            self._record.error(directive.span, "bad-condition", message, "write `if ($name = text)` or `if ($name ~ pattern)`")
+            return Const(False)
+        first = words[0]
+        if first.text.lstrip("!") in ("-f", "-d", "-e", "-x"):
+            self._record.error(first.span, "not-built", "files are not looked for", "route by path instead")
+            return Const(False)
+        if not first.text.startswith("$") or len(words) == 2:
+            self._record.error(first.span, "bad-condition", f"a variable is expected, not `{first.text}`", "write `if ($name = text)`")
+            return Const(False)
+        subject = names.text(first)
+        if len(words) == 1:
+            return Not(InSet(subject, ("", "0")))
+        return self._compared(subject, words[1], words[2], names)
+
+    def _compared(self, subject: Expr, operator: Word, value: Word, names: Names) -> Expr:
+        if operator.text in ("=", "!="):
+            other = names.text(value)
+            if isinstance(other, Const) and kind_of(subject) is not Kind.TEXT:
+                same: Expr = InSet(subject, (str(other.value),))
+                return same if operator.text == "=" else Not(same)
+            return Compare("==" if operator.text == "=" else "!=", subject, other)
+        if operator.text in ("~", "~*", "!~", "!~*"):
+            ignore_case = operator.text.endswith("*")
+            try:
+                pattern = to_pattern(value.text)
+                names.captures = (subject, to_pattern(value.text, ignore_case))
+            except ValueError as bad:
+                self._record.error(value.span, "bad-regex", str(bad))
+                return Const(False)
+            found = Match(pattern, subject, ignore_case)
+            return Not(found) if operator.text.startswith("!") else found
+        self._record.error(operator.span, "bad-condition", f"`{operator.text}` compares nothing", "use `=`, `!=`, `~`, `~*`, `!~`, `!~*`")
+        return Const(False)
+
+
+def choose(test: Expr, then: Part, otherwise: Part) -> Part:
+    """Return a part that is one of two by a test."""
+    first = Route(then.source, when=test, request=then.request, response=then.response)
+    rest = otherwise.source
+    if not otherwise.request and not otherwise.response and isinstance(rest, Switch) and rest.order == "written":
+        return Part(Switch((first, *rest.routes)))
+    return Part(Switch((first, Route(rest, request=otherwise.request, response=otherwise.response))))
+
+
+def encoded(path: Expr) -> Expr:
+    """Return a decoded path as it goes into a target."""
+    if isinstance(path, Const):
+        return Const(quote(str(path.value), safe="/!$&'()*+,;=:@-._~[]"))
+    # What is in its wire form already stays as it is.
+    if path in (Var("path"), Var("target")):
+        return path
+    return Call("encode_path", (path,))
+
+
+def _encoded_captures(names: Names, word: Word) -> Expr:
+    """Return the text of a Location: what was captured from a decoded path is encoded again, and so is ``$uri``."""
+    made = names.text(word)
+    parts = made.parts if isinstance(made, Concat) else (made,)
+    return concat([Call("encode_path", (part,)) if _is_decoded(part) else part for part in parts])
+
+
+def _is_decoded(expr: Expr) -> bool:
+    if isinstance(expr, Call) and expr.function == "capture":
+        return any(each == _PATH for each in walk(expr))
+    return expr == _PATH
+
+
+def _joined(added: Expr) -> Expr:
+    """Return a query with the old one after it, where there is one."""
+    old = Var("query")
+    return concat([added, If(Compare("==", old, EMPTY), EMPTY, concat([Const("&"), old]))])
+
+
+def _redirect(status: int, location: Expr) -> Redirect:
+    return Redirect(location, _REDIRECTS[status])
+
+
+def _bare(words: Sequence[Word]) -> list[Word]:
+    """Take the brackets off a condition."""
+    texts = [word.text for word in words]
+    if not texts or not texts[0].startswith("(") or not texts[-1].endswith(")"):
+        return []
+    texts[0] = texts[0][1:]
+    texts[-1] = texts[-1][:-1]
+    return [Word(text, word.span) for text, word in zip(texts, words, strict=True) if text or word.quoted]
+
+
+def not_built(record: Record, span: Span, what: str, hint: str = "take it out, or keep nginx for this part") -> None:
+    """Note something that is known and cannot be done yet."""
+    record.error(span, "not-built", f"{what} is not built yet", hint)

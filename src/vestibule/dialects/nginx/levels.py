@@ -1,0 +1,262 @@
+"""What may differ at each level of the file and is inherited: times, limits, logs, who may enter, fields of answers.
+
+Facts, where vestibule has one figure for several of nginx:
+* ``timeouts.body_idle`` is the longest of ``client_body_timeout``, ``send_timeout``, ``proxy_send_timeout`` and
+  ``proxy_read_timeout``: no transfer is cut that nginx would not cut.
+* A tunnel may be silent as long as an upstream may (``proxy_read_timeout``), as in nginx.
+* ``add_header`` without ``always`` is for answers with the statuses of ``_GOOD``.
+
+Not here: what is sent to upstreams (``proxying``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vestibule.dialects.nginx.flow import not_built
+from vestibule.dialects.nginx.scope import Scope
+from vestibule.dialects.nginx.tree import Directive
+from vestibule.dialects.nginx.values import parse_count, parse_size
+from vestibule.dialects.nginx.variables import Names
+from vestibule.dialects.read import ReadText
+from vestibule.model.config import (
+    AccessLog,
+    Action,
+    AddHeader,
+    BasicAuth,
+    Deny,
+    Limits,
+    SetHeader,
+    Timeouts,
+    When,
+)
+from vestibule.model.expr import AllOf, AnyOf, Concat, Const, Default, Expr, InNet, InSet, Not, Var, concat
+from vestibule.model.quantity import parse_network
+
+_MINUTE = 60_000
+_GOOD = ("200", "201", "204", "206", "301", "302", "303", "304", "307", "308")
+_REPLACING = ("last-modified", "etag")
+_TARGETS = {"/dev/stdout": "stdout", "/dev/stderr": "stderr", "/dev/null": "off", "stderr": "stderr", "off": "off"}
+
+
+def timeouts_of(scope: Scope, outer: Timeouts | None = None) -> Timeouts:
+    """Return the time-outs that hold in a block; those of connections are taken from ``outer`` where it is given."""
+    read = scope.time("proxy_read_timeout", _MINUTE)
+    body = max(
+        read,
+        scope.time("proxy_send_timeout", _MINUTE),
+        scope.time("send_timeout", _MINUTE),
+        scope.time("client_body_timeout", _MINUTE),
+    )
+    made = Timeouts(
+        connect_ms=scope.time("proxy_connect_timeout", _MINUTE),
+        request_head_ms=scope.time("client_header_timeout", _MINUTE),
+        body_idle_ms=body,
+        response_head_ms=read,
+        keep_alive_ms=scope.time("keepalive_timeout", 75_000) or 1,
+        tunnel_idle_ms=read,
+    )
+    if outer is None:
+        return made
+    return replace(made, request_head_ms=outer.request_head_ms, keep_alive_ms=outer.keep_alive_ms)
+
+
+def limits_of(scope: Scope, outer: Limits | None = None) -> Limits:
+    """Return the limits that hold in a block; those of connections are taken from ``outer`` where it is given."""
+    body = scope.size("client_max_body_size", 1024**2) or None
+    if outer is not None:
+        return replace(outer, body_bytes=body)
+    head, target = 32_768, 8_192
+    buffers = scope.find("large_client_header_buffers")
+    if buffers is not None:
+        try:
+            target = parse_size(buffers.text(1))
+            head = parse_count(buffers.text(0), 1) * target
+        except ValueError as bad:
+            scope.record.error(buffers.span, "bad-value", str(bad))
+    requests = scope.count("keepalive_requests", 1_000)
+    if scope.find("keepalive_timeout") is not None and scope.time("keepalive_timeout", 1) == 0:
+        requests = 1
+    return Limits(head_bytes=head, target_bytes=target, body_bytes=body, requests_per_connection=requests or None)
+
+
+# ---------------------------------------------------------------- logs
+
+
+def log_formats(scope: Scope, names: Names) -> dict[str, Expr]:
+    """Return the formats that ``log_format`` defines."""
+    formats: dict[str, Expr] = {}
+    for directive in scope.own("log_format"):
+        words = directive.args[1:]
+        if words and words[0].text.startswith("escape="):
+            words = words[1:]
+        line = names.template("".join([word.text for word in words]), directive.span)
+        formats[directive.text(0)] = _dashed(line)
+    return formats
+
+
+def _dashed(line: Expr) -> Expr:
+    """Return a line in which what is absent is a dash, as nginx writes it."""
+    parts = line.parts if isinstance(line, Concat) else (line,)
+    return concat([part if isinstance(part, Const) and part.value != "" else Default(part, Const("-")) for part in parts])
+
+
+def access_log_of(scope: Scope, formats: dict[str, Expr]) -> AccessLog | None:
+    """Return the access log that holds in a block; None where nothing is said."""
+    found = scope.nearest("access_log")
+    if not found:
+        return None
+    if len(found) > 1:
+        not_built(scope.record, found[1].span, "a second access log", "keep one of them")
+    directive = found[0]
+    target = target_of(scope, directive)
+    if target == "off":
+        return AccessLog(target="off")
+    name = ""
+    for word in directive.args[1:]:
+        key, equals, _ = word.text.partition("=")
+        if equals and key in ("buffer", "flush"):
+            continue
+        if equals or key == "gzip":
+            not_built(scope.record, word.span, f"`{key}` of `access_log`")
+        else:
+            name = word.text
+    if name in ("", "combined"):
+        return AccessLog(target, "combined")
+    if name not in formats:
+        scope.record.error(directive.place(1), "unknown-reference", f"there is no log format `{name}`", "define it with `log_format`")
+        return AccessLog(target)
+    return AccessLog(target, "template", formats[name])
+
+
+def target_of(scope: Scope, directive: Directive) -> str:
+    """Return where a log goes."""
+    text = directive.text()
+    if text.startswith(("syslog:", "memory:")) or "$" in text:
+        not_built(scope.record, directive.place(0), f"the log target `{text}`", "write to a file or to /dev/stdout")
+        return "stdout"
+    return _TARGETS.get(text, text)
+
+
+# ---------------------------------------------------------------- who may enter
+
+
+def access_of(scope: Scope, read_text: ReadText) -> tuple[Action, ...]:
+    """Return the actions of ``allow``, ``deny`` and ``auth_basic`` that hold in a block."""
+    denied = _denied(scope, scope.nearest("allow", "deny"))
+    auth = _basic_auth(scope, read_text)
+    if scope.text("satisfy", "all") == "any" and auth is not None:
+        return (auth,) if denied == Const(True) else () if denied == Const(False) else (When(denied, (auth,)),)
+    actions: list[Action] = []
+    if denied == Const(True):
+        actions.append(Deny(403))
+    elif denied != Const(False):
+        actions.append(When(denied, (Deny(403),)))
+    return (*actions, auth) if auth is not None else tuple(actions)
+
+
+def method_limits_of(scope: Scope) -> tuple[Action, ...]:
+    """Return the actions of ``limit_except``: what holds for all methods but those it names."""
+    actions: list[Action] = []
+    for directive in scope.own("limit_except"):
+        methods = [word.text.upper() for word in directive.args]
+        if "GET" in methods:
+            methods.append("HEAD")
+        inner = Scope(scope.record, directive.block or ())
+        for other in inner.directives:
+            if other.name not in ("allow", "deny"):
+                not_built(scope.record, other.span, f"`{other.name}` in `limit_except`")
+        denied = _denied(scope, inner.own("allow", "deny"))
+        if denied != Const(False):
+            others = Not(InSet(Var("method"), tuple(dict.fromkeys(methods))))
+            test = others if denied == Const(True) else AllOf((others, denied))
+            actions.append(When(test, (Deny(403),)))
+    return tuple(actions)
+
+
+def _denied(scope: Scope, rules: list[Directive]) -> Expr:
+    """Return the test of being turned away: the first rule that fits decides, and without one everybody enters."""
+    denied: Expr = Const(False)
+    at = len(rules)
+    while at > 0:
+        # Neighbouring rules of one kind are one test.
+        name = rules[at - 1].name
+        networks: list[str] = []
+        everyone = False
+        while at > 0 and rules[at - 1].name == name:
+            at -= 1
+            network = _network(scope, rules[at])
+            everyone = everyone or network == "all"
+            networks.insert(0, network)
+        fits: Expr = Const(True) if everyone else InNet(Var("client_ip"), tuple([each for each in networks if each]))
+        denied = _after(fits, name == "deny", denied)
+    return denied
+
+
+def _after(fits: Expr, deny: bool, otherwise: Expr) -> Expr:
+    if fits == Const(True):
+        return Const(deny)
+    if deny:
+        return Const(True) if otherwise == Const(True) else fits if otherwise == Const(False) else AnyOf((fits, otherwise))
+    return Const(False) if otherwise == Const(False) else Not(fits) if otherwise == Const(True) else AllOf((Not(fits), otherwise))
+
+
+def _network(scope: Scope, rule: Directive) -> str:
+    text = rule.text()
+    if text == "all":
+        return text
+    if text == "unix:":
+        not_built(scope.record, rule.place(0), "a rule for unix sockets", "their permissions decide who enters")
+        return ""
+    try:
+        return parse_network(text)
+    except ValueError as bad:
+        scope.record.error(rule.place(0), "bad-network", str(bad))
+        return ""
+
+
+def _basic_auth(scope: Scope, read_text: ReadText) -> BasicAuth | None:
+    realm = scope.find("auth_basic")
+    if realm is None or realm.text() == "off":
+        return None
+    file = scope.find("auth_basic_user_file")
+    if file is None:
+        scope.record.error(realm.span, "missing", "`auth_basic` needs its users", "add `auth_basic_user_file`")
+        return None
+    try:
+        text = read_text(file.text())
+    except (OSError, UnicodeError) as bad:
+        reason = bad.strerror if isinstance(bad, OSError) and bad.strerror else str(bad)
+        scope.record.error(file.place(0), "include", f"`{file.text()}` cannot be read: {reason}", "check the path")
+        return None
+    users: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, secret = line.strip().partition(":")
+        if colon and not name.startswith("#"):
+            users.setdefault(name, secret.partition(":")[0])
+    if "$" in realm.text():
+        not_built(scope.record, realm.place(0), "a realm with variables", "write a fixed one")
+    return BasicAuth(tuple(users.items()), realm.text())
+
+
+# ---------------------------------------------------------------- answers
+
+
+def added_fields(scope: Scope, names: Names) -> tuple[Action, ...]:
+    """Return the actions of ``add_header`` that hold in a block."""
+    always: list[Action] = []
+    good: list[Action] = []
+    for directive in scope.nearest("add_header"):
+        name = directive.text(0)
+        value = names.text(directive.args[1])
+        action = SetHeader(name, value) if name.lower() in _REPLACING else AddHeader(name, value)
+        if directive.text(2) == "always":
+            always.append(action)
+        elif directive.text(2):
+            scope.record.error(directive.place(2), "bad-value", f"`{directive.text(2)}` is unknown here", "write `always` or nothing")
+        else:
+            good.append(action)
+    # Their order among each other shows in no field: equal names with and without `always` are not told apart by anyone.
+    if good:
+        always.append(When(InSet(Var("status"), _GOOD), tuple(good)))
+    return tuple(always)

@@ -1,0 +1,158 @@
+"""``listen`` and ``server_name``: which sockets there are, and which server serves which host on them.
+
+Facts: a server without ``listen`` is on port 80; an address without a port too. Options of a socket count for all servers on it.
+The first server on a socket, or the one that says ``default_server``, serves what no name fits. A name that begins with a dot is
+itself and all below it; ``_`` and the empty name fit no request.
+
+Rules: an IPv4 wildcard stays one: nginx's ``listen 80`` is no IPv6.
+
+Not here: what servers answer (``location``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vestibule.dialects.nginx.flow import not_built
+from vestibule.dialects.nginx.lexer import Word
+from vestibule.dialects.nginx.tree import Directive
+from vestibule.dialects.nginx.values import parse_count
+from vestibule.dialects.record import Record
+from vestibule.model.config import Address, TcpAddress, UnixAddress
+from vestibule.model.diagnostic import Span
+from vestibule.model.quantity import format_listen, parse_host, parse_listen_host, parse_port
+
+_WITHOUT_EFFECT = ("bind", "deferred", "reuseport")
+_WITHOUT_EFFECT_KEYS = ("setfib", "fastopen", "rcvbuf", "sndbuf", "accept_filter", "so_keepalive")
+
+
+@dataclass(slots=True)
+class Door:
+    """One socket with the servers on it, by their number."""
+
+    name: str
+    address: Address
+    span: Span
+    tls: bool = False
+    http2: bool = False
+    proxy_protocol: bool = False
+    backlog: int = 0
+    servers: list[int] = field(default_factory=list)
+    default: int | None = None
+
+    @property
+    def default_server(self) -> int:
+        """The server for hosts that no name fits."""
+        return self.servers[0] if self.default is None else self.default
+
+
+class Doors:
+    """All sockets of a configuration, in the order they are first named."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._by_name: dict[str, Door] = {}
+
+    def all(self) -> list[Door]:
+        """Return them."""
+        return list(self._by_name.values())
+
+    def of(self, server: int) -> list[Door]:
+        """Return those a server is on."""
+        return [door for door in self._by_name.values() if server in door.servers]
+
+    def add_default(self, server: int, span: Span) -> None:
+        """Put a server without ``listen`` where nginx puts it."""
+        self._door(TcpAddress(80, "0.0.0.0"), span).servers.append(server)
+
+    def add(self, server: int, directive: Directive) -> None:
+        """Take one ``listen``."""
+        address = self._address(directive)
+        if address is None:
+            # A place to go on with; the mistake is noted.
+            address = TcpAddress(0, "0.0.0.0")
+        door = self._door(address, directive.span)
+        if server in door.servers:
+            self._record.error(directive.span, "duplicate", f"this server is on `{directive.text(0)}` already")
+            return
+        door.servers.append(server)
+        for word in directive.args[1:]:
+            self._option(door, server, word)
+
+    def _door(self, address: Address, span: Span) -> Door:
+        name = format_listen(address)
+        return self._by_name.setdefault(name, Door(name, address, span))
+
+    def _option(self, door: Door, server: int, word: Word) -> None:
+        text = word.text
+        key, _, value = text.partition("=")
+        if text in ("default_server", "default"):
+            if door.default is not None:
+                self._record.error(word.span, "duplicate", f"another server is the default on `{door.name}`", "keep one of them")
+            door.default = server
+        elif text == "ssl":
+            door.tls = True
+        elif text == "http2":
+            door.http2 = True
+        elif text == "proxy_protocol":
+            door.proxy_protocol = True
+        elif text == "quic":
+            not_built(self._record, word.span, "HTTP/3", "take this `listen` away; browsers fall back by themselves")
+        elif key == "backlog" and value:
+            try:
+                door.backlog = parse_count(value, 1)
+            except ValueError as bad:
+                self._record.error(word.span, "bad-value", str(bad))
+        elif key == "ipv6only" and value in ("on", "off"):
+            return  # part of the address
+        elif text not in _WITHOUT_EFFECT and key not in _WITHOUT_EFFECT_KEYS:
+            self._record.error(word.span, "unknown-option", f"`{text}` is no option of `listen`")
+
+    def _address(self, directive: Directive) -> Address | None:
+        text = directive.text(0)
+        span = directive.place(0)
+        if text.startswith("unix:"):
+            return UnixAddress(text.removeprefix("unix:"), mode=0o666)
+        host, colon, port = text.rpartition(":")
+        if text.isdigit():
+            host, port = "", text
+        elif not colon or text.endswith("]"):
+            host, port = text, "80"
+        if "-" in port:
+            not_built(self._record, span, "a range of ports", "write a `listen` for each")
+            return None
+        if host == "localhost":
+            host = "127.0.0.1"
+        try:
+            number = parse_port(port)
+            plain = parse_listen_host(host) if host not in ("", "*") else "0.0.0.0"
+        except ValueError as bad:
+            self._record.error(span, "bad-address", str(bad))
+            return None
+        shared = any(word.text == "ipv6only=off" for word in directive.args[1:])
+        return TcpAddress(number, plain, v6only=not (shared and ":" in plain))
+
+
+def hosts_of(record: Record, directives: list[Directive]) -> dict[str, Span]:
+    """Return the hosts a server answers to, with their places; empty for one that only serves as the default."""
+    hosts: dict[str, Span] = {}
+    for directive in directives:
+        for word in directive.args:
+            text = word.text.lower()
+            if text in ("", "_", '""'):
+                continue
+            if text.startswith("~"):
+                not_built(record, word.span, "a regular expression in `server_name`", "write the names, or `*.name`")
+                continue
+            if text.endswith(".*"):
+                not_built(record, word.span, "a wildcard at the end of a name", "write the names")
+                continue
+            if "$" in text:
+                not_built(record, word.span, "a variable in `server_name`", "write the names")
+                continue
+            for host in (text[1:], "*" + text) if text.startswith(".") else (text,):
+                try:
+                    hosts.setdefault(parse_host(host), word.span)
+                except ValueError as bad:
+                    record.error(word.span, "bad-host", str(bad))
+    return hosts

@@ -1,0 +1,276 @@
+"""``server`` and ``location`` to routes.
+
+Facts:
+* An exact path wins; else the longest prefix, if it says ``^~``; else the first regular expression; else that prefix. That is the
+  order ``best`` of a switch.
+* Where a prefix ends with a slash and is proxied, the path without that slash is redirected to it.
+* A location inside another is looked for after the outer one was found; regular expressions outside are tried after those inside.
+
+Rules: a server whose only location is ``/`` needs no switch. What a location does not serve is answered 404; a server that serves
+nothing at all, or a location that is there to serve files, is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vestibule.dialects.nginx.flow import FLOW, NOTHING, Flow, Part, not_built
+from vestibule.dialects.nginx.levels import access_log_of, access_of, added_fields, limits_of, method_limits_of, timeouts_of
+from vestibule.dialects.nginx.proxying import Upstreams, proxied
+from vestibule.dialects.nginx.scope import Scope
+from vestibule.dialects.nginx.tree import Directive
+from vestibule.dialects.nginx.variables import Names, to_pattern
+from vestibule.dialects.read import ReadText
+from vestibule.dialects.record import Record
+from vestibule.model.config import (
+    AccessLog,
+    Action,
+    Deny,
+    Forwarding,
+    Limits,
+    PathMatch,
+    Proxy,
+    Redirect,
+    Route,
+    Source,
+    Switch,
+    Timeouts,
+)
+from vestibule.model.expr import EMPTY, Compare, Const, Expr, If, Var, concat
+
+_MODIFIERS = ("=", "~", "~*", "^~")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Values that a site or route hands down."""
+
+    timeouts: Timeouts
+    limits: Limits
+    forwarding: Forwarding
+    access_log: AccessLog | None
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A part with the values that hold for it."""
+
+    part: Part
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """Where a location is: ``prefix`` is empty for a regular expression."""
+
+    prefix: str = "/"
+    exact: bool = False
+    captures: str = ""
+    names: tuple[str, ...] = ()
+
+
+class Locations:
+    """Lowers the blocks of one server."""
+
+    def __init__(self, record: Record, upstreams: Upstreams, formats: dict[str, Expr], read_text: ReadText) -> None:
+        self._record = record
+        self._upstreams = upstreams
+        self._formats = formats
+        self._read_text = read_text
+        self._serves = False
+        self._error_targets: set[str] = set()
+
+    def server(self, scope: Scope, names: Names, outer: Level, span: Directive) -> Served:
+        """Return what a server makes of a request; ``outer`` holds outside."""
+        self._serves = False
+        self._error_targets = {each.texts[-1] for each in scope.own("error_page") if each.args}
+        level = self._level(scope, outer)
+        chosen: list[Level] = [level]
+
+        def rest(inside: Names) -> Part:
+            served = self._choice(scope, inside, level, _Path())
+            chosen[0] = served.level
+            return served.part
+
+        program = [each for each in scope.directives if each.name in FLOW]
+        part = Flow(self._record, scope.text("default_type", "text/plain"), False).lower(program, names, rest)
+        if not self._serves and not _answers(part.source):
+            hint = "proxy to something that does, with `proxy_pass`"
+            self._record.error(span.span, "not-built", "this server only serves files, which vestibule does not", hint)
+        return Served(part, chosen[0])
+
+    def _level(self, scope: Scope, outer: Level) -> Level:
+        log = access_log_of(scope, self._formats)
+        return Level(timeouts_of(scope, outer.timeouts), limits_of(scope, outer.limits), outer.forwarding, log)
+
+    # ------------------------------------------------------------ locations
+
+    def _choice(self, scope: Scope, names: Names, level: Level, path: _Path) -> Served:
+        """Return what the locations of a block, and what stands beside them, make of a request."""
+        locations = scope.own("location")
+        own = self._content(scope, names, level, path) if path.prefix != "/" or path.exact or scope.own("proxy_pass") else None
+        if not locations:
+            return own or Served(NOTHING, level)
+        routes: list[Route] = []
+        served: list[Served] = []
+        for directive in locations:
+            match = self._match(directive)
+            if match is None:
+                continue
+            where, path_match = match
+            found = self._location(Scope(self._record, directive.block or (), scope), names, level, where)
+            served.append(found)
+            routes.append(_route(path_match, found, level))
+            slashless = _slashless(directive, found.part.source, locations)
+            if slashless is not None:
+                routes.append(slashless)
+        self._check_nesting(scope, locations)
+        if own is not None:
+            routes.append(_route(None, own, level))
+        # One location for every path is no choice.
+        if len(routes) == 1 and routes[0].path == PathMatch("prefix", "/"):
+            return served[0]
+        forwardings = [each.level.forwarding for each in served if isinstance(each.part.source, Proxy)]
+        if forwardings and level.forwarding != forwardings[0]:
+            level = Level(level.timeouts, level.limits, forwardings[0], level.access_log)
+            routes = [_inherit(route, level) for route in routes]
+        return Served(Part(Switch(tuple(routes), "best")), level)
+
+    def _match(self, directive: Directive) -> tuple[_Path, PathMatch] | None:
+        """Read what a location is for; None for one that no request finds."""
+        words = list(directive.args)
+        modifier = words.pop(0).text if len(words) == 2 else ""
+        text = words[0].text
+        if modifier and modifier not in _MODIFIERS:
+            self._record.error(directive.place(0), "bad-value", f"`{modifier}` is unknown before a path", "it is `=`, `~`, `~*` or `^~`")
+            return None
+        # `location =/path` and `location ~pattern` are written without a blank too.
+        if not modifier:
+            for known in ("=", "^~", "~*", "~"):
+                if text.startswith(known):
+                    modifier, text = known, text.removeprefix(known)
+                    break
+        if text.startswith("@"):
+            self._record.warning(directive.span, "left-out", f"`{text}` is left out", "nothing that vestibule supports leads to it")
+            return None
+        if modifier in ("~", "~*"):
+            try:
+                pattern = to_pattern(text)
+                return _Path("", captures=to_pattern(text, modifier == "~*")), PathMatch("regex", pattern, modifier == "~*")
+            except ValueError as bad:
+                self._record.error(words[0].span, "bad-regex", str(bad))
+                return None
+        if not text.startswith("/"):
+            self._record.error(words[0].span, "bad-path", f"the path `{text}` does not begin with `/`")
+            return None
+        if modifier == "=":
+            return _Path(text, exact=True), PathMatch("exact", text)
+        return _Path(text), PathMatch("prefix", text, final=modifier == "^~")
+
+    def _location(self, scope: Scope, names: Names, outer: Level, path: _Path) -> Served:
+        inside = names.copy()
+        if path.captures:
+            inside.captures = (Var("decoded_path"), path.captures)
+        level = self._level(scope, outer)
+        chosen = [level]
+        is_plain = not scope.own("location")
+
+        def rest(found: Names) -> Part:
+            served = self._content(scope, found, level, path) if is_plain else self._choice(scope, found, level, path)
+            chosen[0] = served.level
+            return served.part
+
+        program = [each for each in scope.directives if each.name in FLOW]
+        part = Flow(self._record, scope.text("default_type", "text/plain"), True).lower(program, inside, rest)
+        if _answers(part.source):
+            self._serves = True
+            if not isinstance(part.source, (Proxy, Switch)):
+                part = Part(part.source, part.request, added_fields(scope, inside))
+        return Served(part, chosen[0])
+
+    def _content(self, scope: Scope, names: Names, level: Level, path: _Path) -> Served:
+        """Return what a location serves: an upstream, or nothing."""
+        before: tuple[Action, ...] = (*access_of(scope, self._read_text), *method_limits_of(scope))
+        if scope.own("internal"):
+            return Served(NOTHING, level)
+        directives = scope.own("proxy_pass")
+        if not directives:
+            self._warn_of_files(scope, path)
+            return Served(Part(NOTHING.source, (*before, *NOTHING.request) if before != (Deny(403),) else before), level)
+        self._serves = True
+        rewritten = any(each.name == "rewrite" for each in scope.directives)
+        found = proxied(scope, names, directives[0], self._upstreams, (path.prefix, path.exact, rewritten))
+        if found is None:
+            return Served(NOTHING, level)
+        part, forwarding = found
+        return Served(part.before(*before), Level(level.timeouts, level.limits, forwarding, level.access_log))
+
+    def _warn_of_files(self, scope: Scope, path: _Path) -> None:
+        """A location with files of its own is there for them; only an error page can be done without."""
+        root = scope.own("root")
+        if root and path.prefix not in self._error_targets:
+            hint = "proxy the location to something that serves them; for certificates, let the ACME client listen by itself"
+            self._record.error(root[0].span, "not-built", "files are not served", hint)
+
+    def _check_nesting(self, scope: Scope, locations: list[Directive]) -> None:
+        """A regular expression inside a prefix is tried before those outside, which a switch in a switch cannot say."""
+        if not any(_is_regex(each) for each in locations):
+            return
+        for outer in locations:
+            inner = [each for each in outer.block or () if each.name == "location" and _is_regex(each)]
+            if inner and not _is_regex(outer) and outer.text(0) != "^~":
+                what = "a regular expression inside a location, beside others outside"
+                not_built(scope.record, inner[0].span, what, "put `^~` before the outer path, or move the inner location out")
+
+
+def _is_regex(directive: Directive) -> bool:
+    return directive.text(0).startswith("~")
+
+
+def _answers(source: Source) -> bool:
+    """Tell whether somebody answers, as far as can be seen."""
+    if isinstance(source, Switch):
+        return any(_answers(route.source) for route in source.routes)
+    return source != NOTHING.source
+
+
+def _route(path: PathMatch | None, served: Served, outer: Level) -> Route:
+    part, level = served.part, served.level
+    return Route(
+        part.source,
+        path=path,
+        request=part.request,
+        response=part.response,
+        timeouts=level.timeouts if level.timeouts != outer.timeouts else None,
+        limits=level.limits if level.limits != outer.limits else None,
+        forwarding=level.forwarding if level.forwarding != outer.forwarding else None,
+        access_log=level.access_log if level.access_log != outer.access_log else None,
+    )
+
+
+def _inherit(route: Route, level: Level) -> Route:
+    """Leave the forwarding out of a route that has the one of its switch; give those that had the outer one theirs."""
+    if route.forwarding != level.forwarding:
+        return route
+    return Route(
+        route.source,
+        path=route.path,
+        request=route.request,
+        response=route.response,
+        timeouts=route.timeouts,
+        limits=route.limits,
+        access_log=route.access_log,
+    )
+
+
+def _slashless(directive: Directive, source: Source, locations: list[Directive]) -> Route | None:
+    """Return the redirect from the path of a proxied location without its slash at the end."""
+    path = directive.text(len(directive.args) - 1)
+    is_prefix = len(directive.args) == 1 or directive.text(0) == "^~"
+    if not is_prefix or not path.endswith("/") or len(path) == 1 or not path.startswith("/") or not isinstance(source, Proxy):
+        return None
+    bare = path[:-1]
+    if any(each.texts in (("=", bare), ("=" + bare,), (bare,), ("^~", bare)) for each in locations):
+        return None
+    query = If(Compare("==", Var("query"), EMPTY), EMPTY, concat([Const("?"), Var("query")]))
+    return Route(Redirect(concat([Const(path), query]), 301), path=PathMatch("exact", bare))
