@@ -48,6 +48,7 @@ class Two:
         self.sender, self.taker = self.fars
         self.pipes = Pipes()
         self.watch = Watch()
+        self.turn()  # the kernel knows both from here on, so events come before the first flush
 
     def relay(self, left: int) -> Relay:
         made = Relay(self.source, self.sink, left, self.watch, self.pipes)

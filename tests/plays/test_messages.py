@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from vestibule.exchange import Exchange, Source
+
 from .play import Play
 
 Plays = Callable[..., Play]
@@ -133,6 +135,39 @@ def test_pipelined_requests_nobody_reads_the_answers_of_wait_in_the_kernel(play:
             served += 1
     queued = [pollable.queued() for pollable in one.reactor.pollables() if hasattr(pollable, "queued")]
     assert max(queued) < 65_536 + 131_072, f"{served} answers wait in the proxy, {max(queued)} bytes"
+    one.break_off()
+
+
+def test_pipelined_bytes_wait_in_the_kernel_while_a_request_is_served(play: Plays) -> None:
+    one = play()
+    one.client(*GET).upstream_sees(*GET)
+    one.client("POST / HTTP/1.1", "Host: a", "Content-Length: 20000000", "", bytes(20_000_000))
+    for _ in range(40):
+        one.turn(0)
+    read = max(getattr(pollable, "bytes_in", 0) for pollable in one.reactor.pollables())
+    assert read <= 2 * 131_072, f"{read} bytes of the next request are held"
+    one.break_off()
+
+
+class Long(Source):
+    """Answers 30 kB at once."""
+
+    def start(self, ex: Exchange) -> None:
+        ex.answer(200, [], bytes(30_000))
+
+
+def test_local_answers_nobody_reads_are_bounded_and_all_come_in_the_end(play: Plays) -> None:
+    one = play()
+    one.plan.source = Long()
+    one.client_stops_reading().client(*(GET * 1000))
+    for _ in range(100):
+        one.turn(0)
+    queued = max(pollable.queued() for pollable in one.reactor.pollables() if hasattr(pollable, "queued"))
+    assert queued < 65_536 + 131_072, f"{queued} bytes wait in the proxy"
+    one.client_reads_on()
+    whole = 1000 * len(b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + bytes(30_000))
+    one.until(lambda: len(one.client_now.got) >= whole, lambda: f"{len(one.client_now.got)} of {whole} bytes came")
+    assert len(one.client_now.got) == whole
     one.break_off()
 
 

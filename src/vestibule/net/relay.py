@@ -114,8 +114,8 @@ class Relay(Bypass):
     def on_source_ready(self) -> None:
         source = self.source
         if self.sink.queued() or self._held:
-            if not source.interest & READ:
-                # Not asked for and reported all the same: the source is broken, and would be reported for ever.
+            if not source.known & READ:
+                # Epoll was told not to and reports it all the same: the source is broken, and would be reported for ever.
                 self.stop()
                 source.lose("reset")
                 return
