@@ -38,6 +38,10 @@ from vestibule.http.hpack import Encoder
 MARK: Final = 65_536
 _LOW: Final = MARK // 2
 
+# A full DATA frame with its header is as long as a TLS record, so that four of them are four records and
+# not four and a bit.
+_DATA_MOST: Final = FRAME_LEAST - HEADER_BYTES
+
 # Streams reset lately: frames that were under way when the reset was sent or came are told from nonsense.
 _RESETS_MOST: Final = 256
 
@@ -63,7 +67,6 @@ class Sender:
         self._stream_step = stream_window // 4
         self._connection_step = connection_window // 8
         self._credit = 0
-        self._frame_most = FRAME_LEAST
         self.out: list[bytes] = []
         self.encoder = Encoder()
         self.schedule = Schedule()
@@ -110,7 +113,7 @@ class Sender:
 
     def _send_frame(self, stream: H2Stream) -> int:
         """Send one DATA frame of a stream that has bytes and window; return its size."""
-        size = min(stream.queued, stream.send_window, self.send_window, self._frame_most)
+        size = min(stream.queued, stream.send_window, self.send_window, _DATA_MOST)
         first = stream.queue[0]
         left = len(first) - stream.at
         if left > size:
@@ -162,7 +165,7 @@ class Sender:
         trailers = stream.trailers
         if trailers is not None:
             stream.trailers = None
-            self.out.append(headers_frames(stream.id, self.encoder.trailers(trailers), True, self._frame_most))
+            self.out.append(headers_frames(stream.id, self.encoder.trailers(trailers), True, FRAME_LEAST))
         else:
             self.out.append(frame_header(0, DATA, END_STREAM, stream.id))
         self._local_ended(stream)
@@ -183,11 +186,11 @@ class Sender:
         if stream.gone:
             return
         block = self.encoder.head(status, fields)
-        if len(block) <= self._frame_most:
+        if len(block) <= FRAME_LEAST:
             self.out.append(frame_header(len(block), 1, 5 if end else 4, stream.id))
             self.out.append(block)
         else:
-            self.out.append(headers_frames(stream.id, block, end, self._frame_most))
+            self.out.append(headers_frames(stream.id, block, end, FRAME_LEAST))
         if end:
             self._local_ended(stream)
 
