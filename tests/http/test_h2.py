@@ -520,6 +520,18 @@ def test_credit_of_a_piece_whose_stream_is_let_go_over_it() -> None:
     assert credits(side.frames(), 0) == 64_000  # one less would be under the step, and nothing would be said
 
 
+def test_credit_of_stray_data() -> None:
+    """What comes for a stream that we reset counts for the connection, and comes back."""
+    side = Side()
+    side.open(1, POST, False)
+    side.codec.reset(side.stream(1), CANCEL)
+    for _ in range(40):
+        side.feed(frame(DATA, 0, 1, b"x" * 16_000))
+        side.codec.now_ms += 100
+    assert side.log[1:] == []
+    assert credits(side.frames(), 0) >= 600_000
+
+
 def test_padding_is_credited_at_once() -> None:
     side = Side()
     side.open(1, POST, False)
