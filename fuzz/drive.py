@@ -19,7 +19,9 @@ EXAMPLES = 2_000
 
 def inputs(seeds: Sequence[bytes], words: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Return inputs made of the words of a grammar, of bytes, and of seeds with a piece put in somewhere."""
-    piece = st.one_of(st.sampled_from(list(words)), st.binary(max_size=4))
+    # Not `st.binary`: under -bb its empty value may meet an integer of the same hash in a table of Hypothesis.
+    odd = st.lists(st.integers(0, 255), max_size=4).map(bytes)
+    piece = st.one_of(st.sampled_from(list(words)), odd)
     text = st.lists(piece, max_size=30).map(b"".join)
 
     def put_in(seed: bytes, at: int, cut: int, new: bytes) -> bytes:
@@ -46,7 +48,7 @@ def shuffle(target: Target, seeds: Sequence[bytes], words: Sequence[bytes], exam
 def main(target: Target, seeds: Sequence[bytes], words: Sequence[bytes]) -> None:
     """Run a target as the command line says."""
     try:
-        import atheris
+        import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError:
         shuffle(target, seeds, words, int(sys.argv[1]) if len(sys.argv) > 1 else EXAMPLES)
         return

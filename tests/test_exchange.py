@@ -57,6 +57,10 @@ class Slow(Source):
         self.cancelled = 0
         self.retries = 0
 
+    @property
+    def started(self) -> bool:
+        return self.ex is not None
+
     def start(self, ex: Exchange) -> None:
         self.ex = ex
 
@@ -140,7 +144,7 @@ def test_a_step_that_waits_goes_on_where_it_was() -> None:
     waits, after, source = Say(WAIT), Say(PASS), Slow()
     down, ex = begin(Plan("p", source, request=[waits, after]))
     ex.on_request(request(), True)
-    assert ex.waiting and after.runs == 0 and source.ex is None
+    assert ex.waiting and after.runs == 0 and not source.started
     ex.proceed()
     assert (waits.runs, after.runs) == (1, 1) and source.ex is ex
     ex.on_fault(DOWN, Fault(CLIENT_GONE))
@@ -248,7 +252,7 @@ def test_a_fault_before_the_head_may_be_tried_again_and_after_it_not() -> None:
     first = Spy()
     ex.connected(first, "u")
     ex.on_fault(UP, Fault(UPSTREAM_LOST))
-    assert source.retries == 1 and first.calls[-1] == "abort" and not ex.over
+    assert source.retries == 1 and first.calls[-1] == "abort" and down.calls == []
     second = Spy()
     ex.connected(second, "u")
     ex.on_response(answer_head(), False)

@@ -70,7 +70,8 @@ class Note(Later):
 
 
 def test_all_events_then_all_flushes() -> None:
-    reactor, log = Reactor(), []
+    reactor = Reactor()
+    log: list[str] = []
     ears = [Ear(reactor, log, name) for name in "ab"]
     for ear in ears:
         reactor.add(ear, READ)
@@ -84,7 +85,8 @@ def test_all_events_then_all_flushes() -> None:
 
 
 def test_interest_is_told_once_and_a_pause_taken_back_costs_nothing() -> None:
-    reactor, log = Reactor(), []
+    reactor = Reactor()
+    log: list[str] = []
     ear = Ear(reactor, log, "a")
     reactor.add(ear, READ)
     reactor.turn(0)
@@ -102,7 +104,8 @@ def test_interest_is_told_once_and_a_pause_taken_back_costs_nothing() -> None:
 
 
 def test_a_descriptor_is_closed_at_the_end_of_the_turn() -> None:
-    reactor, log = Reactor(), []
+    reactor = Reactor()
+    log: list[str] = []
     ear = Ear(reactor, log, "a")
     reactor.add(ear, READ)
     reactor.turn(0)
@@ -118,7 +121,8 @@ def test_a_descriptor_is_closed_at_the_end_of_the_turn() -> None:
 
 
 def test_later_calls_come_in_the_next_turn_once() -> None:
-    reactor, log = Reactor(), []
+    reactor = Reactor()
+    log: list[str] = []
     reactor.call_later(Note(reactor, log, 2))
     assert reactor.wait_ms() == 0
     reactor.turn(0)
@@ -130,7 +134,8 @@ def test_later_calls_come_in_the_next_turn_once() -> None:
 
 
 def test_a_bug_met_by_one_connection_does_not_end_the_others() -> None:
-    reactor, log = Reactor(), []
+    reactor = Reactor()
+    log: list[str] = []
     tell = Tell()
     reactor.crashes = tell
     ears = [Ear(reactor, log, name) for name in "ab"]
@@ -148,7 +153,8 @@ def test_a_bug_met_by_one_connection_does_not_end_the_others() -> None:
 
 
 def test_a_bug_nobody_is_told_of_is_raised() -> None:
-    reactor, log = Reactor(), []
+    reactor = Reactor()
+    log: list[str] = []
     ear = Ear(reactor, log, "a")
     ear.fails = True
     reactor.add(ear, READ)

@@ -159,13 +159,13 @@ class Long(Source):
 def test_local_answers_nobody_reads_are_bounded_and_all_come_in_the_end(play: Plays) -> None:
     one = play()
     one.plan.source = Long()
-    one.client_stops_reading().client(*(GET * 1000))
+    one.client_stops_reading().client(*(GET * 300))
     for _ in range(100):
         one.turn(0)
     queued = max(pollable.queued() for pollable in one.reactor.pollables() if hasattr(pollable, "queued"))
     assert queued < 65_536 + 131_072, f"{queued} bytes wait in the proxy"
     one.client_reads_on()
-    whole = 1000 * len(b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + bytes(30_000))
+    whole = 300 * len(b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + bytes(30_000))
     one.until(lambda: len(one.client_now.got) >= whole, lambda: f"{len(one.client_now.got)} of {whole} bytes came")
     assert len(one.client_now.got) == whole
     one.break_off()
