@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from vestibule.dialects import nginx, toml
+from vestibule.dialects import haproxy, nginx, toml
 from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.model.diagnostic import Span, did_you_mean, error
 
@@ -35,9 +35,14 @@ _NGINX = re.compile(
     re.MULTILINE,
 )
 
+_HAPROXY = re.compile(
+    r"^[ \t]*(?:(?:frontend|backend|listen|userlist)[ \t]+[^\s;{]+|global|defaults)[ \t]*(?:#[^\n]*|from[ \t]+\S+[ \t]*)?\r?$", re.MULTILINE
+)
+
 DIALECTS = (
     Dialect("toml", (".toml",), toml.parse),
     Dialect("nginx", ("nginx.conf", ".nginx"), nginx.parse, _NGINX),
+    Dialect("haproxy", ("haproxy.cfg", ".haproxy"), haproxy.parse, _HAPROXY),
 )
 
 

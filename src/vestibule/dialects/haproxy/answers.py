@@ -1,0 +1,121 @@
+"""Rules by which HAProxy answers itself: ``redirect``, ``return``, ``deny`` with a body.
+
+Facts (HAProxy configuration manual, chapter 4.2): a redirect is 302 unless ``code`` says otherwise; ``scheme`` keeps host,
+path and query, ``prefix`` keeps path and query, ``location`` keeps nothing. ``return`` is 200 without a body.
+
+Not here: conditions and order (``rules``).
+"""
+
+from __future__ import annotations
+
+from vestibule.dialects.haproxy.lexer import Line
+from vestibule.dialects.haproxy.report import Report
+from vestibule.dialects.haproxy.sample import State, read_format
+from vestibule.dialects.haproxy.variables import FETCHES
+from vestibule.dialects.read import ReadText
+from vestibule.model.config import Redirect, Respond, Source
+from vestibule.model.expr import Const, Expr, Var, concat
+
+_REDIRECT_CODES = (301, 302, 303, 307, 308)
+
+
+def condition_at(line: Line, first: int) -> int:
+    """Return the index of the ``if`` or ``unless`` of a line, or its length."""
+    for at in range(first, len(line.words)):
+        if line.text(at) in ("if", "unless") and not line.words[at].quoted:
+            return at
+    return len(line.words)
+
+
+def read_redirect(line: Line, first: int, end: int, state: State, report: Report) -> Source | None:
+    """Read the words of a redirect between two indexes; None, noted, if they cannot be read."""
+    kind, location = line.text(first), read_format(line, first + 1, state, report)
+    if kind not in ("location", "prefix", "scheme") or first + 1 >= end:
+        report.error(line, first, "syntax", "a redirect says where to", "write `location URL`, `prefix URL` or `scheme https`")
+        return None
+    code, keeps_query, at = 302, True, first + 2
+    while at < end:
+        word = line.text(at)
+        if word == "code":
+            code, at = _redirect_code(line, at + 1, report), at + 1
+        elif word == "drop-query":
+            keeps_query = False
+        elif word in ("set-cookie", "clear-cookie", "append-slash", "ignore-empty", "keep-query", "set-cookie-fmt"):
+            report.not_built(line, at, f"`{word}` of a redirect")
+            return None
+        else:
+            report.error(line, at, "syntax", f"`{word}` is not expected here", "options are `code` and `drop-query`")
+            return None
+        at += 1
+    if location is None:
+        return None
+    rest = _target(state) if keeps_query else Var("path")
+    if kind == "scheme":
+        location = concat([location, Const("://"), Var("host_port"), rest])
+    elif kind == "prefix":
+        # A prefix of `/` alone stands for no prefix.
+        location = rest if location == Const("/") else concat([location, rest])
+    return Redirect(location, code)  # type: ignore[arg-type]  # one of the codes of redirects
+
+
+def _target(state: State) -> Expr:
+    """Return path and query as they are now: as the client sent them, to the letter, until a rule changes them."""
+    return FETCHES["pathq"] if state.rewritten else Var("target")
+
+
+def _redirect_code(line: Line, at: int, report: Report) -> int:
+    text = line.text(at)
+    if text.isdecimal() and int(text) in _REDIRECT_CODES:
+        return int(text)
+    report.error(line, at, "out-of-range", f"`{text}` is no code of a redirect", "use 301, 302, 303, 307 or 308")
+    return 302
+
+
+def read_return(line: Line, first: int, end: int, state: State, report: Report, read_text: ReadText, status: int) -> Respond | None:
+    """Read the words of an answer between two indexes; None, noted, if they cannot be read."""
+    sound = True
+    body: Expr | None = None
+    content_type = ""
+    headers: list[tuple[str, Expr]] = []
+    at = first
+    while at < end:
+        word, value = line.text(at), line.text(at + 1)
+        if word in ("status", "deny_status"):
+            if value.isdecimal() and 200 <= int(value) <= 599:
+                status = int(value)
+            else:
+                report.error(line, at + 1, "out-of-range", f"`{value}` is no status of an answer", "use 200 to 599")
+        elif word == "content-type":
+            content_type = value
+        elif word == "string":
+            body = Const(value)
+        elif word == "lf-string":
+            body = read_format(line, at + 1, state, report)
+            sound = sound and body is not None
+        elif word == "file":
+            body = _file(line, at + 1, report, read_text)
+            sound = sound and body is not None
+        elif word == "hdr":
+            expr = read_format(line, at + 2, state, report)
+            headers.append((value, expr if expr is not None else Const("")))
+            at += 1
+        elif word == "default-errorfiles":
+            at -= 1
+        elif word in ("errorfile", "errorfiles", "lf-file"):
+            report.not_built(line, at, f"`{word}` of an answer", "write the body with `string` or `file`")
+            return None
+        else:
+            report.error(line, at, "syntax", f"`{word}` is not expected here", "options are `status`, `content-type`, `string` and `hdr`")
+            return None
+        at += 2
+    if content_type and body is not None:
+        headers.insert(0, ("Content-Type", Const(content_type)))
+    return Respond(status, body, tuple(headers)) if sound else None
+
+
+def _file(line: Line, at: int, report: Report, read_text: ReadText) -> Expr | None:
+    try:
+        return Const(read_text(line.text(at)))
+    except (OSError, UnicodeError) as bad:
+        report.error(line, at, "unreadable", f"`{line.text(at)}` cannot be read: {bad}")
+        return None

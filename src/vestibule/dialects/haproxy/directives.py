@@ -1,0 +1,452 @@
+"""The directives of haproxy.cfg: where each may stand, and what becomes of it.
+
+Facts: names, places and meanings are those of the configuration manuals of HAProxy 2.6 to 2.8, chapters 3, 4 and 5.
+
+Rules
+  ``supported`` directives are carried out by ``lower``. ``harmless`` ones are left out with a warning whose ``advice``
+  says why that does no harm. ``error`` ones are refused with an ``advice`` that says what to do.
+  In ``contexts``: G global, D defaults, F frontend, L listen, B backend, U userlist.
+  Options, time-outs and rules are rows of their own, named with both their words.
+
+Not here: words after the name (``bind`` and ``server`` options are in ``options``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+State: TypeAlias = Literal["supported", "harmless", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """One row: a directive, where it may stand, what becomes of it, and what it is."""
+
+    name: str
+    contexts: str
+    state: State
+    doc: str
+    advice: str = ""
+
+
+SECTIONS: dict[str, tuple[State, str]] = {
+    "resolvers": ("harmless", "names are looked up by the system, again and again while the program runs"),
+    "peers": ("harmless", "nothing is shared between instances"),
+    "mailers": ("harmless", "no mails are sent; watch the error log"),
+    "ring": ("harmless", "logs go to standard output, standard error or a file"),
+    "cache": ("error", "leave it out, with its `cache-use` and `cache-store` rules"),
+    "fcgi-app": ("error", "put an HTTP server before the application"),
+    "program": ("error", "start the program by itself"),
+    "log-forward": ("error", "use a syslog server"),
+    "http-errors": ("error", "vestibule has error pages of its own; leave it out"),
+    "crt-store": ("error", "name the files with `crt`"),
+    "acme": ("error", "get certificates with an ACME client and name them with `crt`"),
+    "traces": ("harmless", "nothing is traced"),
+}
+"""Sections that are known and not read."""
+
+_NO_CHECKS = "servers are not checked ahead; where one refuses, the request goes to the next"
+_KERNEL = "the kernel's default is right"
+_LOG = "the access log says what vestibule logs"
+_TUNE = "it tunes a part of HAProxy that is built otherwise here"
+
+
+def _rows(state: State, contexts: str, names: str, doc: str, advice: str = "") -> list[Directive]:
+    """Make the rows of directives that differ in their names alone; names are separated by bars."""
+    return [Directive(name.strip(), contexts, state, doc, advice) for name in names.split("|")]
+
+
+_GLOBAL = [
+    *_rows("supported", "G", "user | group", "The account to become."),
+    *_rows("supported", "G", "maxconn", "Connections at a time; counted in each worker."),
+    *_rows("supported", "G", "nbthread", "How many workers there are."),
+    *_rows("supported", "G", "pidfile", "A file for the process id."),
+    *_rows("supported", "G", "log", "Where logs go: standard output or error; syslog becomes standard output."),
+    *_rows("supported", "G", "ssl-default-bind-ciphers", "Ciphers of TLS 1.2."),
+    *_rows("supported", "G", "ssl-default-bind-options", "TLS versions and tickets."),
+    *_rows("supported", "G", "ca-base | crt-base", "Directories that certificates count from."),
+    *_rows("harmless", "G", "daemon", "Run in the background.", "vestibule stays in the foreground, as service managers want it"),
+    *_rows("harmless", "G", "master-worker | nbproc | mworker-max-reloads | set-dumpable | node | description", "Processes.", _TUNE),
+    *_rows("harmless", "G", "chroot", "Confine the process.", "workers open no files of their own"),
+    *_rows("harmless", "G", "uid | gid", "Accounts by number.", "name the account with `user` and `group`"),
+    *_rows(
+        "harmless",
+        "G",
+        "stats socket | stats timeout | stats maxconn",
+        "The runtime socket.",
+        "`vestibule status` asks vestibule's own socket",
+    ),
+    *_rows("harmless", "G", "ssl-default-bind-ciphersuites", "Suites of TLS 1.3.", "those of the TLS library are used, and all are sound"),
+    *_rows("harmless", "G", "ssl-default-bind-curves | ssl-default-bind-sigalgs", "Groups of TLS.", "those of the TLS library are used"),
+    *_rows(
+        "harmless",
+        "G",
+        "ssl-default-server-ciphers | ssl-default-server-ciphersuites | ssl-default-server-options",
+        "TLS to servers.",
+        "the TLS library's defaults are used towards servers",
+    ),
+    *_rows("harmless", "G", "ssl-dh-param-file | tune.ssl.default-dh-param", "Diffie-Hellman.", "only elliptic curves are used"),
+    *_rows(
+        "harmless",
+        "G",
+        "ssl-load-extra-files | ssl-engine | ssl-mode-async | issuers-chain-path",
+        "Loading of certificates.",
+        "a PEM file holds certificate, chain and key",
+    ),
+    *_rows(
+        "harmless",
+        "G",
+        (
+            "log-send-hostname | log-tag | quiet | zero-warning | strict-limits | ulimit-n | fd-hard-limit | "
+            "hard-stop-after | grace | spread-checks | busy-polling | noepoll | nopoll | nosplice | noreuseport | "
+            "cpu-map | numa-cpu-mapping | thread-groups | maxconnrate | maxsessrate | maxsslconn | maxsslrate | "
+            "maxcomprate | maxcompcpuusage | maxpipes | maxzlibmem | server-state-base | server-state-file | localpeer | "
+            "default-path | unix-bind | external-check | insecure-fork-wanted | insecure-setuid-wanted | h1-case-adjust | "
+            "h1-case-adjust-file | expose-experimental-directives | profiling.tasks | setenv | presetenv | unsetenv | "
+            "resetenv | wurfl-data-file | cluster-secret | close-spread-time | httpclient.ssl.verify | "
+            "httpclient.resolvers.prefer"
+        ),
+        "The process.",
+        _TUNE,
+    ),
+    *_rows(
+        "harmless",
+        "G",
+        (
+            "tune.bufsize | tune.maxrewrite | tune.http.maxhdr | tune.comp.maxlevel | tune.h2.header-table-size | "
+            "tune.h2.initial-window-size | tune.h2.max-concurrent-streams | tune.http.logurilen | tune.http.cookielen | "
+            "tune.idletimer | tune.listener.multi-queue | tune.maxaccept | tune.maxpollevents | tune.memory.hot-size | "
+            "tune.pattern.cache-size | tune.pipesize | tune.pool-high-fd-ratio | tune.pool-low-fd-ratio | "
+            "tune.rcvbuf.client | tune.rcvbuf.server | tune.recv_enough | tune.runqueue-depth | tune.sched.low-latency | "
+            "tune.sndbuf.client | tune.sndbuf.server | tune.ssl.cachesize | tune.ssl.capture-buffer-size | "
+            "tune.ssl.force-private-cache | tune.ssl.hard-maxrecord | tune.ssl.keylog | tune.ssl.lifetime | "
+            "tune.ssl.maxrecord | tune.ssl.ssl-ctx-cache-size | tune.vars.global-max-size | tune.zlib.memlevel | "
+            "tune.zlib.windowsize"
+        ),
+        "Sizes and shares.",
+        _TUNE,
+    ),
+    *_rows(
+        "error",
+        "G",
+        "lua-load | lua-load-per-thread | lua-prepend-path | tune.lua.maxmem",
+        "Lua.",
+        "Lua is not run here; write the policy with rules",
+    ),
+    *_rows("error", "G", "module-load | module-path | deviceatlas-json-file | 51degrees-data-file", "Modules.", "leave it out"),
+    *_rows("error", "G", "ssl-server-verify", "Verification of servers.", "write `verify` on each `server`"),
+]
+
+_PROXY = [
+    *_rows("supported", "DFLB", "mode", "`http`; `tcp` is not built yet."),
+    *_rows("supported", "FL", "bind", "Where to listen; see the options."),
+    *_rows("supported", "DFLB", "timeout client", "Silence of a client."),
+    *_rows("supported", "DFLB", "timeout server", "Silence of a server."),
+    *_rows("supported", "DFLB", "timeout connect", "Connecting to a server."),
+    *_rows("supported", "DFLB", "timeout http-request", "Until a request head is complete."),
+    *_rows("supported", "DFLB", "timeout http-keep-alive", "Until the next request of a connection."),
+    *_rows("supported", "DFLB", "timeout queue", "Waiting for a connection slot of a server."),
+    *_rows("supported", "DFLB", "timeout tunnel", "Silence of a WebSocket, both ways."),
+    *_rows("harmless", "DFLB", "timeout client-fin | timeout server-fin", "Half-closed connections.", "they end with `timeout tunnel`"),
+    *_rows("harmless", "DFLB", "timeout check", "Health checks.", _NO_CHECKS),
+    *_rows("harmless", "DFLB", "timeout tarpit", "Delay of `tarpit`.", "`tarpit` answers at once"),
+    *_rows("supported", "DFL", "maxconn", "Connections at a time; counted in each worker."),
+    *_rows("supported", "DFLB", "log", "Where logs go: standard output or error; syslog becomes standard output."),
+    *_rows("supported", "DFL", "log-format", "The line of the access log."),
+    *_rows("harmless", "DFLB", "log-tag | log-format-sd | error-log-format", "Logs.", _LOG),
+    *_rows("supported", "FLB", "acl", "A named condition."),
+    *_rows("supported", "FL", "use_backend", "Choose a backend by a condition."),
+    *_rows("supported", "DFL", "default_backend", "The backend where no rule chose one."),
+    *_rows("supported", "LB", "use-server", "Choose a server by a condition; balanced where none holds."),
+    *_rows("supported", "LB", "server", "A server; see the options."),
+    *_rows("supported", "DLB", "default-server", "Options of the servers after it."),
+    *_rows("supported", "DLB", "balance", "`roundrobin`; others where there is one server."),
+    *_rows("supported", "DLB", "hash-type", "How `balance` hashes; without effect where there is one server."),
+    *_rows("supported", "DLB", "cookie", "Cookies that tie a client to a server; without effect where there is one server."),
+    *_rows("supported", "LB", "stick | stick-table", "Tie clients to servers; without effect where there is one server."),
+    *_rows("supported", "DLB", "retries", "Tries after the first."),
+    *_rows("harmless", "DLB", "retry-on", "What is tried again.", "a request is tried again wherever that cannot do anything twice"),
+    *_rows("supported", "DFLB", "disabled", "Leave the proxy out."),
+    *_rows("harmless", "DFLB", "enabled | id | description", "About the proxy.", "it says nothing that is needed"),
+    *_rows("supported", "DFL", "monitor-uri", "A path answered by the proxy itself, for checks."),
+    *_rows("supported", "FLB", "redirect", "Send clients elsewhere."),
+    *_rows("supported", "DFL", "unique-id-header", "A field with the identifier of the request."),
+    *_rows("harmless", "DFL", "unique-id-format", "How identifiers look.", "vestibule's own identifiers are used"),
+    *_rows("harmless", "DFLB", "errorfile", "A page for an error.", "vestibule's own error pages are sent"),
+    *_rows(
+        "error",
+        "DFLB",
+        "errorloc | errorloc302 | errorloc303 | errorfiles",
+        "Pages for errors.",
+        "vestibule has error pages of its own; leave it out",
+    ),
+    *_rows("error", "DFL", "monitor fail", "Have the check page fail.", "leave it out"),
+    *_rows("harmless", "DFLB", "compression", "Compress answers.", "answers go out as servers send them"),
+    *_rows("harmless", "DFL", "backlog", "Connections the kernel keeps waiting.", _KERNEL),
+    *_rows("harmless", "DFL", "declare capture | capture request | capture response | capture cookie", "Capture for logs.", _LOG),
+    *_rows(
+        "harmless",
+        "DLB",
+        (
+            "fullconn | load-server-state-from-file | server-state-file-name | max-keep-alive-queue | "
+            "hash-balance-factor | hash-preserve-affinity"
+        ),
+        "Balancing.",
+        "it has no effect here",
+    ),
+    *_rows("supported", "DLB", "http-reuse", "Reuse of connections to servers."),
+    *_rows("harmless", "DLB", "http-check | tcp-check | external-check", "Health checks.", _NO_CHECKS),
+    *_rows("harmless", "DFLB", "email-alert", "Mails.", "no mails are sent; watch the error log"),
+    *_rows("error", "DFL", "rate-limit", "Limit of new connections.", "leave it out"),
+    *_rows("error", "LB", "dispatch", "A server without a name.", "write `server NAME ADDRESS`"),
+    *_rows("error", "DFLB", "force-persist | ignore-persist | persist", "Persistence.", "leave it out"),
+    *_rows("error", "DLB", "source", "The address connections to servers come from.", "leave it out"),
+    *_rows("error", "LB", "server-template", "Servers made from one line.", "write a `server` line for each"),
+    *_rows("error", "FLB", "filter", "Filters.", "leave it out"),
+    *_rows("error", "B", "use-fcgi-app", "FastCGI.", "put an HTTP server before the application"),
+    *_rows(
+        "error",
+        "DFLB",
+        (
+            "stats enable | stats uri | stats realm | stats auth | stats admin | stats refresh | stats hide-version | "
+            "stats show-legends | stats show-node | stats show-desc | stats scope | stats http-request | stats bind-process"
+        ),
+        "The page of statistics.",
+        "leave the section out; `vestibule status` tells of the running program",
+    ),
+    *_rows("harmless", "DFLB", "bind-process", "Processes.", _TUNE),
+]
+
+_OPTIONS = [
+    *_rows("supported", "DFLB", "option forwardfor", "Add X-Forwarded-For."),
+    *_rows("supported", "DFLB", "option originalto", "Add X-Original-To."),
+    *_rows("supported", "DFLB", "option forwarded", "Add Forwarded (RFC 7239): `proto` and `for`."),
+    *_rows("supported", "DFLB", "option httplog", "Log requests; `clf` in the common format."),
+    *_rows("supported", "DFLB", "option httpclose | option forceclose", "One request for each connection."),
+    *_rows("supported", "DFLB", "option http-server-close", "Do not keep connections to servers."),
+    *_rows("supported", "DFLB", "option http-keep-alive", "Keep connections, which is the default."),
+    *_rows(
+        "harmless",
+        "DFLB",
+        (
+            "option tcplog | option httpslog | option dontlognull | option dontlog-normal | option logasap | "
+            "option log-separate-errors | option log-health-checks | option socket-stats | option contstats"
+        ),
+        "Logs.",
+        _LOG,
+    ),
+    *_rows(
+        "harmless",
+        "DFLB",
+        (
+            "option httpchk | option tcp-check | option ssl-hello-chk | option ldap-check | option mysql-check | "
+            "option pgsql-check | option redis-check | option smtpchk | option spop-check | option external-check"
+        ),
+        "Health checks.",
+        _NO_CHECKS,
+    ),
+    *_rows(
+        "harmless",
+        "DFLB",
+        (
+            "option tcpka | option clitcpka | option srvtcpka | option nolinger | option tcp-smart-accept | "
+            "option tcp-smart-connect | option splice-auto | option splice-request | option splice-response"
+        ),
+        "Sockets.",
+        _KERNEL,
+    ),
+    *_rows(
+        "harmless",
+        "DFLB",
+        "option redispatch | option allbackups | option persist | option prefer-last-server | option checkcache",
+        "Balancing.",
+        "a request goes to the next server where one refuses",
+    ),
+    *_rows("harmless", "DFLB", "option abortonclose", "Give up waiting requests of clients that left.", "that is done always"),
+    *_rows(
+        "harmless",
+        "DFLB",
+        (
+            "option http-no-delay | option http-ignore-probes | option http-pretend-keepalive | "
+            "option http-use-proxy-header | option http-use-htx | option http-tunnel | option idle-close-on-response | "
+            "option h1-case-adjust-bogus-client | option h1-case-adjust-bogus-server | "
+            "option http-restrict-req-hdr-names | option disable-h2-upgrade | option independent-streams | "
+            "option accept-unsafe-violations-in-http-request | option accept-unsafe-violations-in-http-response"
+        ),
+        "Manners of HTTP.",
+        "vestibule is strict always and keeps the case of fields",
+    ),
+    *_rows(
+        "harmless",
+        "DFLB",
+        "option accept-invalid-http-request | option accept-invalid-http-response",
+        "Let broken messages pass.",
+        "they are refused, because two readers may take them for two things",
+    ),
+    *_rows("harmless", "DFLB", "option http-buffer-request", "Wait for the body before rules are run.", "no rule here reads bodies"),
+    *_rows("error", "DFLB", "option http_proxy | option transparent", "Proxies of other kinds.", "leave it out"),
+]
+
+_RULES = [
+    *_rows(
+        "supported", "DFLB", "http-request set-header | http-request add-header | http-request del-header", "Edit fields of the request."
+    ),
+    *_rows(
+        "supported",
+        "DFLB",
+        "http-response set-header | http-response add-header | http-response del-header",
+        "Edit fields of the answers of servers.",
+    ),
+    *_rows(
+        "supported",
+        "DFLB",
+        "http-after-response set-header | http-after-response add-header | http-after-response del-header",
+        "Edit fields of every answer.",
+    ),
+    *_rows(
+        "supported",
+        "DFLB",
+        "http-request set-path | http-request set-pathq | http-request set-query | http-request set-uri",
+        "Rewrite the target.",
+    ),
+    *_rows("supported", "DFLB", "http-request deny | http-request tarpit", "Refuse a request; `tarpit` without its delay."),
+    *_rows("supported", "DFLB", "http-request auth", "Ask for a name and a password of a userlist."),
+    *_rows("supported", "DFLB", "http-request allow", "Skip the rules after it."),
+    *_rows("supported", "DFLB", "http-request redirect", "Send clients elsewhere."),
+    *_rows("supported", "DFLB", "http-request return", "Answer by itself."),
+    *_rows(
+        "supported", "DFLB", "http-request set-var | http-request set-var-fmt | http-request unset-var", "Keep a value for later rules."
+    ),
+    *_rows("supported", "DFLB", "http-response set-var | http-response set-var-fmt", "Keep a value for later rules."),
+    *_rows(
+        "supported",
+        "DFLB",
+        "tcp-request connection | tcp-request session | tcp-request content",
+        "`reject` and `accept`; a refused client is answered 403.",
+    ),
+    *_rows(
+        "harmless",
+        "DFLB",
+        "tcp-request inspect-delay",
+        "Wait for the first bytes.",
+        "a request head is always complete before rules are run",
+    ),
+    *_rows(
+        "harmless",
+        "DFLB",
+        (
+            "http-request capture | http-response capture | http-request set-log-level | http-response set-log-level | "
+            "http-after-response capture"
+        ),
+        "Logs.",
+        _LOG,
+    ),
+    *_rows(
+        "harmless",
+        "DFLB",
+        (
+            "http-request set-nice | http-request set-mark | http-request set-tos | http-response set-nice | "
+            "http-response set-mark | http-response set-tos | http-request set-priority-class | "
+            "http-request set-priority-offset | http-request disable-l7-retry | http-request strict-mode | "
+            "http-response strict-mode | http-after-response strict-mode | http-request wait-for-handshake | "
+            "http-after-response allow"
+        ),
+        "Shares and marks.",
+        "it has no effect here",
+    ),
+    *_rows(
+        "error",
+        "DFLB",
+        (
+            "http-request replace-header | http-request replace-value | http-response replace-header | "
+            "http-response replace-value | http-after-response replace-header | http-after-response replace-value"
+        ),
+        "Edit parts of fields.",
+        "set the whole field with `set-header`",
+    ),
+    *_rows(
+        "error",
+        "DFLB",
+        "http-request replace-path | http-request replace-pathq | http-request replace-uri",
+        "Rewrite by a regular expression.",
+        "set the whole path with `set-path`",
+    ),
+    *_rows(
+        "error",
+        "DFLB",
+        "http-request set-method | http-response set-status | http-after-response set-status",
+        "Change the start line.",
+        "leave it out",
+    ),
+    *_rows(
+        "error",
+        "DFLB",
+        "http-request set-src | http-request set-src-port | http-request set-dst | http-request set-dst-port",
+        "Change addresses.",
+        "leave it out",
+    ),
+    *_rows(
+        "error",
+        "DFLB",
+        "http-request reject | http-request silent-drop | http-response silent-drop",
+        "Drop a connection.",
+        "use `http-request deny`",
+    ),
+    *_rows(
+        "error",
+        "DFLB",
+        "http-response deny | http-response return | http-response redirect | http-response allow",
+        "Replace an answer.",
+        "leave it out",
+    ),
+    *_rows(
+        "error",
+        "DFLB",
+        (
+            "http-request track-sc0 | http-request track-sc1 | http-request track-sc2 | http-request sc-inc-gpc | "
+            "http-request sc-inc-gpc0 | http-request sc-inc-gpc1 | http-request sc-set-gpt | http-request sc-set-gpt0 | "
+            "http-request sc-add-gpc"
+        ),
+        "Count what clients do.",
+        "leave it out, with the rules that read the counters",
+    ),
+    *_rows("error", "DFLB", "http-request cache-use | http-response cache-store", "The cache.", "leave it out"),
+    *_rows(
+        "error",
+        "DFLB",
+        "http-request lua | http-response lua | http-request use-service",
+        "Lua and services.",
+        "write the policy with rules",
+    ),
+    *_rows(
+        "error",
+        "DFLB",
+        (
+            "http-request do-resolve | http-request early-hint | http-request normalize-uri | http-request set-timeout | "
+            "http-request wait-for-body | http-response wait-for-body | http-request set-map | http-request del-map | "
+            "http-request add-acl | http-request del-acl | http-response set-map | http-response add-acl | "
+            "http-response del-acl | http-response del-map"
+        ),
+        "Rules of rarer use.",
+        "leave it out",
+    ),
+    *_rows(
+        "error", "DFLB", "tcp-response | tcp-response content | tcp-response inspect-delay", "Rules for bytes of servers.", "leave it out"
+    ),
+]
+
+_USERS = [
+    *_rows("supported", "U", "user", "A name with its password, plain or hashed."),
+    *_rows("supported", "U", "group", "Names that belong together."),
+]
+
+DIRECTIVES: dict[str, Directive] = {}
+for _row in [*_GLOBAL, *_PROXY, *_OPTIONS, *_RULES, *_USERS]:
+    _known = DIRECTIVES.get(_row.name)
+    if _known is None:
+        DIRECTIVES[_row.name] = _row
+    else:
+        # `user`, `log` and `maxconn` mean much the same in several kinds of section.
+        _doc = _known.doc if _known.doc == _row.doc else f"{_known.doc} {_row.doc}"
+        DIRECTIVES[_row.name] = Directive(_row.name, _known.contexts + _row.contexts, _known.state, _doc, _known.advice or _row.advice)

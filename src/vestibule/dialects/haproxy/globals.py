@@ -1,0 +1,97 @@
+"""The ``global`` section: the process, and what every proxy starts from.
+
+Facts (HAProxy configuration manual, chapter 3): there may be several such sections; the last word counts.
+
+Not here: proxies (``lower``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from vestibule.dialects.haproxy.listen import TlsDefaults, read_version
+from vestibule.dialects.haproxy.report import Report
+from vestibule.dialects.haproxy.tree import Section, Statement
+from vestibule.model.config import Limits, Process
+from vestibule.model.diagnostic import did_you_mean
+
+_FLAGS = ("no-sslv3", "no-tlsv10", "no-tlsv11", "no-tlsv12", "no-tlsv13", "force-tlsv12", "force-tlsv13", "no-tls-tickets")
+_IGNORED = ("prefer-client-ciphers", "strict-sni")
+
+
+@dataclass(slots=True)
+class Globals:
+    """What ``global`` comes to."""
+
+    process: Process = field(default_factory=Process)
+    limits: Limits = field(default_factory=Limits)
+    tls: TlsDefaults = field(default_factory=TlsDefaults)
+    logs: list[Statement] = field(default_factory=list)
+
+
+def read_globals(sections: list[Section], report: Report) -> Globals:
+    """Read all ``global`` sections."""
+    found = Globals()
+    for section in sections:
+        for statement in section.lines:
+            words = statement.arguments()
+            if not words:
+                report.error(statement.line, 0, "missing", f"nothing follows `{statement.name}`")
+            else:
+                _apply(found, statement, words, report)
+    return found
+
+
+def _apply(found: Globals, statement: Statement, words: list[str], report: Report) -> None:
+    name = statement.name
+    if name == "log":
+        found.logs.append(statement)
+    elif name == "user":
+        found.process = replace(found.process, user=words[0])
+    elif name == "group":
+        found.process = replace(found.process, group=words[0])
+    elif name == "pidfile":
+        found.process = replace(found.process, pid_file=words[0])
+    elif name in ("nbthread", "maxconn"):
+        _number(found, statement, words[0], report)
+    elif name == "crt-base":
+        found.tls.crt_base = words[0]
+    elif name == "ca-base":
+        found.tls.ca_base = words[0]
+    elif name == "ssl-default-bind-ciphers":
+        found.tls.ciphers = tuple([each for each in words[0].split(":") if each])
+    else:
+        _bind_options(found.tls, statement, words, report)
+
+
+def _number(found: Globals, statement: Statement, text: str, report: Report) -> None:
+    if not text.isdecimal() or not 1 <= int(text) <= 10**9:
+        report.error(statement.line, statement.first, "bad-value", f"`{text}` is no number", f"write `{statement.name} 4`")
+    elif statement.name == "nbthread":
+        found.process = replace(found.process, workers=int(text))
+    else:
+        found.limits = replace(found.limits, connections=int(text))
+
+
+def _bind_options(tls: TlsDefaults, statement: Statement, words: list[str], report: Report) -> None:
+    """Read ``ssl-default-bind-options``."""
+    at = 0
+    while at < len(words):
+        word, place = words[at], statement.first + at
+        if word in ("ssl-min-ver", "ssl-max-ver") and at + 1 < len(words):
+            at += 1
+            version = read_version(words[at], statement.line, place + 1, report)
+            if word == "ssl-min-ver":
+                tls.minimum = version
+            else:
+                tls.maximum = version
+        elif word in ("no-tlsv12", "force-tlsv13"):
+            tls.minimum = "1.3"
+        elif word in ("no-tlsv13", "force-tlsv12"):
+            tls.maximum = "1.2"
+        elif word == "no-tls-tickets":
+            tls.tickets = False
+        elif word not in _FLAGS and word not in _IGNORED:
+            hint = did_you_mean(word, [*_FLAGS, "ssl-min-ver", "ssl-max-ver"])
+            report.error(statement.line, place, "unknown-option", f"`{word}` is no option of TLS", hint)
+        at += 1

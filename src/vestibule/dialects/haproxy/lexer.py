@@ -1,0 +1,139 @@
+"""Lines of a haproxy.cfg as words.
+
+Facts (HAProxy configuration manual, chapters 2.2 and 2.3): words are separated by blanks and tabs; ``#`` starts a
+comment; a backslash takes the meaning of a blank, ``#``, a quote or a backslash away and makes ``\\n \\r \\t \\xHH``;
+within "weak" quotes backslashes work and ``$NAME`` is a variable of the environment; within 'strong' quotes nothing has
+a meaning. Quotes may begin in the middle of a word.
+
+Rules: an unknown escape stays as it is, since regular expressions are full of them. A line that cannot be read is a
+mistake and is left out.
+
+Not here: what the words mean (``tree``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from vestibule.dialects.haproxy.report import Report
+from vestibule.model.diagnostic import Span
+
+_PLAIN_ESCAPES = " \\#\"'"
+_LETTER_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+_HEX = re.compile(r"x([0-9A-Fa-f]{2})")
+_VARIABLE = re.compile(r"\$(?:\{[^}]*\}|[A-Za-z_][A-Za-z0-9_]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word without its quotes, and the column it begins in."""
+
+    text: str
+    column: int
+    quoted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The words of one line, at least one, and where it stands."""
+
+    file: str
+    number: int
+    words: tuple[Word, ...]
+
+    def text(self, at: int) -> str:
+        """Return a word by its index, or nothing where the line is shorter."""
+        return self.words[at].text if at < len(self.words) else ""
+
+    def texts(self, first: int = 0) -> list[str]:
+        """Return the words from an index on."""
+        return [word.text for word in self.words[first:]]
+
+
+class _Broken(Exception):
+    """A line that cannot be read: the column, what is wrong and how to mend it."""
+
+    def __init__(self, column: int, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.column = column
+        self.message = message
+        self.hint = hint
+
+
+def read_lines(file: str, text: str, report: Report) -> list[Line]:
+    """Return the lines that hold words."""
+    lines: list[Line] = []
+    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        try:
+            words = _words(raw.rstrip("\r"))
+        except _Broken as bad:
+            report.record.error(Span(file, number, bad.column), "syntax", bad.message, bad.hint)
+            continue
+        if words:
+            lines.append(Line(file, number, tuple(words)))
+    return lines
+
+
+def _words(raw: str) -> list[Word]:
+    """Split one line."""
+    words: list[Word] = []
+    at = 0
+    while at < len(raw):
+        if raw[at] in " \t":
+            at += 1
+        elif raw[at] == "#":
+            break
+        else:
+            word, at = _word(raw, at)
+            words.append(word)
+    return words
+
+
+def _word(raw: str, start: int) -> tuple[Word, int]:
+    """Read the word that begins at ``start`` and return it with the index behind it."""
+    parts: list[str] = []
+    at = start
+    quote = ""
+    quoted = False
+    while at < len(raw):
+        char = raw[at]
+        if quote == "'":
+            if char == "'":
+                quote = ""
+            else:
+                parts.append(char)
+            at += 1
+        elif char == "\\":
+            piece, at = _escape(raw, at)
+            parts.append(piece)
+        elif char == '"' or (char == "'" and not quote):
+            quote = "" if quote else char
+            quoted = True
+            at += 1
+        elif char == "$" and quote and (found := _VARIABLE.match(raw, at)):
+            raise _Broken(at + 1, f"the environment variable `{found[0]}` is not read", "write its value")
+        elif not quote and char in " \t#":
+            break
+        else:
+            parts.append(char)
+            at += 1
+    if quote:
+        raise _Broken(start + 1, f"the quote {quote} is never closed", f"end the word with {quote}")
+    return Word("".join(parts), start + 1, quoted), at
+
+
+def _escape(raw: str, at: int) -> tuple[str, int]:
+    """Read what follows a backslash and return it with the index behind it."""
+    after = raw[at + 1 : at + 2]
+    if after and after in _PLAIN_ESCAPES:
+        return after, at + 2
+    if after in _LETTER_ESCAPES:
+        return _LETTER_ESCAPES[after], at + 2
+    if after == "x":
+        found = _HEX.match(raw, at + 1)
+        if found is None:
+            raise _Broken(at + 1, "`\\x` needs two hexadecimal digits")
+        # A byte above 127 alone is no UTF-8; the model carries it as a surrogate.
+        return bytes([int(found[1], 16)]).decode("utf-8", "surrogateescape"), at + 4
+    return "\\", at + 1

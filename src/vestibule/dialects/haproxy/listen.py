@@ -1,0 +1,303 @@
+"""``bind`` lines as listeners, certificates and TLS profiles.
+
+Facts (HAProxy configuration manual, chapter 5.1): an address is ``host:port``; ``*`` and nothing are every IPv4 address,
+``::`` every IPv6 one; several stand in one line with commas between; a range of ports is several ports. IPv4 clients
+come in over ``::`` too, unless ``v6only`` says otherwise or another line has the port for IPv4.
+
+Rules: the pair of ``*`` and ``::`` on one port of one frontend is the model's one address for both families.
+
+Not here: words of other lines (``lower``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, replace
+
+from vestibule.dialects.haproxy.lexer import Line
+from vestibule.dialects.haproxy.options import BIND_OPTIONS, Option
+from vestibule.dialects.haproxy.report import NOT_BUILT, Report, span
+from vestibule.dialects.origin import Origins
+from vestibule.model.config import Address, Certificate, Limits, Listener, TcpAddress, TlsProfile, UnixAddress
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.quantity import format_listen, parse_port
+
+_BACKLOG = Listener("", TcpAddress(0)).backlog
+
+_VERSIONS = ("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+
+
+@dataclass(slots=True)
+class TlsDefaults:
+    """What ``global`` says of TLS for every ``bind``."""
+
+    ciphers: tuple[str, ...] = ()
+    minimum: str = ""
+    maximum: str = ""
+    tickets: bool = True
+    crt_base: str = ""
+    ca_base: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What one address of a ``bind`` line is: a listener and the certificates named for it."""
+
+    listener: Listener
+    certificates: tuple[str, ...]
+
+
+def split_options(
+    words: list[str], first: int, line: Line, table: dict[str, Option], report: Report, what: str
+) -> dict[str, list[tuple[int, str]]]:
+    """Read options with their arguments; those left out are warned of, unknown ones noted.
+
+    The result has for each option its places in the line and its values.
+    """
+    found: dict[str, list[tuple[int, str]]] = {}
+    at = 0
+    while at < len(words):
+        place, name = first + at, words[at]
+        row = table.get(name)
+        if row is None:
+            hint = did_you_mean(name, list(table))
+            report.error(line, place, "unknown-option", f"`{name}` is no option of a {what}", hint if hint.startswith("did") else "")
+            at += 1
+            continue
+        if row.arguments and at + row.arguments >= len(words):
+            report.error(line, place, "missing", f"nothing follows `{name}`")
+            break
+        value = words[at + 1] if row.arguments else ""
+        if row.state == "harmless":
+            report.warning(line, place, "left-out", f"`{name}` is left out", row.advice)
+        elif row.state == "error":
+            report.error(line, place, "not-built", f"`{name}`: {NOT_BUILT}", row.advice)
+        else:
+            found.setdefault(name, []).append((place, value))
+        at += 1 + row.arguments
+    return found
+
+
+class Binder:
+    """Reads the ``bind`` lines of a file."""
+
+    def __init__(self, report: Report, origins: Origins, defaults: TlsDefaults) -> None:
+        self._report = report
+        self._origins = origins
+        self._defaults = defaults
+        self.certificates: dict[str, Certificate] = {}
+        self.profiles: list[TlsProfile] = []
+
+    def read(self, lines: list[tuple[Line, int]]) -> list[Bound]:
+        """Read the ``bind`` lines of one frontend, each with the index of its first argument."""
+        bound: list[Bound] = []
+        for line, first in lines:
+            bound.extend(self._line(line, first))
+        return self._paired(bound)
+
+    def _line(self, line: Line, first: int) -> list[Bound]:
+        if first >= len(line.words):
+            self._report.error(line, 0, "missing", "`bind` needs an address", "write `bind *:80`")
+            return []
+        options = split_options(line.texts(first + 1), first + 1, line, BIND_OPTIONS, self._report, "bind line")
+        has_tls = "ssl" in options
+        certificates = self._certificates(line, options)
+        if has_tls and not certificates:
+            self._report.error(line, options["ssl"][0][0], "no-certificate", "`ssl` needs a certificate", "name a PEM file with `crt`")
+        elif certificates and not has_tls:
+            self._report.warning(line, options["crt"][0][0], "unused", "`crt` has no effect without `ssl`")
+            certificates = ()
+        profile = self._profile(line, options) if has_tls else "intermediate"
+        bound: list[Bound] = []
+        for text in line.text(first).split(","):
+            for address in self._addresses(line, first, text, options):
+                listener = Listener(
+                    name=format_listen(address),
+                    address=address,
+                    tls=has_tls,
+                    tls_profile=profile,
+                    backlog=self._number(line, options, "backlog") or _BACKLOG,
+                    limits=self._limits(line, options),
+                )
+                bound.append(Bound(self._origins.at(span(line, first), listener), certificates))
+        self._alpn(line, options)
+        return bound
+
+    def _number(self, line: Line, options: dict[str, list[tuple[int, str]]], name: str) -> int | None:
+        if name not in options:
+            return None
+        place, text = options[name][-1]
+        if not text.isdecimal() or int(text) < 1:
+            self._report.error(line, place + 1, "bad-value", f"`{text}` is no number for `{name}`")
+            return None
+        return int(text)
+
+    def _limits(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> Limits | None:
+        most = self._number(line, options, "maxconn")
+        return None if most is None else Limits(connections=most)
+
+    # ------------------------------------------------------------ addresses
+
+    def _addresses(self, line: Line, at: int, text: str, options: dict[str, list[tuple[int, str]]]) -> list[Address]:
+        """Read one address, which may be a range of ports; none, noted, if it cannot be read."""
+        family, _, rest = text.rpartition("@")
+        if family in ("abns", "fd", "sockpair", "quic4", "quic6", "rhttp", "mptcp", "udp", "udp4", "udp6"):
+            self._report.not_built(line, at, f"listening on `{family}@`")
+            return []
+        if family == "unix" or rest.startswith("/"):
+            return [self._unix(line, rest, options)]
+        if family not in ("", "ipv4", "ipv6"):
+            self._report.error(
+                line, at, "bad-address", f"`{family}@` is no family of addresses", did_you_mean(family, ("ipv4", "ipv6", "unix"))
+            )
+            return []
+        host, colon, ports = rest.rpartition(":")
+        if not colon:
+            self._report.error(line, at, "bad-address", f"`{text}` has no port", "write `bind *:80`")
+            return []
+        try:
+            name = _listen_host(host, family)
+            low, _, high = ports.partition("-")
+            first, last = parse_port(low), parse_port(high or low)
+        except ValueError as bad:
+            self._report.error(line, at, "bad-address", str(bad), "write `bind *:80` or `bind 192.0.2.1:443`")
+            return []
+        if last < first or last - first > 1_000:
+            self._report.error(line, at, "bad-address", f"`{ports}` is no range of ports")
+            return []
+        takes_both = name == "::" and "v6only" not in options
+        return [TcpAddress(port, name, v6only=not takes_both) for port in range(first, last + 1)]
+
+    def _unix(self, line: Line, path: str, options: dict[str, list[tuple[int, str]]]) -> Address:
+        address = UnixAddress(path)
+        if "mode" in options:
+            place, text = options["mode"][-1]
+            try:
+                address = replace(address, mode=int(text, 8))
+            except ValueError:
+                self._report.error(line, place + 1, "bad-value", f"`{text}` are no permissions", "write `mode 660`")
+        user = options["user"][-1][1] if "user" in options else ""
+        group = options["group"][-1][1] if "group" in options else ""
+        return replace(address, user=user, group=group)
+
+    def _paired(self, bound: list[Bound]) -> list[Bound]:
+        """Join the two families of one port, and let ``::`` take IPv4 where nobody else does."""
+        joined: list[Bound] = []
+        for each in bound:
+            address = each.listener.address
+            if isinstance(address, TcpAddress) and address.host in ("0.0.0.0", "::"):
+                twin = _twin(address, joined)
+                if twin is not None and replace(joined[twin].listener, name="", address=address) == replace(each.listener, name=""):
+                    both = TcpAddress(address.port)
+                    joined[twin] = self._renamed(joined[twin], both)
+                    continue
+            joined.append(each)
+        return joined
+
+    def _renamed(self, bound: Bound, address: TcpAddress) -> Bound:
+        listener = replace(bound.listener, name=format_listen(address), address=address)
+        return Bound(self._origins.move(bound.listener, listener), bound.certificates)
+
+    # ------------------------------------------------------------ TLS
+
+    def _certificates(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> tuple[str, ...]:
+        names: list[str] = []
+        for place, text in options.get("crt", []):
+            if text.endswith("/"):
+                self._report.not_built(line, place + 1, "a directory of certificates", "name each file with a `crt` of its own")
+                continue
+            path = _based(self._defaults.crt_base, text)
+            if path not in self.certificates:
+                self.certificates[path] = self._origins.at(span(line, place + 1), Certificate(path, path))
+            names.append(path)
+        return tuple(names)
+
+    def _alpn(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> None:
+        for place, text in [*options.get("alpn", []), *options.get("npn", [])]:
+            wanted = text.split(",")
+            if "h2" in wanted:
+                self._report.warning(line, place + 1, "left-out", "HTTP/2 is not built yet", "clients are offered HTTP/1.1")
+            if not {"http/1.1", "http/1.0"} & set(wanted):
+                self._report.error(line, place + 1, "not-built", "HTTP/1.1 is left out, and nothing else is built yet", "add `http/1.1`")
+
+    def _profile(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> str:
+        """Return the name of the TLS profile that the options ask for, making it if there is none like it."""
+        base = self._defaults
+        minimum = self._version(line, options, "ssl-min-ver") or base.minimum or "1.2"
+        maximum = self._version(line, options, "ssl-max-ver") or base.maximum or "1.3"
+        if "force-tlsv12" in options or "no-tlsv13" in options:
+            maximum = "1.2"
+        if "force-tlsv13" in options or "no-tlsv12" in options:
+            minimum = "1.3"
+        ciphers = tuple(options["ciphers"][-1][1].split(":")) if "ciphers" in options else base.ciphers
+        verify = options["verify"][-1] if "verify" in options else (0, "none")
+        if verify[1] not in ("none", "optional", "required"):
+            self._report.error(line, verify[0] + 1, "bad-value", f"`verify {verify[1]}` is unknown", "write none, optional or required")
+        client_ca = _based(base.ca_base, options["ca-file"][-1][1]) if "ca-file" in options and verify[1] != "none" else ""
+        if verify[1] in ("optional", "required") and not client_ca:
+            self._report.error(line, verify[0], "missing", f"`verify {verify[1]}` needs a `ca-file`")
+        profile = TlsProfile(
+            "intermediate",
+            "1.3" if minimum == "1.3" else "1.2",
+            "1.2" if maximum == "1.2" else "1.3",
+            ciphers,
+            tickets=base.tickets and "no-tls-tickets" not in options,
+            client_ca=client_ca,
+            client_verify="optional" if verify[1] == "optional" else "require",
+        )
+        if profile == TlsProfile("intermediate"):
+            return "intermediate"
+        if profile == TlsProfile("intermediate", minimum="1.3"):
+            return "modern"
+        for each in self.profiles:
+            if replace(each, name="intermediate") == profile:
+                return each.name
+        made = self._origins.at(span(line), replace(profile, name=f"line-{line.number}"))
+        self.profiles.append(made)
+        return made.name
+
+    def _version(self, line: Line, options: dict[str, list[tuple[int, str]]], name: str) -> str:
+        if name not in options:
+            return ""
+        place, text = options[name][-1]
+        return read_version(text, line, place + 1, self._report)
+
+
+def read_version(text: str, line: Line, at: int, report: Report) -> str:
+    """Read a TLS version; older ones than 1.2 are raised with a warning. Nothing, noted, if it is none."""
+    if text not in _VERSIONS:
+        report.error(line, at, "bad-value", f"`{text}` is no version of TLS", did_you_mean(text, _VERSIONS))
+        return ""
+    if text in ("SSLv3", "TLSv1.0", "TLSv1.1"):
+        report.warning(line, at, "raised", f"{text} is not spoken", "TLS 1.2 is the oldest (RFC 8996)")
+        return "1.2"
+    return text.removeprefix("TLSv")
+
+
+def _based(base: str, path: str) -> str:
+    """Return a path that counts from ``crt-base`` or ``ca-base``."""
+    if not base or path.startswith(("/", "@")):
+        return path
+    return f"{base.rstrip('/')}/{path}"
+
+
+def _listen_host(host: str, family: str) -> str:
+    """Read the host of an address to listen on. Raises ``ValueError``."""
+    if host in ("", "*"):
+        return "::" if family == "ipv6" else "0.0.0.0"
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if bare == "localhost":
+        return "::1" if family == "ipv6" else "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        raise ValueError(f"`{host}` is no address to listen on") from None
+
+
+def _twin(address: TcpAddress, bound: list[Bound]) -> int | None:
+    """Return the index of the other family's address for every interface on this port."""
+    for at, each in enumerate(bound):
+        other = each.listener.address
+        if isinstance(other, TcpAddress) and other.port == address.port and {other.host, address.host} == {"0.0.0.0", "::"}:
+            return at
+    return None

@@ -1,0 +1,420 @@
+"""A haproxy.cfg as the model: frontends become sites, backends upstreams, and rules what happens in between.
+
+Facts (HAProxy configuration manual, chapters 2 and 4): a request runs through the rules of its frontend, is given to a
+backend, runs through that one's rules and goes to a server. Nothing is asked of the Host; a frontend takes all of them.
+Where ``mode`` is not said anywhere, HAProxy takes bytes and not requests; files without ``defaults`` are read as ``http``.
+
+Rules
+  Actions stay in their order. An answer with a condition, or a choice of backend, becomes a switch whose last route holds
+  what comes after it.
+  A backend is lowered for each way into it, since what its rules read depends on the rules before.
+  Rules that can never be reached are read all the same, for their mistakes.
+
+Not here: single lines (``rules``, ``listen``, ``servers``, ``settings``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from vestibule.dialects.haproxy.acl import Acls
+from vestibule.dialects.haproxy.forwardfor import told_actions
+from vestibule.dialects.haproxy.globals import Globals, read_globals
+from vestibule.dialects.haproxy.lexer import read_lines
+from vestibule.dialects.haproxy.listen import Binder, Bound
+from vestibule.dialects.haproxy.report import Report, span
+from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step, answer_of
+from vestibule.dialects.haproxy.sample import State
+from vestibule.dialects.haproxy.servers import Servers
+from vestibule.dialects.haproxy.settings import Settings, exchange_timeouts
+from vestibule.dialects.haproxy.tree import Section, Statement, read_sections
+from vestibule.dialects.haproxy.users import Userlist, read_userlist
+from vestibule.dialects.origin import Origins
+from vestibule.dialects.read import Loaded, ReadText, read_nothing
+from vestibule.dialects.record import Record
+from vestibule.model.check import check
+from vestibule.model.config import (
+    ANY_HOST,
+    AccessLog,
+    Action,
+    Config,
+    Deny,
+    Forwarding,
+    Listener,
+    Proxy,
+    Respond,
+    Route,
+    SetHeader,
+    Site,
+    Source,
+    Switch,
+    Timeouts,
+    Upstream,
+)
+from vestibule.model.diagnostic import Span, did_you_mean
+from vestibule.model.expr import Expr, InSet, Var
+
+FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
+"""HAProxy sends what came and what rules make of it, nothing else."""
+
+_BALANCED = ("roundrobin", "static-rr")
+
+_REQUEST_SETS = ("tcp-request connection", "tcp-request session", "tcp-request content", "http-request", "redirect")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What happens to a request from some point on."""
+
+    source: Source
+    request: tuple[Action, ...] = ()
+    response: tuple[Action, ...] = ()
+    timeouts: Timeouts | None = None
+
+
+@dataclass(slots=True)
+class Side:
+    """One proxy while it is lowered: its settings, conditions and rules."""
+
+    section: Section
+    settings: Settings
+    acls: Acls
+    rules: Rules
+
+
+def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
+    """Read a haproxy.cfg; files of patterns and answers come through ``read_text``."""
+    record = Record(name)
+    report = Report(record)
+    sections = read_sections(read_lines(name, text, report), report)
+    origins = Origins()
+    config = _Lowering(sections, report, origins, read_text).config()
+    origins.tell(config, record)
+    record.origin("", Span(name, 1, 1))
+    return Loaded(config, record.merge(check(config, record.place)), (name,), record.place)
+
+
+class _Lowering:
+    """Lowers one file; used once."""
+
+    def __init__(self, sections: list[Section], report: Report, origins: Origins, read_text: ReadText) -> None:
+        self._report = report
+        self._origins = origins
+        self._read_text = read_text
+        self._sections = sections
+        self._globals: Globals = read_globals([each for each in sections if each.kind == "global"], report)
+        self._userlists: dict[str, Userlist] = {}
+        for each in sections:
+            if each.kind == "userlist":
+                self._userlists[each.name] = read_userlist(each, report)
+        self._binder = Binder(report, origins, self._globals.tls)
+        self._backends = {each.name: each for each in sections if each.kind in ("backend", "listen")}
+        self._upstreams: dict[str, Upstream] = {}
+        self._servers: dict[str, Servers] = {}
+        self._entered: set[str] = set()
+
+    def config(self) -> Config:
+        """Return the whole model."""
+        sites: list[Site] = []
+        listeners: list[Listener] = []
+        for section in self._sections:
+            if section.kind in ("frontend", "listen") and section.name:
+                side = self._side(section)
+                if not self._is_off(side):
+                    self._frontend(side, sites, listeners)
+        for section in self._backends.values():
+            if section.name not in self._entered and section.kind == "backend":
+                side = self._side(section)
+                if not self._is_off(side):
+                    self._backend(side, side, State())
+        found = self._globals
+        return Config(
+            listeners=tuple(listeners),
+            sites=tuple(sites),
+            upstreams=tuple(self._upstreams.values()),
+            process=found.process,
+            certificates=tuple(self._binder.certificates.values()),
+            tls_profiles=tuple(self._binder.profiles),
+            limits=found.limits,
+            forwarding=FORWARDING,
+            access_log=AccessLog("off"),
+        )
+
+    def _side(self, section: Section) -> Side:
+        settings = Settings(section, self._report)
+        acls = Acls(self._report, self._read_text)
+        for each in settings.all("acl"):
+            acls.declare(each.line, each.first)
+        rules = Rules(acls, self._userlists, self._report, self._origins, self._read_text)
+        return Side(section, settings, acls, rules)
+
+    def _is_off(self, side: Side) -> bool:
+        """Whether a proxy is left out: it is disabled, or takes bytes instead of requests, which is noted."""
+        mode = side.settings.last("mode")
+        if mode is not None and mode.arguments() != ["http"]:
+            text = " ".join(mode.arguments())
+            if text in ("tcp", "health", "log", "spop"):
+                self._report.not_built(mode.line, mode.first, f"`mode {text}`", "only requests of HTTP are proxied")
+            else:
+                self._report.error(mode.line, mode.first, "bad-value", f"`{text}` is no mode", "write `mode http`")
+            return True
+        return side.settings.last("disabled") is not None
+
+    # ------------------------------------------------------------ frontends
+
+    def _frontend(self, side: Side, sites: list[Site], listeners: list[Listener]) -> None:
+        section, settings = side.section, side.settings
+        bound = self._binder.read([(each.line, each.first) for each in settings.all("bind")])
+        settings.warn_of_missing("client")
+        piece = self._flow(side, self._sets(side), State(section.name), lambda state: self._choice(side, state))
+        after, _ = self._edits(side, "http-after-response", State(section.name))
+        side.acls.check(State(section.name))
+        if not settings.all("bind"):
+            self._report.warning(
+                section.head, 0, "no-bind", f"the {section.kind} `{section.name}` listens nowhere", "say where with `bind`"
+            )
+            return
+        log = settings.access_log(self._globals.logs)
+        site = Site(
+            name=section.name,
+            hosts=(ANY_HOST,),
+            listeners=tuple([each.listener.name for each in bound]),
+            source=piece.source,
+            request=piece.request,
+            response=piece.response + after,
+            certificates=tuple(dict.fromkeys([name for each in bound for name in each.certificates])),
+            timeouts=piece.timeouts if piece.timeouts != Timeouts() else None,
+            access_log=None if log == AccessLog("off") else log,
+        )
+        sites.append(self._origins.at(span(section.head), site))
+        listeners.extend([self._listener(each, settings, section.name) for each in bound])
+
+    def _listener(self, bound: Bound, settings: Settings, site: str) -> Listener:
+        """Give a listener what its frontend says of connections."""
+        listener = bound.listener
+        limits = listener.limits or self._globals.limits
+        most = settings.number("maxconn")
+        if most is not None and listener.limits is None:
+            limits = replace(limits, connections=most)
+        if settings.has("option httpclose", "option forceclose"):
+            limits = replace(limits, requests_per_connection=1)
+        made = replace(
+            listener,
+            timeouts=settings.connection_timeouts(),
+            limits=None if limits == self._globals.limits else limits,
+            unknown_sni="default" if listener.tls else "refuse",
+            default_site=site if listener.tls else "",
+        )
+        return self._origins.move(listener, made)
+
+    def _sets(self, side: Side) -> list[list[Statement]]:
+        """Return the rules of a request in the order HAProxy runs them, one list for each set."""
+        sets = [side.settings.all(name) for name in _REQUEST_SETS]
+        monitor = side.settings.last("monitor-uri")
+        if monitor is not None:
+            sets.insert(3, [monitor])
+        return sets
+
+    def _choice(self, side: Side, state: State) -> Piece:
+        """Return what happens once the rules of a frontend are through: a backend is chosen."""
+        routes: list[Route] = []
+        for statement in side.settings.all("use_backend"):
+            name = "".join(statement.arguments()[:1])
+            sound, test = side.rules.test(statement.line, statement.first + 1, state)
+            piece = self._enter(side, statement, name, state)
+            if not sound or piece is None:
+                continue
+            if test is None:
+                return _switched(routes, piece)
+            routes.extend(_routes(piece, test, self._origins, span(statement.line)))
+        default = side.settings.last("default_backend")
+        if default is not None:
+            piece = self._enter(side, default, "".join(default.arguments()[:1]), state)
+            return _switched(routes, piece or _unavailable())
+        if side.section.kind == "listen":
+            return _switched(routes, self._servers_of(side, side, state))
+        if not routes:
+            self._report.warning(
+                side.section.head, 0, "no-backend", f"the frontend `{side.section.name}` has no backend", "every request gets 503"
+            )
+        return _switched(routes, _unavailable())
+
+    def _enter(self, front: Side, statement: Statement, name: str, state: State) -> Piece | None:
+        """Return what a backend does with the requests of a frontend; None, noted, if there is none of the name."""
+        if "%" in name:
+            self._report.not_built(
+                statement.line, statement.first, "a backend whose name is an expression", "write a `use_backend` for each"
+            )
+            return None
+        section = self._backends.get(name)
+        if section is None:
+            hint = did_you_mean(name, list(self._backends))
+            self._report.error(statement.line, statement.first, "unknown-reference", f"there is no backend `{name}`", hint)
+            return None
+        back = self._side(section)
+        if self._is_off(back):
+            return _unavailable()
+        return self._backend(front, back, state)
+
+    # ------------------------------------------------------------ backends
+
+    def _backend(self, front: Side, back: Side, state: State) -> Piece:
+        """Return what a backend does: its rules, and then its servers."""
+        piece = self._flow(back, self._sets(back), state, lambda after: self._servers_of(front, back, after))
+        back.acls.check(state)
+        return piece
+
+    def _servers_of(self, front: Side, back: Side, state: State) -> Piece:
+        """Return what happens once all rules are through: the client is told of, a server is chosen."""
+        if back.section.name not in self._entered:
+            self._entered.add(back.section.name)
+            back.settings.warn_of_missing("connect", "server")
+        request = told_actions(front.settings, back.settings, state, self._report, self._origins)
+        response: list[Action] = []
+        for name in ("http-response", "http-after-response"):
+            # Those of a frontend for every answer are the site's.
+            sides = [back] if back is front or name == "http-after-response" else [back, front]
+            for side in sides:
+                if side is not front or name == "http-response":
+                    actions, state = self._edits(side, name, state)
+                    response.extend(actions)
+        marker = front.settings.last("unique-id-header")
+        if marker is not None:
+            action = SetHeader("".join(marker.arguments()[:1]), Var("request_id"))
+            request.append(self._origins.at(span(marker.line), action))
+        timeouts = exchange_timeouts(front.settings, back.settings)
+        return Piece(self._server_choice(back, state), tuple(request), tuple(response), timeouts)
+
+    def _edits(self, side: Side, family: str, state: State) -> tuple[tuple[Action, ...], State]:
+        """Read the rules of a family that edits answers."""
+        actions: list[Action] = []
+        for statement in side.settings.all(family):
+            rule = statement.name.removeprefix(family + " ")
+            if rule.endswith("-header"):
+                step, state = side.rules.edit(statement, rule, state, response=True)
+            else:
+                step, state = side.rules.variable(statement.line, rule, state)
+            if isinstance(step, Do):
+                actions.extend(step.actions)
+        return tuple(actions), state
+
+    def _upstream(self, back: Side) -> Servers:
+        """Return the servers of a backend, reading them the first time."""
+        name = back.section.name
+        if name not in self._servers:
+            settings = back.settings
+            servers = Servers(back.section, self._report, self._origins, self._globals.tls)
+            upstream = servers.read(settings.statements, settings.pool(), settings.retry())
+            self._servers[name] = servers
+            if upstream.servers:
+                self._upstreams[name] = upstream
+                self._check_balance(back, len([each for each in upstream.servers if not each.backup]))
+        return self._servers[name]
+
+    def _check_balance(self, back: Side, active: int) -> None:
+        """Tell of ways to choose a server that are not built; with one server, there is nothing to choose."""
+        balance = back.settings.last("balance")
+        algorithm = "".join(balance.arguments()[:1]).partition("(")[0] if balance is not None else "roundrobin"
+        if balance is not None and active > 1 and algorithm not in _BALANCED:
+            self._report.not_built(balance.line, balance.first, f"`balance {algorithm}`", "write `balance roundrobin`")
+        for name in ("cookie", "stick", "stick-table", "hash-type"):
+            statement = back.settings.last(name)
+            if statement is None:
+                continue
+            if active > 1 and name in ("cookie", "stick"):
+                self._report.not_built(statement.line, 0, f"`{name}`, which ties clients to servers", "leave it out")
+            else:
+                self._report.warning(statement.line, 0, "left-out", f"`{name}` is left out", "nothing here reads it")
+
+    def _server_choice(self, back: Side, state: State) -> Source:
+        """Return who answers: the servers in turn, unless a rule names one."""
+        servers = self._upstream(back)
+        name = back.section.name
+        everyone: Source = Proxy(name) if name in self._upstreams else Respond(503)
+        if not servers.by_name:
+            if not servers.known:
+                self._report.warning(back.section.head, 0, "no-server", f"`{name}` has no server", "every request gets 503")
+            return everyone
+        routes: list[Route] = []
+        for statement in back.settings.all("use-server"):
+            wanted = "".join(statement.arguments()[:1])
+            sound, test = back.rules.test(statement.line, statement.first + 1, state)
+            server = servers.by_name.get(wanted)
+            if server is None and wanted not in servers.known:
+                hint = did_you_mean(wanted, list(servers.known))
+                self._report.error(statement.line, statement.first, "unknown-reference", f"there is no server `{wanted}` in `{name}`", hint)
+            if server is None or not sound:
+                continue
+            if len(servers.by_name) == 1:
+                message = f"`{wanted}` is the only server, so it gets every request, whether the condition holds or not"
+                self._report.warning(statement.line, 0, "no-effect", message, "refuse others with `http-request deny`")
+                continue
+            alone = f"{name}/{wanted}"
+            if alone not in self._upstreams:
+                one = replace(self._upstreams[name], name=alone, servers=(replace(server, backup=False),))
+                self._upstreams[alone] = self._origins.at(span(statement.line), one)
+            route = Route(Proxy(alone), when=test)
+            routes.append(self._origins.at(span(statement.line), route))
+            if test is None:
+                break
+        if not routes:
+            return everyone
+        return Switch((*routes, Route(everyone)) if routes[-1].when is not None else tuple(routes))
+
+    # ------------------------------------------------------------ rules in order
+
+    def _flow(self, side: Side, sets: list[list[Statement]], state: State, final: Callable[[State], Piece]) -> Piece:
+        """Return what the sets of rules do, and then ``final``."""
+        actions: list[Action] = []
+        for at, rules in enumerate(sets):
+            for index, statement in enumerate(rules):
+                step, state = self._step(side, statement, state)
+                if isinstance(step, Do):
+                    actions.extend(step.actions)
+                    continue
+                if step is None:
+                    continue
+                rest = self._flow(side, [rules[index + 1 :], *sets[at + 1 :]], state, final)
+                if isinstance(step, Skip):
+                    taken = self._flow(side, sets[at + 1 :], state, final)
+                else:
+                    taken = Piece(step.source)
+                if step.test is None:
+                    return replace(taken, request=(*actions, *taken.request))
+                routes = _routes(taken, step.test, self._origins, span(step.line))
+                return replace(_switched(routes, rest), request=tuple(actions))
+        piece = final(state)
+        return replace(piece, request=(*actions, *piece.request))
+
+    def _step(self, side: Side, statement: Statement, state: State) -> tuple[Step | None, State]:
+        if statement.name == "monitor-uri":
+            uri = "".join(statement.arguments()[:1])
+            page = answer_of(200, "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n")
+            return End(InSet(Var("path"), (uri,)), page, statement.line), state
+        if statement.name == "redirect":
+            return side.rules.redirect(statement, state), state
+        if statement.name.startswith("tcp-request"):
+            return side.rules.reject(statement, state), state
+        return side.rules.request(statement, state, side.section.name)
+
+
+def _unavailable() -> Piece:
+    """Return what a frontend without a backend does."""
+    return Piece(Respond(503), (Deny(503),))
+
+
+def _routes(piece: Piece, test: Expr | None, origins: Origins, place: Span) -> list[Route]:
+    """Return the route of a piece."""
+    route = Route(piece.source, when=test, request=piece.request, response=piece.response, timeouts=piece.timeouts)
+    return [origins.at(place, route)]
+
+
+def _switched(routes: list[Route], last: Piece) -> Piece:
+    """Return the piece that tries routes and then does the last; without any, that is the last alone."""
+    if not routes:
+        return last
+    if isinstance(last.source, Switch) and last == Piece(last.source, timeouts=last.timeouts) and last.source.order == "written":
+        return Piece(Switch((*routes, *last.source.routes)), timeouts=last.timeouts)
+    route = Route(last.source, request=last.request, response=last.response)
+    return Piece(Switch((*routes, route)), timeouts=last.timeouts)

@@ -1,0 +1,90 @@
+"""The options of ``bind`` and ``server`` lines.
+
+Facts: names and numbers of arguments are those of the configuration manuals of HAProxy 2.6 to 2.8, chapter 5.
+
+Not here: what supported options do (``listen``, ``servers``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vestibule.dialects.haproxy.directives import State
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One row: an option, how many arguments it takes, what becomes of it, and what to do or why it does no harm."""
+
+    name: str
+    arguments: int
+    state: State
+    advice: str = ""
+
+
+def _rows(state: State, arguments: int, names: str, advice: str = "") -> list[Option]:
+    return [Option(name, arguments, state, advice) for name in names.split()]
+
+
+_CHECKS = "servers are not checked ahead; where one refuses, the request goes to the next"
+_KERNEL = "the kernel's default is right"
+_LIBRARY = "what the TLS library does by itself is right"
+_NOTHING = "it has no effect here"
+
+BIND_OPTIONS: dict[str, Option] = {
+    each.name: each
+    for each in (
+        *_rows("supported", 0, "ssl v6only v4v6 no-tls-tickets no-sslv3 no-tlsv10 no-tlsv11 no-tlsv12 no-tlsv13 force-tlsv12 force-tlsv13"),
+        *_rows("supported", 1, "crt alpn npn ca-file verify ssl-min-ver ssl-max-ver ciphers backlog maxconn mode user group"),
+        *_rows("harmless", 0, "strict-sni", "a client that asks for another name is shown the certificate and refuses it by itself"),
+        *_rows("harmless", 0, "defer-accept tfo", _KERNEL),
+        *_rows("harmless", 0, "prefer-client-ciphers no-strict-sni force-sslv3 force-tlsv10 force-tlsv11 allow-0rtt no-alpn", _LIBRARY),
+        *_rows("harmless", 1, "ciphersuites curves ecdhe sigalgs client-sigalgs ca-sign-file ca-sign-pass tls-ticket-keys", _LIBRARY),
+        *_rows("harmless", 1, "name id nice process thread shards level severity-output label", _NOTHING),
+        *_rows("harmless", 1, "tcp-ut mss", _KERNEL),
+        *_rows("error", 0, "accept-proxy accept-netscaler-cip transparent", "leave it out"),
+        *_rows("error", 0, "generate-certificates", "name the certificates with `crt`"),
+        *_rows("error", 1, "crt-list", "name each certificate with a `crt` of its own"),
+        *_rows(
+            "error", 1, "interface namespace proto uid gid crl-file ca-verify-file ca-ignore-err crt-ignore-err expose-fd", "leave it out"
+        ),
+    )
+}
+
+SERVER_OPTIONS: dict[str, Option] = {
+    each.name: each
+    for each in (
+        *_rows("supported", 0, "ssl no-ssl backup no-backup disabled enabled"),
+        *_rows("supported", 1, "weight maxconn verify ca-file crt sni verifyhost cookie pool-max-conn pool-purge-delay maxqueue"),
+        *_rows(
+            "harmless", 0, "check no-check check-ssl no-check-ssl check-send-proxy no-check-send-proxy agent-check no-agent-check", _CHECKS
+        ),
+        *_rows(
+            "harmless", 1, "inter fastinter downinter rise fall port addr slowstart observe on-error on-marked-down on-marked-up", _CHECKS
+        ),
+        *_rows(
+            "harmless", 1, "error-limit check-sni check-alpn check-proto check-via-socks4 agent-addr agent-port agent-inter track", _CHECKS
+        ),
+        *_rows("harmless", 1, "agent-send init-state", _CHECKS),
+        *_rows("harmless", 1, "resolvers resolve-prefer resolve-net resolve-opts init-addr", "names are looked up again and again anyway"),
+        *_rows("harmless", 1, "alpn npn ws", "servers are spoken to with HTTP/1.1"),
+        *_rows("harmless", 0, "tfo non-stick stick no-tfo", _NOTHING),
+        *_rows("harmless", 1, "tcp-ut minconn id max-reuse pool-low-conn shard log-proto hash-key label guid", _NOTHING),
+        *_rows("harmless", 1, "ciphers ciphersuites ssl-min-ver ssl-max-ver curves sigalgs", _LIBRARY),
+        *_rows(
+            "harmless",
+            0,
+            "no-sslv3 no-tlsv10 no-tlsv11 no-tlsv12 no-tlsv13 no-tls-tickets force-tlsv12 force-tlsv13 no-verifyhost",
+            _LIBRARY,
+        ),
+        *_rows("harmless", 0, "ssl-reuse no-ssl-reuse tls-tickets allow-0rtt", _LIBRARY),
+        *_rows(
+            "error",
+            0,
+            "send-proxy send-proxy-v2 send-proxy-v2-ssl send-proxy-v2-ssl-cn",
+            "leave it out; `option forwardfor` names the client",
+        ),
+        *_rows("error", 1, "proxy-v2-options set-proxy-v2-tlv-fmt", "leave it out"),
+        *_rows("error", 1, "proto crl-file namespace socks4 source redir usesrc interface", "leave it out"),
+    )
+}

@@ -1,0 +1,337 @@
+"""The rules of a proxy: ``http-request`` and its kin, ``tcp-request``, ``redirect``.
+
+Facts (HAProxy configuration manual, chapter 4.2): rules are run in the order they are written, those for connections
+first and redirects last; the first that ends the evaluation decides.
+
+Rules
+  Reading a rule gives a step and the state after it (see ``sample.State``).
+  A rule that cannot be read is noted and does nothing, so that all mistakes are found.
+
+Not here: how steps become routes (``lower``), answers (``answers``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from vestibule.dialects.haproxy.acl import ALWAYS, Acls, AuthTest, Condition, Term, to_test
+from vestibule.dialects.haproxy.answers import condition_at, read_redirect, read_return
+from vestibule.dialects.haproxy.lexer import Line
+from vestibule.dialects.haproxy.report import Report, span
+from vestibule.dialects.haproxy.sample import State, Unreadable, as_text, read_format, read_sample
+from vestibule.dialects.haproxy.tree import Statement
+from vestibule.dialects.haproxy.users import Userlist
+from vestibule.dialects.haproxy.variables import QUERY_MARKED
+from vestibule.dialects.origin import Origins
+from vestibule.dialects.read import ReadText
+from vestibule.model.config import Action, AddHeader, BasicAuth, Deny, RemoveHeader, Respond, Rewrite, SetHeader, Source, When
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.expr import EMPTY, Concat, Const, Expr, If, Var, concat
+
+_VARIABLE_RULE = re.compile(r"(?:set-var|set-var-fmt|unset-var)\(([^,()]*)(?:,[^()]*)?\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Actions, their condition in them."""
+
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An answer; without a test, always."""
+
+    test: Expr | None
+    source: Source
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The rest of this set of rules is skipped; without a test, always."""
+
+    test: Expr | None
+    line: Line
+
+
+Step = Do | End | Skip
+
+
+class Rules:
+    """Reads the rules of one proxy."""
+
+    def __init__(self, acls: Acls, userlists: dict[str, Userlist], report: Report, origins: Origins, read_text: ReadText) -> None:
+        self._acls = acls
+        self._userlists = userlists
+        self._report = report
+        self._origins = origins
+        self._read_text = read_text
+
+    # ------------------------------------------------------------ conditions
+
+    def test(self, line: Line, at: int, state: State) -> tuple[bool, Expr | None]:
+        """Read the condition at a word of a line: whether it is sound, and its test where there is one."""
+        found = self._acls.condition(line, at, state)
+        if found is None:
+            return False, None
+        if found == ALWAYS:
+            return True, None
+        try:
+            return True, to_test(found)
+        except Unreadable as bad:
+            self._report.error(line, at, bad.code, bad.message, bad.hint)
+            return False, None
+
+    def _do(self, line: Line, test: Expr | None, *actions: Action) -> Do:
+        """Make a step of actions, wrapped in their condition if there is one, and note where they stand."""
+        for action in actions:
+            self._origins.at(span(line), action)
+        if test is None:
+            return Do(actions)
+        return Do((self._origins.at(span(line), When(test, actions)),))
+
+    # ------------------------------------------------------------ requests
+
+    def request(self, statement: Statement, state: State, proxy: str) -> tuple[Step | None, State]:
+        """Read an ``http-request`` rule; ``proxy`` is the name of its section, which is the realm of ``auth``."""
+        line, rule = statement.line, statement.name.removeprefix("http-request ")
+        if rule in ("set-header", "add-header", "del-header"):
+            return self.edit(statement, rule, state)
+        if rule in ("set-path", "set-pathq", "set-query", "set-uri"):
+            return self._rewrite(line, statement.first, rule, state)
+        if rule in ("set-var", "set-var-fmt", "unset-var"):
+            return self.variable(line, rule, state)
+        if rule in ("deny", "tarpit"):
+            return self._deny(line, statement.first, rule, state), state
+        if rule == "auth":
+            return self._auth(line, statement.first, state, proxy), state
+        end = condition_at(line, statement.first)
+        sound, test = self.test(line, end, state)
+        if rule == "allow":
+            return (Skip(test, line) if sound else None), state
+        source: Source | None
+        if rule == "redirect":
+            source = read_redirect(line, statement.first, end, state, self._report)
+        else:
+            source = read_return(line, statement.first, end, state, self._report, self._read_text, 200)
+        return (End(test, source, line) if sound and source is not None else None), state
+
+    def redirect(self, statement: Statement, state: State) -> Step | None:
+        """Read a ``redirect`` line."""
+        end = condition_at(statement.line, statement.first)
+        sound, test = self.test(statement.line, end, state)
+        source = read_redirect(statement.line, statement.first, end, state, self._report)
+        return End(test, source, statement.line) if sound and source is not None else None
+
+    def edit(self, statement: Statement, rule: str, state: State, response: bool = False) -> tuple[Step | None, State]:
+        """Read a rule that edits a field, of requests or of responses."""
+        line, first = statement.line, statement.first
+        name = line.text(first)
+        if not name:
+            self._report.error(line, first, "missing", f"`{rule}` needs the name of a field")
+            return None, state
+        action: Action
+        if rule == "del-header":
+            if line.text(first + 1) == "-m":
+                self._report.not_built(line, first + 1, "removing fields by a pattern", "name each field")
+                return None, state
+            sound, test = self.test(line, first + 1, state)
+            action = RemoveHeader(name)
+            value: Expr | None = EMPTY
+        else:
+            if first + 1 >= len(line.words):
+                self._report.error(line, first, "missing", f"`{rule}` needs a value", f"write `{rule} {name} VALUE`")
+                return None, state
+            expr = read_format(line, first + 1, state, self._report)
+            sound, test = self.test(line, first + 2, state)
+            if expr is None:
+                return None, state
+            sets = rule == "set-header"
+            action = SetHeader(name, expr) if sets else AddHeader(name, expr)
+            value = expr if sets else None
+        if not sound:
+            return None, state
+        after = state if response else self._after_edit(name, value, test, state)
+        return self._do(line, test, action), after
+
+    @staticmethod
+    def _after_edit(name: str, value: Expr | None, test: Expr | None, state: State) -> State:
+        """Keep what a field is from now on, for rules that read it."""
+        key = name.lower()
+        if value is not None and test is not None:
+            before = state.headers.get(key, Var("host_port") if key == "host" else Var("header", key))
+            value = If(test, value, before) if before is not None else None
+        return state.with_header(key, value)
+
+    def _rewrite(self, line: Line, first: int, rule: str, state: State) -> tuple[Step | None, State]:
+        expr = read_format(line, first, state, self._report)
+        sound, test = self.test(line, first + 1, state)
+        if first >= len(line.words):
+            self._report.error(line, first, "missing", f"`{rule}` needs a value")
+            return None, state
+        if expr is None or not sound:
+            return None, state
+        if rule == "set-path":
+            action = Rewrite(expr)
+        elif rule == "set-query":
+            action = Rewrite(None, _unmarked(expr))
+        else:
+            path, query = _split_query(expr)
+            if path is None:
+                self._report.not_built(line, first, f"this value of `{rule}`", "use `set-path` and `set-query`")
+                return None, state
+            action = Rewrite(path, query)
+        return self._do(line, test, action), state.after_rewrite()
+
+    def variable(self, line: Line, rule: str, state: State) -> tuple[Step | None, State]:
+        """Read a rule that sets or forgets a variable. There is no step: its value stands in for its name from now on."""
+        at = next((index for index, word in enumerate(line.words) if word.text.startswith(rule + "(")), len(line.words))
+        found = _VARIABLE_RULE.fullmatch(line.text(at))
+        if found is None:
+            self._report.error(line, at, "syntax", f"`{rule}` needs a variable", f"write `{rule}(txn.NAME)`")
+            return None, state
+        name = found[1].strip()
+        if rule == "unset-var":
+            value: Expr | None = EMPTY
+            sound, test = self.test(line, at + 1, state)
+        else:
+            if at + 1 >= len(line.words):
+                self._report.error(line, at, "missing", f"`{rule}` needs a value")
+                return None, state
+            how = read_format if rule == "set-var-fmt" else read_sample
+            value = how(line, at + 1, state, self._report)
+            sound, test = self.test(line, at + 2, state)
+        if value is None or not sound:
+            return None, state
+        if test is not None:
+            before = state.variables.get(name, EMPTY)
+            value = If(test, as_text(value), as_text(before)) if before is not None else None
+        return None, state.with_variable(name, value)
+
+    def _deny(self, line: Line, first: int, rule: str, state: State) -> Step | None:
+        end = condition_at(line, first)
+        sound, test = self.test(line, end, state)
+        status = 403 if rule == "deny" else 500
+        answer = read_return(line, first, end, state, self._report, self._read_text, status)
+        if not sound or answer is None:
+            return None
+        if rule == "tarpit":
+            self._report.warning(line, 1, "left-out", "`tarpit` answers at once", "the connection is not held")
+        if answer.body is None and not answer.headers and answer.status >= 400:
+            return self._do(line, test, Deny(answer.status))
+        return End(test, answer, line)
+
+    def reject(self, statement: Statement, state: State) -> Step | None:
+        """Read a ``tcp-request`` rule: ``accept`` skips the others, ``reject`` refuses the request."""
+        line, at = statement.line, statement.first
+        verb = line.text(at)
+        if verb not in ("accept", "reject"):
+            if not verb:
+                self._report.error(line, at, "missing", "`accept` or `reject` is expected here")
+            else:
+                self._report.not_built(line, at, f"`{verb}` in `tcp-request`", did_you_mean(verb, ("accept", "reject")))
+            return None
+        sound, test = self.test(line, at + 1, state)
+        if not sound:
+            return None
+        if verb == "accept":
+            return Skip(test, line)
+        self._report.warning(line, at, "answers", "a rejected client is answered 403", "its connection is not cut without a word")
+        return self._do(line, test, Deny(403))
+
+    # ------------------------------------------------------------ credentials
+
+    def _auth(self, line: Line, first: int, state: State, proxy: str) -> Step | None:
+        """Read ``http-request auth``: who fails its condition because of ``http_auth`` is asked for credentials."""
+        end = condition_at(line, first)
+        realm, at = proxy, first
+        while at < end:
+            if line.text(at) != "realm" or at + 1 >= end:
+                self._report.error(line, at, "syntax", f"`{line.text(at)}` is not expected here", "write `realm NAME`, then the condition")
+                return None
+            realm, at = line.text(at + 1), at + 2
+        condition = self._acls.condition(line, end, state)
+        if condition is None:
+            return None
+        actions: list[Action] = []
+        for alternative in condition:
+            action = self._ask(line, end, alternative, realm)
+            if action is None:
+                return None
+            actions.append(action)
+        return Do(tuple(actions))
+
+    def _ask(self, line: Line, at: int, alternative: tuple[Term, ...], realm: str) -> Action | None:
+        """Make the action of one alternative: asks unless one of the users is shown, where the other terms hold."""
+        users: dict[str, str] = {}
+        others: Condition = ALWAYS
+        asked = False
+        for term in alternative:
+            if not isinstance(term.test, AuthTest):
+                others = ((*others[0], term),)
+                continue
+            members = self._members(line, at, term.test)
+            if members is None:
+                return None
+            if not term.negated:
+                self._report.not_built(line, at, "asking those who have shown credentials", "write `unless { http_auth(USERLIST) }`")
+                return None
+            asked = True
+            users.update(members)
+        if not asked:
+            hint = "write `unless { http_auth(USERLIST) }`"
+            self._report.error(line, at, "nobody-passes", "nobody could pass, since no userlist is named", hint)
+            return None
+        auth = BasicAuth(tuple(users.items()), realm)
+        return self._do(line, to_test(others) if others[0] else None, auth).actions[0]
+
+    def _members(self, line: Line, at: int, test: AuthTest) -> tuple[tuple[str, str], ...] | None:
+        userlist = self._userlists.get(test.userlist)
+        if userlist is None:
+            hint = did_you_mean(test.userlist, list(self._userlists))
+            self._report.error(line, at, "unknown-reference", f"there is no userlist `{test.userlist}`", hint)
+            return None
+        for group in test.groups:
+            if group not in userlist.groups:
+                hint = did_you_mean(group, list(userlist.groups))
+                self._report.error(line, at, "unknown-reference", f"there is no group `{group}` in `{test.userlist}`", hint)
+                return None
+        return userlist.members(test.groups)
+
+
+def answer_of(status: int, text: str) -> Respond:
+    """Return the answer of ``monitor-uri``: a small page."""
+    return Respond(status, Const(text), (("Content-Type", Const("text/html")), ("Cache-Control", Const("no-cache"))))
+
+
+# ---------------------------------------------------------------- targets
+
+
+def _unmarked(expr: Expr) -> Expr:
+    """Take the ``?`` off a query, where it was written."""
+    if isinstance(expr, Const) and isinstance(expr.value, str):
+        return Const(expr.value.removeprefix("?"))
+    if expr == QUERY_MARKED:
+        return Var("query")
+    if isinstance(expr, Concat) and isinstance(expr.parts[0], Const):
+        return concat([Const(str(expr.parts[0].value).removeprefix("?")), *expr.parts[1:]])
+    return expr
+
+
+def _split_query(expr: Expr) -> tuple[Expr | None, Expr | None]:
+    """Split a path with a query at the ``?``; no query is an empty one. The path is None where this cannot be told."""
+    parts: list[Expr] = list(expr.parts) if isinstance(expr, Concat) else [expr]
+    if parts[-1] == QUERY_MARKED:
+        kept = concat(parts[:-1])
+        return (None, None) if "?" in str(kept) or kept == EMPTY else (kept, None)
+    path: list[Expr] = []
+    for at, part in enumerate(parts):
+        if isinstance(part, Const) and "?" in str(part.value):
+            before, _, after = str(part.value).partition("?")
+            return concat([*path, Const(before)]), concat([Const(after), *parts[at + 1 :]])
+        if part in (Var("target"), QUERY_MARKED):
+            return None, None
+        path.append(part)
+    return concat(path), EMPTY

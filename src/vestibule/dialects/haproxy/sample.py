@@ -1,0 +1,355 @@
+"""Sample expressions and log formats of HAProxy as expressions of the model.
+
+Facts (HAProxy configuration manual, chapters 7.1 and 8.2.4): an expression is a fetch with arguments in parentheses and
+converters after commas. In a format, ``%[…]`` is an expression, ``%name`` an alias and ``%%`` a per cent sign.
+
+Rules
+  HAProxy reads fields as earlier rules left them, the model as the client sent them. So what rules set is kept in
+  ``State`` and stands in for the field; where a value depends on a path that was rewritten in between, it cannot be
+  told any more, and reading it is a mistake. Variables are expressions that stand in for their name.
+
+Not here: what fetches mean (``variables``), conditions (``acl``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from vestibule.dialects.haproxy.lexer import Line
+from vestibule.dialects.haproxy.report import Report
+from vestibule.dialects.haproxy.variables import (
+    CONVERTERS,
+    FETCHES,
+    LOG_ALIASES,
+    NAMED_FETCHES,
+    UNBUILT_ALIASES,
+    UNBUILT_CONVERTERS,
+    UNBUILT_FETCHES,
+)
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.expr import EMPTY, Call, Const, Expr, If, Kind, Var, concat, walk
+from vestibule.model.vocabulary import kind_of
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_ALIAS = re.compile(r"%(\{[^}]*\})?([A-Za-z]+)")
+_PATH_VARIABLES = ("path", "decoded_path", "query", "arg")
+
+
+class Unreadable(Exception):
+    """An expression that cannot be had: the code, what is wrong, and how to mend it."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+def not_built(what: str, hint: str = "") -> Unreadable:
+    """Return the mistake of using what HAProxy has and vestibule has not."""
+    return Unreadable("not-built", f"{what}: not built yet", hint)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known where a rule stands: fields and variables set before it, and the name of the frontend.
+
+    A value of None cannot be told any more.
+    """
+
+    frontend: str = ""
+    headers: dict[str, Expr | None] = field(default_factory=dict)
+    variables: dict[str, Expr | None] = field(default_factory=dict)
+    rewritten: bool = False
+
+    def with_header(self, name: str, value: Expr | None) -> State:
+        """Return the state after a field was set."""
+        return replace(self, headers={**self.headers, name.lower(): value})
+
+    def with_variable(self, name: str, value: Expr | None) -> State:
+        """Return the state after a variable was set."""
+        return replace(self, variables={**self.variables, name: value})
+
+    def after_rewrite(self) -> State:
+        """Return the state after the target changed: what was made from the old one is lost."""
+        return State(self.frontend, _without_path(self.headers), _without_path(self.variables), True)
+
+
+def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
+    return {name: None if value is None or _reads_path(value) else value for name, value in values.items()}
+
+
+def _reads_path(expr: Expr) -> bool:
+    return any(isinstance(each, Var) and each.name in _PATH_VARIABLES for each in walk(expr))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An expression in parts: the fetch, its arguments, and the converters with theirs."""
+
+    fetch: str
+    arguments: tuple[str, ...]
+    converters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+# ---------------------------------------------------------------- syntax
+
+
+def split_sample(text: str) -> Sample:
+    """Take an expression apart. Raises ``Unreadable``."""
+    fetch, arguments, at = _term(text, 0)
+    converters: list[tuple[str, tuple[str, ...]]] = []
+    while at < len(text):
+        if text[at] != ",":
+            raise Unreadable("syntax", f"`{text[at:]}` is not expected in `{text}`", "converters follow after a comma")
+        name, given, at = _term(text, at + 1)
+        converters.append((name, given))
+    return Sample(fetch, arguments, tuple(converters))
+
+
+def _term(text: str, at: int) -> tuple[str, tuple[str, ...], int]:
+    """Read a name with arguments and return them with the index behind."""
+    found = _NAME.match(text, at)
+    if found is None:
+        raise Unreadable("syntax", f"a name is expected in `{text}`", "an expression looks like `req.hdr(Host),lower`")
+    at = found.end()
+    if at >= len(text) or text[at] != "(":
+        return found[0], (), at
+    arguments: list[str] = [""]
+    quote = ""
+    at += 1
+    while at < len(text):
+        char = text[at]
+        if quote:
+            if char == quote:
+                quote = ""
+            else:
+                arguments[-1] += char
+        elif char in "\"'":
+            quote = char
+        elif char == "\\" and at + 1 < len(text):
+            at += 1
+            arguments[-1] += text[at]
+        elif char == ",":
+            arguments.append("")
+        elif char == ")":
+            return found[0], () if arguments == [""] else tuple(arguments), at + 1
+        else:
+            arguments[-1] += char
+        at += 1
+    raise Unreadable("syntax", f"the parenthesis of `{found[0]}(` is never closed")
+
+
+# ---------------------------------------------------------------- meaning
+
+
+def sample_expr(text: str, state: State) -> Expr:
+    """Return the expression of a whole sample, converters included. Raises ``Unreadable``."""
+    sample = split_sample(text)
+    return convert(fetch_expr(sample.fetch, sample.arguments, state), sample, state)
+
+
+def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
+    """Return the expression of a fetch. Raises ``Unreadable``."""
+    if name in FETCHES:
+        if arguments:
+            raise Unreadable("argument", f"`{name}` takes no argument")
+        if name == "url" and state.rewritten:
+            return FETCHES["pathq"]
+        return FETCHES[name]
+    if name in ("fe_name", "fe_id"):
+        return Const(state.frontend)
+    if name in ("str", "int", "bool"):
+        return _constant(name, arguments)
+    if name == "var":
+        return _variable(arguments, state)
+    if name in NAMED_FETCHES:
+        return _named(name, arguments, state)
+    if name in UNBUILT_FETCHES or name.startswith(("sc_", "sc0_", "sc1_", "sc2_", "ssl_c_", "ssl_f_", "ssl_bc", "lua.", "src_")):
+        raise not_built(f"the fetch `{name}`", UNBUILT_FETCHES.get(name, ""))
+    hint = did_you_mean(name, [*FETCHES, *NAMED_FETCHES, "var", "str"])
+    raise Unreadable("unknown-fetch", f"there is no fetch `{name}`", hint if hint.startswith("did") else "")
+
+
+def _constant(name: str, arguments: tuple[str, ...]) -> Expr:
+    text = arguments[0] if arguments else ""
+    if name == "str":
+        return Const(text)
+    if name == "bool":
+        return Const(text in ("true", "1", "yes", "on"))
+    if not text.removeprefix("-").isdecimal():
+        raise Unreadable("argument", f"`{text}` is no number")
+    return Const(int(text))
+
+
+def _variable(arguments: tuple[str, ...], state: State) -> Expr:
+    name = arguments[0] if arguments else ""
+    if name.partition(".")[0] not in ("proc", "sess", "txn", "req", "res"):
+        raise Unreadable("argument", f"`{name}` is no variable", "names begin with `txn.`, `req.`, `res.`, `sess.` or `proc.`")
+    if name not in state.variables:
+        return Const(arguments[1] if len(arguments) > 1 else "")
+    return _known(state.variables[name], f"the variable `{name}`")
+
+
+def _known(value: Expr | None, what: str) -> Expr:
+    if value is None:
+        raise not_built(f"reading {what} after the path it was made from has been rewritten", "read it before")
+    return value
+
+
+def _named(name: str, arguments: tuple[str, ...], state: State) -> Expr:
+    if not arguments or not arguments[0]:
+        raise Unreadable("argument", f"`{name}` needs a name", f"write `{name}(NAME)`")
+    key = arguments[0]
+    if len(arguments) > 1 and arguments[1] not in ("1", "-1") and NAMED_FETCHES[name] != "arg":
+        raise not_built(f"the {arguments[1]}th value of a field")
+    variable = NAMED_FETCHES[name]
+    if variable in ("header", "cookie") and (state.headers if variable == "header" else "cookie" in state.headers):
+        wanted = key.lower() if variable == "header" else "cookie"
+        if wanted in state.headers:
+            if variable == "cookie":
+                raise not_built("reading a cookie after the field was changed", "read it before")
+            return _known(state.headers[wanted], f"the field `{key}`")
+    if variable == "header" and key.lower() == "host":
+        return Var("host_port")
+    if variable in ("header", "response_header"):
+        key = key.lower()
+    return Var(variable, key)
+
+
+def convert(expr: Expr, sample: Sample, state: State) -> Expr:
+    """Apply the converters of a sample. Raises ``Unreadable``."""
+    rest = list(sample.converters)
+    while rest:
+        name, arguments = rest.pop(0)
+        if name in CONVERTERS:
+            expr = Call(CONVERTERS[name], (expr,))
+        elif expr == Var("host_port") and ((name == "field" and arguments[:2] == ("1", ":")) or name == "host_only"):
+            # The host is in lower case already, which a comparison that ignores case does not notice.
+            expr = Var("host")
+            if rest and rest[0][0] == "lower":
+                rest.pop(0)
+        elif name in ("concat",) and len(arguments) <= 3:
+            expr = _concat(expr, arguments, state)
+        elif name == "iif" and len(arguments) == 2 and kind_of(expr) is Kind.TEST:
+            expr = If(expr, Const(arguments[0]), Const(arguments[1]))
+        elif name in UNBUILT_CONVERTERS:
+            raise not_built(f"the converter `{name}`")
+        else:
+            hint = did_you_mean(name, [*CONVERTERS, *UNBUILT_CONVERTERS])
+            raise Unreadable("unknown-converter", f"there is no converter `{name}`", hint if hint.startswith("did") else "")
+    return expr
+
+
+def _concat(expr: Expr, arguments: tuple[str, ...], state: State) -> Expr:
+    """``concat(<start>,<var>,<end>)``."""
+    start, name, end = (*arguments, "", "", "")[:3]
+    middle = _variable((name,), state) if name else EMPTY
+    return concat([expr, Const(start), middle, Const(end)])
+
+
+def as_text(expr: Expr) -> Expr:
+    """Return an expression that yields text: HAProxy writes a test as 1 or 0."""
+    return If(expr, Const("1"), Const("0")) if kind_of(expr) is Kind.TEST else expr
+
+
+# ---------------------------------------------------------------- formats
+
+
+def format_expr(text: str, state: State) -> Expr:
+    """Return the expression of a log format, as fields and redirects have them. Raises ``Unreadable``."""
+    parts: list[Expr] = []
+    at = 0
+    while at < len(text):
+        mark = text.find("%", at)
+        if mark < 0:
+            parts.append(Const(text[at:]))
+            break
+        parts.append(Const(text[at:mark]))
+        part, at = _format_item(text, mark, state)
+        parts.append(part)
+    return concat(parts)
+
+
+def _format_item(text: str, at: int, state: State) -> tuple[Expr, int]:
+    """Read what begins with the per cent sign at an index; return it with the index behind."""
+    if text.startswith("%%", at):
+        return Const("%"), at + 2
+    start = at + 1
+    flags = ""
+    if text.startswith("{", start):
+        end = text.find("}", start)
+        if end < 0:
+            raise Unreadable("syntax", "the brace after `%` is never closed")
+        flags, start = text[start + 1 : end], end + 1
+    if text.startswith("[", start):
+        end = _closing(text, start)
+        expr = as_text(sample_expr(text[start + 1 : end].strip(), state))
+        return _flagged(expr, flags), end + 1
+    if flags and text[start : start + 1] in ("", " "):
+        # Flags that stand alone hold for all that follows.
+        return _flagged(EMPTY, flags), start
+    found = _ALIAS.match(text, at)
+    if found is None:
+        raise Unreadable("syntax", f"`{text[at : at + 2]}` is no item of a format", "write `%%` for a per cent sign")
+    return _flagged(_alias(found[2], state), flags), found.end()
+
+
+def _alias(name: str, state: State) -> Expr:
+    if name in ("f", "ft"):
+        return Const(state.frontend)
+    if name == "o":
+        return EMPTY
+    if name in LOG_ALIASES:
+        return LOG_ALIASES[name]
+    if name in UNBUILT_ALIASES:
+        raise not_built(f"`%{name}` in a format")
+    raise Unreadable("unknown-alias", f"there is no `%{name}` in formats", did_you_mean(name, []) or "write `%%` for a per cent sign")
+
+
+def _flagged(expr: Expr, flags: str) -> Expr:
+    wanted = [each.strip() for each in flags.split(",") if each.strip()]
+    if "+Q" in wanted:
+        expr = concat([Const('"'), expr, Const('"')]) if expr != EMPTY else expr
+    for each in wanted:
+        if each not in ("+Q", "-Q", "-X", "-E"):
+            raise not_built(f"the flag `{each}` in a format")
+    return expr
+
+
+def _closing(text: str, start: int) -> int:
+    """Return the index of the bracket that closes the one at ``start``, quotes and inner brackets apart."""
+    depth = 0
+    quote = ""
+    for at in range(start, len(text)):
+        char = text[at]
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char == "[":
+            depth += 1
+        elif char == "]":
+            depth -= 1
+            if depth == 0:
+                return at
+    raise Unreadable("syntax", f"the bracket of `{text[start:]}` is never closed", "end it with `]`")
+
+
+def read_format(line: Line, at: int, state: State, report: Report) -> Expr | None:
+    """Return the expression of the format at a word of a line; None, noted, if it cannot be had."""
+    try:
+        return format_expr(line.text(at), state)
+    except Unreadable as bad:
+        report.error(line, at, bad.code, bad.message, bad.hint)
+        return None
+
+
+def read_sample(line: Line, at: int, state: State, report: Report) -> Expr | None:
+    """Return the expression of the sample at a word of a line; None, noted, if it cannot be had."""
+    try:
+        return sample_expr(line.text(at), state)
+    except Unreadable as bad:
+        report.error(line, at, bad.code, bad.message, bad.hint)
+        return None

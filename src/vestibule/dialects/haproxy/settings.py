@@ -1,0 +1,182 @@
+"""What a proxy says once: time-outs, limits, logs.
+
+Facts: HAProxy waits for ever where no time-out is given, and warns of it.
+
+Rules: where nothing is said, vestibule's own limits of time hold, with a warning; the last of several lines counts.
+
+Not here: rules (``rules``), listeners (``listen``), servers (``servers``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vestibule.dialects.haproxy.quantity import parse_time
+from vestibule.dialects.haproxy.report import Report
+from vestibule.dialects.haproxy.sample import State, read_format
+from vestibule.dialects.haproxy.tree import Section, Statement
+from vestibule.model.config import AccessLog, Pool, Retry, Timeouts
+
+_LOG_TARGETS = {"stdout": "stdout", "fd@1": "stdout", "stderr": "stderr", "fd@2": "stderr"}
+
+
+class Settings:
+    """The statements that hold for one proxy, inherited ones first."""
+
+    def __init__(self, section: Section, report: Report) -> None:
+        self.section = section
+        self.statements = section.effective()
+        self._report = report
+
+    def last(self, *names: str) -> Statement | None:
+        """Return the last statement of these names; None if ``no`` took it back."""
+        found = [each for each in self.statements if each.name in names]
+        return None if not found or found[-1].negated else found[-1]
+
+    def all(self, name: str) -> list[Statement]:
+        """Return the statements of a name, or of a family of rules."""
+        return [each for each in self.statements if each.name == name or each.name.startswith(name + " ")]
+
+    def has(self, *names: str) -> bool:
+        """Tell whether one of these options holds."""
+        return any(self.last(name) is not None for name in names)
+
+    # ------------------------------------------------------------ numbers and times
+
+    def number(self, name: str) -> int | None:
+        """Return the number of a statement; None where there is none or 0, which means no limit."""
+        statement = self.last(name)
+        if statement is None:
+            return None
+        text = "".join(statement.arguments()[:1])
+        if not text.isdecimal() or len(text) > 9:
+            self._report.error(statement.line, statement.first, "bad-value", f"`{text}` is no number", f"write `{name} 100`")
+            return None
+        return int(text) or None
+
+    def time(self, name: str) -> int | None:
+        """Return a time-out in milliseconds; None where none is given."""
+        statement = self.last(f"timeout {name}")
+        if statement is None:
+            return None
+        text = "".join(statement.arguments()[:1])
+        try:
+            return parse_time(text)
+        except ValueError as bad:
+            self._report.error(statement.line, statement.first, "bad-value", str(bad), "write `30s` or `10m`")
+            return None
+
+    def warn_of_missing(self, *names: str) -> None:
+        """Tell of time-outs that are not given, as HAProxy does."""
+        missing = [f"`timeout {name}`" for name in names if self.last(f"timeout {name}") is None]
+        if missing:
+            self._report.warning(
+                self.section.head,
+                0,
+                "missing-timeouts",
+                f"{self.section.kind} `{self.section.name}` has no {' and no '.join(missing)}",
+                "vestibule's own limits hold instead",
+            )
+
+    # ------------------------------------------------------------ what it comes to
+
+    def pool(self) -> Pool:
+        """Return how connections to the servers are kept."""
+        pool = Pool()
+        reuse = self.last("http-reuse")
+        if reuse is not None and reuse.arguments()[:1] not in (["never"], ["safe"], ["aggressive"], ["always"]):
+            self._report.error(
+                reuse.line, reuse.first, "bad-value", "this is no way to reuse connections", "write never, safe, aggressive or always"
+            )
+        never = reuse is not None and reuse.arguments() == ["never"]
+        if never or self.has("option http-server-close", "option httpclose", "option forceclose"):
+            pool = replace(pool, max_idle=0)
+        wait = self.time("queue")
+        return pool if wait is None else replace(pool, wait_ms=wait)
+
+    def retry(self) -> Retry:
+        """Return how often a request is tried."""
+        statement = self.last("retries")
+        if statement is None:
+            return Retry()
+        text = "".join(statement.arguments()[:1])
+        if not text.isdecimal() or len(text) > 4:
+            self._report.error(statement.line, statement.first, "bad-value", f"`{text}` is no number", "write `retries 3`")
+            return Retry()
+        return Retry(int(text) + 1)
+
+    def connection_timeouts(self) -> Timeouts | None:
+        """Return the time-outs of client connections; None where they are vestibule's own."""
+        client = self.time("client")
+        head = self.time("http-request") or client
+        idle = self.time("http-keep-alive") or head
+        usual = Timeouts()
+        found = replace(usual, request_head_ms=head or usual.request_head_ms, keep_alive_ms=idle or usual.keep_alive_ms)
+        return None if found == usual else found
+
+    def access_log(self, general: list[Statement]) -> AccessLog:
+        """Return the access log; ``general`` are the ``log`` lines of ``global``. Without any, HAProxy logs nothing."""
+        lines: list[Statement] = []
+        for each in self.all("log"):
+            if each.negated:
+                lines = []
+            elif each.arguments() == ["global"]:
+                lines.extend(general)
+            else:
+                lines.append(each)
+        if not lines:
+            return AccessLog("off")
+        log = AccessLog(read_target(lines[0], self._report))
+        for other in lines[1:]:
+            if read_target(other, self._report) != log.target:
+                self._report.warning(other.line, 0, "left-out", "a second access log is left out", f"lines go to {log.target}")
+        return self._format(log)
+
+    def _format(self, log: AccessLog) -> AccessLog:
+        template = self.last("log-format")
+        usual = self.last("option httplog")
+        if template is not None:
+            expr = read_format(template.line, template.first, State(self.section.name), self._report)
+            return log if expr is None else replace(log, format="template", template=expr)
+        if usual is not None and usual.arguments() == ["clf"]:
+            return replace(log, format="combined")
+        if usual is not None:
+            self._report.warning(
+                usual.line, usual.first - 1, "log-format", "the access log is in vestibule's JSON", "say a `log-format` for your own"
+            )
+        return log
+
+
+def read_target(statement: Statement, report: Report) -> str:
+    """Return where a ``log`` line writes."""
+    text = "".join(statement.arguments()[:1])
+    if text in _LOG_TARGETS:
+        return _LOG_TARGETS[text]
+    if not text:
+        report.error(statement.line, 0, "missing", "`log` needs a target", "write `log stdout format raw local0`")
+    else:
+        report.warning(
+            statement.line, statement.first, "log-target", f"`{text}` is not written to", "syslog is not built yet; lines go to stdout"
+        )
+    return "stdout"
+
+
+def exchange_timeouts(front: Settings, back: Settings | None) -> Timeouts:
+    """Return the time-outs of exchanges between a frontend and a backend.
+
+    The model has one limit for silence in bodies, so the longer of both sides' holds.
+    """
+    usual = Timeouts()
+    client = front.time("client")
+    server = back.time("server") if back is not None else None
+    connect = back.time("connect") if back is not None else None
+    tunnel = (back.time("tunnel") if back is not None else None) or front.time("tunnel")
+    if tunnel is None and client is not None and server is not None:
+        tunnel = max(client, server)
+    return replace(
+        usual,
+        connect_ms=connect or usual.connect_ms,
+        body_idle_ms=max(client or usual.body_idle_ms, server or usual.body_idle_ms),
+        response_head_ms=server or usual.response_head_ms,
+        tunnel_idle_ms=tunnel or usual.tunnel_idle_ms,
+    )
