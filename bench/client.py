@@ -21,14 +21,14 @@ import time
 
 _WINDOW = 1 << 20
 #: A source address offers some 28,000 ports towards one listener; a few addresses keep repeated runs clear of TIME_WAIT.
-_SOURCES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
+SOURCES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")
 _SECONDS = 120.0
 
 
 def main() -> None:
     """Do what the command line says."""
     kind, port, amount, security = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    tls = _tls_settings() if security == "tls" else None
+    tls = tls_settings("http/1.1") if security == "tls" else None
     start = time.monotonic()
     if kind == "upload":
         moved = upload(port, amount, tls, sys.argv[5])
@@ -99,7 +99,7 @@ def hold(port: int, count: int, tls: ssl.SSLContext | None, websocket: bool) -> 
     expected = 101 if websocket else 200
     held: list[socket.socket] = []
     for index in range(count):
-        connection = connect(port, tls, _SOURCES[index % len(_SOURCES)])
+        connection = connect(port, tls, SOURCES[index % len(SOURCES)])
         connection.sendall(request.encode())
         status = read_answer(connection)[0]
         if status != expected:
@@ -147,12 +147,13 @@ def read_answer(connection: socket.socket) -> tuple[int, bytes]:
     return status, body
 
 
-def _tls_settings() -> ssl.SSLContext:
+def tls_settings(protocol: str) -> ssl.SSLContext:
+    """Return settings that offer one protocol by ALPN and verify nothing."""
     settings = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     settings.check_hostname = False
     settings.verify_mode = ssl.CERT_NONE
     settings.minimum_version = ssl.TLSVersion.TLSv1_3
-    settings.set_alpn_protocols(["http/1.1"])
+    settings.set_alpn_protocols([protocol])
     return settings
 
 

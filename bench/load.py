@@ -1,4 +1,4 @@
-"""The load: wrk for requests, h2load for handshakes and for a fixed rate, our own client for bodies and idle connections.
+"""The load: wrk for requests, h2load for handshakes, a fixed rate and HTTP/2, our own clients for bodies and idle connections.
 
 Facts. OpenSSL reads its defaults from the file OPENSSL_CONF names; so one file makes every client offer the same TLS 1.3 suite and
 group, and every contender does the same cryptography (Go and OpenSSL would else choose differently).
@@ -13,6 +13,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +49,8 @@ BROWSER_HEADERS = (
 
 #: h2load sets its own list whatever OpenSSL's defaults say.
 _H2LOAD_TLS = (f"--tls13-ciphers={SUITE}", f"--groups={GROUP}")
+#: 8 MiB for a stream and 16 MiB for a connection, near what Chromium and Firefox announce; h2load's own would be a gigabyte.
+_BROWSER_WINDOWS = ("-w23", "-W24")
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,41 @@ def fixed_rate(load: Load, address: str, rate: int, seconds: int, connections: i
     return Latency(total, percentile(times, 0.5), percentile(times, 0.99), times[-1])
 
 
+def streams(load: Load, address: str, seconds: float, connections: int, each: int, browser: bool) -> Counted:
+    """Ask for one address over HTTP/2, always with `each` streams open on each connection, as fast as answers come."""
+    command = [find_program("h2load"), "-t1", *_H2LOAD_TLS, f"-D{seconds * 1000:.0f}ms", f"-c{connections}", f"-m{each}"]
+    if browser:
+        for line in BROWSER_HEADERS:
+            command += ["-H", line]
+    text = load.run([*command, address], seconds + 30)
+    found = re.search(r"(\d+) done, (\d+) succeeded, 0 failed, 0 errored, 0 timeout\n.* 2xx, 0 3xx, 0 4xx, 0 5xx", text)
+    # Those under way at the end are left out; all that ended must have ended well.
+    if found is None or found[1] != found[2] or not int(found[1]):
+        raise BenchError(f"not all requests succeeded: {text[-900:].strip()}")
+    _expect_http2(text)
+    return Counted(int(found[1]), seconds)
+
+
+def transfer_http2(load: Load, port: int, upload: bool, length: int) -> float:
+    """Move one body of `length` bytes over HTTP/2 with a browser's windows; return the seconds it took."""
+    command = [find_program("h2load"), "-t1", *_H2LOAD_TLS, "-n1", "-c1", "-m1", *_BROWSER_WINDOWS]
+    if upload:
+        # A file of holes takes no memory, and reading it costs the least.
+        body = load.directory / f"holes-{length}"
+        with body.open("wb") as out:
+            out.truncate(length)
+        command += ["-d", str(body)]
+    start = time.monotonic()
+    text = load.run([*command, url(port, True, "/upload" if upload else f"/{length}")], 60 + length / 20e6)
+    took = time.monotonic() - start
+    _expect_all(text, 1)
+    _expect_http2(text)
+    moved = re.search(r"\((\d+)\) data", text)
+    if not upload and (moved is None or int(moved[1]) != length):
+        raise BenchError(f"{moved[1] if moved else 'no'} of {length} bytes arrived")
+    return took
+
+
 def transfer(load: Load, port: int, tls: bool, upload: bool, length: int) -> float:
     """Move one body of `length` bytes through a contender; return the seconds it took."""
     command = [sys.executable, "-m", "bench.client", "upload" if upload else "download", str(port), str(length)]
@@ -184,8 +223,34 @@ def transfer(load: Load, port: int, tls: bool, upload: bool, length: int) -> flo
 def idle_connections(load: Load, port: int, tls: bool, websocket: bool, count: int) -> Iterator[None]:
     """Hold `count` connections, each used once, for the length of a with block."""
     command = [sys.executable, "-m", "bench.client", "idle", str(port), str(count), "tls" if tls else "plain"]
+    with _held(load, [*command, "websocket" if websocket else "request"], count):
+        yield
+
+
+@contextmanager
+def idle_http2(load: Load, port: int, connections: int, each: int) -> Iterator[None]:
+    """Hold HTTP/2 connections, each used once and then left with `each` unanswered requests, for the length of a with block."""
+    with _held(load, [sys.executable, "-m", "bench.client_h2", str(port), str(connections), str(each)], connections):
+        yield
+
+
+def await_waiting(port: int, count: int) -> None:
+    """Return when the idle origin holds `count` unanswered requests; BenchError when that takes long."""
+    limit = time.monotonic() + 8.0
+    while True:
+        found = int(urllib.request.urlopen(url(port, False, "/waiting"), timeout=5.0).read())
+        if found == count:
+            return
+        if time.monotonic() > limit:
+            raise BenchError(f"{found} requests wait at the origin, not {count}")
+        time.sleep(0.05)
+
+
+@contextmanager
+def _held(load: Load, command: list[str], count: int) -> Iterator[None]:
+    """Run a client that says how many connections it opened and keeps them until its input ends."""
     child = subprocess.Popen(
-        pinned([*command, "websocket" if websocket else "request"], load.pins.load),
+        pinned(command, load.pins.load),
         env=load.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -208,6 +273,11 @@ def idle_connections(load: Load, port: int, tls: bool, websocket: bool, count: i
             child.wait(5)
         child.stdout.close()
         child.stderr.close()
+
+
+def _expect_http2(text: str) -> None:
+    if "Application protocol: h2" not in text or "TLSv1.3" not in text or SUITE not in text:
+        raise BenchError(f"not the protocols that were asked for: {text[:400]}")
 
 
 def _expect_all(text: str, total: int) -> None:

@@ -18,12 +18,15 @@ from pathlib import Path
 from types import FrameType
 
 from bench import check, report
+from bench.h2 import H2
 from bench.load import GROUP, SUITE, Load
 from bench.peer import BenchError, Contender, Pins, known_contenders, raise_file_limit, version_of
-from bench.suites import SUITES, Bench
+from bench.suites import Bench, Bulk, Idle, LatencySuite, Logs, Requests, Scaling, Soak, Suite, Tls
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent
+#: Every suite in the order it runs.
+SUITES: dict[str, type[Suite]] = {suite.name: suite for suite in (Requests, Logs, Bulk, Tls, Idle, LatencySuite, H2, Scaling, Soak)}
 
 
 def main() -> int:
@@ -48,6 +51,8 @@ def main() -> int:
             _make_certificate(directory / "tls")
             bench.load.prepare()
             check.check_all(bench)
+            if H2.name in suites:
+                check.check_http2(bench)
             for suite in suites:
                 SUITES[suite](bench).run()
         except BenchError as error:
@@ -113,6 +118,7 @@ def _bench(options: argparse.Namespace, directory: Path, contenders: list[Conten
         bulk_bytes=options.bulk_mb * 1_000_000,
         handshake_count=options.handshakes,
         idle_count=options.idle,
+        settle_seconds=1.0 if options.quick else 6.0,
         rate=options.rate,
         soak_bytes=int(options.soak_gb * 1e9),
         say=lambda text: print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True),

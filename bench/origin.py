@@ -109,17 +109,21 @@ def _pour(connection: socket.socket, source: int, length: int) -> None:
 
 
 def serve_idle(listener: socket.socket) -> None:
-    """A loop over every connection: a small answer to a request, a 101 to an Upgrade, an echo afterwards."""
+    """A loop over every connection: a small answer to a request, a 101 to an Upgrade, an echo afterwards.
+
+    `GET /wait` is never answered; `GET /waiting` tells how many such requests stand.
+    """
     listener.setblocking(False)
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ, None)
     upgraded: set[int] = set()
+    waiting: set[int] = set()
     while True:
         for key, _ in selector.select():
             if key.data is None:
                 _accept_all(listener, selector)
             else:
-                _answer(key.data, selector, upgraded)
+                _answer(key.data, selector, upgraded, waiting)
 
 
 def _accept_all(listener: socket.socket, selector: selectors.BaseSelector) -> None:
@@ -132,7 +136,7 @@ def _accept_all(listener: socket.socket, selector: selectors.BaseSelector) -> No
         selector.register(connection, selectors.EVENT_READ, connection)
 
 
-def _answer(connection: socket.socket, selector: selectors.BaseSelector, upgraded: set[int]) -> None:
+def _answer(connection: socket.socket, selector: selectors.BaseSelector, upgraded: set[int], waiting: set[int]) -> None:
     number = connection.fileno()
     try:
         data = connection.recv(65536)
@@ -141,10 +145,19 @@ def _answer(connection: socket.socket, selector: selectors.BaseSelector, upgrade
     if not data:
         selector.unregister(connection)
         upgraded.discard(number)
+        waiting.discard(number)
         connection.close()
         return
     if number in upgraded:
         connection.sendall(data)
+        return
+    target = data.split(b" ", 2)[1]
+    if target == b"/wait":
+        waiting.add(number)
+        return
+    if target == b"/waiting":
+        told = b"%d" % len(waiting)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
         return
     key = b""
     for line in data.split(b"\r\n")[1:]:

@@ -21,9 +21,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-_PLACE = re.compile(r"@([A-Z_]+)@")
+_PLACE = re.compile(r"@([A-Z0-9_]+)@")
 #: Descriptors each process may have; the hard limit of the machine may be lower.
 _WANTED_FILES = 65536
+#: Each open stream occupies a thread of this module.
+_APACHE_HTTP2 = """LoadModule http2_module modules/mod_http2.so
+Protocols h2 http/1.1
+H2WindowSize 1048576
+H2MinWorkers {threads}
+H2MaxWorkers {threads}"""
 
 
 class BenchError(Exception):
@@ -47,6 +53,8 @@ class Site:
     upstream: int
     workers: int = 1
     log: bool = False
+    #: Whether the TLS listener offers HTTP/2 as well.
+    http2: bool = False
     #: Worker threads for the contender that needs one per open tunnel.
     threads: int = 128
 
@@ -341,6 +349,11 @@ def template_values(site: Site, certificate: Path, plain: int, tls: int) -> dict
         "KEY": str(certificate / "key.pem"),
         "PEM": str(certificate / "both.pem"),
         # With one listening socket per worker the kernel spreads connections evenly.
+        "NGINX_HTTP2": "http2" if site.http2 else "",
+        "HAPROXY_ALPN": "h2,http/1.1" if site.http2 else "http/1.1",
+        "CADDY_PROTOCOLS": "h1 h2" if site.http2 else "h1",
+        "APACHE_HTTP2": _APACHE_HTTP2.format(threads=site.threads) if site.http2 else "",
+        "VESTIBULE_PROTOCOLS": '"h2", "h1"' if site.http2 else '"h1"',
         "REUSEPORT": "reuseport" if site.workers > 1 else "",
         # Started as root they must be told whom to become; otherwise the line only draws a warning.
         "NGINX_USER": "user www-data;" if root else "",

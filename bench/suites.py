@@ -1,9 +1,9 @@
-"""The questions the bench asks, one class each: which origin it needs, which cells it fills, how one figure is won.
+"""The questions the bench asks about HTTP/1, one class each: which origin it needs, which cells it fills, how one figure is won.
 
 Rules. Within a round every contender answers a cell before the next cell begins (A B C D A B C D ...), so that a slow minute of the
 machine hits all alike. CPU is read right before and right after the load, while every contender is idle but the one measured.
 
-Not here: starting programs (`peer.py`), load (`load.py`), medians and targets (`stats.py`).
+Not here: HTTP/2 (`h2.py`), starting programs (`peer.py`), load (`load.py`), medians and targets (`stats.py`).
 """
 
 from __future__ import annotations
@@ -51,11 +51,15 @@ class Bench:
     bulk_bytes: int
     handshake_count: int
     idle_count: int
+    #: How long idle HTTP/2 connections are left alone: some proxies give up memory after a while.
+    settle_seconds: float
     rate: int
     soak_bytes: int
     say: Callable[[str], None]
     cells: list[Cell] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    #: Contenders that failed the check over HTTP/2.
+    without_http2: set[str] = field(default_factory=set)
 
     def start(self, contender: Contender, upstream: int, **changes: int | bool) -> Running:
         """Start a contender in front of an upstream port."""
@@ -115,7 +119,7 @@ class Suite:
                 for cell in cells:
                     bench.say(f"{self.name} round {index + 1}/{self.rounds()}: {cell.name}")
                     for one in running:
-                        cell.add(one.name, self._figure(cell, one))
+                        cell.add(one.name, self.figure(cell, one))
 
     def contenders(self) -> list[Contender]:
         """Return who takes part in this suite."""
@@ -125,7 +129,8 @@ class Suite:
         """Return how many rounds this suite makes."""
         return min(self.bench.rounds, self.most_rounds) if self.most_rounds else self.bench.rounds
 
-    def _figure(self, cell: Cell, running: Running) -> Reading | None:
+    def figure(self, cell: Cell, running: Running) -> Reading | None:
+        """Return what `measure` says, or None where it fails, which is told."""
         found: list[Reading] = []
         self._attempt(running.name, cell.name, lambda: found.append(self.measure(cell, running)))
         return found[0] if found else None
@@ -147,7 +152,7 @@ class Suite:
         return proc.between(before, proc.sample(running.pid))
 
 
-def _per(cpu: proc.Cpu, count: float, scale: float, seconds: float = 0.0) -> Reading:
+def per(cpu: proc.Cpu, count: float, scale: float, seconds: float = 0.0) -> Reading:
     """Divide CPU time by a count; with the length of the load given, tell how busy the contender was."""
     busy = cpu.total / seconds if seconds else None
     return Reading(cpu.total / count * scale, cpu.user / count * scale, cpu.system / count * scale, busy=busy)
@@ -194,7 +199,7 @@ class Requests(Suite):
             running,
             lambda: done.append(loads.keep_alive(self.bench.load, address, self.bench.seconds, self.connections, cell.browser)),
         )
-        return _per(cpu, done[0].requests, 1e6, done[0].seconds)
+        return per(cpu, done[0].requests, 1e6, done[0].seconds)
 
 
 class Logs(Requests):
@@ -263,7 +268,7 @@ class Bulk(Suite):
             running,
             lambda: took.append(loads.transfer(self.bench.load, running.port(cell.tls), cell.tls, cell.upload, length)),
         )
-        return _per(cpu, length, 1e9, took[0])
+        return per(cpu, length, 1e9, took[0])
 
 
 class Tls(Suite):
@@ -359,7 +364,7 @@ class Idle(Suite):
         threads = self.count() + 64 if cell.websocket else 128
         running = self.bench.start(contender, port, threads=threads)
         try:
-            return self._figure(cell, running)
+            return self.figure(cell, running)
         finally:
             running.process.stop()
 
@@ -412,7 +417,7 @@ class LatencySuite(Suite):
             lambda: done.append(loads.fixed_rate(self.bench.load, address, self.bench.rate, seconds, self.connections)),
         )
         times = done[0]
-        return {"p50": Reading(times.p50), "p99": Reading(times.p99), "CPU": _per(cpu, times.requests, 1e6)}
+        return {"p50": Reading(times.p50), "p99": Reading(times.p99), "CPU": per(cpu, times.requests, 1e6)}
 
 
 @dataclass
@@ -467,7 +472,7 @@ class Scaling(Suite):
                 bench.say(f"{self.name} round {index + 1}/{self.rounds()}")
                 for cell in cells:
                     for contender in self.contenders():
-                        cell.add(contender.name, self._figure(cell, self._pairs[contender.name][0]))
+                        cell.add(contender.name, self.figure(cell, self._pairs[contender.name][0]))
 
     def measure(self, cell: Cell, running: Running) -> Reading:
         """Run the pair for the first part; the other parts come from the same run."""
@@ -492,7 +497,7 @@ class Scaling(Suite):
             counted = loads.keep_alive(self._load, address, self.bench.seconds, self.connections, True, threads=2)
             cpu = proc.between(before, proc.sample(running.pid))
             rates.append(counted.requests / counted.seconds)
-            costs.append(_per(cpu, counted.requests, 1e6))
+            costs.append(per(cpu, counted.requests, 1e6))
             evenness = {"process": 1 / cpu.busiest_process, "thread": 1 / cpu.busiest_thread}
         parts = {
             "one worker": Reading(rates[0]),
@@ -571,7 +576,3 @@ class _Watch(threading.Thread):
         """Stop looking."""
         self._over.set()
         self.join()
-
-
-#: Every suite in the order it runs.
-SUITES: dict[str, type[Suite]] = {suite.name: suite for suite in (Requests, Logs, Bulk, Tls, Idle, LatencySuite, Scaling, Soak)}
