@@ -793,12 +793,20 @@ def test_frames_after_our_reset_are_ignored() -> None:
 
 
 def test_reset_in_the_middle_of_a_frame() -> None:
+    """The rest of the frame is skipped, and its credit comes back to the connection."""
     side = Side()
-    side.open(1, POST, False)
-    data = frame(DATA, 0, 1, b"x" * 1000)
-    side.feed(data[:100])
-    side.codec.reset(side.stream(1), CANCEL)
-    assert side.feed(data[100:] + side.headers(3, GET))[0][:2] == (HEAD, 3)
+    sent = 0
+    returned = 0
+    for i in range(1, 41, 2):
+        side.open(i, POST, False)
+        data = frame(DATA, 0, i, b"x" * 16_000)
+        side.feed(data[:100])
+        side.codec.reset(side.stream(i), CANCEL)
+        assert side.feed(data[100:]) == []
+        sent += 16_000
+        returned += credits(side.frames(), 0)
+    assert sent - returned < CONNECTION_WINDOW // 8
+    assert side.open(41)[0][:2] == (HEAD, 41)
 
 
 def test_calls_for_a_stream_that_is_gone_do_nothing() -> None:
@@ -985,13 +993,13 @@ def test_continuation_floods() -> None:
     """CVE-2024-27316: no end of headers, with and without bytes."""
     side = Side()
     side.feed(frame(HEADERS, 0, 1))
-    assert calm(side, frame(CONTINUATION, 0, 1), 5_000) < 500
+    assert 0 <= calm(side, frame(CONTINUATION, 0, 1), 5_000) < 500
     side = Side()
     side.feed(frame(HEADERS, 0, 1))
-    assert calm(side, frame(CONTINUATION, 0, 1, b"\x82"), 5_000) < 3_000
+    assert 0 <= calm(side, frame(CONTINUATION, 0, 1, b"\x82"), 5_000) < 3_000
     side = Side()
     side.feed(frame(HEADERS, 0, 1))
-    assert calm(side, frame(CONTINUATION, 0, 1, b"\x82" * 16_000), 100) < 20
+    assert 0 <= calm(side, frame(CONTINUATION, 0, 1, b"\x82" * 16_000), 100) < 20
 
 
 def test_header_bombs_cost() -> None:
@@ -1015,7 +1023,7 @@ def test_stray_frames_cost() -> None:
     side = Side()
     side.open(1)
     side.codec.reset(side.stream(1), CANCEL)
-    assert calm(side, frame(DATA, 0, 1, b"x"), 20_000) < 5_000
+    assert 0 <= calm(side, frame(DATA, 0, 1, b"x"), 20_000) < 5_000
 
 
 def test_data_after_the_clients_own_reset() -> None:

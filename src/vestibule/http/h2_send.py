@@ -67,7 +67,7 @@ class Sender:
         self._stream_step = stream_window // 4
         self._connection_step = connection_window // 8
         self._credit = 0
-        self.out: list[bytes] = []
+        self.out: list[bytes | memoryview] = []
         self.encoder = Encoder()
         self.schedule = Schedule()
         self.resets: dict[int, bool] = {}  # id -> it was us
@@ -81,11 +81,7 @@ class Sender:
 
     def take_output(self) -> bytes:
         """Give up all frames made so far."""
-        out = self.out
-        if len(out) == 1:
-            data = out[0]
-        else:
-            data = b"".join(out)
+        data = b"".join(self.out)
         self.out = []
         return data
 
@@ -116,11 +112,13 @@ class Sender:
         size = min(stream.queued, stream.send_window, self.send_window, _DATA_MOST)
         first = stream.queue[0]
         left = len(first) - stream.at
+        data: bytes | memoryview
         if left > size:
-            data = first[stream.at : stream.at + size]
+            # A view, because the bytes are copied once anyway, when all frames are joined.
+            data = memoryview(first)[stream.at : stream.at + size]
             stream.at += size
         elif left == size or len(stream.queue) == 1:
-            data = first[stream.at :] if stream.at else first
+            data = memoryview(first)[stream.at :] if stream.at else first
             size = left
             del stream.queue[0]
             stream.at = 0
