@@ -58,6 +58,8 @@ def extensions() -> list[Extension]:
             return mypycify([*modules(), "--config-file", str(HERE / "pyproject.toml")], opt_level="3", debug_level="0")
         except ImportError:
             reason = "mypyc is not installed"
+        except SystemExit:
+            reason = "mypyc refused the sources"
     say(f"installing without compilation, since {reason}; it works all the same, at about a third of the speed")
     return []
 
