@@ -13,15 +13,14 @@ Not here: the rest of a server or location, which comes in as ``Rest``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
-from urllib.parse import quote
 
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, to_pattern
+from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
-from vestibule.model.config import Action, Deny, Redirect, Respond, Rewrite, Route, Source, Switch, When
+from vestibule.model.config import Deny, Redirect, Respond, Rewrite, When
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
@@ -35,24 +34,8 @@ _NO_ANSWER = 444
 _MOST_BRANCHES = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What happens to a request: actions, who answers, actions on the response."""
-
-    source: Source
-    request: tuple[Action, ...] = ()
-    response: tuple[Action, ...] = ()
-
-    def before(self, *actions: Action) -> Part:
-        """Return the same with actions put in front."""
-        return Part(self.source, (*actions, *self.request), self.response)
-
-
 Rest: TypeAlias = Callable[[Names], Part]
 """What follows the program, where it does not answer by itself."""
-
-NOTHING = Part(Respond(404), (Deny(404),))
-"""What answers a request that nobody serves."""
 
 
 class Flow:
@@ -162,7 +145,7 @@ class Flow:
         added = names.template(query, word.span)
         if query.endswith("?") or query == "":
             return Rewrite(made, names.template(query.removesuffix("?"), word.span))
-        return Rewrite(made, _joined(added))
+        return Rewrite(made, concat([added, with_query("&")]))
 
     def _location(self, word: Word, names: Names) -> Expr:
         """Return the Location of a redirect by ``rewrite``: the query goes along unless the text ends with ``?``."""
@@ -170,8 +153,7 @@ class Flow:
         if text.endswith("?"):
             return _encoded_captures(names, Word(text[:-1], word.span))
         made = _encoded_captures(names, word)
-        mark = Const("&") if "?" in text else Const("?")
-        return concat([made, If(Compare("==", Var("query"), EMPTY), EMPTY, concat([mark, Var("query")]))])
+        return concat([made, with_query("&" if "?" in text else "?")])
 
     # ------------------------------------------------------------ if
 
@@ -231,25 +213,6 @@ class Flow:
         return Const(False)
 
 
-def choose(test: Expr, then: Part, otherwise: Part) -> Part:
-    """Return a part that is one of two by a test."""
-    first = Route(then.source, when=test, request=then.request, response=then.response)
-    rest = otherwise.source
-    if not otherwise.request and not otherwise.response and isinstance(rest, Switch) and rest.order == "written":
-        return Part(Switch((first, *rest.routes)))
-    return Part(Switch((first, Route(rest, request=otherwise.request, response=otherwise.response))))
-
-
-def encoded(path: Expr) -> Expr:
-    """Return a decoded path as it goes into a target."""
-    if isinstance(path, Const):
-        return Const(quote(str(path.value), safe="/!$&'()*+,;=:@-._~[]"))
-    # What is in its wire form already stays as it is.
-    if path in (Var("path"), Var("target")):
-        return path
-    return Call("encode_path", (path,))
-
-
 def _encoded_captures(names: Names, word: Word) -> Expr:
     """Return the text of a Location: what was captured from a decoded path is encoded again, and so is ``$uri``."""
     made = names.text(word)
@@ -261,12 +224,6 @@ def _is_decoded(expr: Expr) -> bool:
     if isinstance(expr, Call) and expr.function == "capture":
         return any(each == _PATH for each in walk(expr))
     return expr == _PATH
-
-
-def _joined(added: Expr) -> Expr:
-    """Return a query with the old one after it, where there is one."""
-    old = Var("query")
-    return concat([added, If(Compare("==", old, EMPTY), EMPTY, concat([Const("&"), old]))])
 
 
 def _redirect(status: int, location: Expr) -> Redirect:

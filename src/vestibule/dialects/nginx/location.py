@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vestibule.dialects.nginx.flow import FLOW, NOTHING, Flow, Part, not_built
+from vestibule.dialects.nginx.flow import FLOW, Flow, not_built
 from vestibule.dialects.nginx.levels import access_log_of, access_of, added_fields, limits_of, method_limits_of, timeouts_of
 from vestibule.dialects.nginx.proxying import Upstreams, proxied
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, to_pattern
+from vestibule.dialects.part import NOTHING, Part, with_query
 from vestibule.dialects.read import ReadText
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
@@ -36,7 +37,7 @@ from vestibule.model.config import (
     Switch,
     Timeouts,
 )
-from vestibule.model.expr import EMPTY, Compare, Const, Expr, If, Var, concat
+from vestibule.model.expr import Const, Expr, Var, concat
 
 _MODIFIERS = ("=", "~", "~*", "^~")
 
@@ -272,5 +273,4 @@ def _slashless(directive: Directive, source: Source, locations: list[Directive])
     bare = path[:-1]
     if any(each.texts in (("=", bare), ("=" + bare,), (bare,), ("^~", bare)) for each in locations):
         return None
-    query = If(Compare("==", Var("query"), EMPTY), EMPTY, concat([Const("?"), Var("query")]))
-    return Route(Redirect(concat([Const(path), query]), 301), path=PathMatch("exact", bare))
+    return Route(Redirect(concat([Const(path), with_query("?")]), 301), path=PathMatch("exact", bare))

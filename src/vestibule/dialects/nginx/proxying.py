@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vestibule.dialects.nginx.flow import Part, encoded, not_built
+from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.levels import added_fields
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count
 from vestibule.dialects.nginx.variables import Names, to_pattern
+from vestibule.dialects.part import Part, encoded
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
     Action,
