@@ -137,6 +137,23 @@ def test_a_client_that_closes_while_it_waits_has_a_second(play: Plays) -> None:
     one.idle(0.3).upstream_closed().logged("client.gone").done()
 
 
+def test_a_client_that_has_finished_sending_and_reads_slowly_is_not_taken_for_gone(play: Plays) -> None:
+    one = play()
+    size = 20_000_000
+    one.client(*GET).upstream_sees(*GET).client_stops_reading().client_finishes().quiet()
+    one.upstream("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", f"{size:x}", bytes(size), b"")
+    for read in range(1, 5):
+        one.idle(0.5)
+        one.client_now.most = read * 1_500_000
+        for _ in range(10):
+            one.turn(0)
+    assert one.tally.exchanges == 1
+    one.client_stops_reading()
+    for _ in range(20):
+        one.turn(0)
+    one.idle(0.9).idle(0.9).logged("client.gone").break_off()
+
+
 def test_a_client_that_leaves_in_the_middle_of_an_answer_ends_it(play: Plays) -> None:
     one = play()
     one.client(*GET).upstream_sees(*GET).upstream("HTTP/1.1 200 OK", "Content-Length: 10", "", "hello")
