@@ -295,6 +295,7 @@ class Exchange:
         self.tunneling = False
         self.waiting = False  # a source or step has not called back yet
         self.tries = 0
+        self.tried = 0  # which servers of the source, one bit each
 
         self._backlog: list[bytes] = []
         self._backlog_trailers: Fields | None = None

@@ -21,6 +21,7 @@ class Server:
         self.weight = weight
         self.backup = backup
         self.current = 0  # smooth weighted round robin's running credit
+        self.bit = 0  # its place in `Exchange.tried`
 
 
 class Upstream(Source):
@@ -30,11 +31,14 @@ class Upstream(Source):
         self.name = name
         self.servers = servers
         self.tries_most = tries_most
+        for at in range(len(servers)):
+            servers[at].bit = 1 << at
         self._main = [server for server in servers if not server.backup] or servers
 
     def start(self, ex: Exchange) -> None:
         ex.tries += 1
         server = self._main[0] if len(self._main) == 1 else self._choose(self._main)
+        ex.tried = server.bit
         server.pool.acquire(ex, False)
 
     def retry(self, ex: Exchange, fault: Fault) -> bool:
@@ -48,8 +52,18 @@ class Upstream(Source):
         ex.drop_up(fault)
         ex.tries += 1
         ex.waiting = True
-        self._choose(self.servers if ex.tries > len(self._main) else self._main).pool.acquire(ex, fault.retry == IF_REUSED)
+        server = self._choose_other(ex)
+        ex.tried |= server.bit
+        server.pool.acquire(ex, fault.retry == IF_REUSED)
         return True
+
+    def _choose_other(self, ex: Exchange) -> Server:
+        """Choose a server this exchange has not tried, backups last; where all were tried, any but a backup."""
+        for group in (self._main, self.servers):
+            left = [server for server in group if not ex.tried & server.bit]
+            if left:
+                return self._choose(left)
+        return self._choose(self._main)
 
     def cancel(self, ex: Exchange) -> None:
         for server in self.servers:
