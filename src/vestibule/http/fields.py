@@ -132,7 +132,7 @@ class Fields:
         added: list[bytes] = [self.block]
         for spelling, value in pairs:
             name = find_name(spelling)
-            if name is None or b"\r" in value or b"\n" in value or value.translate(None, _CONTROLS) != value:
+            if name is None or value.find(b"\r") >= 0 or value.find(b"\n") >= 0 or value.translate(None, _CONTROLS) != value:
                 raise ValueError(f"not a header line: {spelling!r}: {value!r}")
             line = spelling + b": " + value
             names.append(name)

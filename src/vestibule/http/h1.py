@@ -309,7 +309,7 @@ class RequestReader(Reader):
             return self._next_body()
         if self._at == len(self._buffer):
             return NEED
-        if self._buffer.startswith(b"\r\n", self._at):
+        if self._buffer[self._at] == 13 and self._buffer.startswith(b"\r\n", self._at):
             # One empty line before a request is a known habit of old clients (RFC 9112 2.2).
             if self._skipped or self._buffer.startswith(b"\r\n", self._at + 2):
                 raise self._bad_syntax("more than one empty line before the request")
