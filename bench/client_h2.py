@@ -27,7 +27,7 @@ _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 
 _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
 _HEADER_TABLE_SIZE, _MAX_CONCURRENT_STREAMS = 1, 3
 _GET, _HTTPS, _STATUS_200 = b"\x82", b"\x87", 0x88
-_TABLE_BYTES = 4096
+TABLE_BYTES = 4096
 
 
 class Surprise(Exception):
@@ -120,7 +120,7 @@ class Connection:
             value = int.from_bytes(payload[start + 2 : start + 6])
             if name == _MAX_CONCURRENT_STREAMS:
                 self.most_streams = value
-            elif name == _HEADER_TABLE_SIZE and value < _TABLE_BYTES:
+            elif name == _HEADER_TABLE_SIZE and value < TABLE_BYTES:
                 raise Surprise(f"a header table of {value} bytes only")
         self._link.sendall(frame(_SETTINGS, _ACK, 0, b""))
 

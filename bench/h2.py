@@ -21,7 +21,7 @@ from bench.suites import Bench, Suite, per
 
 #: Streams on each connection, and how many connections.
 _SHAPES = ((1, 16), (10, 4), (100, 1))
-_SIZES = (("/12", "12 B"), ("/1k", "1 KB"), ("/20k", "20 KB"))
+_SIZES = (("/12", "12 B", 12), ("/1k", "1 KB", 1024), ("/20k", "20 KB", 20480))
 #: Open streams on each connection: as many as HAProxy and Apache allow, and fewer than the others do.
 _OPEN_STREAMS = 100
 _MOST_HELD = 2000
@@ -32,6 +32,7 @@ class StreamsCell(Cell):
     """A cell that knows the load it is about."""
 
     path: str = "/1k"
+    size: int = 1024
     each: int = 1
     connections: int = 1
     browser: bool = False
@@ -71,20 +72,20 @@ class _Streams(_Part):
 
     def cells(self) -> list[Cell]:
         """Three sizes with each number of streams, and once more as a gallery asks."""
-        asked = [(each, connections, path, size, False) for each, connections in _SHAPES for path, size in _SIZES]
+        asked = [(each, connections, path, words, size, False) for each, connections in _SHAPES for path, words, size in _SIZES]
         # A hundred thumbnails with a browser's fields, which are all in the table after the first.
         asked.append((*_SHAPES[2], *_SIZES[2], True))
         out: list[Cell] = []
-        for each, connections, path, size, browser in asked:
-            name = f"{each} {'stream' if each == 1 else 'streams'} × {connections}, {size}{', browser headers' if browser else ''}"
-            cell = StreamsCell(self.name, name, "µs CPU/request", path=path, each=each, connections=connections, browser=browser)
-            cell.limit = 1.2
+        for each, connections, path, words, size, browser in asked:
+            name = f"{each} {'stream' if each == 1 else 'streams'} × {connections}, {words}{', browser headers' if browser else ''}"
+            cell = StreamsCell(self.name, name, "µs CPU/request", limit=1.2, path=path, size=size, browser=browser)
+            cell.each, cell.connections = each, connections
             out.append(cell)
         return out
 
     def warm(self, running: Running) -> None:
         """Half a second."""
-        loads.streams(self.bench.load, loads.url(running.tls, True, "/1k"), 0.5, 4, 10, False)
+        loads.streams(self.bench.load, loads.url(running.tls, True, "/1k"), 0.5, 4, 10, False, 1024)
 
     def measure(self, cell: Cell, running: Running) -> Reading:
         """Divide CPU time by requests."""
@@ -95,7 +96,7 @@ class _Streams(_Part):
         done: list[loads.Counted] = []
         cpu = self.cpu_of(
             running,
-            lambda: done.append(loads.streams(self.bench.load, address, seconds, cell.connections, cell.each, cell.browser)),
+            lambda: done.append(loads.streams(self.bench.load, address, seconds, cell.connections, cell.each, cell.browser, cell.size)),
         )
         return per(cpu, done[0].requests, 1e6, done[0].seconds)
 
@@ -181,8 +182,9 @@ class _Held(_Part):
         assert isinstance(cell, HeldCell)
         load, count = self.bench.load, self.count()
         connections = count // cell.each if cell.each else count
-        # A first few that come and go: code, caches and the least pool sizes are then in memory.
-        with loads.idle_http2(load, running.tls, 100, 0):
+        # A first crowd that comes and goes: code, caches and the least pool sizes are then in memory. It is small before
+        # streams are measured, for what a connection leaves free would hold many streams.
+        with loads.idle_http2(load, running.tls, 2 if cell.each else 100, 0):
             pass
         time.sleep(0.3)
         before = proc.resident(running.pid)
@@ -195,6 +197,10 @@ class _Held(_Part):
             return Reading((proc.resident(running.pid) - before) / count)
 
 
+#: In the order they run.
+PARTS: tuple[type[Suite], ...] = (_Streams, _Bodies, _Held)
+
+
 class H2(Suite):
     """All of the above under one name."""
 
@@ -202,5 +208,5 @@ class H2(Suite):
 
     def run(self) -> None:
         """Run one part after the other, so that each has its origin."""
-        for part in (_Streams, _Bodies, _Held):
+        for part in PARTS:
             part(self.bench).run()

@@ -173,8 +173,8 @@ def fixed_rate(load: Load, address: str, rate: int, seconds: int, connections: i
     return Latency(total, percentile(times, 0.5), percentile(times, 0.99), times[-1])
 
 
-def streams(load: Load, address: str, seconds: float, connections: int, each: int, browser: bool) -> Counted:
-    """Ask for one address over HTTP/2, always with `each` streams open on each connection, as fast as answers come."""
+def streams(load: Load, address: str, seconds: float, connections: int, each: int, browser: bool, size: int) -> Counted:
+    """Ask for one address over HTTP/2, always with `each` streams open on each connection; answers have `size` bytes."""
     command = [find_program("h2load"), "-t1", *_H2LOAD_TLS, f"-D{seconds * 1000:.0f}ms", f"-c{connections}", f"-m{each}"]
     if browser:
         for line in BROWSER_HEADERS:
@@ -185,6 +185,8 @@ def streams(load: Load, address: str, seconds: float, connections: int, each: in
     if found is None or found[1] != found[2] or not int(found[1]):
         raise BenchError(f"not all requests succeeded: {text[-900:].strip()}")
     _expect_http2(text)
+    if _data_bytes(text) < int(found[1]) * size:
+        raise BenchError(f"{found[1]} answers of {size} bytes came to {_data_bytes(text)} bytes")
     return Counted(int(found[1]), seconds)
 
 
@@ -202,9 +204,8 @@ def transfer_http2(load: Load, port: int, upload: bool, length: int) -> float:
     took = time.monotonic() - start
     _expect_all(text, 1)
     _expect_http2(text)
-    moved = re.search(r"\((\d+)\) data", text)
-    if not upload and (moved is None or int(moved[1]) != length):
-        raise BenchError(f"{moved[1] if moved else 'no'} of {length} bytes arrived")
+    if not upload and _data_bytes(text) != length:
+        raise BenchError(f"{_data_bytes(text)} of {length} bytes arrived")
     return took
 
 
@@ -273,6 +274,12 @@ def _held(load: Load, command: list[str], count: int) -> Iterator[None]:
             child.wait(5)
         child.stdout.close()
         child.stderr.close()
+
+
+def _data_bytes(text: str) -> int:
+    """Return how many bytes of bodies h2load received."""
+    found = re.search(r"\((\d+)\) data", text)
+    return int(found[1]) if found else 0
 
 
 def _expect_http2(text: str) -> None:

@@ -56,10 +56,10 @@ def test_template_with_an_unknown_name_is_an_error() -> None:
         render("@HOST@", {"PORT": "80"})
 
 
-def test_no_template_names_an_unknown_place(tmp_path: Path) -> None:
-
-    values = template_values(Site(tmp_path, 1), tmp_path, 2, 3) | {"PORT": "4", "FILES": "files"}
+@pytest.mark.parametrize("http2", [False, True])
+def test_no_template_names_an_unknown_place(tmp_path: Path, http2: bool) -> None:
+    values = template_values(Site(tmp_path, 1, http2=http2), tmp_path, 2, 3) | {"PORT": "4", "FILES": "files"}
     peers = Path(report.__file__).parent / "peers"
     assert len(list(peers.iterdir())) >= 6
     for template in peers.iterdir():
-        assert render(template.read_text(), values)
+        assert "@" not in render(template.read_text(), values)
