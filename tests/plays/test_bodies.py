@@ -249,6 +249,19 @@ def test_a_relayed_upload_cut_short_ends_the_upstream_request(play: Plays) -> No
     one.upstream_closed().logged("client.gone").done()
 
 
+def test_an_upload_is_relayed_whatever_the_answer_before_was(play: Plays) -> None:
+    """The framing of the last answer says nothing about this body."""
+    one = play()
+    chunked = ("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "2", "ok", "0", "")
+    one.client(*GET).upstream_sees(*GET).upstream(*chunked).client_sees(*chunked).logged("")
+    head = ("POST / HTTP/1.1", "Host: a", "Content-Length: 500000", "", "a")
+    one.client(*head).upstream_sees(*head)
+    relayed = [pollable for pollable in one.reactor.pollables() if getattr(pollable, "source_bypass", None) is not None]
+    assert len(relayed) == 1
+    one.client(bytes(499_999)).upstream_sees(bytes(499_999)).upstream(*OK).client_sees(*OK).logged("")
+    again(one, 1)
+
+
 def test_an_early_answer_during_a_relayed_upload(play: Plays) -> None:
     one = play()
     head = ("POST / HTTP/1.1", "Host: a", "Content-Length: 500001", "", "a")

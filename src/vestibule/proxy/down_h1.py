@@ -187,6 +187,7 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self._head_begun = False
         self._rest_unwanted = False
         self._keep = True
+        self._framing = _NONE  # that of the last response must not keep this request's body from being relayed
         ex = Exchange(self, self.client, porch.door.plan, porch.relays, self.reactor.now_ms)
         self.exchange = ex
         porch.tally.exchanges += 1
