@@ -315,8 +315,6 @@ class _Maker:
         config = self.config
         limits = listener.limits or config.limits
         timeouts = listener.timeouts or config.timeouts
-        if "h2" in listener.protocols:
-            self.wrong(f"{key}.protocols", "HTTP/2 is not part of this build; write `h1` alone")
         if listener.proxy_protocol:
             self.wrong(f"{key}.proxy_protocol", "the PROXY protocol is not part of this build")
         if limits.concurrent is not None:
@@ -330,6 +328,7 @@ class _Maker:
             "h2" in listener.protocols,
             _most(limits.requests_per_connection),
             _most(limits.connections),
+            "h1" in listener.protocols,
         )
 
     def hosts(self, key: str, listener: model.Listener) -> Plan:

@@ -199,8 +199,9 @@ class Listener:
     certificate of the ``default_site`` (of the first site, where that is not set)."""
     default_site: str = ""
     """The site for hosts that no site here is named for; empty answers 421 unless a site has the host ``*``."""
-    protocols: tuple[Literal["h1", "h2"], ...] = ("h1",)
-    """HTTP versions spoken, most wanted first."""
+    protocols: tuple[Literal["h1", "h2"], ...] = ("h2", "h1")
+    """HTTP versions spoken, most wanted first. With TLS the client chooses among them (ALPN); without, HTTP/2 is known by
+    the first bytes of a client that needs no asking (prior knowledge)."""
     proxy_protocol: bool = False
     """Whether each connection starts with a PROXY protocol header, taken from trusted proxies only."""
     backlog: int = 1_024

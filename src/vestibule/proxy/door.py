@@ -16,7 +16,7 @@ from vestibule.net.tls import TlsChoice
 class Door:
     """One listener's part of a configuration.
 
-    `http2` allows HTTP/2 (by ALPN on TLS, by prior knowledge on plain listeners).
+    `http2` allows HTTP/2 (by ALPN on TLS, by prior knowledge on plain listeners), `http1` what came before.
     `requests_most` closes a connection in good order after so many requests; -1 is for ever.
     """
 
@@ -30,12 +30,14 @@ class Door:
         http2: bool = False,
         requests_most: int = -1,
         connections_most: int = -1,
+        http1: bool = True,
     ) -> None:
         self.name = name
         self.plan = plan
         self.limits = limits
         self.timeouts = timeouts
         self.tls = tls
+        self.http1 = http1
         self.http2 = http2
         self.requests_most = requests_most
         self.connections_most = connections_most

@@ -11,11 +11,12 @@ from typing import Final
 
 from vestibule.exchange import Client
 from vestibule.net.listen import Acceptor
-from vestibule.net.tls import AskedObject
 from vestibule.net.timers import Deadline, Timed
+from vestibule.net.tls import AskedObject
 from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
 from vestibule.proxy.door import Porch
 from vestibule.proxy.down_h1 import H1DownConnection
+from vestibule.proxy.down_h2 import H2DownConnection
 
 _PREFACE_START: Final = b"PRI * HT"
 
@@ -76,27 +77,29 @@ class Greeting(Owner, Timed):
         client.tls_version = (tls.version() or "").encode("ascii")
         cipher = tls.cipher()
         client.tls_cipher = cipher[0].encode("ascii") if cipher is not None else b""
-        self._leave()
-        if tls.selected_alpn_protocol() == "h2":
-            self._start_h2()
-        else:
-            transport.owner = H1DownConnection(self.porch, transport, client)
+        self._start(tls.selected_alpn_protocol() == "h2")
 
     def on_data(self, data: bytes) -> None:
         self._seen += data
         if _PREFACE_START.startswith(self._seen):
             return
-        self._leave()
-        if self._seen.startswith(_PREFACE_START):
-            self._start_h2()
-        else:
-            self.transport.owner = H1DownConnection(self.porch, self.transport, self.client)
-        owner = self.transport.owner
+        owner = self._start(self._seen.startswith(_PREFACE_START))
         if owner is not None:
             owner.on_data(self._seen)
 
-    def _start_h2(self) -> None:
-        self.transport.owner = H1DownConnection(self.porch, self.transport, self.client)
+    def _start(self, is_h2: bool) -> Owner | None:
+        """Hand the connection to the object that speaks its protocol; None if that is not spoken here."""
+        self._leave()
+        owner: Owner
+        if is_h2:
+            owner = H2DownConnection(self.porch, self.transport, self.client)
+        elif self.porch.door.http1:
+            owner = H1DownConnection(self.porch, self.transport, self.client)
+        else:
+            self.transport.abort()
+            return None
+        self.transport.owner = owner
+        return owner
 
     def _leave(self) -> None:
         self.deadline.drop()

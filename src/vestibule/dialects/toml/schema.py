@@ -176,7 +176,7 @@ LISTENER = Table(
         Key("tls_profile", TEXT, '"modern"', "tls_profile"),
         Key("unknown_sni", Choice("refuse", "default"), '"default"', "unknown_sni"),
         Key("default_site", TEXT, '"photos.example.org"', "default_site"),
-        Key("protocols", ListOf(Choice("h1", "h2")), '["h1"]', "protocols"),
+        Key("protocols", ListOf(Choice("h1", "h2")), '["h2", "h1"]', "protocols"),
         Key("proxy_protocol", FLAG, "false", "proxy_protocol"),
         Key("backlog", COUNT, "1024", "backlog"),
         Key("timeouts", Shape(TABLE), '{ request_head = "30s" }', "timeouts"),
