@@ -96,7 +96,7 @@ def _options() -> argparse.Namespace:
     if options.quick:
         options.rounds = 1
         options.seconds, options.bulk_mb, options.handshakes = 1, 200, 100
-        options.idle, options.soak_gb = min(options.idle, 500), min(options.soak_gb, 1.0)
+        options.idle, options.soak_gb = min(options.idle, 200), min(options.soak_gb, 1.0)
     return options
 
 
@@ -118,7 +118,7 @@ def _bench(options: argparse.Namespace, directory: Path, contenders: list[Conten
         bulk_bytes=options.bulk_mb * 1_000_000,
         handshake_count=options.handshakes,
         idle_count=options.idle,
-        settle_seconds=1.0 if options.quick else 6.0,
+        settle_seconds=0.5 if options.quick else 6.0,
         rate=options.rate,
         soak_bytes=int(options.soak_gb * 1e9),
         say=lambda text: print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True),
@@ -135,8 +135,13 @@ def _chosen(text: str, known: list[str], option: str) -> list[str]:
 
 
 def _chosen_contenders(options: argparse.Namespace) -> list[Contender]:
-    known = known_contenders(options.source.resolve(), options.python, options.compiled_python)
+    known = known_contenders(options.source.resolve(), _located(options.python), _located(options.compiled_python))
     return [known[name] for name in _chosen(options.contenders, list(known), "--contenders")]
+
+
+def _located(program: str) -> str:
+    """Return a program given by path with its whole path, since contenders run elsewhere; links stay, they make the venv."""
+    return str(Path(program).absolute()) if "/" in program else program
 
 
 def _pins(text: str) -> tuple[Pins, str]:

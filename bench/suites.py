@@ -310,7 +310,7 @@ class Idle(Suite):
     """Resident bytes per idle connection: a fresh contender, its memory before and with thousands of them."""
 
     name = "idle"
-    most_rounds = 3
+    most_rounds = 2
 
     def cells(self) -> list[Cell]:
         """Keep-alive connections plain and TLS, and WebSockets."""
