@@ -454,6 +454,13 @@ def test_head_too_large_is_431_and_the_connection_goes_on(wire: Wire) -> None:
     assert len(wire.house.calls) == 1
 
 
+def test_refused_head_gets_no_body(wire: Wire) -> None:
+    wire.request(1, [(b":method", b"HEAD"), *GET[1:], *[(b"cookie", b"a=1")] * 101])
+    row = wire.wait_for(HEADERS, 1)
+    assert row[1] & END_STREAM
+    assert dict(wire.decoder.decode(row[3]))[":status"] == "431"
+
+
 def test_other_refusals(wire: Wire) -> None:
     wire.request(1, [(b":method", b"TRACE"), *GET[1:]])
     assert wire.answer(1)[0][":status"] == "405"

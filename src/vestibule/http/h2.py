@@ -48,7 +48,7 @@ from vestibule.http.h2_frames import (
     settings_frame,
     window_frame,
 )
-from vestibule.http.h2_request import RequestMaker
+from vestibule.http.h2_request import PROTOCOL, RequestMaker
 from vestibule.http.h2_schedule import H2Stream, parse_priority
 from vestibule.http.head import RequestHead
 from vestibule.http.hpack import Decoder, HpackError
@@ -450,6 +450,7 @@ class H2(Control):
             self.spend_reset(COST_TOO_LARGE + self._block_bytes // FRAME_LEAST)
         self.streams[stream.id] = stream
         self.stream = stream
+        self.head = RequestHead(self._maker.method, b"", b"", EMPTY, PROTOCOL)
         self.fault = error.kind
         self.detail = error.detail
         return REFUSED

@@ -47,7 +47,7 @@ HEAD: Final = 1  # a request: `stream`, `head`; `ended` tells that no body follo
 BODY: Final = 2  # `stream`, `data`; `ended` tells that it was the last
 TRAILERS: Final = 3  # `stream`, `trailers`; the request is over
 RESET: Final = 4  # `stream` is gone; `fault`, `error_code` and `detail` say why
-REFUSED: Final = 5  # a request that can only be answered with an error: `stream`, `fault`, `detail`
+REFUSED: Final = 5  # a request that can only be answered with an error: `stream`, `fault`, `detail`; `head` has its method only
 LEAVING: Final = 6  # the peer sent GOAWAY with `error_code`: it will open no more streams
 OVER: Final = 7  # the connection broke: `error_code`, `detail`; send what is queued and close
 

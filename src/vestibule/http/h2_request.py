@@ -70,6 +70,7 @@ class RequestMaker:
         self.limits = limits
         self.priority = b""  # the priority field of the last request
         self.tunnel = False  # the last request was an extended CONNECT (RFC 8441)
+        self.method = b""  # of the last request that was decoded, whatever became of it
         self._table = table
         self._decoder = decoder
         self._sections: dict[bytes, Section] = {}
@@ -105,6 +106,7 @@ class RequestMaker:
         decoder = self._decoder
         generation = decoder.generation
         pairs = decoder.begin(block)
+        self.method = _method_of(pairs)
         section = self._section(block, pairs)
         if decoder.over or section is None:
             raise ProtocolError(
@@ -259,6 +261,14 @@ class RequestMaker:
             fields = self._table.find(_block(authority, section.lines, b""))
             section.fields = fields
         return fields
+
+
+def _method_of(pairs: list[tuple[bytes, bytes]]) -> bytes:
+    """Return what `:method` says, if it stands among these: an answer to HEAD has no body, even one that refuses it."""
+    for name, value in pairs:
+        if name == b":method":
+            return value
+    return b""
 
 
 def _check_method(method: bytes, seen: int) -> None:

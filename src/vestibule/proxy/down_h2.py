@@ -22,7 +22,7 @@ import os
 from base64 import b64encode
 from typing import Final
 
-from vestibule.exchange import DOWN, NO_REQUEST, Client, Exchange, Stream
+from vestibule.exchange import DOWN, Client, Exchange, Stream
 from vestibule.fault import (
     CLIENT,
     CLIENT_ABUSE,
@@ -167,8 +167,11 @@ class H2DownConnection(Pollable, Owner, Timed):
                 if stream is not None:
                     stream.fail(Fault(codec.fault, codec.detail))
             elif event == REFUSED:
-                stream = self._open(codec.stream, NO_REQUEST, False)
-                stream.exchange = self._new_exchange(stream)
+                assert codec.head is not None
+                stream = self._open(codec.stream, codec.head, False)
+                ex = self._new_exchange(stream)
+                ex.request = codec.head
+                stream.exchange = ex
                 stream.fail(Fault(codec.fault, codec.detail))
             elif event == LEAVING:
                 self._leaving = True
