@@ -1,4 +1,4 @@
-"""Golden cases: ``pytest tests/dialects/toml --accept`` rewrites what they expect."""
+"""Golden cases: ``pytest tests/dialects/LANGUAGE --accept`` rewrites what they expect. One for all languages: an option is declared once."""
 
 from __future__ import annotations
 
