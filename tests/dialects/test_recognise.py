@@ -17,6 +17,9 @@ from vestibule.dialects import load, recognise
         ("photos.conf", "server\n{\n}", "nginx"),
         ("photos.conf", "upstream b {\n server a;\n}", "nginx"),
         ("all", "user www-data;\ninclude conf.d/*.conf;", "nginx"),
+        ("etc/apache2.conf", "", "apache"),
+        ("photos.conf", "# a comment\n<VirtualHost *:80>\n</VirtualHost>", "apache"),
+        ("photos.conf", "Listen 80\nProxyPass / http://127.0.0.1:2283/", "apache"),
         ("photos", "nothing at all", None),
     ],
 )

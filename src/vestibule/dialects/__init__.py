@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from vestibule.dialects import haproxy, nginx, toml
+from vestibule.dialects import apache, haproxy, nginx, toml
 from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.model.diagnostic import Span, did_you_mean, error
 
@@ -29,6 +29,12 @@ class Dialect:
     sign: re.Pattern[str] | None = None
 
 
+_APACHE = re.compile(
+    r"^[ \t]*(?:</?(?:VirtualHost|IfModule|IfDefine|Location|LocationMatch|Proxy|Directory)\b[^\n]*>"
+    r"|(?:LoadModule|ServerRoot|ProxyPass|ProxyPassReverse|RewriteRule)[ \t]+[^;\n]+\r?$)",
+    re.MULTILINE | re.IGNORECASE,
+)
+
 _NGINX = re.compile(
     r"^[ \t]*(?:(?:server|http|events)[ \t\r\n]*\{|(?:upstream|location|map|geo)\b[^\n;]*\{"
     r"|(?:user|worker_processes|listen|proxy_pass|server_name|include|return)[ \t][^\n]*;)",
@@ -41,6 +47,7 @@ _HAPROXY = re.compile(
 
 DIALECTS = (
     Dialect("toml", (".toml",), toml.parse),
+    Dialect("apache", ("httpd.conf", "apache2.conf", ".apache"), apache.parse, _APACHE),
     Dialect("nginx", ("nginx.conf", ".nginx"), nginx.parse, _NGINX),
     Dialect("haproxy", ("haproxy.cfg", ".haproxy"), haproxy.parse, _HAPROXY),
 )

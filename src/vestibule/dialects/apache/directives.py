@@ -1,0 +1,199 @@
+"""The table of httpd's directives: where each may stand, how many arguments it takes, and what vestibule makes of it.
+
+Rules:
+* Every directive is one of three: SUPPORTED, its meaning is in the model; HARMLESS, it may be left out and a warning says so;
+  MISSING, it is an error that says what to do. A name that is not here is an error too.
+* ``doc`` of a supported directive says what becomes of it, that of the others why it is left out or what to do.
+
+Not here: what arguments mean (``lower`` and its neighbours). The matrix in the documentation is rendered from this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class How(Enum):
+    """What becomes of a directive."""
+
+    SUPPORTED = "supported"
+    HARMLESS = "left out"
+    MISSING = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One directive; ``name`` as the manual writes it."""
+
+    name: str
+    contexts: tuple[str, ...]
+    takes: str
+    how: How
+    doc: str
+    section: bool = False
+
+    def accepts(self, count: int) -> bool:
+        """Tell whether so many arguments are right."""
+        low, dash, high = self.takes.partition("-")
+        if low.endswith("+"):
+            return count >= int(low[:-1])
+        return int(low) <= count <= int(high if dash else low)
+
+
+_PLACES = {"s": "server", "v": "virtual host", "l": "location", "d": "directory", "p": "proxy"}
+
+
+def _rows(how: How, *lines: tuple[str, str, str, str]) -> list[Row]:
+    """Make rows; a ``<`` after the arguments says that it is a section."""
+    made: list[Row] = []
+    for names, places, takes, doc in lines:
+        contexts = tuple([_PLACES[each] for each in places])
+        made.extend([Row(name, contexts, takes.rstrip("<"), how, doc, takes.endswith("<")) for name in names.split()])
+    return made
+
+
+_ROWS = _rows(
+    How.SUPPORTED,
+    # The program and its sockets.
+    ("Listen", "s", "1-2", "a listener; in a fragment without one, the addresses of its virtual hosts"),
+    ("User Group", "s", "1", "the account to become once ports are bound"),
+    ("PidFile", "s", "1", "the file that holds the process id"),
+    ("ErrorLog LogLevel", "sv", "1+", "the log of the program, from the outermost level"),
+    ("GracefulShutdownTimeout", "s", "1", "how long exchanges in flight may go on once the program stops"),
+    ("ListenBacklog", "s", "1", "connections the kernel keeps waiting"),
+    # Sites.
+    ("VirtualHost", "s", "1+<", "a site; the first one at an address serves the hosts that no name fits"),
+    ("ServerName", "sv", "1", "the first host of the site"),
+    ("ServerAlias", "v", "1+", "further hosts: names, and `*.name`"),
+    ("Location", "sv", "1-2<", "conditions on the path around what is inside"),
+    ("LocationMatch", "sv", "1<", "the same with a regular expression"),
+    ("Proxy ProxyMatch", "sv", "1<", "what is inside counts for what is proxied; `balancer://` declares an upstream"),
+    ("Timeout", "sv", "1", "`timeouts.body_idle` and the others that nothing else sets"),
+    ("KeepAlive", "sv", "1", "`Off` allows one request on a connection"),
+    ("KeepAliveTimeout", "sv", "1", "`timeouts.keep_alive`"),
+    ("MaxKeepAliveRequests", "sv", "1", "requests on one client connection"),
+    ("RequestReadTimeout", "sv", "1+", "`timeouts.request_head`"),
+    ("LimitRequestBody", "svld", "1", "`limits.body`; 0 is no limit, and without it httpd's is 1 GiB"),
+    ("LimitRequestFields", "sv", "1", "`limits.fields`"),
+    ("LimitRequestLine", "sv", "1", "`limits.target`"),
+    ("LimitRequestFieldSize", "sv", "1", "`limits.head` is four times as much"),
+    # Proxying.
+    ("ProxyRequests", "sv", "1", "`Off` is what vestibule does"),
+    ("ProxyPass", "svl", "1+", "the upstream that answers a path; the first that fits"),
+    ("ProxyPassMatch", "svl", "1+", "the same with a regular expression"),
+    ("ProxyPassReverse", "svl", "1-3", "the Location of an answer"),
+    ("ProxyPreserveHost", "svl", "1", "whether the client's Host goes upstream"),
+    ("ProxyAddHeaders", "svl", "1", "whether X-Forwarded-For, -Host and -Server are added"),
+    ("ProxyTimeout", "sv", "1", "time-outs towards upstreams"),
+    ("BalancerMember", "ps", "1+", "a server of an upstream"),
+    ("ProxySet", "pl", "1+", "options of an upstream"),
+    ("ProxyErrorOverride", "svl", "1+", "`Off` is what vestibule does"),
+    ("ProxyVia", "sv", "1", "`Off` is what vestibule does"),
+    # Fields.
+    ("Header", "svld", "2+", "a field of the answer"),
+    ("RequestHeader", "svld", "2+", "a field of the request"),
+    ("SetEnvIf SetEnvIfNoCase BrowserMatch BrowserMatchNoCase", "svld", "2+", "a variable, put in where `env=` asks for it"),
+    ("SetEnv UnsetEnv", "svld", "1+", "a variable, put in where `env=` asks for it"),
+    # Rewriting and redirects.
+    ("RewriteEngine", "svld", "1", "whether rules are looked at"),
+    ("RewriteCond", "sv", "2-3", "a condition of the rule below it"),
+    ("RewriteRule", "sv", "2-3", "a redirect, a new path, an upstream, or a refusal"),
+    ("Redirect RedirectPermanent RedirectTemp", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),
+    ("RedirectMatch", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),
+    # Who may.
+    ("Require", "ldp", "1+", "403, or basic authentication"),
+    ("RequireAll RequireAny RequireNone", "ldp", "0<", "joined requirements"),
+    ("AuthType", "ldp", "1", "`Basic`"),
+    ("AuthName", "ldp", "1", "the realm"),
+    ("AuthUserFile", "ldp", "1", "the users"),
+    ("AuthBasicProvider", "ldp", "1+", "`file`"),
+    ("RemoteIPHeader", "sv", "1", "X-Forwarded-For, read from its end past trusted proxies"),
+    ("RemoteIPInternalProxy RemoteIPTrustedProxy", "sv", "1+", "a trusted proxy, of the whole configuration"),
+    ("RemoteIPProxyProtocol", "sv", "1", "a PROXY header at the beginning of each connection"),
+    # TLS.
+    ("SSLEngine", "sv", "1", "TLS on the site's listeners"),
+    ("SSLCertificateFile", "sv", "1", "a certificate of the site"),
+    ("SSLCertificateKeyFile", "sv", "1", "its key"),
+    ("SSLProtocol", "sv", "1+", "the TLS profile of the listener, from 1.2 on"),
+    ("SSLCipherSuite", "sv", "1-2", "the TLS profile of the listener"),
+    ("SSLSessionTickets", "sv", "1", "whether sessions may be resumed"),
+    ("SSLCACertificateFile", "sv", "1", "the authorities of client certificates"),
+    ("SSLVerifyClient", "sv", "1", "`require` or `optional`"),
+    ("SSLStrictSNIVHostCheck", "sv", "1", "`on` refuses a handshake for an unknown name"),
+    ("SSLProxyEngine", "sv", "1", "TLS towards upstreams"),
+    ("SSLProxyVerify", "sv", "1", "whether the certificate of the upstream must be valid"),
+    ("SSLProxyCACertificateFile", "sv", "1", "the authorities for upstreams"),
+    ("SSLProxyMachineCertificateFile", "sv", "1", "the client certificate shown to upstreams"),
+    # Logs.
+    ("CustomLog", "sv", "2-3", "the access log"),
+    ("TransferLog", "sv", "1", "the access log"),
+    ("LogFormat", "sv", "1-2", "a template of the access log"),
+)  # fmt: skip
+
+_FILES = "files are not served; a path that is not proxied is answered 404"
+
+_ROWS += _rows(
+    How.HARMLESS,
+    ("LoadModule LoadFile", "s", "1+", "vestibule has no modules"),
+    ("ServerRoot DefaultRuntimeDir Mutex CoreDumpDirectory ServerLimit StartServers MinSpareServers MaxSpareServers MinSpareThreads"
+     " MaxSpareThreads ThreadLimit ThreadsPerChild ThreadStackSize MaxRequestWorkers MaxConnectionsPerChild MaxClients"
+     " MaxRequestsPerChild AsyncRequestWorkerFactor AcceptFilter AcceptMutex EnableMMAP EnableSendfile ReceiveBufferSize SendBufferSize"
+     " ScoreBoardFile NameVirtualHost AddModuleInfo", "svd", "1+", "vestibule runs its processes its own way"),
+    ("ServerAdmin ServerSignature ServerTokens TraceEnable UseCanonicalName UseCanonicalPhysicalPort HostnameLookups ContentDigest"
+     " HttpProtocolOptions MergeSlashes AllowEncodedSlashes AddDefaultCharset FileETag ExtendedStatus Protocols ProtocolsHonorOrder"
+     " H2Direct H2Push H2MaxSessionStreams H2ModernTLSOnly H2Upgrade H2WindowSize AccessFileName RegexDefaultOptions", "svld", "1+",
+     "vestibule has one behaviour here, described in its documentation"),
+    ("DocumentRoot DirectoryIndex DirectorySlash FallbackResource Options AllowOverride IndexOptions AddType AddHandler SetHandler"
+     " AddEncoding AddLanguage ForceType TypesConfig MIMEMagicFile LanguagePriority ForceLanguagePriority AddIcon AddIconByType"
+     " AddIconByEncoding DefaultIcon ReadmeName HeaderName IndexIgnore AddCharset AddOutputFilter RemoveHandler RemoveType"
+     " ScriptSock CGIDScriptTimeout IndexStyleSheet UserDir MultiviewsMatch", "svld", "1+", _FILES),
+    ("Directory DirectoryMatch Files FilesMatch", "svd", "1+<", "it is about files, and files are not served"),
+    ("ErrorDocument", "svld", "2", "an error page of vestibule says which hop failed"),
+    ("ProxyReceiveBufferSize ProxyIOBufferSize ProxyMaxForwards ProxyBadHeader ProxyStatus BalancerPersist BalancerGrowth"
+     " BalancerInherit ProxyPassInherit ProxyFtpDirCharset ProxyDomain NoProxy ProxySourceAddress ProxyHCExpr", "svlp", "1+",
+     "vestibule has its own, safe choice here"),
+    ("SSLSessionCache SSLSessionCacheTimeout SSLHonorCipherOrder SSLCompression SSLOptions SSLUseStapling SSLStaplingCache"
+     " SSLStaplingResponderTimeout SSLStaplingReturnResponderErrors SSLRandomSeed SSLPassPhraseDialog SSLVerifyDepth SSLOpenSSLConfCmd"
+     " SSLInsecureRenegotiation SSLProxyProtocol SSLProxyCipherSuite SSLProxyVerifyDepth SSLProxyCheckPeerExpire SSLCryptoDevice"
+     " SSLSessionTicketKeyFile SSLStaplingStandardCacheTimeout SSLProxyMachineCertificateChainFile", "svld", "1+",
+     "vestibule has its own, safe choice here"),
+    ("SetOutputFilter AddOutputFilterByType DeflateCompressionLevel DeflateMemLevel DeflateWindowSize DeflateFilterNote FilterDeclare"
+     " FilterProvider FilterChain BrotliCompressionQuality ExpiresActive ExpiresByType ExpiresDefault CacheEnable CacheDisable CacheRoot",
+     "svld", "1+", "answers are passed on as the upstream made them"),
+    ("RewriteOptions LogLevelOverride GlobalLog BufferedLogs", "svld", "1+", "it has no part here"),
+)  # fmt: skip
+
+_LATER = "it is not built yet; take it out, or keep httpd for this part"
+
+_ROWS += _rows(
+    How.MISSING,
+    ("If ElseIf Else", "svld", "0+<", _LATER),
+    ("Alias AliasMatch ScriptAlias ScriptAliasMatch", "svl", "1+", "files are not served; proxy the path to something that serves them"),
+    ("RewriteMap RewriteBase", "svld", "1+", _LATER),
+    ("ProxyPassReverseCookieDomain ProxyPassReverseCookiePath", "svl", "2-3", _LATER),
+    ("ProxyRemote ProxyRemoteMatch ProxyBlock ProxyPassInterpolateEnv ProxyHCTemplate", "svl", "1+", _LATER),
+    ("ProxyFCGISetEnvIf ProxyFCGIBackendType", "svld", "1+", "only HTTP upstreams are spoken to"),
+    ("ProxyHTMLEnable ProxyHTMLURLMap ProxyHTMLLinks ProxyHTMLExtended Substitute AddInputFilter ExtFilterDefine", "svld", "1+",
+     "bodies are not changed; have the application write its own addresses"),
+    ("AuthDigestProvider AuthDigestDomain AuthFormProvider AuthLDAPURL AuthLDAPBindDN AuthLDAPBindPassword AuthGroupFile"
+     " AuthMerging AuthDBDUserPWQuery OIDCProviderMetadataURL MellonEnable", "ldp", "1+", _LATER),
+    ("Satisfy Order Allow Deny", "ldp", "1+", "it is httpd 2.2's; write `Require`"),
+    ("Limit LimitExcept", "ld", "1+<", "write `Require method GET`"),
+    ("LimitXMLRequestBody LimitInternalRecursion", "svld", "1+", _LATER),
+    ("SSLCertificateChainFile", "sv", "1", "put the chain into the file of the certificate"),
+    ("SSLRequire SSLRequireSSL", "ld", "0+", "redirect plain requests: a virtual host on port 80 with `Redirect permanent / https://name/`"),
+    ("SSLProxyCheckPeerName SSLProxyCheckPeerCN SSLCACertificatePath SSLProxyCACertificatePath SSLCARevocationFile SSLUserName"
+     " SSLCADNRequestFile", "svld", "1", _LATER),
+    ("MDomain MDCertificateAgreement MDContactEmail MDPrivateKeys MDomainSet", "s", "1+",
+     "certificates are not fetched yet; use an ACME client"),
+    ("ServerPath", "v", "1", _LATER),
+    ("Macro", "svld", "1+<", _LATER),
+    ("Use", "svld", "1+", _LATER),
+    ("RemoteIPInternalProxyList RemoteIPTrustedProxyList RemoteIPProxiesHeader RemoteIPProxyProtocolExceptions", "sv", "1+", _LATER),
+    ("QS_SrvMaxConnPerIP SecRuleEngine SecRule DOSHashTableSize", "svld", "1+", "requests are not inspected"),
+    ("WSGIScriptAlias WSGIDaemonProcess PassengerRoot PHPIniDir php_value php_flag php_admin_value php_admin_flag", "svld", "1+",
+     "applications are not run here; proxy to them"),
+)  # fmt: skip
+
+DIRECTIVES: dict[str, Row] = {row.name.lower(): row for row in _ROWS}

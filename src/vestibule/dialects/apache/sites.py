@@ -1,0 +1,247 @@
+"""One virtual host to one site: rules, then ``ProxyPass``, then redirects; around them what sections by path ask for.
+
+Facts: sections are looked at in written order, and what a later one says about access takes the place of what an earlier one says.
+A section compares the path by segments.
+
+Not here: which hosts and sockets (``lower``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from vestibule.dialects.apache.access import Access
+from vestibule.dialects.apache.fields import Fields, conditional
+from vestibule.dialects.apache.proxying import Passes, Upstreams, added_to_requests, reversed_fields
+from vestibule.dialects.apache.rewriting import Rewriting, engine_is_on, redirect_route
+from vestibule.dialects.apache.scope import Scope, not_built
+from vestibule.dialects.apache.tree import Directive
+from vestibule.dialects.apache.variables import Names, to_pattern
+from vestibule.dialects.part import NOTHING, Part
+from vestibule.dialects.read import ReadText
+from vestibule.dialects.record import Record
+from vestibule.model.config import (
+    Action,
+    Forwarding,
+    Limits,
+    PathMatch,
+    Proxy,
+    Route,
+    Source,
+    Switch,
+    Timeouts,
+)
+from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Expr, Match, Not, Var
+
+_ENVIRONMENT = ("SetEnv", "UnsetEnv", "SetEnvIf", "SetEnvIfNoCase", "BrowserMatch", "BrowserMatchNoCase")
+_REDIRECTS = ("Redirect", "RedirectPermanent", "RedirectTemp", "RedirectMatch")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A ``<Location>``: its path, the test of a path being inside, and what it says."""
+
+    path: str
+    is_pattern: bool
+    test: Expr | None
+    """None for every path."""
+    later: Expr | None
+    """The same for answers, when the path may have been rewritten already."""
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """What a virtual host becomes."""
+
+    part: Part
+    timeouts: Timeouts
+    limits: Limits
+    forwarding: Forwarding
+
+
+class SiteMaker:
+    """Lowers one virtual host, or the server outside all of them."""
+
+    def __init__(self, scope: Scope, names: Names, upstreams: Upstreams, read_text: ReadText) -> None:
+        self._scope = scope
+        self._record: Record = scope.record
+        self._names = names
+        self._upstreams = upstreams
+        self._read_text = read_text
+        self._fields = Fields(scope.record, names)
+
+    def make(self, timeouts: Timeouts, limits: Limits) -> Lowered:
+        """Return what it makes of a request."""
+        scope, fields = self._scope, self._fields
+        sections = self._sections()
+        fields.environment(scope.all(*_ENVIRONMENT))
+        passes = Passes(self._record, self._upstreams, self._names, scope, timeouts)
+        routes = self._routes(passes, sections)
+        program = scope.own("RewriteCond", "RewriteRule") if engine_is_on(scope) else []
+        part = Rewriting(self._record, self._names, passes, scope).lower(program, lambda: _as_part(routes))
+        part, timeouts, forwarding = _merged(part, timeouts)
+        request, left = fields.actions(scope.all("RequestHeader"), in_request=True)
+        response, _ = fields.actions(scope.all("Header"), in_request=False)
+        reverse = reversed_fields(self._record, self._reverse_rules(sections))
+        before = self._access(sections)
+        inside_request: tuple[Action, ...] = ()
+        inside_response: tuple[Action, ...] = ()
+        for section in sections:
+            made, _ = fields.actions(section.scope.own("RequestHeader"), in_request=True)
+            inside_request += conditional(section.test, made)
+            made, _ = fields.actions(section.scope.own("Header"), in_request=False)
+            inside_response += conditional(section.later, made)
+        added = added_to_requests(scope, self._names, left) if _proxies(part.source) else ()
+        whole = Part(
+            part.source,
+            (*before, *request, *inside_request, *added, *part.request),
+            (*part.response, *reverse, *response, *inside_response),
+        )
+        self._check_body_limits(sections, limits)
+        return Lowered(whole, timeouts, limits, forwarding)
+
+    # ------------------------------------------------------------ sections
+
+    def _sections(self) -> list[Section]:
+        made: list[Section] = []
+        for directive in self._scope.all("Location", "LocationMatch", "Proxy", "ProxyMatch"):
+            scope = Scope(self._record, directive.block or (), None)
+            if directive.name in ("proxy", "proxymatch"):
+                # `<Proxy *>` is for all that is proxied, which is all there is; others name an upstream.
+                if directive.text() == "*":
+                    made.append(Section("/", False, None, None, scope))
+                elif not directive.text().startswith("balancer://"):
+                    self._check_empty(directive, scope)
+                continue
+            section = self._section(directive, scope)
+            if section is not None:
+                made.append(section)
+        return made
+
+    def _check_empty(self, directive: Directive, scope: Scope) -> None:
+        """A section for one upstream may say no more than that it is open."""
+        for each in scope.directives:
+            if each.name != "require" or each.texts != ("all", "granted"):
+                not_built(self._record, each, 0, f"`{each.written}` for one upstream", "write it in a `<Location>`")
+        del directive
+
+    def _section(self, directive: Directive, scope: Scope) -> Section | None:
+        words = list(directive.texts)
+        is_pattern = directive.name == "locationmatch"
+        if words[0] == "~" and len(words) == 2:
+            is_pattern, words = True, words[1:]
+        path = words[0]
+        try:
+            pattern = to_pattern(path) if is_pattern else ""
+        except ValueError as bad:
+            self._record.error(directive.place(0), "bad-regex", str(bad))
+            return None
+        if not is_pattern and not path.startswith("/"):
+            self._record.error(directive.place(0), "bad-path", f"the path `{path}` does not begin with `/`")
+            return None
+        if not is_pattern and any(mark in path for mark in "*?["):
+            not_built(self._record, directive, 0, "a pattern of the shell in `<Location>`", "write `<LocationMatch>`")
+            return None
+        decoded, target = Var("decoded_path"), Var("target")
+        if is_pattern:
+            return Section(path, True, Match(pattern, decoded), Match(pattern, target), scope)
+        if path == "/":
+            return Section(path, False, None, None, scope)
+        bare = re.escape(path.rstrip("/"))
+        if path.endswith("/"):
+            return Section(path, False, Match(f"^{bare}/", decoded), Match(f"^{bare}/", target), scope)
+        inside: Expr = AnyOf((Compare("==", decoded, Const(path)), Match(f"^{bare}/", decoded)))
+        return Section(path, False, inside, Match(f"^{bare}(?:[/?]|$)", target), scope)
+
+    def _access(self, sections: list[Section]) -> tuple[Action, ...]:
+        """Return the actions of access; of several sections that fit, the last decides."""
+        decided: list[tuple[Expr | None, tuple[Action, ...]]] = []
+        for section in sections:
+            actions = Access(section.scope, self._read_text).actions()
+            if actions is not None:
+                decided.append((section.test, actions))
+        found: list[Action] = []
+        for at, (test, actions) in enumerate(decided):
+            later = [each for each, _ in decided[at + 1 :]]
+            if None in later:
+                continue
+            tests: list[Expr] = [] if test is None else [test]
+            tests += [Not(each) for each in later if each is not None]
+            whole = None if not tests else tests[0] if len(tests) == 1 else AllOf(tuple(tests))
+            found.extend(conditional(whole, actions))
+        return tuple(found)
+
+    def _check_body_limits(self, sections: list[Section], limits: Limits) -> None:
+        for section in sections:
+            for directive in section.scope.own("LimitRequestBody"):
+                if directive.text() != str(limits.body_bytes or 0):
+                    not_built(self._record, directive, 0, "a limit for a part of a site", "write it in the virtual host")
+
+    # ------------------------------------------------------------ routes
+
+    def _routes(self, passes: Passes, sections: list[Section]) -> list[Route]:
+        """Return the routes, first those of sections, of which a later one wins."""
+        routes: list[Route] = []
+        for section in reversed(sections):
+            for directive in section.scope.own("ProxyPass", "ProxyPassMatch"):
+                inner = Scope(self._record, section.scope.directives, self._scope)
+                made = passes.route(directive, inner, section.path, section.is_pattern)
+                if made is not None:
+                    routes.append(made)
+        for directive in self._scope.all("ProxyPass", "ProxyPassMatch"):
+            made = passes.route(directive, self._scope)
+            if made is not None:
+                routes.append(made)
+        for section in reversed(sections):
+            for directive in section.scope.own(*_REDIRECTS):
+                made = redirect_route(self._record, directive, self._names, section.path)
+                if made is not None:
+                    # Inside a section a redirect comes before everything else.
+                    routes.insert(0, made)
+        for directive in self._scope.all(*_REDIRECTS):
+            made = redirect_route(self._record, directive, self._names)
+            if made is not None:
+                routes.append(made)
+        return routes
+
+    def _reverse_rules(self, sections: list[Section]) -> list[tuple[Directive, str]]:
+        rules = [(each, "") for each in self._scope.all("ProxyPassReverse")]
+        for section in sections:
+            for each in section.scope.own("ProxyPassReverse"):
+                if section.is_pattern:
+                    not_built(self._record, each, 0, "`ProxyPassReverse` for a regular expression", "name the path")
+                elif len(each.args) == 1:
+                    rules.append((each, section.path))
+                else:
+                    rules.append((each, ""))
+        return rules
+
+
+def _as_part(routes: list[Route]) -> Part:
+    return Part(Switch(tuple(routes))) if routes else NOTHING
+
+
+def _merged(part: Part, timeouts: Timeouts) -> tuple[Part, Timeouts, Forwarding]:
+    """Take the one route for every path out of its switch; find the forwarding that routes have in common."""
+    usual = Forwarding("pass", "pass", "client", "drop")
+    source = part.source
+    if not isinstance(source, Switch):
+        return part, timeouts, usual
+    first = source.routes[0]
+    if len(source.routes) == 1 and first.path == PathMatch("prefix", "/") and first.when is None:
+        merged = Part(first.source, (*part.request, *first.request), (*first.response, *part.response))
+        return merged, first.timeouts or timeouts, first.forwarding or usual
+    forwardings = [route.forwarding for route in source.routes if route.forwarding is not None]
+    if not forwardings:
+        return part, timeouts, usual
+    common = forwardings[0]
+    routes = tuple([replace(route, forwarding=None) if route.forwarding == common else route for route in source.routes])
+    return Part(Switch(routes, source.order), part.request, part.response), timeouts, common
+
+
+def _proxies(source: Source) -> bool:
+    if isinstance(source, Switch):
+        return any(_proxies(route.source) for route in source.routes)
+    return isinstance(source, Proxy)

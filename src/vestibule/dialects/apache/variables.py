@@ -1,0 +1,214 @@
+"""httpd's variables, in rules, in fields and in log lines, as expressions.
+
+Facts: ``%{NAME}`` in ``RewriteRule`` and expressions names variables of the server; in fields and logs a letter behind the brace
+says where to look: ``i`` a request field, ``o`` a field of the answer, ``e`` a variable of ``SetEnv``, ``s`` and ``x`` one of TLS.
+
+Rules: what is known and has no counterpart is an error that says so.
+"""
+
+from __future__ import annotations
+
+import re
+
+from vestibule.dialects.part import with_query
+from vestibule.dialects.record import Record
+from vestibule.model.diagnostic import Span, did_you_mean
+from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, Var, concat
+
+_SERVER = re.compile(r"%\{([^}]*)\}|\$\{?([0-9])\}?|%([0-9])")
+_FORMAT = re.compile(r"%(?:(%)|([<>]?)(?:![0-9,]+|[0-9,]+)?([<>]?)(?:\{([^}]*)\})?(\^?[A-Za-z]{1,2}))")
+
+SERVER_VARIABLES: dict[str, Expr] = {
+    "HTTP_HOST": Var("host_port"),
+    "HTTP_USER_AGENT": Var("header", "User-Agent"),
+    "HTTP_REFERER": Var("header", "Referer"),
+    "HTTP_COOKIE": Var("header", "Cookie"),
+    "HTTP_ACCEPT": Var("header", "Accept"),
+    "HTTP_FORWARDED": Var("header", "Forwarded"),
+    "HTTP_PROXY_CONNECTION": Var("header", "Proxy-Connection"),
+    "REMOTE_ADDR": Var("client_ip"),
+    "REMOTE_HOST": Var("client_ip"),
+    "REMOTE_PORT": Var("client_port"),
+    "CONN_REMOTE_ADDR": Var("peer_ip"),
+    "REQUEST_METHOD": Var("method"),
+    "REQUEST_URI": Var("decoded_path"),
+    "REQUEST_SCHEME": Var("scheme"),
+    "QUERY_STRING": Var("query"),
+    "SERVER_PORT": Var("server_port"),
+    "SERVER_ADDR": Var("server_ip"),
+    "SERVER_PROTOCOL": Var("protocol"),
+    "HTTPS": If(Var("tls"), Const("on"), Const("off")),
+    "THE_REQUEST": Concat((Var("method"), Const(" "), Var("target"), Const(" "), Var("protocol"))),
+    "UNIQUE_ID": Var("request_id"),
+    "REQUEST_STATUS": Var("status"),
+    "SSL_PROTOCOL": Var("tls_version"),
+    "SSL_CIPHER": Var("tls_cipher"),
+    "SSL_TLS_SNI": Var("tls_sni"),
+}
+"""Variables of the server. ``SERVER_NAME`` is the name of the virtual host, which each brings along."""
+
+_ABSENT_NAMES = (
+    "REMOTE_USER REMOTE_IDENT AUTH_TYPE DOCUMENT_ROOT SCRIPT_FILENAME REQUEST_FILENAME PATH_INFO SERVER_ADMIN SERVER_SOFTWARE"
+    " API_VERSION TIME TIME_YEAR TIME_MON TIME_DAY TIME_HOUR TIME_MIN TIME_SEC TIME_WDAY IS_SUBREQ IPV6 CONTEXT_PREFIX"
+    " CONTEXT_DOCUMENT_ROOT HANDLER SCRIPT_USER SCRIPT_GROUP SSL_CLIENT_S_DN SSL_CLIENT_S_DN_CN SSL_CLIENT_VERIFY SSL_CLIENT_CERT"
+    " SSL_CLIENT_I_DN SSL_SESSION_ID"
+)
+_ABSENT = frozenset(_ABSENT_NAMES.split())
+
+_LOG: dict[str, Expr] = {
+    "h": Var("client_ip"),
+    "a": Var("client_ip"),
+    "A": Var("server_ip"),
+    "B": Var("bytes_out"),
+    "b": Var("bytes_out"),
+    "O": Var("bytes_out"),
+    "I": Var("bytes_in"),
+    "D": Concat((Var("total_ms"), Const("000"))),
+    "H": Var("protocol"),
+    "k": Const("0"),
+    "l": Const("-"),
+    "u": Const("-"),
+    "L": Var("request_id"),
+    "m": Var("method"),
+    "p": Var("server_port"),
+    "q": with_query("?"),
+    "r": SERVER_VARIABLES["THE_REQUEST"],
+    "s": Var("status"),
+    "T": Call("seconds", (Var("total_ms"),)),
+    "t": Concat((Const("["), Var("time_local"), Const("]"))),
+    "U": Var("decoded_path"),
+    "V": Var("host"),
+    "v": Var("site"),
+    "X": Const("+"),
+}
+
+_LOG_SPECIAL: dict[tuple[str, str], Expr] = {
+    ("ms", "T"): Var("total_ms"),
+    ("s", "T"): Call("seconds", (Var("total_ms"),)),
+    ("c", "a"): Var("peer_ip"),
+    ("remote", "p"): Var("client_port"),
+    ("local", "p"): Var("server_port"),
+    ("canonical", "p"): Var("server_port"),
+}
+
+
+class Names:
+    """What variables mean at one place. ``rule`` and ``condition`` are subject and pattern of ``$1`` and ``%1``."""
+
+    def __init__(self, record: Record, server_name: str) -> None:
+        self._record = record
+        self.server_name = server_name
+        self.environment: dict[str, Expr] = {}
+        self.rule: tuple[Expr, str] | None = None
+        self.condition: tuple[Expr, str] | None = None
+
+    def template(self, text: str, span: Span, encode: bool = False) -> Expr:
+        """Return the expression of a text of a rule or an expression; ``encode`` writes captures of the path as in a target."""
+        parts: list[Expr] = []
+        at = 0
+        for found in _SERVER.finditer(text):
+            parts.append(Const(_unescaped(text[at : found.start()])))
+            if found[1] is not None:
+                parts.append(self.variable(found[1], span))
+            elif found[2] is not None:
+                captured = _captured(self.rule, found[2])
+                parts.append(Call("encode_path", (captured,)) if encode and captured != EMPTY else captured)
+            else:
+                parts.append(_captured(self.condition, found[3]))
+            at = found.end()
+        parts.append(Const(_unescaped(text[at:])))
+        return concat(parts)
+
+    def variable(self, name: str, span: Span) -> Expr:
+        """Return what ``%{NAME}`` stands for."""
+        kind, colon, argument = name.partition(":")
+        if colon:
+            return self._of_kind(kind.upper(), argument, span)
+        if name == "SERVER_NAME":
+            return Const(self.server_name) if self.server_name else Var("host")
+        known = SERVER_VARIABLES.get(name.upper())
+        if known is not None:
+            return known
+        if name.upper() in _ABSENT:
+            self._record.error(span, "not-built", f"the variable `%{{{name}}}` is not built yet", "take it out")
+        else:
+            near = did_you_mean(name.upper(), [*SERVER_VARIABLES, "SERVER_NAME"])
+            hint = near if near.startswith("did") else ""
+            self._record.error(span, "unknown-variable", f"there is no variable `%{{{name}}}`", hint)
+        return EMPTY
+
+    def _of_kind(self, kind: str, argument: str, span: Span) -> Expr:
+        if kind in ("HTTP", "REQ", "REQ_NOVARY"):
+            return Var("host_port") if argument.lower() == "host" else Var("header", argument)
+        if kind == "RESP":
+            return Var("response_header", argument)
+        if kind == "SSL":
+            return self.variable(argument if argument.startswith("SSL_") or argument == "HTTPS" else f"SSL_{argument}", span)
+        if kind in ("ENV", "REQENV"):
+            return self.environment.get(argument, EMPTY)
+        self._record.error(span, "not-built", f"the variable `%{{{kind}:{argument}}}` is not built yet", "take it out")
+        return EMPTY
+
+    def field(self, text: str, span: Span) -> Expr:
+        """Return the value of ``Header`` and ``RequestHeader``."""
+        if text.startswith("expr="):
+            return self.template(text.removeprefix("expr="), span)
+        return self._format(text, span, {"t": Concat((Const("t="), Var("time"))), "D": Var("head_ms")})
+
+    def log(self, text: str, span: Span) -> Expr:
+        """Return the line of a ``LogFormat``; what is absent is a dash."""
+        made = self._format(_unescaped(text), span, _LOG)
+        parts = made.parts if isinstance(made, Concat) else (made,)
+        return concat([part if isinstance(part, Const) else Default(part, Const("-")) for part in parts])
+
+    def _format(self, text: str, span: Span, letters: dict[str, Expr]) -> Expr:
+        parts: list[Expr] = []
+        at = 0
+        for found in _FORMAT.finditer(text):
+            parts.append(Const(text[at : found.start()]))
+            at = found.end()
+            parts.append(Const("%") if found[1] else self._directive(found[4], found[5], span, letters, found[0]))
+        rest = text[at:]
+        return concat([*parts, Const(rest)])
+
+    def _directive(self, argument: str | None, letter: str, span: Span, letters: dict[str, Expr], written: str) -> Expr:
+        found: Expr | None = None
+        if argument is None:
+            found = letters.get(letter)
+        elif letter == "i":
+            found = Var("host_port") if argument.lower() == "host" else Var("header", argument)
+        elif letter == "o":
+            found = Var("response_header", argument)
+        elif letter == "C":
+            found = Var("cookie", argument)
+        elif letter == "e":
+            found = self.environment.get(argument, EMPTY)
+        elif letter in ("s", "x"):
+            return self.variable(argument, span)
+        elif letters is _LOG:
+            found = _LOG_SPECIAL.get((argument, letter)) or (Var("time_local") if letter == "t" else None)
+        if found is None:
+            self._record.error(span, "not-built", f"`{written}` is not built yet", "take it out")
+            return EMPTY
+        return found
+
+
+def _captured(of: tuple[Expr, str] | None, number: str) -> Expr:
+    return EMPTY if of is None else Call("capture", (of[0], Const(of[1]), Const(number)))
+
+
+def _unescaped(text: str) -> str:
+    """Take the backslashes off that keep a character from its meaning."""
+    return re.sub(r"\\([\\%$\"'])", r"\1", text).replace("\\t", "\t").replace("\\n", "\n")
+
+
+def to_pattern(pattern: str, ignore_case: bool = False) -> str:
+    """Return a regular expression of httpd as Python writes it. Raises ``ValueError`` for what cannot be carried over."""
+    made = re.sub(r"\(\?<([A-Za-z_][A-Za-z0-9_]*)>", r"(?P<\1>", pattern)
+    if ignore_case:
+        made = f"(?i){made}"
+    try:
+        re.compile(made)
+    except (re.error, OverflowError, RecursionError) as bad:
+        raise ValueError(f"`{pattern}` is no regular expression vestibule can use: {bad}") from None
+    return made
