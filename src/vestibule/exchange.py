@@ -479,6 +479,8 @@ class Exchange:
             self._run_response_steps()
         if plan.filters and not end:
             self._choose_filter()
+        if not self.request_ended and head.fields.close and self.up is not None and not self.up.takes_rest():
+            down.refuse_rest()  # an early answer, and nobody will read on behind it: the head can say so
         more = down.send_head(self.response, end)
         if end:
             self._end_response()

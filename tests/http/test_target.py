@@ -143,3 +143,8 @@ def test_absolute_targets(target: bytes, parts: tuple[bytes, bytes]) -> None:
 def test_what_is_no_absolute_target(target: bytes) -> None:
     with pytest.raises(ProtocolError):
         split_absolute(target)
+
+
+def test_encoded_slash_and_encoded_percent_sign_stay_apart() -> None:
+    assert normal_path(b"/a%2Fb") == b"/a%2Fb"
+    assert normal_path(b"/a%252Fb") == b"/a%252Fb"

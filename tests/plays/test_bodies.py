@@ -182,7 +182,7 @@ def test_an_early_answer_passes_while_the_request_goes_on(play: Plays) -> None:
 def test_an_early_answer_of_an_upstream_that_closes_ends_both(play: Plays) -> None:
     one = play()
     one.client(*POST5, "he").upstream_sees(*POST5, "he").upstream("HTTP/1.1 403 No", "Connection: close", "Content-Length: 2", "", "no")
-    one.client_sees("HTTP/1.1 403 No", "Content-Length: 2", "", "no").upstream_closed().client_closed().logged("").done()
+    one.client_sees("HTTP/1.1 403 No", "Content-Length: 2", "Connection: close", "", "no").upstream_closed().client_closed().logged("").done()
 
 
 def test_after_an_early_answer_surplus_is_not_collected(play: Plays) -> None:
@@ -283,3 +283,21 @@ def test_an_upload_meets_a_slow_upstream_with_bounded_memory(play: Plays) -> Non
     one.upstream_now.most = None
     one.upstream_sees(bytes(30_000_000)).upstream(*OK).client_sees(*OK).logged("")
     again(one, 1)
+
+
+def test_a_reset_upstream_waits_for_a_client_that_does_not_read(play: Plays) -> None:
+    """epoll tells of a reset whatever was asked for; what came before it stays in the kernel until it is wanted."""
+    one = play()
+    one.client(*GET).upstream_sees(*GET).client_stops_reading()
+    one.upstream("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", b"1000000\r\n" + bytes(8_000_000))
+    for _ in range(60):
+        one.turn(0)
+    one.upstream_resets()
+    for _ in range(60):
+        one.turn(0)
+    queued = [pollable.queued() for pollable in one.reactor.pollables() if hasattr(pollable, "queued")]
+    assert max(queued) <= 65_536 + 2 * 131_072, queued
+    one.client_reads_on()
+    one.logged("upstream.truncated")
+    one.client_now.got.clear()
+    one.client_closed().done()

@@ -89,7 +89,7 @@ def test_an_early_refusal_before_the_reset_reaches_the_client(play: Plays) -> No
     one.upstream_now.most = 0
     one.client(bytes(2_000_000)).quiet()
     one.upstream("HTTP/1.1 413 Too Much", "Connection: close", "Content-Length: 2", "", "no").upstream_ends()
-    one.client_sees("HTTP/1.1 413 Too Much", "Content-Length: 2", "", "no").logged("").done()
+    one.client_sees("HTTP/1.1 413 Too Much", "Content-Length: 2", "Connection: close", "", "no").logged("").done()
 
 
 def test_an_idle_connection_is_closed_before_the_upstream_does(play: Plays) -> None:

@@ -220,3 +220,16 @@ def test_addresses_come_from_the_book(town: Town) -> None:
 )
 def test_servers_are_named_as_logs_want_them(host: str, path: str, text: str) -> None:
     assert Target(host, 80, path, None, "").text() == text
+
+
+def test_a_connection_begun_for_a_cancelled_exchange_serves_the_next(town: Town) -> None:
+    """Otherwise a storm of cancelled requests would dial as often as it cancels."""
+    upstream = Upstream("o", [Server(town.pool())])
+    for _ in range(20):
+        _, ex = town.ask(upstream)
+        ex.on_fault(DOWN, Fault(CLIENT_GONE))
+    spy, ex = town.ask(upstream)
+    town.turn()
+    assert town.pools[0].connections == 1
+    assert len(town.socks) == 1
+    assert not ex.over

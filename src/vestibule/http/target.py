@@ -4,7 +4,7 @@ Facts: a target is in origin, absolute, authority or asterisk form (RFC 9112 3.2
 path that a router and an application read differently are a way around access rules.
 
 Rules: a target is forwarded as it came; it is *matched* in normal form: percent-encoded characters
-decoded except an encoded slash, dot segments resolved, empty segments merged.
+decoded except an encoded slash or percent sign, dot segments resolved, empty segments merged.
 """
 
 from typing import Final
@@ -110,8 +110,8 @@ def _decode(path: bytes) -> bytes:
         byte = bytes.fromhex(code.decode("ascii"))
         if byte == b"\0":
             raise ProtocolError(CLIENT_BAD_TARGET, "encoded NUL")
-        # An encoded slash is part of a segment, not between two.
-        out.append(b"%2F" if byte == b"/" else byte)
+        # An encoded slash is part of a segment, not between two; an encoded percent sign must not seem to begin one.
+        out.append(b"%2F" if byte == b"/" else b"%25" if byte == b"%" else byte)
         out.append(part[2:])
     return b"".join(out)
 

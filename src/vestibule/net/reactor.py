@@ -122,6 +122,12 @@ class Reactor:
             pollable.listed = True
             self._changed.append(pollable)
 
+    def mute(self, pollable: Pollable) -> None:
+        """Hear nothing of a descriptor until its interest changes, not even that it broke."""
+        if pollable.known >= 0:
+            self._epoll.unregister(pollable.fd)
+            pollable.known = -1
+
     def need_flush(self, pollable: Pollable) -> None:
         """Have `flush` called before this turn ends. The pollable sees to it that it asks once."""
         self._dirty.append(pollable)

@@ -112,6 +112,7 @@ class Transport(Pollable, Timed):
         self._ended = False  # FIN is sent
         self._closing = False  # close when the queue is empty
         self._breaking = False  # sending failed
+        self.patient = False  # while paused, a break of the connection may wait: what came before it is still wanted
         self._patience: Deadline | None = None  # only while closing
         self._patience_mark = 0
 
@@ -330,6 +331,10 @@ class PlainTransport(Transport):
         bypass = self.source_bypass
         if bypass is not None:
             bypass.on_source_ready()
+            return
+        if self.patient and not self.interest & READ and not self._breaking:
+            # epoll tells of a reset whatever was asked for; reading now would collect what nobody takes.
+            self.reactor.mute(self)
             return
         try:
             count = self.sock.recv_into(self.reactor.scratch)

@@ -140,6 +140,10 @@ class Pool(Keeper):
                     continue
                 connection.serve(ex, self.name)
                 return
+        for opening in self._opening:
+            if opening.ex is None:
+                opening.ex = ex  # it was begun for an exchange that is over: a storm of cancels must not dial again and again
+                return
         most = self.limits.connections_most
         if 0 <= most <= self.connections:
             self._wait(ex)
@@ -193,6 +197,7 @@ class Pool(Keeper):
         self._opening.remove(opening)
         connection = H1UpConnection(self.reactor, transport, self, self.head_limits, self.table)
         transport.owner = connection
+        transport.patient = True
         ex = opening.ex
         if ex is not None:
             ex.connect_ms = self.reactor.now_ms - opening.began_ms
