@@ -21,7 +21,6 @@ from bench.suites import Bench, Suite, per
 
 #: Streams on each connection, and how many connections.
 _SHAPES = ((1, 16), (10, 4), (100, 1))
-_SIZES = (("/12", "12 B", 12), ("/1k", "1 KB", 1024), ("/20k", "20 KB", 20480))
 #: Whose streams do not all reach the upstream at once, and why.
 _HELD_BACK = {"apache2": "it works on some six streams of a connection at a time"}
 #: Open streams on each connection: as many as HAProxy and Apache allow, and fewer than the others do.
@@ -74,9 +73,9 @@ class _Streams(_Part):
 
     def cells(self) -> list[Cell]:
         """Three sizes with each number of streams, and once more as a gallery asks."""
-        asked = [(each, connections, path, words, size, False) for each, connections in _SHAPES for path, words, size in _SIZES]
+        asked = [(each, connections, path, words, size, False) for each, connections in _SHAPES for path, words, size in self.bench.sizes]
         # A hundred thumbnails with a browser's fields, which are all in the table after the first.
-        asked.append((*_SHAPES[2], *_SIZES[2], True))
+        asked.append((*_SHAPES[-1], *self.bench.sizes[-1], True))
         out: list[Cell] = []
         for each, connections, path, words, size, browser in asked:
             name = f"{each} {'stream' if each == 1 else 'streams'} × {connections}, {words}{', browser headers' if browser else ''}"

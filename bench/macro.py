@@ -21,7 +21,7 @@ from bench import check, report
 from bench.h2 import H2
 from bench.load import GROUP, SUITE, Load
 from bench.peer import BenchError, Contender, Pins, known_contenders, raise_file_limit, version_of
-from bench.suites import Bench, Bulk, Idle, LatencySuite, Logs, Requests, Scaling, Soak, Suite, Tls
+from bench.suites import SIZES, Bench, Bulk, Idle, LatencySuite, Logs, Requests, Scaling, Soak, Suite, Tls
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent
@@ -121,6 +121,7 @@ def _bench(options: argparse.Namespace, directory: Path, contenders: list[Conten
         settle_seconds=0.5 if options.quick else 6.0,
         rate=options.rate,
         soak_bytes=int(options.soak_gb * 1e9),
+        sizes=SIZES[1:2] if options.quick else SIZES,
         say=lambda text: print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True),
     )
 

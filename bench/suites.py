@@ -36,6 +36,8 @@ from bench.stats import SUBJECT, Cell, Reading
 
 #: Below this a file is a log line or bookkeeping, above it is a stored body.
 _STRAY_BYTES = 1 << 20
+#: The answers of the file origin: path, words, bytes.
+SIZES = (("/12", "12 B", 12), ("/1k", "1 KB", 1024), ("/20k", "20 KB", 20480))
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Bench:
     rate: int
     soak_bytes: int
     say: Callable[[str], None]
+    sizes: tuple[tuple[str, str, int], ...] = SIZES
     cells: list[Cell] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     #: Contenders that failed the check over HTTP/2.
@@ -178,7 +181,7 @@ class Requests(Suite):
         out: list[Cell] = []
         for tls in (False, True):
             for browser in (False, True):
-                for path, size in (("/12", "12 B"), ("/1k", "1 KB"), ("/20k", "20 KB")):
+                for path, size, _ in self.bench.sizes:
                     name = f"{'TLS' if tls else 'plain'}, {size}, {'browser headers' if browser else 'bare'}"
                     cell = RequestCell(self.name, name, "µs CPU/request", path=path, tls=tls, browser=browser)
                     cell.limit, cell.lead = 1.1, 2.0
