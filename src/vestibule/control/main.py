@@ -175,7 +175,11 @@ class Control:
             self._journal.error("admin.socket", f"{bad}; `vestibule reload` and `status` will not reach this program")
         if self._process.pid_file:
             try:
-                (self._base / self._process.pid_file).write_text(f"{os.getpid()}\n")
+                # Whoever waits for the file must not find it empty.
+                path = self._base / self._process.pid_file
+                draft = path.with_name(f"{path.name}.new")
+                draft.write_text(f"{os.getpid()}\n")
+                draft.replace(path)
             except OSError as bad:
                 self._journal.error("control.pid_file", f"process.pid_file cannot be written: {bad.strerror}")
         self._notifier.ready(self._status_line())

@@ -102,10 +102,13 @@ class UrlDecode(Node):
 
 
 def encode_path(path: bytes) -> bytes:
-    """Percent-encode a path in normal form; the encoded slashes that are left in it stay encoded."""
-    if b"%2F" not in path:
+    """Percent-encode a path in normal form; the encoded slashes and percent signs that are left in it stay encoded."""
+    if path.find(b"%") < 0:
         return url_encode(path, _IN_PATH)
-    return b"%2F".join([url_encode(part, _IN_PATH) for part in path.split(b"%2F")])
+    parts = []
+    for piece in path.split(b"%2F"):
+        parts.append(b"%25".join([url_encode(part, _IN_PATH) for part in piece.split(b"%25")]))
+    return b"%2F".join(parts)
 
 
 class EncodePath(Node):
