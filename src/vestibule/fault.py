@@ -121,7 +121,11 @@ UPSTREAM_UNRESOLVED: Final = _kind(
     "upstream.unresolved", 502, "The name of the upstream server has no address.", "Is the name right, and does DNS know it?", SAFE
 )
 UPSTREAM_TLS: Final = _kind(
-    "upstream.tls", 502, "The TLS handshake with the upstream server failed.", "Check its certificate, or the tls settings of the upstream.", SAFE
+    "upstream.tls",
+    502,
+    "The TLS handshake with the upstream server failed.",
+    "Check its certificate, or the tls settings of the upstream.",
+    SAFE,
 )
 UPSTREAM_LOST: Final = _kind("upstream.lost", 502, "The upstream server closed the connection before it answered.", "", IF_REUSED)
 UPSTREAM_TRUNCATED: Final = _kind("upstream.truncated", 502, "The upstream server ended its answer before it was complete.")

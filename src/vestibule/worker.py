@@ -289,10 +289,7 @@ class Worker(Crashes, Timed, Reporter):
 
     def _is_sending(self) -> bool:
         """Tell whether some closing transport still has bytes for its peer."""
-        for pollable in self.reactor.pollables():
-            if isinstance(pollable, Transport) and pollable.queued() > 0:
-                return True
-        return False
+        return any(isinstance(each, Transport) and each.queued() > 0 for each in self.reactor.pollables())
 
     # ---- what control is told
 
