@@ -182,7 +182,8 @@ def test_an_early_answer_passes_while_the_request_goes_on(play: Plays) -> None:
 def test_an_early_answer_of_an_upstream_that_closes_ends_both(play: Plays) -> None:
     one = play()
     one.client(*POST5, "he").upstream_sees(*POST5, "he").upstream("HTTP/1.1 403 No", "Connection: close", "Content-Length: 2", "", "no")
-    one.client_sees("HTTP/1.1 403 No", "Content-Length: 2", "Connection: close", "", "no").upstream_closed().client_closed().logged("").done()
+    one.client_sees("HTTP/1.1 403 No", "Content-Length: 2", "Connection: close", "", "no")
+    one.upstream_closed().client_closed().logged("").done()
 
 
 def test_after_an_early_answer_surplus_is_not_collected(play: Plays) -> None:

@@ -228,7 +228,7 @@ def test_a_connection_begun_for_a_cancelled_exchange_serves_the_next(town: Town)
     for _ in range(20):
         _, ex = town.ask(upstream)
         ex.on_fault(DOWN, Fault(CLIENT_GONE))
-    spy, ex = town.ask(upstream)
+    _, ex = town.ask(upstream)
     town.turn()
     assert town.pools[0].connections == 1
     assert len(town.socks) == 1

@@ -441,12 +441,13 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         half_open = ex.request_ended or ex.response_ended
         limit = ex.timeouts.tunnel_idle_ms if self._opaque and not half_open else ex.timeouts.body_idle_ms
         due = transport.active_ms + limit
-        waits = self._opaque or transport.queued() > 0 or transport.is_sink_blocked() or (not ex.request_ended and not transport.is_paused())
+        reads = not ex.request_ended and not transport.is_paused()
+        waits = self._opaque or reads or transport.queued() > 0 or transport.is_sink_blocked()
         if not waits or due > now:
             self.reactor.timers.arm(self.deadline, due if due > now else now + limit)
         elif self._opaque:
             ex.on_fault(DOWN, Fault(PROXY_TUNNEL_IDLE, f"{limit} ms (timeouts.tunnel_idle)"))
-        elif not ex.request_ended and not transport.is_paused():
+        elif reads:
             ex.on_fault(DOWN, Fault(CLIENT_TIMEOUT_BODY, f"{limit} ms (timeouts.body_idle)"))
         else:
             ex.on_fault(DOWN, Fault(CLIENT_TIMEOUT_WRITE, f"{limit} ms (timeouts.body_idle)"))
