@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from vestibule.dialects import apache, haproxy, nginx, toml
+from vestibule.dialects import apache, caddy, haproxy, nginx, toml
 from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.model.diagnostic import Span, did_you_mean, error
 
@@ -45,11 +45,18 @@ _HAPROXY = re.compile(
     r"^[ \t]*(?:(?:frontend|backend|listen|userlist)[ \t]+[^\s;{]+|global|defaults)[ \t]*(?:#[^\n]*|from[ \t]+\S+[ \t]*)?\r?$", re.MULTILINE
 )
 
+_CADDY = re.compile(
+    r"^[ \t]*(?:(?:reverse_proxy|handle|handle_path|respond|redir|encode|file_server|basic_?auth|tls|import)\b[^;\n]*"
+    r"|[^\s;#]+ \{)[ \t]*\r?$",
+    re.MULTILINE,
+)
+
 DIALECTS = (
     Dialect("toml", (".toml",), toml.parse),
     Dialect("apache", ("httpd.conf", "apache2.conf", ".apache"), apache.parse, _APACHE),
     Dialect("nginx", ("nginx.conf", ".nginx"), nginx.parse, _NGINX),
     Dialect("haproxy", ("haproxy.cfg", ".haproxy"), haproxy.parse, _HAPROXY),
+    Dialect("caddy", ("caddyfile", ".caddy"), caddy.parse, _CADDY),
 )
 
 

@@ -1,0 +1,232 @@
+"""The directives of a Caddyfile: the order they run in, and what becomes of each.
+
+Facts: names and order are those of Caddy's documentation ("Caddyfile Directives", "Directive order"), versions 2.6 to 2.10.
+
+Rules: ``supported`` directives are carried out; ``harmless`` ones are left out with a warning that says why; ``error`` ones
+are refused with what to do.
+
+Not here: what is inside their blocks (``rules``, ``proxy``, ``site``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+State: TypeAlias = Literal["supported", "harmless", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """One row: a directive, what becomes of it, what it is, and what to do or why it does no harm."""
+
+    name: str
+    state: State
+    doc: str
+    advice: str = ""
+
+
+_ORDERED = (
+    Directive("tracing", "harmless", "Traces of requests.", "requests are not traced"),
+    Directive("map", "supported", "Placeholders whose values follow from another value."),
+    Directive("vars", "supported", "Variables for later use."),
+    Directive("fs", "error", "File systems.", "leave it out"),
+    Directive("root", "error", "The directory files are served from.", "files are not served yet"),
+    Directive("log_append", "harmless", "Fields of log lines.", "the access log says what vestibule logs"),
+    Directive("skip_log", "harmless", "Requests without a log line.", "every request is logged"),
+    Directive("log_skip", "harmless", "Requests without a log line.", "every request is logged"),
+    Directive("log_name", "harmless", "Which log a request goes to.", "a site has one log"),
+    Directive("header", "supported", "Edit fields of answers."),
+    Directive("copy_response_headers", "error", "Part of `handle_response`.", "leave it out"),
+    Directive("request_body", "supported", "`max_size`: the largest request body."),
+    Directive("redir", "supported", "Send clients elsewhere."),
+    Directive("method", "error", "Change the method.", "leave it out"),
+    Directive("rewrite", "supported", "Replace path and query."),
+    Directive("uri", "supported", "Edit the path; `strip_prefix` is built."),
+    Directive("try_files", "error", "Look for files.", "files are not served yet"),
+    Directive("basicauth", "supported", "The older name of `basic_auth`."),
+    Directive("basic_auth", "supported", "Ask for a name and a password."),
+    Directive("forward_auth", "error", "Ask another server who may pass.", "leave it out, or use `basic_auth`"),
+    Directive("request_header", "supported", "Edit fields of requests."),
+    Directive("encode", "harmless", "Compress answers.", "answers go out as servers send them"),
+    Directive("push", "harmless", "HTTP/2 pushes.", "browsers have dropped them"),
+    Directive("intercept", "error", "Replace answers.", "leave it out"),
+    Directive("templates", "error", "Templates.", "leave it out"),
+    Directive("invoke", "error", "Named routes.", "use a snippet and `import`"),
+    Directive("handle", "supported", "Directives for the first of several that matches."),
+    Directive("handle_path", "supported", "As `handle`, and takes its path off."),
+    Directive("route", "supported", "Directives in the order they are written."),
+    Directive("abort", "error", "Cut the connection.", "use `respond 403`"),
+    Directive("error", "supported", "An error page."),
+    Directive("copy_response", "error", "Part of `handle_response`.", "leave it out"),
+    Directive("respond", "supported", "An answer of the proxy's own."),
+    Directive("metrics", "error", "Figures for Prometheus.", "leave it out"),
+    Directive("reverse_proxy", "supported", "Servers that answer."),
+    Directive("php_fastcgi", "error", "PHP.", "put an HTTP server before the application"),
+    Directive("file_server", "error", "Files.", "files are not served yet"),
+    Directive("acme_server", "error", "An ACME server.", "leave it out"),
+)
+
+ORDER: dict[str, int] = {each.name: at for at, each in enumerate(_ORDERED)}
+"""Where a directive stands in Caddy's order."""
+
+_ELSEWHERE = (
+    Directive("bind", "supported", "Addresses to listen on."),
+    Directive("tls", "supported", "Certificates and versions of TLS."),
+    Directive("log", "supported", "The access log."),
+    Directive("import", "supported", "Put a snippet or files here."),
+    Directive("handle_errors", "harmless", "Pages for errors.", "vestibule's own error pages are sent"),
+)
+
+DIRECTIVES: dict[str, Directive] = {each.name: each for each in (*_ORDERED, *_ELSEWHERE)}
+
+ONCE = {"handle": "handle", "handle_path": "handle", "rewrite": "rewrite"}
+"""Directives of which only the first that matches is carried out, by group."""
+
+_CERTIFICATES = "getting certificates from an authority is not built yet; the local CA makes them"
+_TUNE = "it tunes a part of Caddy that is built otherwise here"
+
+OPTIONS: dict[str, Directive] = {
+    each.name: each
+    for each in (
+        Directive("debug", "supported", "Log more."),
+        Directive("http_port", "supported", "The port of plain HTTP, 80."),
+        Directive("https_port", "supported", "The port of HTTPS, 443."),
+        Directive("default_bind", "supported", "Addresses to listen on."),
+        Directive("auto_https", "supported", "`off` and `disable_redirects`."),
+        Directive("local_certs", "supported", "Certificates of the local CA for every host."),
+        Directive("servers", "supported", "Time-outs and trusted proxies."),
+        Directive("order", "supported", "Another place in the order of directives."),
+        Directive("log", "harmless", "The log of the program.", "it goes to standard error as JSON"),
+        Directive("email", "harmless", "An account for certificates.", _CERTIFICATES),
+        Directive("acme_ca", "harmless", "The authority for certificates.", _CERTIFICATES),
+        Directive("acme_ca_root", "harmless", "The authority for certificates.", _CERTIFICATES),
+        Directive("acme_dns", "harmless", "How names are proven.", _CERTIFICATES),
+        Directive("acme_eab", "harmless", "An account for certificates.", _CERTIFICATES),
+        Directive("cert_issuer", "harmless", "The authority for certificates.", _CERTIFICATES),
+        Directive("preferred_chains", "harmless", "Certificates.", _CERTIFICATES),
+        Directive("key_type", "harmless", "Keys of certificates.", _CERTIFICATES),
+        Directive("cert_lifetime", "harmless", "Certificates.", _CERTIFICATES),
+        Directive("renew_interval", "harmless", "Certificates.", _CERTIFICATES),
+        Directive("renewal_window_ratio", "harmless", "Certificates.", _CERTIFICATES),
+        Directive("ocsp_stapling", "harmless", "Certificates.", "answers of OCSP are not stapled"),
+        Directive("ocsp_interval", "harmless", "Certificates.", "answers of OCSP are not stapled"),
+        Directive("skip_install_trust", "harmless", "Trust in the local CA.", "vestibule installs nothing"),
+        Directive("pki", "harmless", "The local CA.", "there is one local CA"),
+        Directive("storage", "harmless", "Where certificates are kept.", "they are kept in the state directory"),
+        Directive("storage_check", "harmless", "Where certificates are kept.", _TUNE),
+        Directive("storage_clean_interval", "harmless", "Where certificates are kept.", _TUNE),
+        Directive("admin", "harmless", "Caddy's admin API.", "`vestibule status` asks vestibule's own socket"),
+        Directive("persist_config", "harmless", "Keep the running configuration.", "the file is the configuration"),
+        Directive("grace_period", "supported", "How long exchanges may go on when the program stops."),
+        Directive("shutdown_delay", "harmless", "Wait before stopping.", _TUNE),
+        Directive("metrics", "harmless", "Figures for Prometheus.", "`vestibule status` tells figures"),
+        Directive("default_sni", "error", "The host of TLS clients that name none.", "leave it out"),
+        Directive("fallback_sni", "error", "The host of TLS clients that name an unknown one.", "leave it out"),
+        Directive("on_demand_tls", "error", "Certificates made when a client asks.", "name the hosts"),
+        Directive("dynamic_dns", "error", "A plugin.", "leave it out"),
+        Directive("events", "error", "Events.", "leave it out"),
+        Directive("filesystem", "error", "File systems.", "leave it out"),
+        Directive("layer4", "error", "A plugin.", "leave it out"),
+        Directive("dns", "harmless", "How names are proven.", _CERTIFICATES),
+        Directive("ech", "harmless", "Encrypted hellos.", "they are not built yet"),
+    )
+}
+"""Global options."""
+
+PROXY_OPTIONS: dict[str, Directive] = {
+    each.name: each
+    for each in (
+        Directive("to", "supported", "Servers."),
+        Directive("header_up", "supported", "Edit fields of requests."),
+        Directive("header_down", "supported", "Edit fields of answers."),
+        Directive("lb_policy", "supported", "How a server is chosen: in turn."),
+        Directive("lb_retries", "supported", "Tries after the first."),
+        Directive("transport", "supported", "`http`: time-outs, TLS, kept connections."),
+        Directive("trusted_proxies", "supported", "Proxies whose X-Forwarded fields are believed."),
+        Directive("lb_try_duration", "harmless", "How long to try.", "a request is tried again on the next server at once"),
+        Directive("lb_try_interval", "harmless", "How often to try.", "a request is tried again on the next server at once"),
+        Directive("lb_retry_match", "harmless", "What is tried again.", "a request is tried again wherever that cannot do anything twice"),
+        Directive("flush_interval", "harmless", "When bytes are passed on.", "they are passed on at once always"),
+        Directive("buffer_requests", "harmless", "Buffer bodies.", "bodies stream"),
+        Directive("buffer_responses", "harmless", "Buffer bodies.", "bodies stream"),
+        Directive("request_buffers", "harmless", "Buffer bodies.", "bodies stream"),
+        Directive("response_buffers", "harmless", "Buffer bodies.", "bodies stream"),
+        Directive("max_buffer_size", "harmless", "Buffer bodies.", "bodies stream"),
+        Directive("stream_timeout", "harmless", "End of WebSockets.", "they end with silence of an hour"),
+        Directive("stream_close_delay", "harmless", "WebSockets and reloads.", "a reload leaves them alone"),
+        Directive("verbose_logs", "harmless", "Logs.", "the access log says what vestibule logs"),
+        *[
+            Directive(
+                name, "harmless", "Health of servers.", "servers are not checked ahead; where one refuses, the request goes to the next"
+            )
+            for name in [
+                "health_uri",
+                "health_path",
+                "health_upstream",
+                "health_port",
+                "health_interval",
+                "health_passes",
+                "health_fails",
+                "health_timeout",
+                "health_method",
+                "health_status",
+                "health_request_body",
+                "health_body",
+                "health_follow_redirects",
+                "health_headers",
+                "fail_duration",
+                "max_fails",
+                "unhealthy_status",
+                "unhealthy_latency",
+                "unhealthy_request_count",
+            ]
+        ],
+        Directive("dynamic", "error", "Servers found while the program runs.", "name the servers"),
+        Directive("handle_response", "error", "Replace answers.", "leave it out"),
+        Directive("replace_status", "error", "Replace the status.", "leave it out"),
+        Directive("method", "error", "Change the method.", "leave it out"),
+        Directive("rewrite", "error", "Rewrite for the servers.", "use `rewrite` or `uri` before `reverse_proxy`"),
+        Directive("copy_response", "error", "Replace answers.", "leave it out"),
+        Directive("copy_response_headers", "error", "Replace answers.", "leave it out"),
+    )
+}
+"""What may stand in the block of ``reverse_proxy``."""
+
+TRANSPORT_OPTIONS: dict[str, Directive] = {
+    each.name: each
+    for each in (
+        Directive("tls", "supported", "Speak TLS."),
+        Directive("tls_insecure_skip_verify", "supported", "Do not verify."),
+        Directive("tls_server_name", "supported", "The name to send and to verify."),
+        Directive("tls_trusted_ca_certs", "supported", "Authorities."),
+        Directive("tls_trust_pool", "supported", "`file`: authorities."),
+        Directive("tls_client_auth", "supported", "A certificate to show."),
+        Directive("dial_timeout", "supported", "Connecting."),
+        Directive("response_header_timeout", "supported", "Until the head of an answer."),
+        Directive("read_timeout", "supported", "Silence of a server."),
+        Directive("write_timeout", "supported", "A server that takes nothing."),
+        Directive("keepalive", "supported", "How long idle connections are kept."),
+        Directive("keepalive_idle_conns", "supported", "How many are kept."),
+        Directive("keepalive_idle_conns_per_host", "supported", "How many are kept."),
+        Directive("max_conns_per_host", "supported", "Connections at a time; counted in each worker."),
+        Directive("versions", "supported", "`1.1`."),
+        Directive("read_buffer", "harmless", "Buffers.", "bodies stream"),
+        Directive("write_buffer", "harmless", "Buffers.", "bodies stream"),
+        Directive("max_response_header", "harmless", "Buffers.", "64 KiB are enough for a head"),
+        Directive("compression", "harmless", "Ask for compressed answers.", "what the client accepts is asked for"),
+        Directive("dial_fallback_delay", "harmless", "Two families of addresses.", "both are tried"),
+        Directive("expect_continue_timeout", "harmless", "100 Continue.", "the server's own answer is passed on"),
+        Directive("keepalive_interval", "harmless", "Probes.", "the kernel's are used"),
+        Directive("tls_timeout", "harmless", "Handshakes.", "`dial_timeout` holds for both"),
+        Directive("tls_renegotiation", "harmless", "TLS 1.2.", "nobody renegotiates"),
+        Directive("tls_curves", "harmless", "Groups of TLS.", "those of the TLS library are used"),
+        Directive("resolvers", "harmless", "Name servers.", "names are looked up by the system"),
+        Directive("local_address", "error", "The address connections come from.", "leave it out"),
+        Directive("proxy_protocol", "error", "The PROXY protocol.", "leave it out; X-Forwarded-For names the client"),
+        Directive("forward_proxy_url", "error", "Another proxy in between.", "leave it out"),
+        Directive("network_proxy", "error", "Another proxy in between.", "leave it out"),
+        Directive("tls_except_ports", "error", "Servers of both kinds.", "make two `reverse_proxy`"),
+    )
+}
+"""What may stand in the block of ``transport http``."""

@@ -1,0 +1,255 @@
+"""Directives in Caddy's order as pieces of the model.
+
+Facts (Caddy's documentation, "Directive order"): directives run in a fixed order whatever order they are written in;
+of equal ones, that with the longer path runs first, those without a path last. ``route`` keeps the written order. Of
+``handle`` and ``handle_path`` side by side, the first that matches is carried out, and of ``rewrite``. What nobody
+answers is answered 200, empty.
+
+Rules
+  A directive that answers under a condition becomes a route; what comes after it, the last route of that switch.
+  Edits of answers are carried down to whoever answers, so that what is said deeper down is done later.
+
+Not here: single directives (``rules``, ``proxy``), addresses of sites (``site``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cmp_to_key
+
+from vestibule.dialects.caddy.directives import DIRECTIVES, ONCE, ORDER
+from vestibule.dialects.caddy.matchers import Matcher, Matchers, path_test
+from vestibule.dialects.caddy.placeholders import State, reads_path
+from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.rules import Edit, End, Keep, Limit, Mark, Rules
+from vestibule.dialects.caddy.tree import Segment
+from vestibule.dialects.origin import Origins
+from vestibule.dialects.piece import Piece, switched
+from vestibule.model.config import Action, Limits, Respond, Route, StripPrefix, When
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.expr import Const, Expr
+
+SITE_ONLY = ("bind", "tls", "log", "import", "handle_errors")
+
+_REWRITES = ("rewrite", "uri", "handle_path")
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """What is handed down to whoever answers: edits of the answer, limits."""
+
+    response: tuple[Action, ...] = ()
+    limits: Limits | None = None
+
+
+Tail = Callable[[State, Carry], Piece]
+
+
+class Flow:
+    """Lowers the directives of sites."""
+
+    def __init__(self, rules: Rules, report: Report, origins: Origins) -> None:
+        self._rules = rules
+        self._report = report
+        self._origins = origins
+        self.order = dict(ORDER)
+        self._rewrites = False
+
+    def site(self, segments: tuple[Segment, ...]) -> Piece:
+        """Return what a site does."""
+        matchers = Matchers(segments, self._report)
+        matchers.check(State())
+        self._rewrites = _has_rewrite(segments)
+        return self._sorted(segments, matchers, State(), Carry(), _nothing)
+
+    # ------------------------------------------------------------ order
+
+    def _sorted(self, segments: tuple[Segment, ...], matchers: Matchers, state: State, carry: Carry, tail: Tail) -> Piece:
+        known = self._known(segments)
+        known.sort(key=cmp_to_key(lambda one, other: self._compare(one, other, matchers)))
+        return self._run(known, matchers, state, carry, tail)
+
+    def _known(self, segments: tuple[Segment, ...]) -> list[Segment]:
+        """Return the directives that are carried out; the others are told, but for those of the site as a whole."""
+        known: list[Segment] = []
+        for segment in segments:
+            if segment.name.startswith("@"):
+                continue
+            row = DIRECTIVES.get(segment.name)
+            if row is None:
+                hint = did_you_mean(segment.name, list(DIRECTIVES))
+                hint = hint if hint.startswith("did") else "see the matrix of directives"
+                self._report.error(segment.head, "unknown-directive", f"there is no directive `{segment.name}`", hint)
+            elif row.state == "harmless":
+                self._report.left_out(segment.head, f"`{segment.name}`", row.advice)
+            elif row.state == "error":
+                self._report.not_built(segment.head, f"`{segment.name}`", row.advice)
+            elif segment.name not in SITE_ONLY:
+                known.append(segment)
+        return known
+
+    def _compare(self, one: Segment, other: Segment, matchers: Matchers) -> int:
+        """Caddy's order of two directives; 0 keeps the written one."""
+        # `handle_path` is a `handle` that also takes its path off.
+        first, second = [self.order["handle" if each.name == "handle_path" else each.name] for each in (one, other)]
+        if first != second:
+            return first - second
+        a, b = matchers.path_of(one), matchers.path_of(other)
+        sign = -1 if one.name == "vars" else 1
+        if a and b:
+            left, right = a.removesuffix("*"), b.removesuffix("*")
+            if len(left) != len(right):
+                return sign * (len(right) - len(left))
+            return sign * (a.endswith("*") - b.endswith("*"))
+        if bool(a) != bool(b):
+            return sign * (-1 if a else 1)
+        has = matchers.has_one(other) - matchers.has_one(one)
+        return sign * has
+
+    # ------------------------------------------------------------ one after the other
+
+    def _run(self, segments: list[Segment], matchers: Matchers, state: State, carry: Carry, tail: Tail) -> Piece:
+        """Return what directives do in this order, and then ``tail``."""
+        request: list[Action] = []
+        for at, segment in enumerate(segments):
+            rest = segments[at + 1 :]
+            if segment.name in ONCE and ONCE[segment.name] == "handle":
+                return self._handles(segments[at:], matchers, state, carry, tail).before(request)
+            matcher, first = matchers.take(segment, state)
+            if matcher is None:
+                continue
+            if segment.name == "route":
+                inner = matchers.inner(segment.inside())
+                body = self._known(segment.inside())
+
+                def after(later: State, carried: Carry, rest: list[Segment] = rest) -> Piece:
+                    return self._run(rest, matchers, later, carried, tail)
+
+                piece = self._run(body, inner, state, carry, after)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+            if segment.name == "rewrite" and rest and rest[0].name == "rewrite" and matcher.test is not None:
+                action = self._rules.rewrite(segment, first, state)
+                piece = self._run([each for each in rest if each.name != "rewrite"], matchers, state.after_rewrite(), carry, tail)
+                piece = piece.before([action] if action is not None else [])
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+            step, state = self._rules.step(segment, first, matcher.test, state)
+            if isinstance(step, Edit):
+                request.extend(self._when(segment, matcher.test, step.actions))
+                if segment.name == "rewrite":
+                    segments_left = [each for each in rest if each.name != "rewrite"] if matcher.test is None else rest
+                    if len(segments_left) != len(rest):
+                        return self._run(segments_left, matchers, state, carry, tail).before(request)
+            elif isinstance(step, Mark):
+                if matcher.test is not None and self._rewrites and reads_path(matcher.test):
+                    marked = replace(carry, response=(*carry.response, *step.actions))
+                    piece = self._run(rest, matchers, state, marked, tail)
+                    return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                carry = replace(carry, response=(*carry.response, *self._when(segment, matcher.test, step.actions)))
+            elif isinstance(step, Limit):
+                limited = replace(carry, limits=step.limits)
+                if matcher.test is None:
+                    carry = limited
+                    continue
+                piece = self._run(rest, matchers, state, limited, tail)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+            elif isinstance(step, End):
+                piece = _carried(step.piece, carry)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+            else:
+                assert step is None or isinstance(step, Keep)
+        return tail(state, carry).before(request)
+
+    def _either(  # what a place in the order is made of
+        self,
+        segment: Segment,
+        matcher: Matcher,
+        piece: Piece,
+        rest: list[Segment],
+        matchers: Matchers,
+        state: State,
+        carry: Carry,
+        tail: Tail,
+    ) -> Piece:
+        """Return the piece where the matcher holds, and what comes after it where not."""
+        if matcher.test is None or matcher.test == Const(True):
+            # The rest is never reached, and its mistakes are told all the same.
+            self._run(rest, matchers, state, carry, tail)
+            return piece
+        return switched([self._route(segment, matcher, piece)], self._run(rest, matchers, state, carry, tail))
+
+    def _route(self, segment: Segment, matcher: Matcher, piece: Piece) -> Route:
+        path = matcher.as_path()
+        if matcher.path and (path is not None or matcher.test == Const(True)):
+            return self._origins.at(segment.span, piece.route(None, path))
+        return self._origins.at(segment.span, piece.route(matcher.test))
+
+    def _when(self, segment: Segment, test: Expr | None, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        if test is None or not actions:
+            return actions
+        return (self._origins.at(segment.span, When(test, actions)),)
+
+    # ------------------------------------------------------------ handle
+
+    def _handles(self, segments: list[Segment], matchers: Matchers, state: State, carry: Carry, tail: Tail) -> Piece:
+        """Read ``handle`` and ``handle_path`` side by side, of which one is carried out, and then what follows."""
+        group = [each for each in segments if ONCE.get(each.name) == "handle"]
+        rest = [each for each in segments if ONCE.get(each.name) != "handle"]
+        routes: list[Route] = []
+
+        def after(later: State, carried: Carry) -> Piece:
+            return self._run(rest, matchers, later, carried, tail)
+
+        for segment in group:
+            matcher = self._matcher(segment, matchers, state)
+            if matcher is None:
+                continue
+            if segment.block is None:
+                self._report.error(segment.head, "missing", f"`{segment.name}` needs a block")
+            inner = matchers.inner(segment.inside())
+            strip = _strip(segment)
+            within = state.after_rewrite() if strip is not None else state
+            piece = self._sorted(segment.inside(), inner, within, carry, after)
+            if strip is not None:
+                piece = piece.before([self._origins.at(segment.span, strip)])
+            if matcher.test is None:
+                after(state, carry)
+                return switched(routes, piece)
+            routes.append(self._route(segment, matcher, piece))
+        return switched(routes, after(state, carry))
+
+    def _matcher(self, segment: Segment, matchers: Matchers, state: State) -> Matcher | None:
+        if segment.name == "handle":
+            matcher, first = matchers.take(segment, state)
+            if first < len(segment.tokens):
+                self._report.error(
+                    segment.token(first), "syntax", f"`{segment.token(first).text}` is not expected here", "write a path or `@NAME`"
+                )
+            return matcher
+        text = "".join(segment.texts()[:1])
+        if not text.startswith("/"):
+            self._report.error(segment.token(1), "syntax", "`handle_path` needs a path", "write `handle_path /PATH/*`")
+            return None
+        return Matcher(path_test(text), text)
+
+
+def _strip(segment: Segment) -> StripPrefix | None:
+    """Return the action by which ``handle_path`` takes its path off."""
+    if segment.name != "handle_path":
+        return None
+    prefix = segment.token(1).text.removesuffix("*").removesuffix("/")
+    return StripPrefix(prefix) if prefix else None
+
+
+def _has_rewrite(segments: tuple[Segment, ...]) -> bool:
+    return any(each.name in _REWRITES or _has_rewrite(each.inside()) for each in segments)
+
+
+def _nothing(state: State, carry: Carry) -> Piece:
+    """What Caddy does where nobody answers."""
+    del state
+    return _carried(Piece(Respond(200)), carry)
+
+
+def _carried(piece: Piece, carry: Carry) -> Piece:
+    return replace(piece, response=(*piece.response, *carry.response), limits=carry.limits or piece.limits)

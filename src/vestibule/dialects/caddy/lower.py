@@ -1,0 +1,358 @@
+"""A Caddyfile as the model.
+
+Facts (Caddy's documentation, "Caddyfile Concepts"): several addresses may share a block, one address belongs to one block
+only; a path in an address is a matcher around the whole block.
+
+Rules: addresses of a block on different ports are sites of their own, alike in what they do. A host that is redirected to
+HTTPS is not, where another block serves it over plain HTTP.
+
+Not here: single directives (``rules``), their order (``flow``), addresses and TLS (``site``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vestibule.dialects.caddy.directives import DIRECTIVES, OPTIONS, ORDER
+from vestibule.dialects.caddy.flow import Flow
+from vestibule.dialects.caddy.matchers import path_match
+from vestibule.dialects.caddy.proxy import FORWARDING, TIMEOUTS, Proxies, tell_state
+from vestibule.dialects.caddy.quantity import parse_bytes
+from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.rules import Rules
+from vestibule.dialects.caddy.site import Key, Options, SiteReader, Tls, read_key
+from vestibule.dialects.caddy.tree import Segment, SiteBlock, read_file
+from vestibule.dialects.origin import Origins
+from vestibule.dialects.piece import Piece
+from vestibule.dialects.read import Loaded, ReadText, read_nothing
+from vestibule.dialects.record import Record
+from vestibule.model.check import check
+from vestibule.model.config import (
+    ANY_HOST,
+    AccessLog,
+    Config,
+    ErrorLog,
+    Limits,
+    Listener,
+    Process,
+    Respond,
+    Site,
+    Switch,
+    TcpAddress,
+    Timeouts,
+)
+from vestibule.model.diagnostic import Span, did_you_mean
+from vestibule.model.quantity import format_listen, is_private_host, parse_port
+
+
+def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
+    """Read a Caddyfile; what it imports comes through ``read_text``."""
+    record = Record(name)
+    report = Report(record)
+    file = read_file(name, text, read_text, report)
+    origins = Origins()
+    config = _Lowering(report, origins).config(file.options, file.sites)
+    origins.tell(config, record)
+    record.origin("", Span(name, 1, 1))
+    return Loaded(config, record.merge(check(config, record.place)), tuple(dict.fromkeys(file.names)), record.place)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Addresses of one block that are served alike: the same port, TLS or not, redirected or not."""
+
+    keys: list[Key]
+
+    @property
+    def first(self) -> Key:
+        return self.keys[0]
+
+
+class _Lowering:
+    """Lowers one file; used once."""
+
+    def __init__(self, report: Report, origins: Origins) -> None:
+        self._report = report
+        self._origins = origins
+        self._options = Options()
+        self._proxies = Proxies(report, origins)
+        self._flow = Flow(Rules(self._proxies, report, origins), report, origins)
+        self._sites = SiteReader(report, origins)
+        self._listeners: dict[str, Listener] = {}
+        self._timeouts = TIMEOUTS
+        self._limits = Limits()
+        self._process = Process()
+        self._error_log = ErrorLog()
+
+    def config(self, options: Segment | None, blocks: list[SiteBlock]) -> Config:
+        """Return the whole model."""
+        if options is not None:
+            self._read_options(options)
+        keyed = [(block, self._keys(block)) for block in blocks]
+        self._tell_shared([key for _, keys in keyed for key in keys])
+        plain = {(key.host, key.port) for _, keys in keyed for key in keys if not key.tls}
+        sites: list[Site] = []
+        for block, keys in keyed:
+            sites.extend(self._block(block, keys, plain, [site.name for site in sites]))
+        return Config(
+            listeners=tuple(self._listeners.values()),
+            sites=tuple(sites),
+            upstreams=tuple(self._proxies.upstreams.values()),
+            process=self._process,
+            certificates=tuple(self._sites.certificates.values()),
+            tls_profiles=tuple(self._sites.profiles),
+            trusted_proxies=self._proxies.trusted,
+            timeouts=self._timeouts,
+            limits=self._limits,
+            forwarding=FORWARDING,
+            access_log=AccessLog("off"),
+            error_log=self._error_log,
+        )
+
+    # ------------------------------------------------------------ global options
+
+    def _read_options(self, options: Segment) -> None:
+        for line in options.inside():
+            if not tell_state(line, OPTIONS, "the global options", self._report):
+                continue
+            words = line.texts()
+            if line.name in ("http_port", "https_port"):
+                self._port(line)
+            elif line.name == "auto_https":
+                self._auto_https(line, words)
+            elif line.name == "local_certs":
+                self._options.local_certs = True
+            elif line.name == "default_bind":
+                self._options.bind = self._sites.bind([line], self._options)
+            elif line.name == "debug":
+                self._error_log = ErrorLog(level="debug")
+            elif line.name == "grace_period":
+                stop = self._proxies.duration(line, 1)
+                self._process = replace(self._process, stop_ms=self._process.stop_ms if stop is None else stop)
+            elif line.name == "order":
+                self._order(line, words)
+            else:
+                self._servers(line)
+
+    def _port(self, line: Segment) -> None:
+        try:
+            port = parse_port("".join(line.texts()[:1]))
+        except ValueError as bad:
+            self._report.error(line.token(1), "bad-value", str(bad))
+            return
+        if line.name == "http_port":
+            self._options.http_port = port
+        else:
+            self._options.https_port = port
+
+    def _auto_https(self, line: Segment, words: list[str]) -> None:
+        word = "".join(words[:1])
+        if word == "off":
+            self._options.https = self._options.redirects = False
+        elif word == "disable_redirects":
+            self._options.redirects = False
+        elif word in ("ignore_loaded_certs", "disable_certs", "prefer_wildcard"):
+            self._report.left_out(line.token(1), f"`{word}`", "a site's certificate is the one it names, or one of the local CA")
+        else:
+            self._report.error(
+                line.token(1), "bad-value", f"`auto_https {word}` is unknown", did_you_mean(word, ("off", "disable_redirects"))
+            )
+
+    def _order(self, line: Segment, words: list[str]) -> None:
+        """``order NAME first|last``, ``order NAME before|after OTHER``."""
+        name, where, other = (*words, "", "", "")[:3]
+        known = name in ORDER and (where in ("first", "last") or (where in ("before", "after") and other in ORDER))
+        if not known:
+            wrong = name if name not in ORDER else other or where
+            self._report.error(
+                line.head, "bad-value", f"`order {' '.join(words)}` is not understood", did_you_mean(wrong, list(DIRECTIVES))
+            )
+            return
+        names = sorted(self._flow.order, key=lambda each: self._flow.order[each])
+        names.remove(name)
+        at = {"first": 0, "last": len(names)}.get(where)
+        if at is None:
+            at = names.index(other) + (where == "after")
+        names.insert(at, name)
+        self._flow.order = {each: index for index, each in enumerate(names)}
+
+    def _servers(self, segment: Segment) -> None:
+        """Read ``servers``: time-outs, size of a head, trusted proxies."""
+        if len(segment.tokens) > 1:
+            self._report.not_built(segment.token(1), "`servers` for one address", "leave the address out")
+        for line in segment.inside():
+            words = line.texts()
+            if line.name == "trusted_proxies":
+                if words[:1] != ["static"]:
+                    self._report.not_built(line.token(1), "this source of trusted proxies", "write `trusted_proxies static NETWORK`")
+                else:
+                    self._proxies.trusted = self._proxies.networks(line)
+            elif line.name == "timeouts":
+                self._server_timeouts(line)
+            elif line.name == "max_header_size":
+                try:
+                    self._limits = replace(self._limits, head_bytes=parse_bytes("".join(words)))
+                except ValueError as bad:
+                    self._report.error(line.token(1), "bad-value", str(bad), "write `16KB`")
+            elif line.name == "client_ip_headers" and [word.lower() for word in words] != ["x-forwarded-for"]:
+                self._report.not_built(line.token(1), "other fields than X-Forwarded-For", "write `client_ip_headers X-Forwarded-For`")
+            elif line.name == "protocols" and "h1" not in words:
+                self._report.not_built(line.token(1), "leaving HTTP/1.1 out", "add `h1`")
+            elif line.name == "listener_wrappers":
+                self._report.not_built(line.head, "`listener_wrappers`", "leave it out")
+            elif line.name not in ("client_ip_headers", "protocols"):
+                self._other_server_line(line)
+
+    def _other_server_line(self, line: Segment) -> None:
+        harmless = (
+            "keepalive_interval",
+            "log_credentials",
+            "metrics",
+            "name",
+            "strict_sni_host",
+            "trusted_proxies_strict",
+            "trace",
+            "experimental_http3",
+            "allow_h2c",
+            "enable_full_duplex",
+            "protocol",
+        )
+        if line.name in harmless:
+            self._report.left_out(line.head, f"`{line.name}`", "it has no effect here")
+        else:
+            known = ("trusted_proxies", "timeouts", "max_header_size", "client_ip_headers", *harmless)
+            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `servers`", did_you_mean(line.name, known))
+
+    def _server_timeouts(self, segment: Segment) -> None:
+        fields = {"read_body": "body_idle_ms", "write": "body_idle_ms", "read_header": "request_head_ms", "idle": "keep_alive_ms"}
+        for line in segment.inside():
+            if line.name not in fields:
+                hint = did_you_mean(line.name, list(fields))
+                self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `timeouts`", hint)
+                continue
+            duration = self._proxies.duration(line, 1)
+            if duration:
+                self._timeouts = replace(self._timeouts, **{fields[line.name]: duration})
+
+    # ------------------------------------------------------------ sites
+
+    def _keys(self, block: SiteBlock) -> list[Key]:
+        forces_tls = any(segment.name == "tls" for segment in block.segments)
+        keys = [read_key(token, self._options, forces_tls, self._report) for token in block.keys]
+        return [key for key in keys if key is not None]
+
+    def _tell_shared(self, keys: list[Key]) -> None:
+        seen: dict[tuple[str, int, bool, str], Key] = {}
+        for key in keys:
+            mark = (key.host, key.port, key.tls, key.path)
+            if mark in seen:
+                line = seen[mark].token.span.line
+                self._report.error(key.token, "duplicate-host", f"the address `{key.token.text}` is on line {line} already")
+            seen.setdefault(mark, key)
+
+    def _block(self, block: SiteBlock, keys: list[Key], plain: set[tuple[str, int]], names: list[str]) -> list[Site]:
+        """Return the sites of a block."""
+        if not keys:
+            self._flow.site(block.segments)
+            return []
+        piece = self._flow.site(block.segments)
+        of = {name: [segment for segment in block.segments if segment.name == name] for name in ("bind", "log", "tls")}
+        tls = self._sites.tls(of["tls"])
+        bind = self._sites.bind(of["bind"], self._options)
+        log = self._sites.log(of["log"])
+        sites: list[Site] = []
+        for group in self._groups(keys, plain):
+            site = self._site(group, _within(piece, group.first.path), tls, bind, plain)
+            name = _free_name(site.name, [*names, *[each.name for each in sites]])
+            sites.append(self._origins.at(group.first.token.span, replace(site, name=name, access_log=log)))
+            self._default_for(sites[-1])
+        return sites
+
+    def _groups(self, keys: list[Key], plain: set[tuple[str, int]]) -> list[_Group]:
+        groups: dict[tuple[int, bool, bool, str, bool], _Group] = {}
+        for key in keys:
+            redirected = key.automatic and (key.host, self._options.http_port) not in plain
+            mark = (key.port, key.tls, redirected, key.path, key.host == ANY_HOST)
+            groups.setdefault(mark, _Group([])).keys.append(key)
+        return list(groups.values())
+
+    def _site(self, group: _Group, piece: Piece, tls: Tls, bind: tuple[str, ...], plain: set[tuple[str, int]]) -> Site:
+        first = group.first
+        hosts = tuple(dict.fromkeys([key.host for key in group.keys]))
+        redirected = first.automatic and (first.host, self._options.http_port) not in plain
+        profile = self._sites.profile_name(tls.profile, hosts[0]) if first.tls else "intermediate"
+        listeners = [self._open(host, first.port, first.tls, profile, first) for host in bind]
+        if redirected:
+            listeners.extend([self._open(host, self._options.http_port, False, "intermediate", first) for host in bind])
+        internal = first.tls and not tls.certificates
+        if internal:
+            self._tell_internal(group, tls)
+        return Site(
+            name=hosts[0] if first.port in (80, 443) else f"{hosts[0]}:{first.port}",
+            hosts=hosts,
+            listeners=tuple(listeners),
+            source=piece.source,
+            request=piece.request,
+            response=piece.response,
+            certificates=tuple(tls.certificates) if first.tls else (),
+            internal_tls=internal,
+            redirect_http=redirected,
+            https_port=first.port if first.tls else 443,
+            timeouts=self._site_timeouts(piece.timeouts),
+            limits=None if piece.limits is None else replace(self._limits, body_bytes=piece.limits.body_bytes),
+            forwarding=piece.forwarding,
+        )
+
+    def _site_timeouts(self, timeouts: Timeouts | None) -> Timeouts | None:
+        """Those of connections are the configuration's everywhere."""
+        if timeouts is None:
+            return None
+        own = self._timeouts
+        return replace(timeouts, request_head_ms=own.request_head_ms, keep_alive_ms=own.keep_alive_ms)
+
+    def _tell_internal(self, group: _Group, tls: Tls) -> None:
+        """Say that a certificate comes from the local CA, where Caddy would ask an authority."""
+        public = [key for key in group.keys if not is_private_host(key.host)]
+        if public and not tls.internal and not self._options.local_certs and group.first.host != ANY_HOST:
+            self._report.warning(
+                public[0].token,
+                "local-certificate",
+                f"`{public[0].host}` is served with a certificate of the local CA, since getting one from an authority is not built yet",
+                "name one with `tls CERT KEY`",
+            )
+
+    def _open(self, host: str, port: int, tls: bool, profile: str, key: Key) -> str:
+        """Return the name of the listener at an address, making it if it is the first to be asked for."""
+        address = TcpAddress(port, host)
+        name = format_listen(address)
+        known = self._listeners.get(name)
+        if known is None:
+            self._listeners[name] = self._origins.at(key.token.span, Listener(name, address, tls, tls_profile=profile))
+        elif known.tls != tls:
+            says = "without" if tls else "with"
+            self._report.error(key.token, "conflict", f"the port {port} is {says} TLS for another site", "use two ports")
+        elif known.tls_profile != profile:
+            self._report.not_built(key.token, "different settings of TLS on one port", "say the same `tls` for all of them")
+        return name
+
+    def _default_for(self, site: Site) -> None:
+        """A site for any host takes TLS clients that name no host, too."""
+        for name in site.listeners:
+            listener = self._listeners[name]
+            if ANY_HOST in site.hosts and listener.tls and not listener.default_site:
+                made = replace(listener, unknown_sni="default", default_site=site.name)
+                self._listeners[name] = self._origins.move(listener, made)
+
+
+def _within(piece: Piece, path: str) -> Piece:
+    """Return a piece for the requests below the path of an address; others are answered with nothing."""
+    if not path:
+        return piece
+    return Piece(Switch((piece.route(None, path_match(path + "*")), Piece(Respond(200)).route())))
+
+
+def _free_name(name: str, taken: list[str]) -> str:
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name} #{number}", number + 1
+    return found

@@ -1,0 +1,225 @@
+"""Placeholders of Caddy and what they are in the vocabulary of the model.
+
+Facts: names are those of Caddy's documentation ("Placeholders" of JSON config, "Caddyfile shorthands"). ``\\{`` is a brace.
+
+Not here: matchers (``matchers``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from vestibule.dialects.caddy.lexer import Token
+from vestibule.dialects.caddy.report import Report
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.expr import EMPTY, Compare, Concat, Const, Expr, If, Var, concat, walk
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_$?%][^{}\s]*)\}")
+
+_QUERY = Var("query")
+QUERY_MARKED: Expr = If(Compare("==", _QUERY, EMPTY), EMPTY, Concat((Const("?"), _QUERY)))
+URI: Expr = Concat((Var("path"), QUERY_MARKED))
+"""The target as it is now; as long as nothing changed it, ``target`` says it to the letter."""
+
+_NAMES: dict[str, Expr] = {
+    "http.request.host": Var("host"),
+    "http.request.hostport": Var("host_port"),
+    "http.request.method": Var("method"),
+    "http.request.scheme": Var("scheme"),
+    "http.request.proto": Var("protocol"),
+    "http.request.uri": URI,
+    "http.request.uri.path": Var("path"),
+    "http.request.uri.query": _QUERY,
+    "http.request.uri.prefixed_query": QUERY_MARKED,
+    "http.request.orig_uri": Var("target"),
+    "http.request.remote": Concat((Var("peer_ip"), Const(":"), Var("client_port"))),
+    "http.request.remote.host": Var("peer_ip"),
+    "http.request.remote.port": Var("client_port"),
+    "http.request.local.host": Var("server_ip"),
+    "http.request.local.port": Var("server_port"),
+    "http.request.port": Var("server_port"),
+    "http.request.uuid": Var("request_id"),
+    "http.request.tls.version": Var("tls_version"),
+    "http.request.tls.cipher_suite": Var("tls_cipher"),
+    "http.request.tls.server_name": Var("tls_sni"),
+    "http.vars.client_ip": Var("client_ip"),
+    "http.reverse_proxy.upstream.hostport": Var("upstream_address"),
+    "http.reverse_proxy.upstream.address": Var("upstream_address"),
+    "http.response.status": Var("status"),
+    "time.now": Var("time"),
+    "time.now.common_log": Var("time_local"),
+}
+
+_SHORT = {
+    "host": "http.request.host",
+    "hostport": "http.request.hostport",
+    "method": "http.request.method",
+    "scheme": "http.request.scheme",
+    "uri": "http.request.uri",
+    "path": "http.request.uri.path",
+    "query": "http.request.uri.query",
+    "?query": "http.request.uri.prefixed_query",
+    "prefixed_query": "http.request.uri.prefixed_query",
+    "remote": "http.request.remote",
+    "remote_host": "http.request.remote.host",
+    "remote_port": "http.request.remote.port",
+    "port": "http.request.port",
+    "uuid": "http.request.uuid",
+    "client_ip": "http.vars.client_ip",
+    "tls_version": "http.request.tls.version",
+    "tls_cipher": "http.request.tls.cipher_suite",
+    "upstream_hostport": "http.reverse_proxy.upstream.hostport",
+}
+
+_FAMILIES = {
+    "header.": "header",
+    "http.request.header.": "header",
+    "cookie.": "cookie",
+    "http.request.cookie.": "cookie",
+    "query.": "arg",
+    "http.request.uri.query.": "arg",
+    "http.response.header.": "response_header",
+}
+
+_UNBUILT = [
+    "args",
+    "dir",
+    "env",
+    "err",
+    "file",
+    "file_match",
+    "http.auth",
+    "http.error",
+    "http.intercept",
+    "http.matchers",
+    "http.regexp",
+    "http.request.body",
+    "http.request.duration",
+    "http.request.tls.client",
+    "http.request.uri.path.",
+    "http.reverse_proxy",
+    "http.shutting_down",
+    "labels",
+    "path.",
+    "re",
+    "resp",
+    "rp",
+    "system",
+    "time",
+    "tls_client",
+    "blocks",
+    "block",
+    "http.request.host.labels",
+    "http.request.orig_uri.",
+]
+
+_PATH_VARIABLES = ("path", "decoded_path", "query", "arg")
+
+
+class Unreadable(Exception):
+    """A placeholder that cannot be had: the code, what is wrong, and how to mend it."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known where a directive stands: variables set before, and whether the target was changed.
+
+    A value of None cannot be told any more.
+    """
+
+    variables: dict[str, Expr | None] = field(default_factory=dict)
+    headers: dict[str, Expr | None] = field(default_factory=dict)
+    rewritten: bool = False
+
+    def with_variable(self, name: str, value: Expr | None) -> State:
+        """Return the state after a variable was set."""
+        return replace(self, variables={**self.variables, name: value})
+
+    def with_header(self, name: str, value: Expr | None) -> State:
+        """Return the state after a field of the request was set."""
+        return replace(self, headers={**self.headers, name.lower(): value})
+
+    def after_rewrite(self) -> State:
+        """Return the state after the target changed: what was made from the old one is lost."""
+        return State(_without_path(self.variables), _without_path(self.headers), True)
+
+
+def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
+    return {name: None if value is None or reads_path(value) else value for name, value in values.items()}
+
+
+def reads_path(expr: Expr) -> bool:
+    """Tell whether an expression follows from a target that may be rewritten."""
+    return any(isinstance(each, Var) and each.name in _PATH_VARIABLES for each in walk(expr))
+
+
+def text_expr(text: str, state: State) -> Expr:
+    """Return the expression of a text with placeholders. Raises ``Unreadable``."""
+    parts: list[Expr] = []
+    at = 0
+    for found in _PLACEHOLDER.finditer(text):
+        if found.start() > 0 and text[found.start() - 1] == "\\":
+            continue
+        parts.append(Const(_plain(text[at : found.start()])))
+        parts.append(placeholder(found[1], state))
+        at = found.end()
+    parts.append(Const(_plain(text[at:])))
+    return concat(parts)
+
+
+def _plain(text: str) -> str:
+    return text.replace("\\{", "{").replace("\\}", "}")
+
+
+def placeholder(name: str, state: State) -> Expr:
+    """Return the expression of a placeholder without its braces. Raises ``Unreadable``."""
+    full = _SHORT.get(name, name)
+    if full in state.variables:
+        return _known(state.variables[full], name)
+    if full == "http.request.uri" and not state.rewritten:
+        return Var("target")
+    if full in _NAMES:
+        return _NAMES[full]
+    for prefix, key in (("vars.", ""), ("http.vars.", "")):
+        if full.startswith(prefix):
+            variable = key + full.removeprefix(prefix)
+            return _known(state.variables[variable], name) if variable in state.variables else EMPTY
+    for prefix, variable in _FAMILIES.items():
+        if full.startswith(prefix) and len(full) > len(prefix):
+            return _of_family(variable, full.removeprefix(prefix), state, name)
+    if any(full == each or full.startswith((each if each.endswith(".") else each + ".",)) for each in _UNBUILT):
+        raise Unreadable("not-built", f"the placeholder `{{{name}}}`: not built yet")
+    hint = did_you_mean(name, [*_SHORT, *_NAMES])
+    raise Unreadable("unknown-placeholder", f"there is no placeholder `{{{name}}}`", hint if hint.startswith("did") else "")
+
+
+def _known(value: Expr | None, name: str) -> Expr:
+    if value is None:
+        raise Unreadable("not-built", f"reading `{{{name}}}` after what it was made from has changed: not built yet", "read it before")
+    return value
+
+
+def _of_family(variable: str, argument: str, state: State, name: str) -> Expr:
+    if variable == "header" and argument.lower() in state.headers:
+        return _known(state.headers[argument.lower()], name)
+    if variable == "cookie" and "cookie" in state.headers:
+        return _known(None, name)
+    if variable == "header" and argument.lower() == "host":
+        return EMPTY  # Go's server takes Host out of the fields
+    return Var(variable, argument.lower() if variable in ("header", "response_header") else argument)
+
+
+def read_expr(token: Token, state: State, report: Report, text: str | None = None) -> Expr | None:
+    """Return the expression of a token, or of a part of it; None, noted, if it cannot be had."""
+    try:
+        return text_expr(token.text if text is None else text, state)
+    except Unreadable as bad:
+        report.error(token, bad.code, bad.message, bad.hint)
+        return None

@@ -1,0 +1,339 @@
+"""Single directives of a site: what each does.
+
+Facts are those of Caddy's documentation of each directive.
+
+Rules: reading a directive gives a step and the state after it; None, noted, if it cannot be read.
+
+Not here: order and matchers (``flow``), ``reverse_proxy`` (``proxy``), what holds for a whole site (``site``).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from vestibule.dialects.caddy.lexer import Token
+from vestibule.dialects.caddy.placeholders import QUERY_MARKED, URI, State, read_expr
+from vestibule.dialects.caddy.proxy import Proxies
+from vestibule.dialects.caddy.quantity import parse_bytes
+from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.tree import Segment
+from vestibule.dialects.origin import Origins
+from vestibule.dialects.piece import Piece
+from vestibule.model.config import Action, BasicAuth, Deny, Limits, Redirect, RemoveHeader, Respond, Rewrite, SetHeader, StripPrefix
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.expr import EMPTY, Concat, Const, Default, Expr, If, InSet, Match, Var, concat
+
+_REDIRECTS = {"permanent": 301, "temporary": 302, "301": 301, "302": 302, "303": 303, "307": 307, "308": 308}
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Actions on the request."""
+
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Actions on the answer."""
+
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Limits from here on."""
+
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An answer."""
+
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Nothing but what the state says."""
+
+
+Step = Edit | Mark | Limit | End | Keep | None
+
+
+class Rules:
+    """Reads the directives of one file."""
+
+    def __init__(self, proxies: Proxies, report: Report, origins: Origins) -> None:
+        self._proxies = proxies
+        self._report = report
+        self._origins = origins
+
+    def step(self, segment: Segment, first: int, test: Expr | None, state: State) -> tuple[Step, State]:
+        """Read a directive whose arguments begin at the token ``first``; ``test`` is its matcher's."""
+        name = segment.name
+        if name == "reverse_proxy":
+            return End(self._proxies.read(segment, first, state)), state
+        if name == "header":
+            return self._lines(segment, first, state, Mark), state
+        if name == "request_header":
+            step = self._lines(segment, first, state, Edit)
+            return step, _after_edits(step, test, state)
+        if name in ("basicauth", "basic_auth"):
+            return self._basic_auth(segment, first), state
+        if name == "rewrite":
+            action = self.rewrite(segment, first, state)
+            return (Edit((action,)), state.after_rewrite()) if action is not None else (None, state)
+        if name == "uri":
+            return self._uri(segment, first, state)
+        if name == "respond":
+            return self._respond(segment, first, state), state
+        if name == "redir":
+            return self._redir(segment, first, state), state
+        if name == "error":
+            return self._error(segment, first), state
+        if name == "request_body":
+            return self._request_body(segment), state
+        if name == "vars":
+            return Keep(), self._vars(segment, first, test, state)
+        return Keep(), self._map(segment, first, state)
+
+    # ------------------------------------------------------------ fields
+
+    def _lines(self, segment: Segment, first: int, state: State, step: type[Edit] | type[Mark]) -> Step:
+        """Read edits of fields, on the line or one on each line of the block."""
+        actions: list[Action] = []
+        if first < len(segment.tokens):
+            actions.extend(self._proxies.edits(segment, first, state))
+        for line in segment.inside():
+            if line.name in ("defer", "match"):
+                if line.name == "match":
+                    self._report.not_built(line.head, "`match` in `header`", "leave it out")
+                continue
+            actions.extend(self._proxies.edits(line, 0, state))
+        return step(tuple(actions))
+
+    # ------------------------------------------------------------ credentials
+
+    def _basic_auth(self, segment: Segment, first: int) -> Step:
+        words = segment.texts(first)
+        if words[:1] not in ([], ["bcrypt"], ["argon2id"]):
+            self._report.error(segment.token(first), "syntax", f"`{words[0]}` is no kind of hash", "write `bcrypt`")
+            return None
+        realm = words[1] if len(words) > 1 else "restricted"
+        users: dict[str, str] = {}
+        for line in segment.inside():
+            secret = "".join(line.texts()[:1])
+            if not secret:
+                self._report.error(line.head, "missing", f"the user `{line.name}` has no hash", "make one with `htpasswd -nB`")
+            elif line.name in users:
+                self._report.error(line.head, "duplicate-name", f"the user `{line.name}` is here already")
+            elif len(line.tokens) > 2:
+                self._report.not_built(line.token(2), "salts besides the hash")
+            else:
+                users[line.name] = _bcrypt(secret)
+        return Edit((self._origins.at(segment.span, BasicAuth(tuple(users.items()), realm)),))
+
+    # ------------------------------------------------------------ targets
+
+    def rewrite(self, segment: Segment, first: int, state: State) -> Action | None:
+        """Read ``rewrite TO``: what has a ``?`` replaces the query, what has none keeps it."""
+        if first >= len(segment.tokens):
+            self._report.error(segment.head, "missing", "`rewrite` needs a target", "write `rewrite * /PATH`")
+            return None
+        token = segment.tokens[first]
+        expr = read_expr(token, state, self._report)
+        if expr is None:
+            return None
+        path, query = _split_target(expr)
+        if path is None and query is None:
+            self._report.not_built(token, "this target of `rewrite`", "write a path, and a query behind a `?`")
+            return None
+        return self._origins.at(segment.span, Rewrite(path, query))
+
+    def _uri(self, segment: Segment, first: int, state: State) -> tuple[Step, State]:
+        words = segment.texts(first)
+        if words[:1] != ["strip_prefix"]:
+            known = ("strip_prefix", "strip_suffix", "replace", "path_regexp", "query")
+            if words and words[0] in known:
+                self._report.not_built(segment.token(first), f"`uri {words[0]}`", "use `uri strip_prefix` or `rewrite`")
+            else:
+                hint = did_you_mean("".join(words[:1]), known)
+                self._report.error(segment.token(first), "syntax", "`uri` needs to know what to do", hint)
+            return None, state
+        prefix = "".join(words[1:2])
+        if not prefix:
+            self._report.error(segment.token(first), "missing", "`strip_prefix` needs a prefix")
+            return None, state
+        prefix = prefix if prefix.startswith("/") else f"/{prefix}"
+        return Edit((self._origins.at(segment.span, StripPrefix(prefix)),)), state.after_rewrite()
+
+    # ------------------------------------------------------------ answers
+
+    def _respond(self, segment: Segment, first: int, state: State) -> Step:
+        tokens = list(segment.tokens[first:])
+        status, body = 200, None
+        if len(tokens) == 1 and not tokens[0].quoted and tokens[0].text.isdecimal() and len(tokens[0].text) == 3:
+            status = self._status(tokens[0], 200, 200)
+        elif tokens:
+            body = read_expr(tokens[0], state, self._report)
+            if len(tokens) > 1:
+                status = self._status(tokens[1], 200, 200)
+        for line in segment.inside():
+            if line.name == "body" and len(line.tokens) > 1:
+                body = read_expr(line.token(1), state, self._report)
+            elif line.name == "close":
+                self._report.left_out(line.head, "`close`", "the client decides about its connection")
+            else:
+                self._report.error(
+                    line.head, "unknown-option", f"`{line.name}` is unknown in `respond`", did_you_mean(line.name, ("body", "close"))
+                )
+        if body == EMPTY or status in (204, 304):
+            body = None
+        return End(Piece(self._origins.at(segment.span, Respond(status, body))))
+
+    def _redir(self, segment: Segment, first: int, state: State) -> Step:
+        tokens = list(segment.tokens[first:])
+        if not tokens:
+            self._report.error(segment.head, "missing", "`redir` needs a target", "write `redir https://HOST{uri}`")
+            return None
+        code = 302
+        if len(tokens) > 1:
+            text = tokens[1].text
+            if text in ("html", "401") or (text.isdecimal() and text not in _REDIRECTS and text.startswith("3")):
+                self._report.not_built(tokens[1], f"`redir` with `{text}`", "use 301, 302, 303, 307 or 308")
+            elif text not in _REDIRECTS:
+                self._report.error(tokens[1], "out-of-range", f"`{text}` is no redirect", "use `permanent`, `temporary` or a code")
+            code = _REDIRECTS.get(text, 302)
+        location = read_expr(tokens[0], state, self._report)
+        if location is None:
+            return None
+        source = Redirect(location, code)  # type: ignore[arg-type]  # one of those named above
+        return End(Piece(self._origins.at(segment.span, source)))
+
+    def _error(self, segment: Segment, first: int) -> Step:
+        tokens = list(segment.tokens[first:])
+        status = 500
+        if len(tokens) == 1 and tokens[0].text.isdecimal():
+            status = self._status(tokens[0], 500, 400)
+        elif len(tokens) > 1:
+            status = self._status(tokens[1], 500, 400)
+            self._report.left_out(tokens[0], "the message of `error`", "vestibule's own error page is sent")
+        return Edit((self._origins.at(segment.span, Deny(status)),))
+
+    def _status(self, token: Token, otherwise: int, least: int) -> int:
+        if token.text.isdecimal() and len(token.text) == 3 and least <= int(token.text) <= 599:
+            return int(token.text)
+        self._report.error(token, "out-of-range", f"`{token.text}` is no status here", f"use {least} to 599")
+        return otherwise
+
+    def _request_body(self, segment: Segment) -> Step:
+        limits = Limits()
+        for line in segment.inside():
+            if line.name != "max_size":
+                self._report.not_built(line.head, f"`{line.name}` of `request_body`", "say `max_size`")
+                continue
+            try:
+                limits = Limits(body_bytes=parse_bytes("".join(line.texts())))
+            except ValueError as bad:
+                self._report.error(line.token(1), "bad-value", str(bad), "write `10MB`")
+        return Limit(limits)
+
+    # ------------------------------------------------------------ variables
+
+    def _vars(self, segment: Segment, first: int, test: Expr | None, state: State) -> State:
+        pairs: list[tuple[str, Token | None]] = []
+        tokens = segment.tokens[first:]
+        if tokens:
+            pairs.append((tokens[0].text, tokens[1] if len(tokens) > 1 else None))
+        pairs.extend([(line.name, line.tokens[1] if len(line.tokens) > 1 else None) for line in segment.inside()])
+        for name, token in pairs:
+            value = read_expr(token, state, self._report) if token is not None else None
+            if token is None:
+                self._report.error(segment.head, "missing", f"the variable `{name}` has no value")
+            elif value is not None:
+                before = state.variables.get(name, EMPTY)
+                if test is not None:
+                    value = If(test, value, before) if before is not None else None
+                state = state.with_variable(name, value)
+        return state
+
+    def _map(self, segment: Segment, first: int, state: State) -> State:
+        """Read ``map SOURCE {NAME}… { input output… }``; ``~`` begins a regular expression, ``-`` is no value."""
+        tokens = segment.tokens[first:]
+        if len(tokens) < 2:
+            self._report.error(segment.head, "missing", "`map` needs a source and a name", "write `map {path} {NAME} { … }`")
+            return state
+        source = read_expr(tokens[0], state, self._report)
+        if source is None:
+            return state
+        for at, token in enumerate(tokens[1:]):
+            name = token.text.strip("{}")
+            value: Expr = EMPTY
+            for line in reversed(segment.inside()):
+                outputs = line.tokens[1:]
+                if at >= len(outputs) or outputs[at].text == "-":
+                    continue
+                result = read_expr(outputs[at], state, self._report)
+                if result is None:
+                    continue
+                if line.name == "default":
+                    value = Default(value, result) if value != EMPTY else result
+                elif line.name.startswith("~") and not line.head.quoted:
+                    if "$" in outputs[at].text:
+                        self._report.not_built(outputs[at], "groups of a regular expression in `map`")
+                    value = If(Match(line.name[1:], source), result, value)
+                else:
+                    value = If(InSet(source, (line.name,)), result, value)
+            state = state.with_variable(name, value)
+        return state
+
+
+def _after_edits(step: Step, test: Expr | None, state: State) -> State:
+    """Keep what fields of the request are from now on."""
+    if not isinstance(step, Edit):
+        return state
+    for action in step.actions:
+        if isinstance(action, SetHeader):
+            value: Expr | None = action.value
+        else:
+            value = EMPTY if isinstance(action, RemoveHeader) else None
+        name = getattr(action, "name", "")
+        if test is not None and value is not None:
+            before = state.headers.get(name.lower(), Var("header", name.lower()))
+            value = If(test, value, before) if before is not None else None
+        state = state.with_header(name, value)
+    return state
+
+
+def _bcrypt(secret: str) -> str:
+    """Return the hash; older versions of Caddy write it in base64."""
+    if secret.startswith("$"):
+        return secret
+    try:
+        plain = base64.b64decode(secret, validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        return secret
+    return plain if plain.startswith("$2") else secret
+
+
+def _split_target(expr: Expr) -> tuple[Expr | None, Expr | None]:
+    """Split a target at its ``?``. Without one the query is kept; a query alone keeps the path."""
+    parts = list(expr.parts) if isinstance(expr, Concat) and expr != URI else [expr]
+    if parts and parts[-1] in (Var("target"), URI):
+        parts[-1] = Var("path")
+    elif len(parts) > 1 and parts[-1] == QUERY_MARKED:
+        parts.pop()
+    path: list[Expr] = []
+    for at, part in enumerate(parts):
+        if isinstance(part, Const) and "?" in str(part.value):
+            before, _, after = str(part.value).partition("?")
+            kept = concat([*path, Const(before)])
+            return (None if kept == EMPTY else kept), concat([Const(after), *parts[at + 1 :]])
+        if part in (Var("target"), QUERY_MARKED):
+            return None, None
+        path.append(part)
+    return concat(path), None

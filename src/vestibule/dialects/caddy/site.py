@@ -1,0 +1,287 @@
+"""Addresses of sites, and what holds for a site as a whole: where it listens, TLS, its log.
+
+Facts (Caddy's documentation, "Caddyfile Concepts", "Automatic HTTPS"): a host is served over HTTPS on 443 and redirected
+from 80, unless its address says ``http://`` or the port 80; an address without a host is plain HTTP unless it says
+otherwise. Names that no authority could certify have certificates of the local CA; others have them from ACME.
+
+Rules: getting certificates from an authority is not built yet, so those hosts are served with certificates of the local
+CA, and a warning says so.
+
+Not here: directives for requests (``flow``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from vestibule.dialects.caddy.lexer import Token
+from vestibule.dialects.caddy.placeholders import State, read_expr
+from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.tree import Segment
+from vestibule.dialects.origin import Origins
+from vestibule.model.config import ANY_HOST, AccessLog, Certificate, TlsProfile
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.quantity import parse_host, parse_listen_host, parse_port
+
+_ADDRESS = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\[\]]*)(?::([^/]*))?(/.*)?")
+
+_VERSIONS = {"tls1.2": "1.2", "tls1.3": "1.3"}
+
+_TLS_LEFT_OUT = {
+    "curves": "those of the TLS library are used",
+    "dns": "getting certificates from an authority is not built yet",
+    "issuer": "getting certificates from an authority is not built yet",
+    "ca": "getting certificates from an authority is not built yet",
+    "ca_root": "getting certificates from an authority is not built yet",
+    "key_type": "getting certificates from an authority is not built yet",
+    "eab": "getting certificates from an authority is not built yet",
+    "resolvers": "getting certificates from an authority is not built yet",
+    "propagation_timeout": "getting certificates from an authority is not built yet",
+    "propagation_delay": "getting certificates from an authority is not built yet",
+    "dns_ttl": "getting certificates from an authority is not built yet",
+    "dns_challenge_override_domain": "getting certificates from an authority is not built yet",
+    "reuse_private_keys": "getting certificates from an authority is not built yet",
+    "insecure_secrets_log": "secrets are never written",
+}
+
+_CLIENT_MODES = {"require_and_verify": "require", "verify_if_given": "optional"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One address of a site."""
+
+    token: Token
+    host: str
+    port: int
+    tls: bool
+    automatic: bool
+    """Whether plain HTTP is redirected here."""
+    path: str = ""
+
+
+@dataclass(slots=True)
+class Options:
+    """What global options say of every site."""
+
+    http_port: int = 80
+    https_port: int = 443
+    redirects: bool = True
+    https: bool = True
+    local_certs: bool = False
+    bind: tuple[str, ...] = ("*",)
+
+
+@dataclass(slots=True)
+class Tls:
+    """What the ``tls`` directive of a site says."""
+
+    certificates: list[str]
+    internal: bool = False
+    email: bool = False
+    profile: TlsProfile | None = None
+    token: Token | None = None
+
+
+def read_key(token: Token, options: Options, forces_tls: bool, report: Report) -> Key | None:
+    """Read the address of a site; None, noted, if it is none. ``forces_tls`` says that the site has a ``tls`` directive."""
+    found = _ADDRESS.fullmatch(token.text)
+    if found is None or token.text == "":
+        report.error(token, "bad-address", f"`{token.text}` is no address of a site", "write `photos.example.org` or `:8080`")
+        return None
+    scheme, host, port, path = (part or "" for part in found.groups())
+    if "{" in token.text:
+        report.not_built(token, "placeholders in an address", "write the host")
+        return None
+    number = 0
+    try:
+        name = parse_host(host) if host not in ("", "*") else ANY_HOST
+        if port:
+            number = parse_port(port, 0)
+    except ValueError as bad:
+        report.error(token, "bad-address", str(bad), "write `photos.example.org` or `:8080`")
+        return None
+    if (scheme == "http" and number == options.https_port and port) or (scheme == "https" and number == options.http_port and port):
+        report.error(token, "conflict", f"`{scheme}://` does not go with the port {number}")
+        return None
+    if scheme == "http" or (port and number == options.http_port):
+        tls = False
+    elif scheme == "https" or (port and number == options.https_port) or forces_tls:
+        tls = True
+    else:
+        tls = options.https and name != ANY_HOST
+    if not port:
+        number = options.https_port if tls else options.http_port
+    automatic = tls and name != ANY_HOST and options.redirects and options.https
+    return Key(token, name, number, tls, automatic, path.rstrip("*") if path not in ("", "/") else "")
+
+
+class SiteReader:
+    """Reads what holds for whole sites, and keeps certificates and TLS profiles."""
+
+    def __init__(self, report: Report, origins: Origins) -> None:
+        self._report = report
+        self._origins = origins
+        self.certificates: dict[str, Certificate] = {}
+        self.profiles: list[TlsProfile] = []
+
+    # ------------------------------------------------------------ bind, log
+
+    def bind(self, segments: list[Segment], options: Options) -> tuple[str, ...]:
+        """Return the hosts to listen on."""
+        hosts: list[str] = []
+        for segment in segments:
+            for token in segment.tokens[1:]:
+                text = token.text.removeprefix("tcp/")
+                if text.startswith(("unix/", "fd/", "udp/", "{")):
+                    self._report.not_built(token, f"listening on `{text}`", "write an address")
+                    continue
+                try:
+                    hosts.append("127.0.0.1" if text == "localhost" else parse_listen_host(f"[{text}]" if ":" in text else text))
+                except ValueError as bad:
+                    self._report.error(token, "bad-address", str(bad))
+            if segment.block is not None:
+                self._report.not_built(segment.head, "a block behind `bind`")
+        return tuple(dict.fromkeys(hosts)) or options.bind
+
+    def log(self, segments: list[Segment]) -> AccessLog | None:
+        """Return the access log of a site; None where it has none."""
+        if not segments:
+            return None
+        found = AccessLog("stderr")
+        for segment in segments:
+            for line in segment.inside():
+                found = self._log_line(found, line)
+        return found
+
+    def _log_line(self, log: AccessLog, line: Segment) -> AccessLog:
+        words = line.texts()
+        if line.name == "output":
+            kind = "".join(words[:1])
+            if kind in ("stdout", "stderr"):
+                return replace(log, target=kind)
+            if kind == "discard":
+                return replace(log, target="off")
+            if kind == "file" and len(words) > 1:
+                for inner in line.inside():
+                    self._report.left_out(inner.head, f"`{inner.name}`", "files are renamed by logrotate, and reopened on SIGUSR1")
+                return replace(log, target=words[1])
+            self._report.not_built(line.token(1), f"`output {kind}`", "write `stdout`, `stderr` or `file PATH`")
+        elif line.name == "format":
+            return self._format(log, line)
+        elif line.name in ("level", "hostnames", "include", "exclude", "sampling", "core", "no_hostname"):
+            self._report.left_out(line.head, f"`{line.name}`", "every request is logged")
+        else:
+            known = ("output", "format", "level")
+            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `log`", did_you_mean(line.name, known))
+        return log
+
+    def _format(self, log: AccessLog, line: Segment) -> AccessLog:
+        kind = "".join(line.texts()[:1])
+        if kind == "transform" and len(line.tokens) > 2:
+            template = read_expr(line.token(2), State(), self._report)
+            return log if template is None else replace(log, format="template", template=template)
+        if kind != "json":
+            self._report.left_out(line.token(1), f"`format {kind}`", "the access log is vestibule's JSON")
+        return log
+
+    # ------------------------------------------------------------ tls
+
+    def tls(self, segments: list[Segment]) -> Tls:
+        """Return what the ``tls`` directives of a site say."""
+        found = Tls([])
+        for segment in segments:
+            found.token = segment.head
+            words = segment.texts()
+            if words == ["internal"]:
+                found.internal = True
+            elif len(words) == 1:
+                found.email = True
+            elif len(words) == 2:
+                found.certificates.append(self._certificate(segment))
+            elif len(words) > 2:
+                self._report.error(segment.token(3), "syntax", "`tls` takes a certificate and a key, `internal`, or an e-mail address")
+            profile = TlsProfile("intermediate")
+            for line in segment.inside():
+                profile = self._tls_line(found, profile, line)
+            if profile != TlsProfile("intermediate"):
+                found.profile = profile
+        return found
+
+    def _certificate(self, segment: Segment) -> str:
+        cert, key = segment.texts()[:2]
+        made = Certificate(cert, cert, "" if key == cert else key)
+        if cert not in self.certificates:
+            self.certificates[cert] = self._origins.at(segment.token(1).span, made)
+        elif self.certificates[cert] != made:
+            self._report.error(segment.token(2), "conflict", f"`{cert}` has another key elsewhere in this file")
+        return cert
+
+    def _tls_line(self, found: Tls, profile: TlsProfile, line: Segment) -> TlsProfile:
+        words = line.texts()
+        if line.name == "protocols":
+            for at, word in enumerate(words[:2]):
+                if word not in _VERSIONS:
+                    self._report.error(line.token(at + 1), "bad-value", f"`{word}` is no version of TLS", "write tls1.2 or tls1.3")
+                elif at == 0:
+                    profile = replace(profile, minimum="1.3" if word == "tls1.3" else "1.2")
+                else:
+                    profile = replace(profile, maximum="1.2" if word == "tls1.2" else "1.3")
+            return profile
+        if line.name == "ciphers":
+            return replace(profile, ciphers=tuple([_cipher(word) for word in words]))
+        if line.name == "alpn":
+            if "http/1.1" not in words:
+                self._report.not_built(line.head, "leaving HTTP/1.1 out", "add `http/1.1`")
+            return profile
+        if line.name == "client_auth":
+            return self._client_auth(profile, line)
+        if line.name in ("issuer", "ca") and words[:1] == ["internal"]:
+            found.internal = True
+        elif line.name in _TLS_LEFT_OUT:
+            self._report.left_out(line.head, f"`{line.name}`", _TLS_LEFT_OUT[line.name])
+        elif line.name in ("on_demand", "load", "get_certificate", "renewal_window_ratio", "force_automate"):
+            self._report.not_built(line.head, f"`{line.name}` of `tls`", "name a certificate and its key")
+        else:
+            known = ["protocols", "ciphers", "client_auth", *_TLS_LEFT_OUT]
+            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `tls`", did_you_mean(line.name, known))
+        return profile
+
+    def _client_auth(self, profile: TlsProfile, line: Segment) -> TlsProfile:
+        mode = "require_and_verify"
+        for inner in line.inside():
+            words = inner.texts()
+            if inner.name == "mode":
+                mode = "".join(words)
+                if mode not in _CLIENT_MODES:
+                    self._report.not_built(inner.token(1), f"the mode `{mode}`", "write require_and_verify or verify_if_given")
+            elif inner.name == "trusted_ca_cert_file" and len(words) == 1:
+                profile = replace(profile, client_ca=words[0])
+            elif inner.name == "trust_pool" and words[:1] == ["file"] and len(words) == 2:
+                profile = replace(profile, client_ca=words[1])
+            else:
+                self._report.not_built(inner.head, f"`{inner.name}` of `client_auth`", "name a file with `trusted_ca_cert_file`")
+        if not profile.client_ca:
+            self._report.error(line.head, "missing", "`client_auth` needs the authorities", "write `trusted_ca_cert_file FILE`")
+        return replace(profile, client_verify="optional" if mode == "verify_if_given" else "require")
+
+    def profile_name(self, profile: TlsProfile | None, site: str) -> str:
+        """Return the name of a profile, making it if there is none like it."""
+        if profile is None:
+            return "intermediate"
+        if profile == TlsProfile("intermediate", minimum="1.3"):
+            return "modern"
+        for each in self.profiles:
+            if replace(each, name="intermediate") == profile:
+                return each.name
+        made = replace(profile, name=site)
+        self.profiles.append(made)
+        return made.name
+
+
+def _cipher(name: str) -> str:
+    """Return OpenSSL's name of a cipher suite that Caddy names as IANA does."""
+    plain = name.removeprefix("TLS_").replace("_WITH", "").replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305")
+    plain = plain.replace("AES_128", "AES128").replace("AES_256", "AES256").replace("_CBC", "")
+    return plain.replace("_", "-")

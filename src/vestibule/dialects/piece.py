@@ -1,0 +1,55 @@
+"""What happens to a request from some point on, for dialects whose rules run one after the other.
+
+Facts: the model has actions, one source and switches. A rule that answers under a condition, or a choice between ways,
+becomes a switch whose last route holds everything that comes after it.
+
+Rules: routes are joined into one switch where nothing stands between them, so nesting grows with the policy only.
+
+Not here: the rules of a dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vestibule.model.config import Action, Forwarding, Limits, PathMatch, Route, Source, Switch, Timeouts
+from vestibule.model.expr import Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Actions, who answers, actions on the answer, and what holds meanwhile; None is as around it."""
+
+    source: Source
+    request: tuple[Action, ...] = ()
+    response: tuple[Action, ...] = ()
+    timeouts: Timeouts | None = None
+    limits: Limits | None = None
+    forwarding: Forwarding | None = None
+
+    def before(self, request: Sequence[Action], response: Sequence[Action] = ()) -> Piece:
+        """Return the piece that does these actions first; those on the answer come after its own."""
+        return replace(self, request=(*request, *self.request), response=(*self.response, *response))
+
+    def route(self, test: Expr | None = None, path: PathMatch | None = None) -> Route:
+        """Return the piece as a route with a condition."""
+        return Route(
+            self.source,
+            path=path,
+            when=test,
+            request=self.request,
+            response=self.response,
+            timeouts=self.timeouts,
+            limits=self.limits,
+            forwarding=self.forwarding,
+        )
+
+
+def switched(routes: Sequence[Route], last: Piece) -> Piece:
+    """Return the piece that tries routes and then does the last; without routes, that is the last alone."""
+    if not routes:
+        return last
+    if isinstance(last.source, Switch) and last.source.order == "written" and last == Piece(last.source):
+        return Piece(Switch((*routes, *last.source.routes)))
+    return Piece(Switch((*routes, last.route())))
