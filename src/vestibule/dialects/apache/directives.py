@@ -74,7 +74,6 @@ _ROWS = _rows(
     ("KeepAliveTimeout", "sv", "1", "`timeouts.keep_alive`"),
     ("MaxKeepAliveRequests", "sv", "1", "requests on one client connection"),
     ("RequestReadTimeout", "sv", "1+", "`timeouts.request_head`"),
-    ("LimitRequestBody", "svld", "1", "`limits.body`; 0 is no limit, and without it httpd's is 1 GiB"),
     ("LimitRequestFields", "sv", "1", "`limits.fields`"),
     ("LimitRequestLine", "sv", "1", "`limits.target`"),
     ("LimitRequestFieldSize", "sv", "1", "`limits.head` is four times as much"),
@@ -149,6 +148,7 @@ _ROWS += _rows(
      " AddIconByEncoding DefaultIcon ReadmeName HeaderName IndexIgnore AddCharset AddOutputFilter RemoveHandler RemoveType"
      " ScriptSock CGIDScriptTimeout IndexStyleSheet UserDir MultiviewsMatch", "svld", "1+", _FILES),
     ("Directory DirectoryMatch Files FilesMatch", "svd", "1+<", "it is about files, and files are not served"),
+    ("LimitRequestBody", "svld", "1", "httpd does not apply it to what is proxied either"),
     ("ErrorDocument", "svld", "2", "an error page of vestibule says which hop failed"),
     ("ProxyReceiveBufferSize ProxyIOBufferSize ProxyMaxForwards ProxyBadHeader ProxyStatus BalancerPersist BalancerGrowth"
      " BalancerInherit ProxyPassInherit ProxyFtpDirCharset ProxyDomain NoProxy ProxySourceAddress ProxyHCExpr", "svlp", "1+",

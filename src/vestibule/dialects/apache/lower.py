@@ -59,7 +59,6 @@ _FORMATS = {
     "vhost_combined": '%v:%p %h %l %u %t "%r" %>s %O "%{Referer}i" "%{User-Agent}i"',
     "vhost_common": '%v %h %l %u %t "%r" %>s %b',
 }
-_GIB = 1024**3
 
 
 @dataclass(slots=True)
@@ -150,9 +149,9 @@ class _Lowering:
         scope = server.scope
         own = _timeouts_of(scope)
         own = replace(own, request_head_ms=timeouts.request_head_ms, keep_alive_ms=timeouts.keep_alive_ms)
-        body = scope.count("LimitRequestBody", _GIB) or None
         names = Names(self._record, server.host.name)
-        server.lowered = SiteMaker(scope, names, self._upstreams, self._read_text).make(own, replace(limits, body_bytes=body))
+        trusted = self._trusted([scope]) if scope.find("RemoteIPHeader") is not None else ()
+        server.lowered = SiteMaker(scope, names, self._upstreams, self._read_text, trusted).make(own, limits)
         server.log = self._access_log(scope) if scope is not self._main else None
 
     # ------------------------------------------------------------ listeners, sites
@@ -172,7 +171,7 @@ class _Lowering:
                 self._record.error(other.span, "conflict", message, "turn `SSLEngine` on here, or use two ports")
             for server in here:
                 server.listeners.append(door.name)
-            own_times, own_limits = _timeouts_of(default.scope), replace(self._limits_of(default.scope), body_bytes=limits.body_bytes)
+            own_times, own_limits = _timeouts_of(default.scope), self._limits_of(default.scope)
             same = (own_times.request_head_ms, own_times.keep_alive_ms) == (timeouts.request_head_ms, timeouts.keep_alive_ms)
             self._record.origin(f"listeners[{len(made)}]", door.span)
             strict = any(server.scope.flag("SSLStrictSNIVHostCheck", False) for server in here)
@@ -246,7 +245,6 @@ class _Lowering:
             head_bytes=max(4 * scope.count("LimitRequestFieldSize", 8_190), 8_192),
             fields=scope.count("LimitRequestFields", 100) or 10_000,
             target_bytes=line,
-            body_bytes=scope.count("LimitRequestBody", _GIB) or None,
             requests_per_connection=requests,
         )
 

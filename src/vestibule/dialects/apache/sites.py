@@ -32,7 +32,7 @@ from vestibule.model.config import (
     Switch,
     Timeouts,
 )
-from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Expr, Match, Not, Var
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Compare, Const, Expr, If, InNet, Match, Not, Var
 
 _ENVIRONMENT = ("SetEnv", "UnsetEnv", "SetEnvIf", "SetEnvIfNoCase", "BrowserMatch", "BrowserMatchNoCase")
 _REDIRECTS = ("Redirect", "RedirectPermanent", "RedirectTemp", "RedirectMatch")
@@ -64,12 +64,13 @@ class Lowered:
 class SiteMaker:
     """Lowers one virtual host, or the server outside all of them."""
 
-    def __init__(self, scope: Scope, names: Names, upstreams: Upstreams, read_text: ReadText) -> None:
+    def __init__(self, scope: Scope, names: Names, upstreams: Upstreams, read_text: ReadText, trusted: tuple[str, ...]) -> None:
         self._scope = scope
         self._record: Record = scope.record
         self._names = names
         self._upstreams = upstreams
         self._read_text = read_text
+        self._trusted = trusted
         self._fields = Fields(scope.record, names)
 
     def make(self, timeouts: Timeouts, limits: Limits) -> Lowered:
@@ -93,13 +94,16 @@ class SiteMaker:
             inside_request += conditional(section.test, made)
             made, _ = fields.actions(section.scope.own("Header"), in_request=False)
             inside_response += conditional(section.later, made)
+        if self._trusted:
+            # What a trusted proxy said of the client was taken from the field.
+            came = left.get("x-forwarded-for", Var("header", "X-Forwarded-For"))
+            left["x-forwarded-for"] = If(InNet(Var("peer_ip"), self._trusted), EMPTY, came)
         added = added_to_requests(scope, self._names, left) if _proxies(part.source) else ()
         whole = Part(
             part.source,
             (*before, *request, *inside_request, *added, *part.request),
             (*part.response, *reverse, *response, *inside_response),
         )
-        self._check_body_limits(sections, limits)
         return Lowered(whole, timeouts, limits, forwarding)
 
     # ------------------------------------------------------------ sections
@@ -173,17 +177,13 @@ class SiteMaker:
             found.extend(conditional(whole, actions))
         return tuple(found)
 
-    def _check_body_limits(self, sections: list[Section], limits: Limits) -> None:
-        for section in sections:
-            for directive in section.scope.own("LimitRequestBody"):
-                if directive.text() != str(limits.body_bytes or 0):
-                    not_built(self._record, directive, 0, "a limit for a part of a site", "write it in the virtual host")
-
     # ------------------------------------------------------------ routes
 
     def _routes(self, passes: Passes, sections: list[Section]) -> list[Route]:
         """Return the routes, first those of sections, of which a later one wins."""
         routes: list[Route] = []
+        redirects = [redirect_route(self._record, each, self._names) for each in self._scope.all(*_REDIRECTS)]
+        after = [each for each in redirects if each is not None]
         for section in reversed(sections):
             for directive in section.scope.own("ProxyPass", "ProxyPassMatch"):
                 inner = Scope(self._record, section.scope.directives, self._scope)
@@ -193,18 +193,16 @@ class SiteMaker:
         for directive in self._scope.all("ProxyPass", "ProxyPassMatch"):
             made = passes.route(directive, self._scope)
             if made is not None:
-                routes.append(made)
+                # What is left out of proxying still meets the redirects.
+                left_out = made.source == NOTHING.source and after
+                routes.append(replace(made, source=Switch(tuple(after)), request=()) if left_out else made)
         for section in reversed(sections):
             for directive in section.scope.own(*_REDIRECTS):
                 made = redirect_route(self._record, directive, self._names, section.path)
                 if made is not None:
                     # Inside a section a redirect comes before everything else.
                     routes.insert(0, made)
-        for directive in self._scope.all(*_REDIRECTS):
-            made = redirect_route(self._record, directive, self._names)
-            if made is not None:
-                routes.append(made)
-        return routes
+        return [*routes, *after]
 
     def _reverse_rules(self, sections: list[Section]) -> list[tuple[Directive, str]]:
         rules = [(each, "") for each in self._scope.all("ProxyPassReverse")]

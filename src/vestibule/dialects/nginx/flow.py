@@ -13,6 +13,7 @@ Not here: the rest of a server or location, which comes in as ``Rest``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Literal, TypeAlias
 
 from vestibule.dialects.nginx.lexer import Word
@@ -20,7 +21,7 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
-from vestibule.model.config import Deny, Redirect, Respond, Rewrite, When
+from vestibule.model.config import Redirect, Respond, Rewrite, When
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
@@ -96,7 +97,10 @@ class Flow:
             status, words = 403, words[:1]
         if len(words) == 2:
             return self._answer(status, words[1], names)
-        return Part(Respond(status), (Deny(status),)) if status >= 400 else Part(Respond(status))
+        if status < 400:
+            return Part(Respond(status))
+        # An answer and no refusal, so that `add_header ... always` counts for it, as in nginx.
+        return Part(Respond(status, Const(f"{status} {_reason(status)}\n"), (("Content-Type", Const("text/plain")),)))
 
     def _answer(self, status: int, word: Word, names: Names) -> Part:
         if status in _REDIRECTS:
@@ -211,6 +215,13 @@ class Flow:
             return Not(found) if operator.text.startswith("!") else found
         self._record.error(operator.span, "bad-condition", f"`{operator.text}` compares nothing", "use `=`, `!=`, `~`, `~*`, `!~`, `!~*`")
         return Const(False)
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
 
 
 def _encoded_captures(names: Names, word: Word) -> Expr:

@@ -1,0 +1,147 @@
+"""The original programs and vestibule run the same files beside each other and are asked the same.
+
+A case is a configuration in `cases/PROGRAM`, in which PORT stands for the port of the case and UPSTREAM for that of an upstream that
+records what it sees. Adding a case is adding a file; adding requests is a line in it, or in the battery.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.e2e.client import Client, Response, close_all
+from tests.e2e.rig import environment, free_ports
+from tests.e2e.upstream import Turn, Upstream
+
+from .battery import BATTERY, HOST, Ask, asked_by
+from .compare import got_by_client, seen_by_upstream
+from .originals import ORIGINALS, SEARCH, Running
+
+CASES = Path(__file__).parent / "cases"
+NAMES = [(program.name, case.stem) for program in sorted(CASES.iterdir()) for case in sorted(program.iterdir())]
+
+
+def answer(turn: Turn) -> None:
+    """Answer as the target says; the tail of the path decides, so that rewritten paths lead here too."""
+    turn.read_body()
+    target = turn.request.target.partition(b"?")[0]
+    port = turn.sock.getsockname()[1]
+    if target.endswith(b"/redirect"):
+        turn.answer(b"", b"302 Found", b"Location: http://127.0.0.1:%d/there?x=1\r\n" % port)
+    elif target.endswith(b"/redirect-away"):
+        turn.answer(b"", b"301 Moved Permanently", b"Location: https://elsewhere.example/there\r\n")
+    elif target.endswith(b"/redirect-path"):
+        turn.answer(b"", b"307 Temporary Redirect", b"Location: /there\r\n")
+    elif target.endswith(b"/missing"):
+        turn.answer(b"no such thing", b"404 Not Found", b"X-Up: 1\r\n")
+    elif target.endswith(b"/error"):
+        turn.answer(b"broken", b"500 Internal Server Error", b"X-Up: 1\r\n")
+    elif target.endswith(b"/empty"):
+        turn.send(b"HTTP/1.1 204 No Content\r\nX-Up: 1\r\n\r\n")
+    elif target.endswith(b"/cookies"):
+        turn.answer(b"ok", extra=b"Set-Cookie: a=1; Path=/\r\nSet-Cookie: b=2; HttpOnly\r\nX-Powered-By: Express\r\n")
+    elif target.endswith(b"/chunked") and not turn.request.line.endswith(b"1.0"):
+        turn.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    elif target.endswith(b"/chunked"):
+        turn.answer(b"abc")
+    elif target.endswith(b"/part"):
+        turn.answer(b"0123", b"206 Partial Content", b"Content-Range: bytes 0-3/10\r\nContent-Type: video/mp4\r\n")
+    elif target.endswith(b"/unchanged"):
+        turn.send(b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n')
+    elif turn.request.line.startswith(b"HEAD"):
+        turn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Up: 1\r\n\r\n")
+    else:
+        turn.answer(b"ok", extra=b"X-Up: 1\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\n")
+
+
+def group_of(name: str) -> str:
+    """Return what a case shares its processes with: all others, unless it changes what is one for a whole configuration."""
+    return name if name.startswith("alone_") else ""
+
+
+class Pair:
+    """One program and vestibule, both with a group of cases of the program."""
+
+    def __init__(self, program: str, group: str, folder: Path) -> None:
+        self.upstream = Upstream()
+        self.upstream.script = answer
+        original = ORIGINALS[program]
+        self.cases = {case.stem: case for case in sorted((CASES / program).iterdir()) if group_of(case.stem) == group}
+        ports = free_ports(2 * len(self.cases))
+        self.ports = {name: (ports[2 * at], ports[2 * at + 1]) for at, name in enumerate(self.cases)}
+        self.running: list[Running] = []
+        try:
+            for which, place in enumerate(("theirs", "ours")):
+                self._start(original, which, folder / place)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, original: object, which: int, folder: Path) -> None:
+        assert isinstance(original, type(ORIGINALS["nginx"]))
+        (folder / "cases").mkdir(parents=True)
+        ports = [pair[which] for pair in self.ports.values()]
+        for name, case in self.cases.items():
+            text = case.read_text().replace("PORT", str(self.ports[name][which])).replace("UPSTREAM", str(self.upstream.port))
+            (folder / "cases" / case.name).write_text(text.replace("FOLDER", str(folder)))
+        (folder / "users").write_text("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")  # her password is `password`
+        if which == 0:
+            self.running.append(Running(original.command(folder, ports), folder, ports, dict(os.environ)))
+            return
+        file = folder / original.file
+        file.write_text(original.ours(folder, ports))
+        command = [sys.executable, "-m", "vestibule", "run", str(file), "--dialect", original.dialect, "--workers", "1"]
+        self.running.append(Running(command, folder, ports, environment() | {"XDG_STATE_HOME": str(folder / "state")}))
+
+    def ask(self, ask: Ask, name: str, which: int) -> tuple[list[object], object]:
+        """Ask one side, and return what its upstream saw and its client got."""
+        ports = self.ports[name]
+        self.upstream.requests = []
+        fields = ask.fields if any(each.lower() == "host" for each, _ in ask.fields) else (("Host", f"{HOST}:{ports[which]}"), *ask.fields)
+        with Client(("127.0.0.1", ports[which])).connect() as wire:
+            try:
+                response: Response | str = Client(("127.0.0.1", ports[which])).request(ask.method, ask.target, fields, ask.body, wire)
+            except Exception as failure:
+                response = type(failure).__name__
+        seen = list(self.upstream.requests)
+        got = response if isinstance(response, str) else got_by_client(response, bool(seen), ports)
+        return seen_by_upstream(seen, ports), got
+
+    def stop(self) -> None:
+        """End both, and the upstream."""
+        close_all()
+        for each in self.running:
+            each.stop()
+        self.upstream.close()
+
+
+Pairs: TypeAlias = dict[tuple[str, str], Pair]
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pairs]:
+    """The pairs that were asked for so far; each is started once."""
+    found: Pairs = {}
+    yield found
+    for pair in found.values():
+        pair.stop()
+
+
+@pytest.mark.parametrize(("program", "name"), NAMES, ids=[f"{program}-{name}" for program, name in NAMES])
+def test_both_do_the_same(program: str, name: str, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> None:
+    if shutil.which(ORIGINALS[program].program, path=SEARCH) is None:
+        pytest.skip(f"{program} is not installed")
+    group = group_of(name)
+    if (program, group) not in pairs:
+        pairs[program, group] = Pair(program, group, tmp_path_factory.mktemp(program))
+    pair = pairs[program, group]
+    different: list[str] = []
+    for ask in [*BATTERY, *asked_by(pair.cases[name].read_text())]:
+        theirs, ours = pair.ask(ask, name, 0), pair.ask(ask, name, 1)
+        if theirs != ours:
+            different.append(f"{ask}\n  theirs {theirs}\n  ours   {ours}")
+    assert not different, "\n".join(different)
