@@ -151,7 +151,7 @@ def adapt(file: str, dialect: str, form: str) -> None:
     if form == "toml":
         from vestibule.dialects.toml import write
 
-        click.echo(write(draft.config), nl=False)
+        click.echo(write(draft.config, draft.place), nl=False)
     else:
         click.echo(to_json(draft.config, indent=2))
 

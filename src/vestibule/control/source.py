@@ -31,6 +31,7 @@ class Draft:
         self.diagnostics: tuple[Diagnostic, ...] = loaded.diagnostics
         self.ok = loaded.ok
         self.place = loaded.place
+        self.place = loaded.place
         self.base = base
         self.name = name
         """How messages call it: the path as given, or empty for the command line."""

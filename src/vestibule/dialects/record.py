@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from vestibule.model.config import Config, Route, Source, Switch
 from vestibule.model.diagnostic import Diagnostic, Severity, Span, error, warning
 
 _LAST_STEP = re.compile(r"(?:\.[^.\[\]]+|\[[0-9]+\])$")
@@ -21,6 +22,7 @@ class Record:
     def __init__(self, file: str) -> None:
         self._file = file
         self._origins: dict[str, Span] = {}
+        self._routes: dict[int, tuple[Route, Span]] = {}
         self.diagnostics: list[Diagnostic] = []
 
     def error(self, span: Span, code: str, message: str, hint: str = "") -> None:
@@ -43,6 +45,30 @@ class Record:
     def origin(self, model_path: str, span: Span) -> None:
         """Remember where a place of the model was written."""
         self._origins[model_path] = span
+
+    def mark(self, route: Route, span: Span) -> Route:
+        """Remember where a route was written, before it is known where it will stand; return it."""
+        self._routes[id(route)] = (route, span)
+        return route
+
+    def changed(self, before: Route, after: Route) -> Route:
+        """Remember that one route took the place of another; return it."""
+        if id(before) in self._routes:
+            self.mark(after, self._routes[id(before)][1])
+        return after
+
+    def settle(self, config: Config) -> None:
+        """Find where the marked routes stand now that the model is whole."""
+        for at, site in enumerate(config.sites):
+            self._settle(f"sites[{at}].source", site.source)
+
+    def _settle(self, path: str, source: Source) -> None:
+        if isinstance(source, Switch):
+            for at, route in enumerate(source.routes):
+                place = f"{path}.routes[{at}]"
+                if id(route) in self._routes:
+                    self._origins.setdefault(place, self._routes[id(route)][1])
+                self._settle(f"{place}.source", route.source)
 
     def place(self, model_path: str) -> Span:
         """Return the place in the file of a place in the model: its own, or the nearest one around it."""

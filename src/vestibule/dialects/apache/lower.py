@@ -84,6 +84,7 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
         return Loaded(None, record.merge(()), files, record.place)
     kept = Pruner(record).prune(directives, "server")
     config = _Lowering(record, read_text, Scope(record, kept)).config()
+    record.settle(config)
     return Loaded(config, record.merge(check(config, record.place)), files, record.place)
 
 

@@ -82,7 +82,7 @@ class SiteMaker:
         routes = self._routes(passes, sections)
         program = scope.own("RewriteCond", "RewriteRule") if engine_is_on(scope) else []
         part = Rewriting(self._record, self._names, passes, scope).lower(program, lambda: _as_part(routes))
-        part, timeouts, forwarding = _merged(part, timeouts)
+        part, timeouts, forwarding = _merged(self._record, part, timeouts)
         request, left = fields.actions(scope.all("RequestHeader"), in_request=True)
         response, _ = fields.actions(scope.all("Header"), in_request=False)
         reverse = reversed_fields(self._record, self._reverse_rules(sections))
@@ -182,26 +182,30 @@ class SiteMaker:
     def _routes(self, passes: Passes, sections: list[Section]) -> list[Route]:
         """Return the routes, first those of sections, of which a later one wins."""
         routes: list[Route] = []
-        redirects = [redirect_route(self._record, each, self._names) for each in self._scope.all(*_REDIRECTS)]
-        after = [each for each in redirects if each is not None]
+        after: list[Route] = []
+        for directive in self._scope.all(*_REDIRECTS):
+            made = redirect_route(self._record, directive, self._names)
+            if made is not None:
+                after.append(self._record.mark(made, directive.span))
         for section in reversed(sections):
             for directive in section.scope.own("ProxyPass", "ProxyPassMatch"):
                 inner = Scope(self._record, section.scope.directives, self._scope)
                 made = passes.route(directive, inner, section.path, section.is_pattern)
                 if made is not None:
-                    routes.append(made)
+                    routes.append(self._record.mark(made, directive.span))
         for directive in self._scope.all("ProxyPass", "ProxyPassMatch"):
             made = passes.route(directive, self._scope)
             if made is not None:
                 # What is left out of proxying still meets the redirects.
                 left_out = made.source == NOTHING.source and after
-                routes.append(replace(made, source=Switch(tuple(after)), request=()) if left_out else made)
+                made = replace(made, source=Switch(tuple(after)), request=()) if left_out else made
+                routes.append(self._record.mark(made, directive.span))
         for section in reversed(sections):
             for directive in section.scope.own(*_REDIRECTS):
                 made = redirect_route(self._record, directive, self._names, section.path)
                 if made is not None:
                     # Inside a section a redirect comes before everything else.
-                    routes.insert(0, made)
+                    routes.insert(0, self._record.mark(made, directive.span))
         return [*routes, *after]
 
     def _reverse_rules(self, sections: list[Section]) -> list[tuple[Directive, str]]:
@@ -221,7 +225,7 @@ def _as_part(routes: list[Route]) -> Part:
     return Part(Switch(tuple(routes))) if routes else NOTHING
 
 
-def _merged(part: Part, timeouts: Timeouts) -> tuple[Part, Timeouts, Forwarding]:
+def _merged(record: Record, part: Part, timeouts: Timeouts) -> tuple[Part, Timeouts, Forwarding]:
     """Take the one route for every path out of its switch; find the forwarding that routes have in common."""
     usual = Forwarding("pass", "pass", "client", "drop")
     source = part.source
@@ -235,8 +239,8 @@ def _merged(part: Part, timeouts: Timeouts) -> tuple[Part, Timeouts, Forwarding]
     if not forwardings:
         return part, timeouts, usual
     common = forwardings[0]
-    routes = tuple([replace(route, forwarding=None) if route.forwarding == common else route for route in source.routes])
-    return Part(Switch(routes, source.order), part.request, part.response), timeouts, common
+    routes = [record.changed(route, replace(route, forwarding=None)) if route.forwarding == common else route for route in source.routes]
+    return Part(Switch(tuple(routes), source.order), part.request, part.response), timeouts, common
 
 
 def _proxies(source: Source) -> bool:

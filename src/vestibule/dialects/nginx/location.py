@@ -121,10 +121,10 @@ class Locations:
             where, path_match = match
             found = self._location(Scope(self._record, directive.block or (), scope), names, level, where)
             served.append(found)
-            routes.append(_route(path_match, found, level))
+            routes.append(self._record.mark(_route(path_match, found, level), directive.span))
             slashless = _slashless(directive, found.part.source, locations)
             if slashless is not None:
-                routes.append(slashless)
+                routes.append(self._record.mark(slashless, directive.span))
         self._check_nesting(scope, locations)
         if own is not None:
             routes.append(_route(None, own, level))
@@ -134,7 +134,7 @@ class Locations:
         forwardings = [each.level.forwarding for each in served if isinstance(each.part.source, Proxy)]
         if forwardings and level.forwarding != forwardings[0]:
             level = Level(level.timeouts, level.limits, forwardings[0], level.access_log)
-            routes = [_inherit(route, level) for route in routes]
+            routes = [self._record.changed(route, _inherit(route, level)) for route in routes]
         return Served(Part(Switch(tuple(routes), "best")), level)
 
     def _match(self, directive: Directive) -> tuple[_Path, PathMatch] | None:

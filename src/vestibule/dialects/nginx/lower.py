@@ -61,6 +61,7 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
     context = outer_context(directives)
     kept = Pruner(record).prune(directives, context)
     config = _Lowering(record, read_text).config(kept, context)
+    record.settle(config)
     return Loaded(config, record.merge(check(config, record.place)), files, record.place)
 
 

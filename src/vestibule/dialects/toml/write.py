@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 
 from vestibule.dialects.toml.form import PAIRS, TEMPLATE, TEST, Shape, Unlimited, key_text, quote
@@ -64,19 +64,29 @@ from vestibule.model.config import (
     Upstream,
     UpstreamTls,
 )
+from vestibule.model.diagnostic import Span
 from vestibule.model.quantity import format_listen, format_server
 
 
-def write(config: Config) -> str:
-    """Write a configuration. Raises ``ValueError`` for text that TOML cannot carry."""
-    return _Writer().config(config)
+def _nowhere(path: str) -> Span:
+    return Span(key=path)
+
+
+def write(config: Config, place: Callable[[str], Span] = _nowhere) -> str:
+    """Write a configuration. Raises ``ValueError`` for text that TOML cannot carry.
+
+    ``place`` says where each place of the model was written before; what has a line gets a comment that names it.
+    """
+    return _Writer(place).config(config)
 
 
 class _Writer:
     """Writes one file, line by line; used once."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Callable[[str], Span]) -> None:
         self._lines: list[str] = []
+        self._place = place
+        self._told = ""
 
     def config(self, config: Config) -> str:
         """Return the whole text."""
@@ -89,22 +99,28 @@ class _Writer:
         self._section("access_log", ACCESS_LOG, config.access_log, AccessLog())
         self._section("error_log", ERROR_LOG, config.error_log, ErrorLog())
         level = Level(config.timeouts, config.limits, config.forwarding, config.access_log)
-        for listener in config.listeners:
-            self._listener(listener, level)
-        for profile in config.tls_profiles:
-            self._named("tls_profiles", profile.name, TLS_PROFILE, profile)
-        for certificate in config.certificates:
-            self._named("certificates", certificate.name, CERTIFICATE, certificate)
-        for upstream in config.upstreams:
-            self._upstream(upstream)
-        for site in config.sites:
-            self._site(site, level)
+        for at, listener in enumerate(config.listeners):
+            self._listener(listener, level, f"listeners[{at}]")
+        for at, profile in enumerate(config.tls_profiles):
+            self._named("tls_profiles", profile.name, TLS_PROFILE, profile, at)
+        for at, certificate in enumerate(config.certificates):
+            self._named("certificates", certificate.name, CERTIFICATE, certificate, at)
+        for at, upstream in enumerate(config.upstreams):
+            self._upstream(upstream, f"upstreams[{at}]")
+        for at, site in enumerate(config.sites):
+            self._site(site, level, f"sites[{at}]")
         return "\n".join(self._lines).strip("\n") + "\n"
 
     # ------------------------------------------------------------ lines
 
-    def _header(self, path: str) -> None:
-        self._lines.extend(("", path))
+    def _header(self, path: str, model_path: str = "") -> None:
+        """Begin a table; where it comes from is told once for all tables of one place."""
+        self._lines.append("")
+        span = self._place(model_path) if model_path else Span()
+        if span.line and span.render() != self._told:
+            self._told = span.render()
+            self._lines.append(f"# {self._told}")
+        self._lines.append(path)
 
     def _key(self, name: str, value: str) -> None:
         self._lines.append(f"{name} = {value}")
@@ -131,17 +147,17 @@ class _Writer:
             for name, text in pairs:
                 self._key(name, text)
 
-    def _named(self, parent: str, name: str, table: Table, value: object) -> None:
-        self._header(f"[{parent}.{key_text(name)}]")
+    def _named(self, parent: str, name: str, table: Table, value: object, at: int) -> None:
+        self._header(f"[{parent}.{key_text(name)}]", f"{parent}[{at}]")
         for key, text in self._fields(table, value, None):
             self._key(key, text)
 
     # ------------------------------------------------------------ what sites stand on
 
-    def _listener(self, listener: Listener, level: Level) -> None:
+    def _listener(self, listener: Listener, level: Level, model_path: str) -> None:
         path = f"listeners.{key_text(listener.name)}"
         address = listener.address
-        self._header(f"[{path}]")
+        self._header(f"[{path}]", model_path)
         self._key("address", quote(format_listen(address)))
         if isinstance(address, TcpAddress) and ":" in address.host and not address.v6only:
             self._key("v6only", "false")
@@ -163,9 +179,9 @@ class _Writer:
         for name, text in self._fields(table, value, outer):
             self._key(name, text)
 
-    def _upstream(self, upstream: Upstream) -> None:
+    def _upstream(self, upstream: Upstream, model_path: str) -> None:
         path = f"upstreams.{key_text(upstream.name)}"
-        self._header(f"[{path}]")
+        self._header(f"[{path}]", model_path)
         self._key("servers", "[" + ", ".join([_server(server) for server in upstream.servers]) + "]")
         self._section(f"{path}.tls", UPSTREAM_TLS, upstream.tls, UpstreamTls())
         self._section(f"{path}.pool", POOL, upstream.pool, Pool())
@@ -173,9 +189,9 @@ class _Writer:
 
     # ------------------------------------------------------------ sites and routes
 
-    def _site(self, site: Site, level: Level) -> None:
+    def _site(self, site: Site, level: Level, model_path: str) -> None:
         path = f"sites.{key_text(site.name)}"
-        self._header(f"[{path}]")
+        self._header(f"[{path}]", model_path)
         self._key("hosts", SITE.key("hosts").form.write(site.hosts))
         self._key("listen", "[" + ", ".join([quote(name) for name in site.listeners]) + "]")
         if site.certificates:
@@ -190,9 +206,9 @@ class _Writer:
             self._key("hsts", _inline(pairs) if pairs else "true")
         if not site.immich:
             self._key("immich", "false")
-        self._inside(path, site, level)
+        self._inside(path, site, level, model_path)
 
-    def _inside(self, path: str, level: Site | Route, outer: Level) -> None:
+    def _inside(self, path: str, level: Site | Route, outer: Level, model_path: str) -> None:
         """Write what sites and routes have in common; plain keys first, tables after."""
         source = level.source
         if isinstance(source, Proxy):
@@ -218,11 +234,11 @@ class _Writer:
                 level.forwarding or outer.forwarding,
                 level.access_log or outer.access_log,
             )
-            for route in source.routes:
-                self._route(f"{path}.routes", route, inner)
+            for at, route in enumerate(source.routes):
+                self._route(f"{path}.routes", route, inner, f"{model_path}.source.routes[{at}]")
 
-    def _route(self, path: str, route: Route, outer: Level) -> None:
-        self._header(f"[[{path}]]")
+    def _route(self, path: str, route: Route, outer: Level, model_path: str) -> None:
+        self._header(f"[[{path}]]", model_path)
         for name, text in self._fields(ROUTE, route, None):
             self._key(name, text)
         match = route.path
@@ -233,7 +249,7 @@ class _Writer:
                 self._key("ignore_case", "true")
             if match.final:
                 self._key("final", "true")
-        self._inside(path, route, outer)
+        self._inside(path, route, outer, model_path)
 
     def _actions(self, name: str, actions: Sequence[Action]) -> None:
         if not actions:
