@@ -188,7 +188,7 @@ class _Held(_Part):
         connections = count // cell.each if cell.each else count
         # A first crowd that comes and goes: code, caches and the least pool sizes are then in memory. It is small before
         # streams are measured, for what a connection leaves free would hold many streams.
-        with loads.idle_http2(load, running.tls, 2 if cell.each else 100, 0):
+        with loads.idle_http2(load, running.tls, 2 if cell.each else 20, 0):
             pass
         time.sleep(0.3)
         before = proc.resident(running.pid)

@@ -121,6 +121,7 @@ def _bench(options: argparse.Namespace, directory: Path, contenders: list[Conten
         settle_seconds=0.5 if options.quick else 6.0,
         rate=options.rate,
         soak_bytes=int(options.soak_gb * 1e9),
+        warms=not options.quick,
         sizes=SIZES[1:2] if options.quick else SIZES,
         say=lambda text: print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True),
     )

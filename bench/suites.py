@@ -59,6 +59,7 @@ class Bench:
     soak_bytes: int
     say: Callable[[str], None]
     sizes: tuple[tuple[str, str, int], ...] = SIZES
+    warms: bool = True
     cells: list[Cell] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     #: Contenders that failed the check over HTTP/2.
@@ -116,7 +117,7 @@ class Suite:
                 started = bench.start(contender, port, **self.settings())
                 stack.callback(started.process.stop)
                 running.append(started)
-            for one in running:
+            for one in running if bench.warms else ():
                 self._attempt(one.name, "warming", partial(self.warm, one))
             for index in range(self.rounds()):
                 for cell in cells:
