@@ -12,6 +12,7 @@ Not here: single directives (``rules``), their order (``flow``), addresses and T
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from vestibule.dialects.caddy.directives import DIRECTIVES, OPTIONS, ORDER
 from vestibule.dialects.caddy.flow import Flow
@@ -83,6 +84,7 @@ class _Lowering:
         self._limits = Limits()
         self._process = Process()
         self._error_log = ErrorLog()
+        self._speaks = Listener("", TcpAddress(0)).protocols
 
     def config(self, options: Segment | None, blocks: list[SiteBlock]) -> Config:
         """Return the whole model."""
@@ -196,12 +198,25 @@ class _Lowering:
                     self._report.error(line.token(1), "bad-value", str(bad), "write `16KB`")
             elif line.name == "client_ip_headers" and [word.lower() for word in words] != ["x-forwarded-for"]:
                 self._report.not_built(line.token(1), "other fields than X-Forwarded-For", "write `client_ip_headers X-Forwarded-For`")
-            elif line.name == "protocols" and "h1" not in words:
-                self._report.not_built(line.token(1), "leaving HTTP/1.1 out", "add `h1`")
+            elif line.name == "protocols":
+                self._protocols(line, words)
             elif line.name == "listener_wrappers":
                 self._report.not_built(line.head, "`listener_wrappers`", "leave it out")
-            elif line.name not in ("client_ip_headers", "protocols"):
+            elif line.name != "client_ip_headers":
                 self._other_server_line(line)
+
+    def _protocols(self, line: Segment, words: list[str]) -> None:
+        known: dict[str, Literal["h1", "h2"]] = {"h1": "h1", "h2": "h2"}
+        for at, word in enumerate(words):
+            if word in ("h3", "h2c"):
+                self._report.left_out(line.token(at + 1), f"`{word}`", "HTTP/1.1 and HTTP/2 over TLS are spoken")
+            elif word not in known:
+                self._report.error(line.token(at + 1), "bad-value", f"`{word}` is no protocol", "write h1 or h2")
+        found = tuple([known[word] for word in ("h2", "h1") if word in words])
+        if found:
+            self._speaks = found
+        else:
+            self._report.not_built(line.head, "leaving out both HTTP/1.1 and HTTP/2", "add `h1`")
 
     def _other_server_line(self, line: Segment) -> None:
         harmless = (
@@ -327,7 +342,7 @@ class _Lowering:
         name = format_listen(address)
         known = self._listeners.get(name)
         if known is None:
-            self._listeners[name] = self._origins.at(key.token.span, Listener(name, address, tls, tls_profile=profile))
+            self._listeners[name] = self._origins.at(key.token.span, Listener(name, address, tls, tls_profile=profile, protocols=self._speaks))
         elif known.tls != tls:
             says = "without" if tls else "with"
             self._report.error(key.token, "conflict", f"the port {port} is {says} TLS for another site", "use two ports")

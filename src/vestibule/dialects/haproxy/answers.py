@@ -27,9 +27,13 @@ def condition_at(line: Line, first: int) -> int:
     return len(line.words)
 
 
-def read_redirect(line: Line, first: int, end: int, state: State, report: Report) -> Source | None:
-    """Read the words of a redirect between two indexes; None, noted, if they cannot be read."""
-    kind, location = line.text(first), read_format(line, first + 1, state, report)
+def read_redirect(line: Line, first: int, end: int, state: State, report: Report, literal: bool = False) -> Source | None:
+    """Read the words of a redirect between two indexes; None, noted, if they cannot be read.
+
+    ``literal`` says that the target is no format, as that of a ``redirect`` line.
+    """
+    kind = line.text(first)
+    location: Expr | None = Const(line.text(first + 1)) if literal else read_format(line, first + 1, state, report)
     if kind not in ("location", "prefix", "scheme") or first + 1 >= end:
         report.error(line, first, "syntax", "a redirect says where to", "write `location URL`, `prefix URL` or `scheme https`")
         return None

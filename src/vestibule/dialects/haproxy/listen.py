@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.options import BIND_OPTIONS, Option
@@ -21,6 +22,10 @@ from vestibule.dialects.origin import Origins
 from vestibule.model.config import Address, Certificate, Limits, Listener, TcpAddress, TlsProfile, UnixAddress
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.quantity import format_listen, parse_port
+
+_PROTOCOLS = Listener("", TcpAddress(0)).protocols
+
+_ALPN: dict[str, Literal["h1", "h2"]] = {"h2": "h2", "http/1.1": "h1", "http/1.0": "h1"}
 
 _BACKLOG = Listener("", TcpAddress(0)).backlog
 
@@ -108,6 +113,7 @@ class Binder:
             self._report.warning(line, options["crt"][0][0], "unused", "`crt` has no effect without `ssl`")
             certificates = ()
         profile = self._profile(line, options) if has_tls else "intermediate"
+        protocols = self._protocols(line, options)
         bound: list[Bound] = []
         for text in line.text(first).split(","):
             for address in self._addresses(line, first, text, options):
@@ -118,9 +124,9 @@ class Binder:
                     tls_profile=profile,
                     backlog=self._number(line, options, "backlog") or _BACKLOG,
                     limits=self._limits(line, options),
+                    protocols=protocols,
                 )
                 bound.append(Bound(self._origins.at(span(line, first), listener), certificates))
-        self._alpn(line, options)
         return bound
 
     def _number(self, line: Line, options: dict[str, list[tuple[int, str]]], name: str) -> int | None:
@@ -212,13 +218,19 @@ class Binder:
             names.append(path)
         return tuple(names)
 
-    def _alpn(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> None:
-        for place, text in [*options.get("alpn", []), *options.get("npn", [])]:
-            wanted = text.split(",")
-            if "h2" in wanted:
-                self._report.warning(line, place + 1, "left-out", "HTTP/2 is not built yet", "clients are offered HTTP/1.1")
-            if not {"http/1.1", "http/1.0"} & set(wanted):
-                self._report.error(line, place + 1, "not-built", "HTTP/1.1 is left out, and nothing else is built yet", "add `http/1.1`")
+    def _protocols(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> tuple[Literal["h1", "h2"], ...]:
+        """Return the versions of HTTP that ``alpn`` names; without it, both are offered as HAProxy does from 2.8 on."""
+        given = [*options.get("alpn", []), *options.get("npn", [])]
+        if not given:
+            return _PROTOCOLS
+        found: list[Literal["h1", "h2"]] = []
+        for place, text in given:
+            for word in text.split(","):
+                if word not in _ALPN:
+                    self._report.error(line, place + 1, "bad-value", f"`{word}` is no protocol here", did_you_mean(word, list(_ALPN)))
+                elif _ALPN[word] not in found:
+                    found.append(_ALPN[word])
+        return tuple(found) or _PROTOCOLS
 
     def _profile(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> str:
         """Return the name of the TLS profile that the options ask for, making it if there is none like it."""

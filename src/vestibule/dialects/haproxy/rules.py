@@ -122,7 +122,7 @@ class Rules:
         """Read a ``redirect`` line."""
         end = condition_at(statement.line, statement.first)
         sound, test = self.test(statement.line, end, state)
-        source = read_redirect(statement.line, statement.first, end, state, self._report)
+        source = read_redirect(statement.line, statement.first, end, state, self._report, literal=True)
         return End(test, source, statement.line) if sound and source is not None else None
 
     def edit(self, statement: Statement, rule: str, state: State, response: bool = False) -> tuple[Step | None, State]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.tree import Section, Statement
+from vestibule.model.diagnostic import did_you_mean
 
 
 @dataclass(slots=True)
@@ -38,7 +39,26 @@ def read_userlist(section: Section, report: Report) -> Userlist:
             _user(found, statement, words, report)
         else:
             _members(found, statement, words, report)
+    _check_groups(section, found, report)
     return found
+
+
+def _check_groups(section: Section, found: Userlist, report: Report) -> None:
+    """A group is declared, and so are its members; the order does not matter."""
+    declared = {"".join(each.arguments()[:1]) for each in section.lines if each.name == "group"}
+    for statement in section.lines:
+        words = statement.arguments()
+        if statement.name == "user" and "groups" in words[1:-1]:
+            at = words.index("groups", 1) + 1
+            missing, what = [each for each in words[at].split(",") if each not in declared], "group"
+        elif statement.name == "group" and len(words) == 3:
+            at = 2
+            missing, what = [each for each in words[at].split(",") if each not in found.users], "user"
+        else:
+            continue
+        for name in missing:
+            hint = did_you_mean(name, sorted(declared if what == "group" else found.users))
+            report.error(statement.line, statement.first + at, "unknown-reference", f"there is no {what} `{name}` in `{section.name}`", hint)
 
 
 def _user(found: Userlist, statement: Statement, words: list[str], report: Report) -> None:
