@@ -1,7 +1,8 @@
 """What the end-to-end tests share: one proxy for all tests that need nothing special of it.
 
 Rules: a test that needs other settings starts its own proxy with `make`, once for its module if it
-can. `version` is the HTTP version towards the proxy; a test that takes `client` is run for each.
+can. `version` is the HTTP version towards the proxy: a test that takes it, or `client`, is run for
+each, and for HTTP/1 alone if it is marked `http1` because it is about that version's syntax.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,12 +14,18 @@ from .client import Client, close_all
 from .rig import Rig, build, tear_down
 from .upstream import Upstream
 
+VERSIONS = ["h1", "h2"]
 
-@pytest.fixture(params=["h1"])
-def version(request: pytest.FixtureRequest) -> str:
-    """The HTTP version the client speaks."""
-    chosen: str = request.param
-    return chosen
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "http1: is about what only HTTP/1 has, and not run for other versions")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test for each version, or for HTTP/1 alone."""
+    if "version" in metafunc.fixturenames:
+        is_old = metafunc.definition.get_closest_marker("http1") is not None
+        metafunc.parametrize("version", ["h1"] if is_old else VERSIONS)
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +47,7 @@ def upstream(plain: Rig) -> Iterator[Upstream]:
 @pytest.fixture
 def client(plain: Rig, version: str) -> Client:
     """A client of `plain`."""
-    assert version == "h1"
-    return plain.client
+    return plain.client.speaking(version)
 
 
 @pytest.fixture(autouse=True)

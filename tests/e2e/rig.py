@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -178,6 +178,10 @@ class Rig:
     upstream: Upstream
     client: Client
     port: int
+
+    def speaking(self, version: str) -> "Rig":
+        """Return the same with a client of this HTTP version."""
+        return replace(self, client=self.client.speaking(version))
 
 
 def settings(folder: Path, workers: int = 1) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .client import Client, Malformed, Truncated
+from .client import Client, Connection, Malformed, Truncated
 from .rig import Rig
 from .upstream import Turn, Upstream
 
@@ -63,13 +63,14 @@ def test_answer_split_at_any_byte_is_whole(answer: bytes, client: Client, upstre
             assert client.request("GET", f"/{cut}", wire=wire).body == b"hello world"
 
 
+@pytest.mark.http1
 def test_request_split_at_any_byte_is_whole(client: Client, upstream: Upstream) -> None:
     request = (
         b"POST /split HTTP/1.1\r\nHost: photos.test\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n"
         b"5\r\nhello\r\n6;a=b\r\n world\r\n0\r\nX-Sum: 11\r\n\r\n"
     )
     pause = threading.Semaphore(0)
-    with client.connect() as wire:
+    with client.wire() as wire:
         for cut in range(1, len(request)):
             wire.send(request[:cut])
             pause.acquire(timeout=0.001)
@@ -79,6 +80,7 @@ def test_request_split_at_any_byte_is_whole(client: Client, upstream: Upstream) 
     assert len(upstream.requests) == len(request) - 1
 
 
+@pytest.mark.http1
 def test_request_given_up_at_any_byte_is_never_whole(client: Client, upstream: Upstream) -> None:
     request = b"POST /cut HTTP/1.1\r\nHost: photos.test\r\nContent-Length: 11\r\n\r\nhello world"
     for cut in range(1, len(request)):
@@ -127,9 +129,10 @@ def misbehave(turn: Turn) -> None:
 WAYS = ["plain", "plain", "chunked", "early", "cut", "reset", "surplus", "nonsense"]
 
 
-def visit(client: Client, name: str, dice: random.Random, wrong: list[str]) -> None:
+def visit(client: Client, name: str, dice: random.Random, wrong: list[str], shared: Connection | None = None) -> None:
     """Make some requests on one connection as a client does who may leave at any time."""
-    wire = client.connect()
+    wire = shared or client.connect()
+    keeps = client.version != "h1"  # what breaks is one stream; the connection goes on
     for number in range(12):
         way = dice.choice(WAYS)
         path = f"/{name}-{number}/"
@@ -140,15 +143,17 @@ def visit(client: Client, name: str, dice: random.Random, wrong: list[str]) -> N
                 exchange.send_body(b"x" * (length // 2))
                 if dice.random() < 0.1:
                     exchange.abort()
-                    wire = client.connect()
+                    wire = wire if keeps else client.connect()
                     continue
                 exchange.send_body(b"x" * (length - length // 2))
+                exchange.end_body()
             response = exchange.read_response()
         except (Truncated, OSError):
             if way not in ("cut", "early"):
                 wrong.append(f"{path} {way}: cut")
-            wire.close()
-            wire = client.connect()
+            if not keeps:
+                wire.close()
+                wire = client.connect()
             continue
         except Malformed as bad:
             wrong.append(f"{path} {way}: {bad}")
@@ -161,7 +166,27 @@ def visit(client: Client, name: str, dice: random.Random, wrong: list[str]) -> N
         if response.find("Connection") == b"close":
             wire.close()
             wire = client.connect()
-    wire.close()
+    if shared is None:
+        wire.close()
+
+
+def test_no_stream_gets_the_answer_of_another(client: Client, upstream: Upstream) -> None:
+    """Many requests on one connection at once, and what breaks one leaves the others alone."""
+    if client.version == "h1":
+        pytest.skip("one request at a time")
+    upstream.script = misbehave
+    wrong: list[str] = []
+    with client.connect() as wire:
+        threads = [
+            threading.Thread(target=visit, args=(client, f"s{each}", random.Random(each), wrong, wire)) for each in range(10)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in threads)
+        assert wrong == []
+        assert client.request("GET", "/last/", wire=wire).body == b"/last/" * 2000
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -177,10 +202,10 @@ def test_no_answer_reaches_another_client(seed: int, plain: Rig, client: Client,
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
     assert wrong == []
     assert plain.proxy.workers == [worker], "the worker died"
     upstream.drop_idle()
-    assert plain.proxy.wait_until(lambda: len(list(fds.iterdir())) <= before, 5), "descriptors were left open"
+    assert plain.proxy.wait_until(lambda: len(list(fds.iterdir())) <= before), "descriptors were left open"
     assert client.get("/after/").body == b"/after/" * 2000

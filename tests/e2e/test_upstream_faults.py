@@ -67,7 +67,7 @@ def test_bad_head_is_502(name: str, client: Client, upstream: Upstream) -> None:
     say(BAD_HEADS[name], upstream)
     response = client.get("/bad")
     assert response.status == 502
-    assert b"Set-Cookie: x=y" not in response.head.raw
+    assert b"x=y" not in response.head.raw
     assert_next_is_clean(client, upstream)
 
 
@@ -140,14 +140,13 @@ def test_body_of_an_answer_to_head_is_for_nobody(client: Client, upstream: Upstr
 def test_101_to_another_protocol_is_502(client: Client, upstream: Upstream) -> None:
     """RFC 9110 7.8: a server may only switch to what was asked for."""
     say(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", upstream)
-    response = client.get("/bad", ("Connection", "Upgrade"), ("Upgrade", "websocket"))
-    assert response.status == 502
+    assert client.ask_for_tunnel("/bad").read_response().status == 502
     assert_next_is_clean(client, upstream)
 
 
 def test_101_without_a_protocol_is_502(client: Client, upstream: Upstream) -> None:
     say(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", upstream)
-    assert client.get("/bad", ("Connection", "Upgrade"), ("Upgrade", "websocket")).status == 502
+    assert client.ask_for_tunnel("/bad").read_response().status == 502
     assert_next_is_clean(client, upstream)
 
 
