@@ -209,6 +209,7 @@ class H2DownConnection(Pollable, Owner, Timed):
             ex.on_request(head, True)
         else:
             ex.on_request(head, stream.ended)
+        self.look_by(self.reactor.now_ms + ex.timeouts.body_idle_ms)
 
     def _new_exchange(self, stream: "H2DownStream") -> Exchange:
         porch = self.porch
@@ -365,6 +366,11 @@ class H2DownConnection(Pollable, Owner, Timed):
         else:
             self._expire(NO_ERROR, "")
 
+    def look_by(self, at_ms: int) -> None:
+        """Look at the streams at this moment at the latest: a site may have less patience than its listener."""
+        if at_ms < self.deadline.at_ms:
+            self.reactor.timers.arm(self.deadline, at_ms)
+
     def _expire(self, code: int, detail: str) -> None:
         self.codec.close(code, detail)
         self._break()
@@ -379,6 +385,10 @@ class H2DownConnection(Pollable, Owner, Timed):
         next_ms = now + min(timeouts.body_idle_ms, _LOOK_MS)
         if self._block_since_ms:
             next_ms = min(next_ms, self._block_since_ms + timeouts.request_head_ms)
+        if self._drain_until_ms and not codec.is_drained():
+            next_ms = min(next_ms, self._drain_until_ms)
+        if not codec.acknowledged:
+            next_ms = min(next_ms, self._idle_since_ms + timeouts.request_head_ms)
         for slot in list(codec.streams.values()):
             stream = self.streams.get(slot.id)
             ex = None if stream is None else stream.exchange
@@ -395,6 +405,8 @@ class H2DownConnection(Pollable, Owner, Timed):
                 self._fail_stream(slot, ex, Fault(PROXY_TUNNEL_IDLE, f"{limit} ms (timeouts.tunnel_idle)"))
             elif ex is not None and not slot.remote_ended and not slot.paused and not slot.tunnel:
                 self._fail_stream(slot, ex, Fault(CLIENT_TIMEOUT_BODY, f"{limit} ms (timeouts.body_idle)"))
+            else:
+                next_ms = min(next_ms, now + limit)  # it is not the client's turn now, but may be soon
         if not self._closed:
             self.reactor.timers.arm(self.deadline, next_ms)
 
@@ -526,6 +538,9 @@ class H2DownStream(Stream, Later):
         self.opened = True
         connection = self.connection
         connection.porch.tally.tunnels += 1
+        ex = self.exchange
+        if ex is not None:
+            connection.look_by(connection.reactor.now_ms + ex.timeouts.tunnel_idle_ms)
         if self._early:
             connection.reactor.call_later(self)
         return True
