@@ -10,6 +10,7 @@ The deliberate differences, which are left out of the comparison:
 * A Location is a URI: nginx writes `$uri` into it as it is, blanks too; vestibule encodes it.
 * Date, Age and ETag of a page of the proxy's own.
 * The order of fields with different names means nothing (RFC 9110 5.3).
+* Caddy guesses the Content-Type of an answer that has none, and writes parentheses of a path it has changed as escapes.
 """
 
 import re
@@ -22,6 +23,7 @@ _OF_THE_SERVER = frozenset((b"server", b"date", b"x-powered-by"))
 _OF_A_PAGE = frozenset(
     (b"content-type", b"retry-after", b"cache-control", b"vary", b"etag", b"last-modified", b"accept-ranges", b"content-security-policy")
 )
+_GUESSED = (b"content-type", b"text/plain; charset=utf-8")
 _ESCAPE = re.compile("%[0-9a-f]{2}")
 
 Fields = list[tuple[str, list[str]]]
@@ -31,7 +33,7 @@ def _folded(fields: list[tuple[bytes, bytes]], without: frozenset[bytes], ports:
     """Return fields by lower-case name, sorted, with the two ports of a case written alike."""
     found: dict[str, list[str]] = {}
     for name, value in fields:
-        if name.lower() not in without:
+        if name.lower() not in without and (name.lower(), value) != _GUESSED:
             text = _neutral(value, ports)
             found.setdefault(name.decode().lower(), []).append(text.replace(" ", "%20") if name.lower() == b"location" else text)
     return sorted(found.items())
@@ -40,6 +42,7 @@ def _folded(fields: list[tuple[bytes, bytes]], without: frozenset[bytes], ports:
 def _neutral(value: bytes, ports: tuple[int, int]) -> str:
     # `%c3` and `%C3` are one (RFC 3986 6.2.2.1).
     text = _ESCAPE.sub(lambda found: found[0].upper(), value.decode("latin-1"))
+    text = text.replace("%28", "(").replace("%29", ")")
     for port in ports:
         text = text.replace(f":{port}", "").replace(str(port), "PORT")
     return text
