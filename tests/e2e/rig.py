@@ -22,8 +22,8 @@ import vestibule
 from .client import Client, close_all
 from .upstream import Upstream
 
-START_S = 20.0
-STOP_S = 20.0
+START_S = 40.0
+STOP_S = 40.0
 SOURCES = Path(vestibule.__file__).parents[1]
 
 
@@ -119,7 +119,7 @@ class Vestibule:
 
     def wait_for(self, text: str) -> None:
         """Wait until the program has said `text`. Fails if it does not."""
-        assert self.wait_until(lambda: text in self.said(), 10), f"{text!r} was not said:\n{self.said()}"
+        assert self.wait_until(lambda: text in self.said()), f"{text!r} was not said:\n{self.said()}"
 
     @property
     def workers(self) -> list[int]:
@@ -186,7 +186,7 @@ class Rig:
 
 def settings(folder: Path, workers: int = 1) -> str:
     """Return the part of a configuration that every test wants."""
-    return f'[process]\nworkers = {workers}\nstate_dir = "{folder}/state"\nstop = "2s"\n'
+    return f'[process]\nworkers = {workers}\nstate_dir = "{folder}/state"\nstop = "5s"\n'
 
 
 def build(folder: Path, *, site: str = "", more: str = "", to: str = "", trusted: Sequence[str] = (), workers: int = 1) -> Rig:

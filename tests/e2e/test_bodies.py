@@ -50,7 +50,7 @@ def test_first_bytes_arrive_before_the_last_are_sent(is_chunked: bool, client: C
     upstream.script = read_some
     exchange = client.open("POST", "/", length=None if is_chunked else 1_000_000)
     exchange.send_body(b"hello")
-    assert arrived.wait(5)
+    assert arrived.wait(20)
     exchange.abort()
 
 
@@ -98,7 +98,7 @@ def test_each_line_is_passed_on_at_once(client: Client, upstream: Upstream) -> N
         for number in range(5):
             line = b'{"n":%d}\n' % number
             turn.send(b"%x\r\n%b\r\n" % (len(line), line))
-            more.acquire(timeout=5)
+            more.acquire(timeout=20)
         turn.send(b"0\r\n\r\n")
 
     upstream.script = lines
@@ -116,7 +116,7 @@ def test_head_is_passed_on_before_the_body_begins(client: Client, upstream: Upst
 
     def slow(turn: Turn) -> None:
         turn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
-        go.wait(5)
+        go.wait(20)
         turn.send(b"hello")
 
     upstream.script = slow

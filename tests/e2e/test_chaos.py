@@ -86,7 +86,7 @@ def test_request_given_up_at_any_byte_is_never_whole(client: Client, upstream: U
     for cut in range(1, len(request)):
         client.raw(request[:cut]).close()
     assert client.get("/after").status == 200
-    assert upstream.wait_for(lambda: not upstream.is_busy, 5)
+    assert upstream.wait_for(lambda: not upstream.is_busy)
     assert [each.target for each in upstream.requests if each.is_whole] == [b"/after"]
 
 

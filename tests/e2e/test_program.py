@@ -23,7 +23,6 @@ from .upstream import Gone, Turn, Upstream
 Make = Callable[..., Rig]
 JSON = ("Accept", "application/json")
 AGREE = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-ASK = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
 
 GOOD = '[sites."photos.test"]\nlisten = "127.0.0.1:8080"\nto = "http://127.0.0.1:2283"\n'
 BAD = '[sites."photos.test"]\nto = "ftp://immich"\nlitsen = "8080"\n[timeouts]\nconnect = "soon"\n'
@@ -129,8 +128,9 @@ def test_refused_reload_leaves_the_old_configuration(rig: Rig) -> None:
     assert rig.client.get("/").body == b"ok"
 
 
-def test_reload_keeps_what_is_in_flight(rig: Rig) -> None:
+def test_reload_keeps_what_is_in_flight(rig: Rig, version: str) -> None:
     """A slow upload, a slow answer, a WebSocket and an idle connection live through it."""
+    rig = rig.speaking(version)
     go = threading.Event()
 
     def script(turn: Turn) -> None:
@@ -143,14 +143,13 @@ def test_reload_keeps_what_is_in_flight(rig: Rig) -> None:
                 turn.close()
         elif turn.request.target == b"/slow":
             turn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
-            go.wait(10)
+            go.wait(20)
             turn.send(b"world")
         else:
             turn.answer(turn.read_body() or b"ok")
 
     rig.upstream.script = script
-    socket_ = rig.client.open("GET", "/", ASK)
-    assert socket_.read_head().status == 101
+    tunnel = rig.client.open_tunnel("/")
     upload = rig.client.open("POST", "/upload", length=10)
     upload.send_body(b"hello")
     slow = rig.client.open("GET", "/slow")
@@ -163,9 +162,10 @@ def test_reload_keeps_what_is_in_flight(rig: Rig) -> None:
     rig.proxy.write(config.replace('to = "http', 'respond = { status = 200, body = "new" } # "'))
     rig.proxy.signal(signal.SIGHUP)
     assert rig.proxy.wait_until(lambda: rig.client.get("/").body == b"new")
-    socket_.wire.send(b"ping")
-    assert socket_.wire.read(4) == b"ping"
+    tunnel.send(b"ping")
+    assert tunnel.read(4) == b"ping"
     upload.send_body(b"world")
+    upload.end_body()
     assert upload.read_response().body == b"helloworld"
     go.set()
     assert slow.read_response().body == b"helloworld"
@@ -186,7 +186,7 @@ def test_reload_opens_and_closes_ports(rig: Rig) -> None:
             return True
         return False
 
-    assert rig.proxy.wait_until(is_closed, 5)
+    assert rig.proxy.wait_until(is_closed)
 
 
 def test_requests_go_on_while_it_is_reloaded(rig: Rig) -> None:
@@ -206,7 +206,7 @@ def test_requests_go_on_while_it_is_reloaded(rig: Rig) -> None:
     for _ in range(4):
         assert rig.proxy.control("reload").returncode == 0
     stop.set()
-    thread.join(10)
+    thread.join(60)
     assert len(statuses) > 10
     assert set(statuses) == {200}
 
@@ -225,19 +225,22 @@ def test_worker_that_dies_is_replaced_and_told_of(rig: Rig) -> None:
         assert rig.client.get("/").status == 200
 
 
-def test_sigterm_finishes_what_is_in_flight(rig: Rig) -> None:
+def test_sigterm_finishes_what_is_in_flight(rig: Rig, version: str) -> None:
+    rig = rig.speaking(version)
     go = threading.Event()
 
     def script(turn: Turn) -> None:
-        go.wait(10)
+        if turn.request.target == b"/":
+            go.wait(20)
         turn.answer(b"finished")
 
     rig.upstream.script = script
     exchange = rig.client.open("GET", "/")
     idle = rig.client.connect()
-    rig.upstream.take()
+    assert rig.client.request("GET", "/idle", wire=idle).status == 200
+    rig.upstream.take(2)
     rig.proxy.signal(signal.SIGTERM)
-    assert idle.is_closed(5), "an idle connection holds up the end"
+    assert idle.is_closed(15), "an idle connection holds up the end"
     go.set()
     response = exchange.read_response()
     assert response.body == b"finished"
@@ -246,7 +249,7 @@ def test_sigterm_finishes_what_is_in_flight(rig: Rig) -> None:
 
 def test_second_sigterm_ends_at_once(rig: Rig) -> None:
     def script(turn: Turn) -> None:
-        turn.is_left(10)
+        turn.is_left()
 
     rig.upstream.script = script
     exchange = rig.client.open("GET", "/")
@@ -256,7 +259,7 @@ def test_second_sigterm_ends_at_once(rig: Rig) -> None:
     began = time.monotonic()
     rig.proxy.signal(signal.SIGTERM)
     rig.proxy.wait()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4
     exchange.abort()
 
 
@@ -276,7 +279,7 @@ def test_workers_do_not_outlive_the_control_process(tmp_path: Path) -> None:
     workers = rig.proxy.workers
     rig.proxy.signal(signal.SIGKILL)
     rig.proxy.wait()
-    assert rig.proxy.wait_until(lambda: not [pid for pid in workers if is_running(pid)], 5)
+    assert rig.proxy.wait_until(lambda: not [pid for pid in workers if is_running(pid)])
     tear_down(rig)
 
 
@@ -288,9 +291,9 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+def test_no_descriptor_is_left_open(tmp_path: Path, version: str) -> None:
     """Requests, aborted ones, refused ones and tunnels all give back what they took."""
-    rig = build(tmp_path)
+    rig = build(tmp_path).speaking(version)
     worker = rig.proxy.workers[0]
     rig.upstream.script = lambda turn: turn.answer()
 
@@ -300,18 +303,20 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     def do_some() -> None:
         for _ in range(10):
             assert rig.client.get("/").status == 200
-            rig.client.open("POST", "/", length=100).abort()
+            given_up = rig.client.open("POST", "/", length=100)
+            given_up.abort()
+            given_up.close()
             rig.client.raw(b"nonsense\r\n\r\n").close()
 
     try:
         do_some()
         rig.upstream.drop_idle()
-        assert rig.proxy.wait_until(lambda: rig.upstream.open_connections == 0, 5)
+        assert rig.proxy.wait_until(lambda: rig.upstream.open_connections == 0)
         before = count()
         for _ in range(5):
             do_some()
         rig.upstream.drop_idle()
-        assert rig.proxy.wait_until(lambda: count() <= before, 5), f"{before} then {count()}"
+        assert rig.proxy.wait_until(lambda: count() <= before, 15), f"{before} then {count()}"
     finally:
         tear_down(rig)
 
@@ -319,14 +324,15 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- logs
 
 
-def test_access_log_tells_of_an_exchange(make: Make) -> None:
-    rig = make()
+def test_access_log_tells_of_an_exchange(make: Make, version: str) -> None:
+    rig = make().speaking(version)
     rig.client.request("POST", "/a?b=c", [("User-Agent", 'quo"te\\')], b"hello")
-    assert rig.proxy.wait_until(lambda: len(rig.proxy.records) == 1, 5)
+    assert rig.proxy.wait_until(lambda: len(rig.proxy.records) == 1)
     record = rig.proxy.records[0]
     text = json.dumps(record)
     assert record["status"] == 200
     assert record["method"] == "POST"
+    assert record["protocol"] == {"h1": "HTTP/1.1", "h2": "HTTP/2.0"}[version]
     assert "/a?b=c" in text
     assert "127.0.0.1" in text
     assert f"127.0.0.1:{rig.upstream.port}" in text
@@ -338,15 +344,15 @@ def test_access_log_names_the_fault(make: Make) -> None:
     rig = make()
     rig.upstream.close()
     assert rig.client.get("/").status == 502
-    assert rig.proxy.wait_until(lambda: len(rig.proxy.records) == 1, 5)
+    assert rig.proxy.wait_until(lambda: len(rig.proxy.records) == 1)
     assert "upstream.refused" in json.dumps(rig.proxy.records[0])
 
 
 SECRETS = ["key", "slug", "apiKey", "sessionKey", "token", "code", "password", "KEY", "%6Bey"]
 
 
-def test_secrets_never_reach_a_log(make: Make) -> None:
-    rig = make()
+def test_secrets_never_reach_a_log(make: Make, version: str) -> None:
+    rig = make().speaking(version)
     query = "&".join(f"{name}=s3cret{number}" for number, name in enumerate(SECRETS))
     headers = [
         ("Authorization", "Bearer s3cret"),
@@ -357,15 +363,15 @@ def test_secrets_never_reach_a_log(make: Make) -> None:
     ]
     rig.client.request("GET", f"/share?visible=yes&{query}", headers)
     assert rig.upstream.take_one().target.endswith(query.encode())
-    assert rig.proxy.wait_until(lambda: len(rig.proxy.records) == 1, 5)
+    assert rig.proxy.wait_until(lambda: len(rig.proxy.records) == 1)
     assert "visible=yes" in rig.proxy.said()
     assert "s3cret" not in rig.proxy.said()
 
 
-def test_log_lines_cannot_be_forged(make: Make) -> None:
-    rig = make()
+def test_log_lines_cannot_be_forged(make: Make, version: str) -> None:
+    rig = make().speaking(version)
     rig.client.request("GET", "/%0a%1b[31m%22", [("User-Agent", 'a","status":999,"x":"\xe9\x9b')])
-    assert rig.proxy.wait_until(lambda: len(rig.proxy.records) == 1, 5)
+    assert rig.proxy.wait_until(lambda: len(rig.proxy.records) == 1)
     assert rig.proxy.records[0]["status"] == 200
 
 
@@ -373,13 +379,13 @@ def test_logs_are_opened_anew(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     rig = make(site=f'access_log = {{ target = "{path}", format = "combined" }}')
     assert rig.client.get("/one").status == 200
-    assert rig.proxy.wait_until(lambda: path.exists() and "/one" in path.read_text(), 5)
+    assert rig.proxy.wait_until(lambda: path.exists() and "/one" in path.read_text())
     assert '"GET /one HTTP/1.1" 200 2 ' in path.read_text()
     old = path.rename(tmp_path / "access.log.1")
     rig.proxy.signal(signal.SIGUSR1)
-    assert rig.proxy.wait_until(path.exists, 5)
+    assert rig.proxy.wait_until(path.exists)
     assert rig.client.get("/two").status == 200
-    assert rig.proxy.wait_until(lambda: "/two" in path.read_text(), 5)
+    assert rig.proxy.wait_until(lambda: "/two" in path.read_text())
     assert "/two" not in old.read_text()
 
 
@@ -452,7 +458,7 @@ def test_systemd_is_told_of_readiness_reload_and_end(tmp_path: Path) -> None:
     config = f'{settings(tmp_path)}[sites."*"]\nlisten = "127.0.0.1:{port}"\nto = "http://127.0.0.1:{upstream.port}"\n'
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
         hears.bind(str(tmp_path / "notify"))
-        hears.settimeout(10)
+        hears.settimeout(20)
         proxy = Vestibule(tmp_path, config, [port], extra={"NOTIFY_SOCKET": str(tmp_path / "notify")})
 
         def hear(word: bytes) -> bool:

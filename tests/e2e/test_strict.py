@@ -25,7 +25,7 @@ def test_refused(case: Case, client: Client, upstream: Upstream) -> None:
     assert rest == b"", "the connection went on after a message that could not be understood"
     if case.reach == "nothing":
         assert upstream.requests == []
-    assert upstream.wait_for(lambda: not upstream.is_busy, 2), "the upstream was left with half a request"
+    assert upstream.wait_for(lambda: not upstream.is_busy), "the upstream was left with half a request"
     assert not any(request.is_whole for request in upstream.requests)
 
 
@@ -45,7 +45,7 @@ def test_upstream_that_is_being_connected_is_let_go(case: Case, client: Client, 
     upstream.drop_idle()
     with client.raw(case.send) as wire:
         assert read_refusal(wire)[0] in case.statuses
-    assert upstream.wait_for(lambda: not upstream.is_busy, 2), "the upstream was left with half a request"
+    assert upstream.wait_for(lambda: not upstream.is_busy), "the upstream was left with half a request"
     assert client.get("/next").body == b"ok"
     assert [request.target for request in upstream.requests if request.is_whole] == [b"/next"]
 

@@ -34,7 +34,7 @@ def test_requests_at_once_get_connections_of_their_own(client: Client, upstream:
     go = threading.Event()
 
     def script(turn: Turn) -> None:
-        go.wait(5)
+        go.wait(20)
         turn.answer(turn.request.target)
 
     upstream.script = script
@@ -133,7 +133,7 @@ def test_requests_wait_for_a_connection_when_there_is_a_limit(make: Make) -> Non
     go = threading.Event()
 
     def script(turn: Turn) -> None:
-        go.wait(5)
+        go.wait(20)
         turn.answer(turn.request.target)
 
     rig.upstream.script = script
@@ -291,7 +291,7 @@ def test_answer_that_does_not_come_is_504_and_named(hurry: Rig) -> None:
 def test_answer_that_stalls_is_cut(hurry: Rig) -> None:
     def script(turn: Turn) -> None:
         turn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
-        turn.is_left(5)
+        turn.is_left()
 
     hurry.upstream.script = script
     with pytest.raises(Truncated):

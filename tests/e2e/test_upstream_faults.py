@@ -47,7 +47,7 @@ def say(data: bytes, upstream: Upstream) -> None:
 
     def script(turn: Turn) -> None:
         turn.send(data)
-        turn.is_left(5)
+        turn.is_left()
         turn.close()
 
     upstream.script = script
@@ -112,7 +112,7 @@ def test_answer_nobody_asked_for_is_for_nobody(poison: bytes, client: Client, up
         turn.answer()
         time.sleep(0.05)  # the proxy has put the connection into its pool by now
         turn.send(poison)
-        turn.is_left(5)
+        turn.is_left()
 
     upstream.script = script
     assert client.get("/first").body == b"ok"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WAIT_S = 10.0
+WAIT_S = 20.0
 Field = tuple[bytes, bytes]
 
 
@@ -245,8 +245,9 @@ class Upstream:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         self.wait_for(lambda: not self._open.keys() - self._busy)
-        # The proxy learns of it in its own time; no event tells us when.
-        time.sleep(0.05)
+        end = time.monotonic() + WAIT_S
+        while self._is_unnoticed() and time.monotonic() < end:
+            time.sleep(0.01)
 
     def close(self) -> None:
         """End everything."""
@@ -260,6 +261,15 @@ class Upstream:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         self.wait_for(lambda: not self._open)
+
+    def _is_unnoticed(self) -> bool:
+        """Say whether a peer has a connection that we have closed and it has not: the kernel lists it as CLOSE_WAIT."""
+        if self._listener.family == socket.AF_UNIX:
+            return False
+        port = f":{self.port:04X}"
+        table = Path("/proc/net/tcp6" if self._listener.family == socket.AF_INET6 else "/proc/net/tcp").read_text()
+        rows = [line.split() for line in table.splitlines()[1:]]
+        return any(row[2].endswith(port) and row[3] == "08" for row in rows)
 
     def _accept(self) -> None:
         while True:
