@@ -11,6 +11,7 @@ Not here: what servers answer (``location``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from vestibule.dialects.nginx.flow import not_built
@@ -52,6 +53,7 @@ class Doors:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._by_name: dict[str, Door] = {}
+        self._unread: set[int] = set()
 
     def all(self) -> list[Door]:
         """Return them."""
@@ -69,8 +71,8 @@ class Doors:
         """Take one ``listen``."""
         address = self._address(directive)
         if address is None:
-            # A place to go on with; the mistake is noted.
-            address = TcpAddress(0, "0.0.0.0")
+            self._unread.add(server)
+            return
         door = self._door(address, directive.span)
         if server in door.servers:
             self._record.error(directive.span, "duplicate", f"this server is on `{directive.text(0)}` already")
@@ -118,7 +120,7 @@ class Doors:
             host, port = "", text
         elif not colon or text.endswith("]"):
             host, port = text, "80"
-        if "-" in port:
+        if re.fullmatch(r"(.*:)?[0-9]+-[0-9]+", text):
             not_built(self._record, span, "a range of ports", "write a `listen` for each")
             return None
         if host == "localhost":

@@ -95,7 +95,8 @@ class Locations:
 
         program = [each for each in scope.directives if each.name in FLOW]
         part = Flow(self._record, scope.text("default_type", "text/plain"), False).lower(program, names, rest)
-        if not self._serves and not _answers(part.source):
+        turns_away = scope.flag("ssl_reject_handshake", False)
+        if not self._serves and not _answers(part.source) and not turns_away and not self._record.has_errors:
             hint = "proxy to something that does, with `proxy_pass`"
             self._record.error(span.span, "not-built", "this server only serves files, which vestibule does not", hint)
         return Served(part, chosen[0])

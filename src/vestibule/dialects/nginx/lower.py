@@ -73,6 +73,9 @@ class _Server:
         self.scope = scope
         self.hosts: dict[str, Span] = {}
         self.served: Served | None = None
+        has_certificate = scope.find("ssl_certificate") is not None
+        self.turns_away = scope.flag("ssl_reject_handshake", False) and not has_certificate
+        """Whether it is there to refuse TLS handshakes for unknown names, and for nothing else."""
 
 
 class _Lowering:
@@ -140,6 +143,8 @@ class _Lowering:
             if not listens:
                 self._doors.add_default(at, server.directive.span)
             server.hosts = hosts_of(self._record, server.scope.own("server_name"))
+        for at in range(len(servers)):
+            self._drop_taken_hosts(at, servers, self._doors.of(at))
 
     def _serve(self, servers: list[_Server], locations: Locations, names: Names, level: Level) -> None:
         for server in servers:
@@ -165,7 +170,7 @@ class _Lowering:
                     tls=door.tls,
                     tls_profile=self._tls.profile(door, [servers[at].scope for at in door.servers], default.scope),
                     unknown_sni="refuse" if door.tls and default.scope.flag("ssl_reject_handshake", False) else "default",
-                    default_site=_site_name(door.default_server, servers, self._doors.of(door.default_server)),
+                    default_site="" if default.turns_away and door.tls else self._name(door.default_server, servers),
                     proxy_protocol=door.proxy_protocol,
                     backlog=door.backlog or 1_024,
                     timeouts=None if same_times else timeouts,
@@ -186,11 +191,13 @@ class _Lowering:
     def _sites(self, servers: list[_Server], level: Level) -> tuple[Site, ...]:
         made: list[Site] = []
         for at, server in enumerate(servers):
-            doors = self._doors.of(at)
+            doors = [door for door in self._doors.of(at) if not (door.tls and server.turns_away)]
             assert server.served is not None
             defaults = [door for door in doors if door.default_server == at]
             hosts = tuple(server.hosts)
             if not hosts:
+                if server.turns_away and not doors:
+                    continue
                 if len(defaults) != len(doors):
                     message = "without a name this server serves only where it is the default"
                     self._record.warning(server.directive.span, "unreachable", message, "give it a `server_name`")
@@ -204,6 +211,18 @@ class _Lowering:
             made.append(self._site(at, servers, hosts, doors, level))
         return tuple(made)
 
+    def _drop_taken_hosts(self, at: int, servers: list[_Server], doors: list[Door]) -> None:
+        """Of two servers with one name on one socket the first serves, as in nginx."""
+        for host, span in list(servers[at].hosts.items()):
+            for other in range(at):
+                shared = any(other in door.servers for door in doors)
+                if shared and host in servers[other].hosts:
+                    self._record.warning(span, "unreachable", f"another server is named `{host}` here; this one is not asked for it")
+                    servers[at].hosts.pop(host, None)
+
+    def _name(self, at: int, servers: list[_Server]) -> str:
+        return _site_name(at, servers, self._doors.of(at))
+
     def _site(self, at: int, servers: list[_Server], hosts: tuple[str, ...], doors: list[Door], level: Level) -> Site:
         server = servers[at]
         assert server.served is not None
@@ -216,7 +235,7 @@ class _Lowering:
                     default = servers[door.default_server]
                     certificates = self._tls.certificates_of(default.scope, default.directive.span)
         return Site(
-            name=_site_name(at, servers, self._doors.of(at)),
+            name=self._name(at, servers),
             hosts=hosts,
             listeners=tuple([door.name for door in doors]),
             source=part.source,

@@ -41,6 +41,9 @@ from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, 
 from vestibule.model.quantity import format_server, parse_port, parse_server_host
 
 _OURS = ("connection", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "transfer-encoding", "content-length")
+UNREAD = "unread"
+"""The host of a server whose address could not be read."""
+
 _LOCATION = Var("response_header", "Location")
 
 
@@ -93,12 +96,14 @@ class Upstreams:
                 self._record.warning(directive.span, "unused", f"no location uses the upstream `{name}`")
 
     def use(self, target: Target, scope: Scope, span: Span) -> str:
-        """Return the name of the upstream that a target means, making it."""
+        """Return the name of the upstream that a target means, making it; empty, noted, where its address is none."""
         tls = _upstream_tls(scope, target)
         attempts = _attempts(scope)
         block = self._declared.get(target.authority)
         if block is None:
             server = _server(self._record, span, target.authority, target.tls)
+            if server.host == UNREAD:
+                return ""
             upstream = Upstream(format_server(server) or target.authority, (server,), tls, Pool(), Retry(attempts))
         else:
             span = block.span
@@ -177,7 +182,7 @@ def _server(record: Record, span: Span, address: str, tls: bool) -> Server:
         return Server(parse_server_host(host), parse_port(port) if port else (443 if tls else 80), tls=tls)
     except ValueError as bad:
         record.error(span, "bad-address", str(bad), "write `host:port`")
-        return Server("unread", 1, tls=tls)
+        return Server(UNREAD, 1, tls=tls)
 
 
 def _upstream_tls(scope: Scope, target: Target) -> UpstreamTls:
@@ -422,6 +427,8 @@ def proxied(
         return None
     prefix, exact, rewritten = place
     name = upstreams.use(target, scope, directive.place(0))
+    if not name:
+        return None
     host, fields = request_fields(scope, names, target)
     path = path_actions(scope.record, target, directive.place(0), prefix, exact, rewritten)
     underscores = scope.flag("underscores_in_headers", False)

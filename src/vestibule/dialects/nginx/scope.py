@@ -37,6 +37,21 @@ _MAIN_ONLY = frozenset(("http", "events", "stream", "mail"))
 _KEPT = frozenset(("root", "error_page"))
 """Left out, and yet looked at: a location that would only serve files is told apart from one without a purpose."""
 
+_STREAMS = "bodies stream, whatever is said here"
+_FIXED: dict[str, tuple[str, bool, str]] = {
+    "proxy_pass_request_headers": ("on", True, 'fields always go upstream; remove single ones with `proxy_set_header Name ""`'),
+    "proxy_pass_request_body": ("on", True, "the body always goes upstream"),
+    "proxy_http_version": ("1.1", False, "upstreams are spoken to in HTTP/1.1"),
+    "proxy_buffering": ("off", False, _STREAMS),
+    "proxy_request_buffering": ("off", False, _STREAMS),
+    "proxy_max_temp_file_size": ("0", False, "no temporary files are written"),
+    "proxy_cache": ("off", False, "nothing is cached"),
+    "proxy_intercept_errors": ("off", False, "the errors of upstreams are passed on as they are"),
+    "proxy_ssl_server_name": ("on", False, "the name of the upstream is always sent"),
+    "real_ip_recursive": ("on", False, "trusted proxies are always walked past"),
+}
+"""Directives of which one value is what vestibule does; whether another is an error, and what is to say of it."""
+
 _NO_DIRECTIVES = frozenset(("http2_push", "spdy_headers_comp"))
 
 
@@ -60,7 +75,7 @@ class Pruner:
             row = DIRECTIVES.get(directive.name)
             if row is None or not self._fits(directive, row, context):
                 if row is None:
-                    self._unknown(directive, context)
+                    self._unknown(directive)
                 continue
             if row.how is How.MISSING:
                 self._record.error(directive.span, "not-built", f"`{directive.name}` is not supported", row.doc)
@@ -74,8 +89,18 @@ class Pruner:
                 self._record.error(directive.span, "duplicate", f"`{directive.name}` is here twice", "take one of them away")
                 continue
             seen.add(directive.name)
+            self._check_fixed(directive)
             kept.append(self._inside(directive, row))
         return tuple(kept)
+
+    def _check_fixed(self, directive: Directive) -> None:
+        value, is_error, message = _FIXED.get(directive.name, (directive.text(), False, ""))
+        if directive.text() == value:
+            return
+        if is_error:
+            self._record.error(directive.place(0), "not-built", f"`{directive.name} {directive.text()}` is not supported", message)
+        else:
+            self._record.warning(directive.place(0), "left-out", f"`{directive.name} {directive.text()}` has no effect", message)
 
     def _inside(self, directive: Directive, row: Row) -> Directive:
         if directive.block is None or directive.name in _FREE:
@@ -114,13 +139,13 @@ class Pruner:
             return False
         return True
 
-    def _unknown(self, directive: Directive, context: str) -> None:
+    def _unknown(self, directive: Directive) -> None:
         name = directive.name
         if name.startswith(FOREIGN_PREFIXES) or name in _NO_DIRECTIVES:
             hint = "it belongs to what vestibule does not serve; take it out, or keep nginx for this part"
             self._record.error(directive.span, "not-built", f"`{name}` is not supported", hint)
             return
-        near = did_you_mean(name, [row.name for row in DIRECTIVES.values() if context in row.contexts])
+        near = did_you_mean(name, list(DIRECTIVES))
         hint = near if near.startswith("did") else "check its spelling; modules of others are not supported"
         self._record.error(directive.span, "unknown-directive", f"there is no directive `{name}`", hint)
 
