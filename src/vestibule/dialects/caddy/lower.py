@@ -55,7 +55,11 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
     config = _Lowering(report, origins).config(file.options, file.sites)
     origins.tell(config, record)
     record.origin("", Span(name, 1, 1))
-    return Loaded(config, record.merge(check(config, record.place)), tuple(dict.fromkeys(file.names)), record.place)
+    checked = check(config, record.place)
+    if record.has_errors:
+        # What is missing because it could not be read was told already.
+        checked = tuple([each for each in checked if each.code not in ("empty-list", "no-certificate")])
+    return Loaded(config, record.merge(checked), tuple(dict.fromkeys(file.names)), record.place)
 
 
 @dataclass(slots=True)

@@ -31,6 +31,7 @@ from vestibule.dialects.haproxy.settings import Settings, exchange_timeouts
 from vestibule.dialects.haproxy.tree import Section, Statement, read_sections
 from vestibule.dialects.haproxy.users import Userlist, read_userlist
 from vestibule.dialects.origin import Origins
+from vestibule.dialects.piece import Piece, switched
 from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.dialects.record import Record
 from vestibule.model.check import check
@@ -53,7 +54,7 @@ from vestibule.model.config import (
     Upstream,
 )
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import Expr, InSet, Var
+from vestibule.model.expr import InSet, Var
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """HAProxy sends what came and what rules make of it, nothing else."""
@@ -61,16 +62,6 @@ FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", und
 _BALANCED = ("roundrobin", "static-rr")
 
 _REQUEST_SETS = ("tcp-request connection", "tcp-request session", "tcp-request content", "http-request", "redirect")
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What happens to a request from some point on."""
-
-    source: Source
-    request: tuple[Action, ...] = ()
-    response: tuple[Action, ...] = ()
-    timeouts: Timeouts | None = None
 
 
 @dataclass(slots=True)
@@ -92,7 +83,11 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
     config = _Lowering(sections, report, origins, read_text).config()
     origins.tell(config, record)
     record.origin("", Span(name, 1, 1))
-    return Loaded(config, record.merge(check(config, record.place)), (name,), record.place)
+    checked = check(config, record.place)
+    if record.has_errors:
+        # What is missing because it could not be read was told already.
+        checked = tuple([each for each in checked if each.code not in ("empty-list", "no-certificate")])
+    return Loaded(config, record.merge(checked), (name,), record.place)
 
 
 class _Lowering:
@@ -109,7 +104,7 @@ class _Lowering:
             if each.kind == "userlist":
                 self._userlists[each.name] = read_userlist(each, report)
         self._binder = Binder(report, origins, self._globals.tls)
-        self._backends = {each.name: each for each in sections if each.kind in ("backend", "listen")}
+        self._backends = {each.name: each for each in sections if each.name and each.kind in ("backend", "listen")}
         self._upstreams: dict[str, Upstream] = {}
         self._servers: dict[str, Servers] = {}
         self._entered: set[str] = set()
@@ -226,19 +221,19 @@ class _Lowering:
             if not sound or piece is None:
                 continue
             if test is None:
-                return _switched(routes, piece)
-            routes.extend(_routes(piece, test, self._origins, span(statement.line)))
+                return switched(routes, piece)
+            routes.append(self._origins.at(span(statement.line), piece.route(test)))
         default = side.settings.last("default_backend")
         if default is not None:
             piece = self._enter(side, default, "".join(default.arguments()[:1]), state)
-            return _switched(routes, piece or _unavailable())
+            return switched(routes, piece or _unavailable())
         if side.section.kind == "listen":
-            return _switched(routes, self._servers_of(side, side, state))
+            return switched(routes, self._servers_of(side, side, state))
         if not routes:
             self._report.warning(
                 side.section.head, 0, "no-backend", f"the frontend `{side.section.name}` has no backend", "every request gets 503"
             )
-        return _switched(routes, _unavailable())
+        return switched(routes, _unavailable())
 
     def _enter(self, front: Side, statement: Statement, name: str, state: State) -> Piece | None:
         """Return what a backend does with the requests of a frontend; None, noted, if there is none of the name."""
@@ -381,11 +376,10 @@ class _Lowering:
                 else:
                     taken = Piece(step.source)
                 if step.test is None:
-                    return replace(taken, request=(*actions, *taken.request))
-                routes = _routes(taken, step.test, self._origins, span(step.line))
-                return replace(_switched(routes, rest), request=tuple(actions))
-        piece = final(state)
-        return replace(piece, request=(*actions, *piece.request))
+                    return taken.before(actions)
+                route = self._origins.at(span(step.line), taken.route(step.test))
+                return switched([route], rest).before(actions)
+        return final(state).before(actions)
 
     def _step(self, side: Side, statement: Statement, state: State) -> tuple[Step | None, State]:
         if statement.name == "monitor-uri":
@@ -402,19 +396,3 @@ class _Lowering:
 def _unavailable() -> Piece:
     """Return what a frontend without a backend does."""
     return Piece(Respond(503), (Deny(503),))
-
-
-def _routes(piece: Piece, test: Expr | None, origins: Origins, place: Span) -> list[Route]:
-    """Return the route of a piece."""
-    route = Route(piece.source, when=test, request=piece.request, response=piece.response, timeouts=piece.timeouts)
-    return [origins.at(place, route)]
-
-
-def _switched(routes: list[Route], last: Piece) -> Piece:
-    """Return the piece that tries routes and then does the last; without any, that is the last alone."""
-    if not routes:
-        return last
-    if isinstance(last.source, Switch) and last == Piece(last.source, timeouts=last.timeouts) and last.source.order == "written":
-        return Piece(Switch((*routes, *last.source.routes)), timeouts=last.timeouts)
-    route = Route(last.source, request=last.request, response=last.response)
-    return Piece(Switch((*routes, route)), timeouts=last.timeouts)

@@ -194,7 +194,7 @@ def _variable(arguments: tuple[str, ...], state: State) -> Expr:
 
 def _known(value: Expr | None, what: str) -> Expr:
     if value is None:
-        raise not_built(f"reading {what} after the path it was made from has been rewritten", "read it before")
+        raise not_built(f"reading {what} as an earlier rule left it", "read it before that rule")
     return value
 
 
@@ -203,13 +203,13 @@ def _named(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         raise Unreadable("argument", f"`{name}` needs a name", f"write `{name}(NAME)`")
     key = arguments[0]
     if len(arguments) > 1 and arguments[1] not in ("1", "-1") and NAMED_FETCHES[name] != "arg":
-        raise not_built(f"the {arguments[1]}th value of a field")
+        raise not_built(f"value {arguments[1]} of a field")
     variable = NAMED_FETCHES[name]
     if variable in ("header", "cookie") and (state.headers if variable == "header" else "cookie" in state.headers):
         wanted = key.lower() if variable == "header" else "cookie"
         if wanted in state.headers:
             if variable == "cookie":
-                raise not_built("reading a cookie after the field was changed", "read it before")
+                raise not_built("reading a cookie after the field was changed", "read it before that rule")
             return _known(state.headers[wanted], f"the field `{key}`")
     if variable == "header" and key.lower() == "host":
         return Var("host_port")

@@ -162,6 +162,7 @@ def _name_of(line: Line, first: int) -> tuple[str, int]:
     if two in DIRECTIVES:
         return two, 2
     rule = line.text(first + 1).partition("(")[0]
+    rule = "lua" if rule.startswith("lua.") else rule
     if f"{one} {rule}" in DIRECTIVES:
         return f"{one} {rule}", 1
     if one in DIRECTIVES:

@@ -58,7 +58,9 @@ def _check_groups(section: Section, found: Userlist, report: Report) -> None:
             continue
         for name in missing:
             hint = did_you_mean(name, sorted(declared if what == "group" else found.users))
-            report.error(statement.line, statement.first + at, "unknown-reference", f"there is no {what} `{name}` in `{section.name}`", hint)
+            report.error(
+                statement.line, statement.first + at, "unknown-reference", f"there is no {what} `{name}` in `{section.name}`", hint
+            )
 
 
 def _user(found: Userlist, statement: Statement, words: list[str], report: Report) -> None:
