@@ -109,6 +109,9 @@ class Upstreams:
             server = _server(self._record, directive, target)
             upstream = Upstream(format_server(server) or target.authority, (server,))
         pool = _pool(self._record, directive, options, upstream.pool)
+        if any(server.tls for server in upstream.servers) and not scope.flag("SSLProxyEngine", False):
+            message = "httpd speaks TLS to upstreams only with `SSLProxyEngine On`"
+            self._record.error(directive.span, "missing", message, "add it to the virtual host")
         upstream = replace(upstream, pool=pool, tls=_tls(scope, upstream))
         name, number = upstream.name, 1
         while (known := self._made.get(upstream.name)) is not None and known != upstream:
