@@ -21,13 +21,12 @@ from functools import cmp_to_key
 from vestibule.dialects.caddy.directives import DIRECTIVES, ONCE, ORDER
 from vestibule.dialects.caddy.matchers import Matcher, Matchers, path_test
 from vestibule.dialects.caddy.placeholders import State, reads_path
-from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.rules import Edit, End, Keep, Limit, Mark, Rules
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece, switched
-from vestibule.model.config import Action, Limits, Respond, Route, StripPrefix, When
-from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.config import Action, AddHeader, Limits, Respond, Route, SetHeader, StripPrefix, When
 from vestibule.model.expr import Const, Expr
 
 SITE_ONLY = ("bind", "tls", "log", "import", "handle_errors")
@@ -78,7 +77,7 @@ class Flow:
                 continue
             row = DIRECTIVES.get(segment.name)
             if row is None:
-                hint = did_you_mean(segment.name, list(DIRECTIVES))
+                hint = near(segment.name, list(DIRECTIVES))
                 hint = hint if hint.startswith("did") else "see the matrix of directives"
                 self._report.error(segment.head, "unknown-directive", f"there is no directive `{segment.name}`", hint)
             elif row.state == "harmless":
@@ -141,6 +140,7 @@ class Flow:
                     if len(segments_left) != len(rest):
                         return self._run(segments_left, matchers, state, carry, tail).before(request)
             elif isinstance(step, Mark):
+                self._check_values(segment, step)
                 if matcher.test is not None and self._rewrites and reads_path(matcher.test):
                     marked = replace(carry, response=(*carry.response, *step.actions))
                     piece = self._run(rest, matchers, state, marked, tail)
@@ -159,6 +159,13 @@ class Flow:
             else:
                 assert step is None or isinstance(step, Keep)
         return tail(state, carry).before(request)
+
+    def _check_values(self, segment: Segment, step: Mark) -> None:
+        """A value is made when the answer comes, and would follow from the path as it was rewritten until then."""
+        if self._rewrites and any(isinstance(each, (SetHeader, AddHeader)) and reads_path(each.value) for each in step.actions):
+            self._report.not_built(
+                segment.head, "the path in a field of answers of a site that rewrites it", "use `{http.request.orig_uri}`"
+            )
 
     def _either(  # what a place in the order is made of
         self,

@@ -19,7 +19,7 @@ from vestibule.dialects.caddy.flow import Flow
 from vestibule.dialects.caddy.matchers import path_match
 from vestibule.dialects.caddy.proxy import FORWARDING, TIMEOUTS, Proxies, tell_state
 from vestibule.dialects.caddy.quantity import parse_bytes
-from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.rules import Rules
 from vestibule.dialects.caddy.site import Key, Options, SiteReader, Tls, read_key
 from vestibule.dialects.caddy.tree import Segment, SiteBlock, read_file
@@ -42,7 +42,7 @@ from vestibule.model.config import (
     TcpAddress,
     Timeouts,
 )
-from vestibule.model.diagnostic import Span, did_you_mean
+from vestibule.model.diagnostic import Span
 from vestibule.model.quantity import format_listen, is_private_host, parse_port
 
 
@@ -58,7 +58,7 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
     checked = check(config, record.place)
     if record.has_errors:
         # What is missing because it could not be read was told already.
-        checked = tuple([each for each in checked if each.code not in ("empty-list", "no-certificate")])
+        checked = tuple([each for each in checked if each.code != "no-certificate" and (each.code != "empty-list" or config.sites)])
     return Loaded(config, record.merge(checked), tuple(dict.fromkeys(file.names)), record.place)
 
 
@@ -160,9 +160,7 @@ class _Lowering:
         elif word in ("ignore_loaded_certs", "disable_certs", "prefer_wildcard"):
             self._report.left_out(line.token(1), f"`{word}`", "a site's certificate is the one it names, or one of the local CA")
         else:
-            self._report.error(
-                line.token(1), "bad-value", f"`auto_https {word}` is unknown", did_you_mean(word, ("off", "disable_redirects"))
-            )
+            self._report.error(line.token(1), "bad-value", f"`auto_https {word}` is unknown", near(word, ("off", "disable_redirects")))
 
     def _order(self, line: Segment, words: list[str]) -> None:
         """``order NAME first|last``, ``order NAME before|after OTHER``."""
@@ -170,9 +168,7 @@ class _Lowering:
         known = name in ORDER and (where in ("first", "last") or (where in ("before", "after") and other in ORDER))
         if not known:
             wrong = name if name not in ORDER else other or where
-            self._report.error(
-                line.head, "bad-value", f"`order {' '.join(words)}` is not understood", did_you_mean(wrong, list(DIRECTIVES))
-            )
+            self._report.error(line.head, "bad-value", f"`order {' '.join(words)}` is not understood", near(wrong, list(DIRECTIVES)))
             return
         names = sorted(self._flow.order, key=lambda each: self._flow.order[each])
         names.remove(name)
@@ -240,13 +236,13 @@ class _Lowering:
             self._report.left_out(line.head, f"`{line.name}`", "it has no effect here")
         else:
             known = ("trusted_proxies", "timeouts", "max_header_size", "client_ip_headers", *harmless)
-            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `servers`", did_you_mean(line.name, known))
+            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `servers`", near(line.name, known))
 
     def _server_timeouts(self, segment: Segment) -> None:
         fields = {"read_body": "body_idle_ms", "write": "body_idle_ms", "read_header": "request_head_ms", "idle": "keep_alive_ms"}
         for line in segment.inside():
             if line.name not in fields:
-                hint = did_you_mean(line.name, list(fields))
+                hint = near(line.name, list(fields))
                 self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `timeouts`", hint)
                 continue
             duration = self._proxies.duration(line, 1)
@@ -346,7 +342,9 @@ class _Lowering:
         name = format_listen(address)
         known = self._listeners.get(name)
         if known is None:
-            self._listeners[name] = self._origins.at(key.token.span, Listener(name, address, tls, tls_profile=profile, protocols=self._speaks))
+            self._listeners[name] = self._origins.at(
+                key.token.span, Listener(name, address, tls, tls_profile=profile, protocols=self._speaks)
+            )
         elif known.tls != tls:
             says = "without" if tls else "with"
             self._report.error(key.token, "conflict", f"the port {port} is {says} TLS for another site", "use two ports")

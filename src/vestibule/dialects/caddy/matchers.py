@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.placeholders import State, Unreadable, text_expr
-from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.model.config import PathMatch
-from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Expr, InNet, InSet, Match, Not, Var
 
 PRIVATE_RANGES = ("192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.0/8", "fd00::/8", "::1/128")
@@ -84,13 +83,12 @@ class Matchers:
         if len(segment.tokens) < 2:
             return ANY, 1
         token = segment.tokens[1]
-        if token.quoted:
-            return ANY, 1
         if token.text == "*":
             return ANY, 2
         if token.text.startswith("@"):
             return self._by_name(token, state), 2
-        if token.text.startswith("/"):
+        # With one argument, `rewrite` has a target and no matcher.
+        if token.text.startswith("/") and not (segment.name == "rewrite" and len(segment.tokens) == 2):
             try:
                 return Matcher(path_test(token.text), token.text), 2
             except Unreadable as bad:
@@ -101,14 +99,14 @@ class Matchers:
     def _by_name(self, token: Token, state: State) -> Matcher | None:
         segment = self._named.get(token.text)
         if segment is None:
-            hint = did_you_mean(token.text, list(self._named))
+            hint = near(token.text, list(self._named))
             self._report.error(token, "unknown-reference", f"there is no matcher `{token.text}`", hint)
             return None
         return self.read(segment, state)
 
     def path_of(self, segment: Segment) -> str:
         """Return the only path a directive is about, for the order of directives; empty where there is none."""
-        text = segment.tokens[1].text if len(segment.tokens) > 1 and not segment.tokens[1].quoted else ""
+        text = segment.tokens[1].text if len(segment.tokens) > 1 else ""
         named = self._named.get(text)
         if named is None:
             return text if text.startswith("/") else ""
@@ -117,7 +115,7 @@ class Matchers:
 
     def has_one(self, segment: Segment) -> bool:
         """Tell whether a directive has a matcher other than that for any request."""
-        text = segment.tokens[1].text if len(segment.tokens) > 1 and not segment.tokens[1].quoted else ""
+        text = segment.tokens[1].text if len(segment.tokens) > 1 else ""
         return text.startswith(("@", "/"))
 
     def check(self, state: State) -> None:
@@ -176,7 +174,7 @@ class Matchers:
         if kind in _UNBUILT:
             self._report.not_built(token, f"the matcher `{kind}`")
         else:
-            self._report.error(token, "unknown-matcher", f"there is no matcher `{kind}`", did_you_mean(kind, KINDS))
+            self._report.error(token, "unknown-matcher", f"there is no matcher `{kind}`", near(kind, KINDS))
         return None
 
     def _not(self, token: Token, words: list[str], segment: Segment | None, in_line: bool, state: State) -> Expr | None:
@@ -285,7 +283,7 @@ def _protocol(words: list[str]) -> Expr:
         return Not(Var("tls"))
     names = {"http/1.0": "HTTP/1.0", "http/1.1": "HTTP/1.1", "http/2": "HTTP/2", "http/3": "HTTP/3", "http/1": "HTTP/1.1"}
     if word not in names:
-        raise Unreadable("bad-value", f"`{word}` is no protocol", did_you_mean(word, ["http", "https", *names]))
+        raise Unreadable("bad-value", f"`{word}` is no protocol", near(word, ["http", "https", *names]))
     return Compare("==", Var("protocol"), Const(names[word]))
 
 

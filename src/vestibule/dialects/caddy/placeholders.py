@@ -11,8 +11,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.caddy.lexer import Token
-from vestibule.dialects.caddy.report import Report
-from vestibule.model.diagnostic import did_you_mean
+from vestibule.dialects.caddy.report import Report, near
 from vestibule.model.expr import EMPTY, Compare, Concat, Const, Expr, If, Var, concat, walk
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_$?%][^{}\s]*)\}")
@@ -196,7 +195,7 @@ def placeholder(name: str, state: State) -> Expr:
             return _of_family(variable, full.removeprefix(prefix), state, name)
     if any(full == each or full.startswith((each if each.endswith(".") else each + ".",)) for each in _UNBUILT):
         raise Unreadable("not-built", f"the placeholder `{{{name}}}`: not built yet")
-    hint = did_you_mean(name, [*_SHORT, *_NAMES])
+    hint = near(name, [*_SHORT, *_NAMES])
     raise Unreadable("unknown-placeholder", f"there is no placeholder `{{{name}}}`", hint if hint.startswith("did") else "")
 
 

@@ -18,7 +18,7 @@ from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import networks
 from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr
 from vestibule.dialects.caddy.quantity import parse_duration
-from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece
@@ -37,7 +37,6 @@ from vestibule.model.config import (
     Upstream,
     UpstreamTls,
 )
-from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import Compare, Concat, Const, Default, Expr, If, InNet, Var
 from vestibule.model.quantity import format_server, parse_port, parse_server_host
 
@@ -316,7 +315,7 @@ def tell_state(line: Segment, table: dict[str, Directive], where: str, report: R
     """Tell whether a line is carried out; if it is not, note what it is."""
     row = table.get(line.name)
     if row is None:
-        report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `{where}`", did_you_mean(line.name, list(table)))
+        report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `{where}`", near(line.name, list(table)))
     elif row.state == "harmless":
         report.left_out(line.head, f"`{line.name}`", row.advice)
     elif row.state == "error":

@@ -5,14 +5,25 @@ Not here: the diagnostics themselves (``record``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vestibule.dialects.record import Record
+from vestibule.model.diagnostic import did_you_mean
 
 if TYPE_CHECKING:
     from vestibule.dialects.caddy.lexer import Token
 
 NOT_BUILT = "not built yet"
+
+
+_LISTED_MOST = 8
+
+
+def near(word: str, known: Sequence[str]) -> str:
+    """Return a hint that names the nearest known word; without one, all of them where they are few."""
+    hint = did_you_mean(word, known)
+    return hint if hint.startswith("did") or len(known) <= _LISTED_MOST else "see the matrix of directives"
 
 
 class Report:

@@ -17,12 +17,11 @@ from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.placeholders import QUERY_MARKED, URI, State, read_expr
 from vestibule.dialects.caddy.proxy import Proxies
 from vestibule.dialects.caddy.quantity import parse_bytes
-from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece
 from vestibule.model.config import Action, BasicAuth, Deny, Limits, Redirect, RemoveHeader, Respond, Rewrite, SetHeader, StripPrefix
-from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import EMPTY, Concat, Const, Default, Expr, If, InSet, Match, Var, concat
 
 _REDIRECTS = {"permanent": 301, "temporary": 302, "301": 301, "302": 302, "303": 303, "307": 307, "308": 308}
@@ -161,7 +160,7 @@ class Rules:
             if words and words[0] in known:
                 self._report.not_built(segment.token(first), f"`uri {words[0]}`", "use `uri strip_prefix` or `rewrite`")
             else:
-                hint = did_you_mean("".join(words[:1]), known)
+                hint = near("".join(words[:1]), known)
                 self._report.error(segment.token(first), "syntax", "`uri` needs to know what to do", hint)
             return None, state
         prefix = "".join(words[1:2])
@@ -176,7 +175,7 @@ class Rules:
     def _respond(self, segment: Segment, first: int, state: State) -> Step:
         tokens = list(segment.tokens[first:])
         status, body = 200, None
-        if len(tokens) == 1 and not tokens[0].quoted and tokens[0].text.isdecimal() and len(tokens[0].text) == 3:
+        if len(tokens) == 1 and tokens[0].text.isdecimal() and len(tokens[0].text) == 3:
             status = self._status(tokens[0], 200, 200)
         elif tokens:
             body = read_expr(tokens[0], state, self._report)
@@ -189,7 +188,7 @@ class Rules:
                 self._report.left_out(line.head, "`close`", "the client decides about its connection")
             else:
                 self._report.error(
-                    line.head, "unknown-option", f"`{line.name}` is unknown in `respond`", did_you_mean(line.name, ("body", "close"))
+                    line.head, "unknown-option", f"`{line.name}` is unknown in `respond`", near(line.name, ("body", "close"))
                 )
         if body == EMPTY or status in (204, 304):
             body = None

@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.placeholders import State, read_expr
-from vestibule.dialects.caddy.report import Report
+from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.model.config import ANY_HOST, AccessLog, Certificate, TlsProfile
-from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.quantity import parse_host, parse_listen_host, parse_port
 
 _ADDRESS = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\[\]]*)(?::([^/]*))?(/.*)?")
@@ -87,7 +86,8 @@ class Tls:
 def read_key(token: Token, options: Options, forces_tls: bool, report: Report) -> Key | None:
     """Read the address of a site; None, noted, if it is none. ``forces_tls`` says that the site has a ``tls`` directive."""
     found = _ADDRESS.fullmatch(token.text)
-    if found is None or token.text == "":
+    has_other_scheme = found is not None and not found[1] and "://" in token.text
+    if found is None or has_other_scheme or token.text == "":
         report.error(token, "bad-address", f"`{token.text}` is no address of a site", "write `photos.example.org` or `:8080`")
         return None
     scheme, host, port, path = (part or "" for part in found.groups())
@@ -174,7 +174,7 @@ class SiteReader:
             self._report.left_out(line.head, f"`{line.name}`", "every request is logged")
         else:
             known = ("output", "format", "level")
-            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `log`", did_you_mean(line.name, known))
+            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `log`", near(line.name, known))
         return log
 
     def _format(self, log: AccessLog, line: Segment) -> AccessLog:
@@ -245,7 +245,7 @@ class SiteReader:
             self._report.not_built(line.head, f"`{line.name}` of `tls`", "name a certificate and its key")
         else:
             known = ["protocols", "ciphers", "client_auth", *_TLS_LEFT_OUT]
-            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `tls`", did_you_mean(line.name, known))
+            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `tls`", near(line.name, known))
         return profile
 
     def _client_auth(self, profile: TlsProfile, line: Segment) -> TlsProfile:

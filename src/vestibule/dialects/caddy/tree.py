@@ -14,9 +14,9 @@ import re
 from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.caddy.lexer import Token, read_tokens
-from vestibule.dialects.caddy.report import NOT_BUILT, Report
+from vestibule.dialects.caddy.report import NOT_BUILT, Report, near
 from vestibule.dialects.read import ReadText, find_files, is_pattern
-from vestibule.model.diagnostic import Span, did_you_mean
+from vestibule.model.diagnostic import Span
 
 _ARGUMENT = re.compile(r"\{args(?:\.([0-9]+)|\[([0-9]+)\])\}")
 _ARGUMENTS = re.compile(r"\{args\[([0-9]*):([0-9]*)\]\}")
@@ -160,7 +160,7 @@ class _Reader:
             try:
                 text = self._read_text(each)
             except (OSError, UnicodeError):
-                hint = did_you_mean(name, list(self._snippets)) if self._snippets else ""
+                hint = near(name, list(self._snippets)) if self._snippets else ""
                 self._report.error(
                     words[0], "unreadable", f"there is no snippet and no readable file `{name}`", hint if hint.startswith("did") else ""
                 )

@@ -86,7 +86,7 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
     checked = check(config, record.place)
     if record.has_errors:
         # What is missing because it could not be read was told already.
-        checked = tuple([each for each in checked if each.code not in ("empty-list", "no-certificate")])
+        checked = tuple([each for each in checked if each.code != "no-certificate" and (each.code != "empty-list" or config.sites)])
     return Loaded(config, record.merge(checked), (name,), record.place)
 
 
