@@ -24,6 +24,7 @@ from vestibule.dialects.toml import write
 from vestibule.model.wire import to_data
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.txt"))
+WORDS = ("on", "off", "80", "/", "<", "</", ">", "\n", "\n", "%{X}i", "[L]", "http://a/")
 RULE = "\n----------\n"
 SOURCES = Path(parse.__code__.co_filename).parent
 
@@ -124,6 +125,8 @@ def test_no_text_raises(text: str) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from([*DIRECTIVES, "on", "off", "80", "/", "<", "</", ">", "\n", "\n", "%{X}i", "[L]", "http://a/"]), max_size=25))
+@given(
+    st.lists(st.sampled_from([*DIRECTIVES, "on", "off", "80", "/", "<", "</", ">", "\n", "\n", "%{X}i", "[L]", "http://a/"]), max_size=25)
+)
 def test_no_order_of_words_raises(words: list[str]) -> None:
     assert parse("h.conf", " ".join(words)).diagnostics is not None

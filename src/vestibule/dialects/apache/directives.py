@@ -69,6 +69,7 @@ _ROWS = _rows(
     ("Location", "sv", "1-2<", "conditions on the path around what is inside"),
     ("LocationMatch", "sv", "1<", "the same with a regular expression"),
     ("Proxy ProxyMatch", "sv", "1<", "what is inside counts for what is proxied; `balancer://` declares an upstream"),
+    ("Protocols", "sv", "1+", "`h2` and `http/1.1`; without it httpd speaks HTTP/1.1 alone"),
     ("Timeout", "sv", "1", "`timeouts.body_idle` and the others that nothing else sets"),
     ("KeepAlive", "sv", "1", "`Off` allows one request on a connection"),
     ("KeepAliveTimeout", "sv", "1", "`timeouts.keep_alive`"),
@@ -140,7 +141,7 @@ _ROWS += _rows(
      " MaxRequestsPerChild AsyncRequestWorkerFactor AcceptFilter AcceptMutex EnableMMAP EnableSendfile ReceiveBufferSize SendBufferSize"
      " ScoreBoardFile NameVirtualHost AddModuleInfo", "svd", "1+", "vestibule runs its processes its own way"),
     ("ServerAdmin ServerSignature ServerTokens TraceEnable UseCanonicalName UseCanonicalPhysicalPort HostnameLookups ContentDigest"
-     " HttpProtocolOptions MergeSlashes AllowEncodedSlashes AddDefaultCharset FileETag ExtendedStatus Protocols ProtocolsHonorOrder"
+     " HttpProtocolOptions MergeSlashes AllowEncodedSlashes AddDefaultCharset FileETag ExtendedStatus ProtocolsHonorOrder"
      " H2Direct H2Push H2MaxSessionStreams H2ModernTLSOnly H2Upgrade H2WindowSize AccessFileName RegexDefaultOptions", "svld", "1+",
      "vestibule has one behaviour here, described in its documentation"),
     ("DocumentRoot DirectoryIndex DirectorySlash FallbackResource Options AllowOverride IndexOptions AddType AddHandler SetHandler"

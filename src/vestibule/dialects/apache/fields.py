@@ -15,6 +15,7 @@ from vestibule.dialects.apache.scope import not_built
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.record import Record
+from vestibule.model.check_route import TOKEN
 from vestibule.model.config import Action, AddHeader, RemoveHeader, SetHeader, When
 from vestibule.model.expr import EMPTY, Compare, Const, Default, Expr, If, Match, Not, Var
 
@@ -100,6 +101,9 @@ class Fields:
         name = words[1].text.rstrip(":")
         if verb in ("echo", "note", "edit", "edit*"):
             not_built(self._record, replace(directive, args=tuple(words)), 0, f"`{verb}`", "write `set`")
+            return None
+        if not TOKEN.fullmatch(name):
+            self._record.error(words[1].span, "bad-field", f"`{name}` is no field name")
             return None
         condition = words[2 if verb == "unset" else 3 :]
         if name.lower() in _OURS and in_request:

@@ -184,6 +184,7 @@ class _Lowering:
                     tls_profile=self._tls.profile(default.scope, [server.scope for server in here], door.span) if tls else "intermediate",
                     unknown_sni="default" if tls and not strict else "refuse",
                     default_site=self._site_name(default, servers),
+                    protocols=self._protocols(default.scope),
                     proxy_protocol=default.scope.flag("RemoteIPProxyProtocol", False),
                     backlog=self._main.count("ListenBacklog", 1_024),
                     timeouts=None if same else own_times,
@@ -191,6 +192,20 @@ class _Lowering:
                 )
             )
         return tuple(made)
+
+    def _protocols(self, scope: Scope) -> tuple[Literal["h1", "h2"], ...]:
+        """Return the HTTP versions of a socket, most wanted first."""
+        directive = scope.find("Protocols")
+        named: dict[str, Literal["h1", "h2"]] = {"h2": "h2", "h2c": "h2", "http/1.1": "h1"}
+        spoken: list[Literal["h1", "h2"]] = []
+        for word in directive.args if directive is not None else ():
+            found = named.get(word.text.lower())
+            if found is None:
+                self._record.error(word.span, "bad-value", f"`{word.text}` is no protocol here", "write `h2 http/1.1`")
+            elif found not in spoken:
+                spoken.append(found)
+        # HTTP/1.1 is always spoken, named or not.
+        return tuple(spoken) if "h1" in spoken else (*spoken, "h1")
 
     def _sites(self, servers: list[_Server], timeouts: Timeouts, limits: Limits) -> tuple[Site, ...]:
         made: list[Site] = []

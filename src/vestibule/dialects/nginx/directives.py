@@ -148,7 +148,7 @@ _ROWS = _rows(
     ("ssl_client_certificate", "hs", "1", "the authorities of client certificates"),
     ("ssl_verify_client", "hs", "1", "`on` or `optional`"),
     ("ssl_reject_handshake", "hs", "flag", "a handshake for an unknown name is refused"),
-    ("http2", "hs", "flag", "HTTP/2 on TLS listeners"),
+    ("http2", "hs", "flag", "HTTP/2 on the listeners of the server"),
     # Logs.
     ("access_log", "hsli", "1+", "the access log"),
     ("log_format", "h", "2+", "a template of the access log"),

@@ -19,6 +19,7 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count, parse_size
 from vestibule.dialects.nginx.variables import Names
 from vestibule.dialects.read import ReadText
+from vestibule.model.check_route import TOKEN
 from vestibule.model.config import (
     AccessLog,
     Action,
@@ -249,6 +250,9 @@ def added_fields(scope: Scope, names: Names) -> tuple[Action, ...]:
     for directive in scope.nearest("add_header"):
         name = directive.text(0)
         value = names.text(directive.args[1])
+        if not TOKEN.fullmatch(name):
+            scope.record.error(directive.place(0), "bad-field", f"`{name}` is no field name")
+            continue
         action = SetHeader(name, value) if name.lower() in _REPLACING else AddHeader(name, value)
         if directive.text(2) == "always":
             always.append(action)

@@ -171,6 +171,7 @@ class _Lowering:
                     tls_profile=self._tls.profile(door, [servers[at].scope for at in door.servers], default.scope),
                     unknown_sni="refuse" if door.tls and default.scope.flag("ssl_reject_handshake", False) else "default",
                     default_site="" if default.turns_away and door.tls else self._name(door.default_server, servers),
+                    protocols=("h2", "h1") if door.http2 or default.scope.flag("http2", False) else ("h1",),
                     proxy_protocol=door.proxy_protocol,
                     backlog=door.backlog or 1_024,
                     timeouts=None if same_times else timeouts,
@@ -179,14 +180,7 @@ class _Lowering:
             )
             if not door.tls:
                 made[-1] = replace(made[-1], unknown_sni="refuse")
-            self._warn_http2(door, default.scope)
         return tuple(made), self._tls.profiles()
-
-    def _warn_http2(self, door: Door, scope: Scope) -> None:
-        if door.http2 or (door.tls and scope.flag("http2", False)):
-            found = scope.own("http2")
-            span = door.span if door.http2 or not found else found[0].span
-            self._record.warning(span, "not-built", "HTTP/2 is not built yet", "clients speak HTTP/1.1 by themselves")
 
     def _sites(self, servers: list[_Server], level: Level) -> tuple[Site, ...]:
         made: list[Site] = []

@@ -22,6 +22,7 @@ from vestibule.dialects.nginx.values import parse_count
 from vestibule.dialects.nginx.variables import Names, to_pattern
 from vestibule.dialects.part import Part, encoded
 from vestibule.dialects.record import Record
+from vestibule.model.check_route import TOKEN
 from vestibule.model.config import (
     Action,
     AddHeader,
@@ -314,7 +315,9 @@ def request_fields(scope: Scope, names: Names, target: Target) -> tuple[str, tup
         name = directive.text(0)
         value = local.text(directive.args[1])
         lower = name.lower()
-        if lower == "host":
+        if not TOKEN.fullmatch(name):
+            scope.record.error(directive.place(0), "bad-field", f"`{name}` is no field name")
+        elif lower == "host":
             host = _host_of(scope, directive, value, actions)
         elif lower in _OURS:
             _check_ours(scope.record, directive, lower, value)
