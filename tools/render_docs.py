@@ -3,7 +3,8 @@
 Usage: ``python tools/render_docs.py [--check]``
 
 Facts: the pages are ``docs/reference/configuration.md`` (keys of the TOML language and their model), ``variables.md``
-(variables and functions), ``faults.md`` (what can go wrong with a request). The text of a key is the string under the
+(variables and functions), ``faults.md`` (what can go wrong with a request), ``nginx.md`` and ``apache.md`` (what becomes of each
+directive of those). The text of a key is the string under the
 field it sets, so a field without such a string is an error here.
 
 Rules: never edit the pages; edit the tables and run this. ``--check`` writes nothing and exits 1 where a page differs.
@@ -15,13 +16,15 @@ import ast
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from vestibule.dialects.toml import schema  # noqa: E402 - found only now
+from vestibule.dialects.apache import directives as apache  # noqa: E402 - found only now
+from vestibule.dialects.nginx import directives as nginx  # noqa: E402
+from vestibule.dialects.toml import schema  # noqa: E402
 from vestibule.dialects.toml.form import Shape  # noqa: E402
 from vestibule.dialects.toml.schema import Key, Table  # noqa: E402
 from vestibule.fault import KINDS, SIDE_NAMES  # noqa: E402
@@ -189,7 +192,34 @@ def faults() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "variables.md": variables, "faults.md": faults}
+def directives(program: str, rows: Iterable[nginx.Row | apache.Row]) -> str:
+    """The page of what becomes of each directive of a program."""
+    table = list(rows)
+    lines = [NOTICE, f"# Directives of {program}", ""]
+    counts = {how: sum(row.how.value == how for row in table) for how in ("supported", "left out", "error")}
+    lines += [
+        f"{counts['supported']} are supported. {counts['left out']} are left out with a warning, since they change nothing that vestibule"
+        f" does. {counts['error']} are refused with an error that says what to do. A directive that is not here is an error too.",
+        "",
+        "| directive | stands in | | what becomes of it |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in sorted(table, key=lambda row: row.name.lower()):
+        lines.append(f"| `{row.name}` | {', '.join(row.contexts)} | {row.how.value} | {_cell(row.doc)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "variables.md": variables,
+    "faults.md": faults,
+    "nginx.md": lambda: directives("nginx", nginx.DIRECTIVES.values()),
+    "apache.md": lambda: directives("Apache httpd", apache.DIRECTIVES.values()),
+}
 
 
 def main(arguments: list[str], folder: Path = FOLDER) -> int:
