@@ -62,10 +62,11 @@ def of_haproxy() -> str:
             )
         )
     parts.append("## Fetches, converters and log aliases\n")
+    converters = [*haproxy_variables.CONVERTERS, "concat", "iif", "field(1,:) of a host"]
     built = [*haproxy_variables.FETCHES, *haproxy_variables.NAMED_FETCHES, "var", "str", "int", "bool", "fe_name"]
     parts.append(table(("kind", "built", "known, and not built"), [
         ("fetches", code(built), code(haproxy_variables.UNBUILT_FETCHES)),
-        ("converters", code([*haproxy_variables.CONVERTERS, "concat", "iif", "field(1,:) of a host"]), code(haproxy_variables.UNBUILT_CONVERTERS)),
+        ("converters", code(converters), code(haproxy_variables.UNBUILT_CONVERTERS)),
         ("aliases", code(haproxy_variables.LOG_ALIASES), code(haproxy_variables.UNBUILT_ALIASES)),
     ]))  # fmt: skip
     return "\n".join(parts)

@@ -233,7 +233,8 @@ def convert(expr: Expr, sample: Sample, state: State) -> Expr:
         elif name in ("concat",) and len(arguments) <= 3:
             expr = _concat(expr, arguments, state)
         elif name == "iif" and len(arguments) == 2 and kind_of(expr) is Kind.TEST:
-            expr = If(expr, Const(arguments[0]), Const(arguments[1]))
+            is_scheme = expr == Var("tls") and arguments == ("https", "http")
+            expr = Var("scheme") if is_scheme else If(expr, Const(arguments[0]), Const(arguments[1]))
         elif name in UNBUILT_CONVERTERS:
             raise not_built(f"the converter `{name}`")
         else:
