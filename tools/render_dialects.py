@@ -62,7 +62,7 @@ def of_haproxy() -> str:
             )
         )
     parts.append("## Fetches, converters and log aliases\n")
-    converters = [*haproxy_variables.CONVERTERS, "concat", "iif", "field(1,:) of a host"]
+    converters = [*haproxy_variables.CONVERTERS, "map and its kin", "concat", "iif", "field(1,:) of a host"]
     built = [*haproxy_variables.FETCHES, *haproxy_variables.NAMED_FETCHES, "var", "str", "int", "bool", "fe_name"]
     parts.append(table(("kind", "built", "known, and not built"), [
         ("fetches", code(built), code(haproxy_variables.UNBUILT_FETCHES)),

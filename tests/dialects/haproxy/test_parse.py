@@ -7,6 +7,7 @@ as JSON without what has its default value.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
 from pathlib import Path
 
@@ -22,13 +23,31 @@ from vestibule.model.wire import to_data
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.txt"))
 RULE = "\n----------\n"
-FILES = {"bots.lst": "# those we know\nbadbot\nscraper\n", "page.html": "<p>away</p>\n", "nets.lst": "10.0.0.0/8\n192.168.1.7\n"}
+FILES = {
+    "hosts.map": "# by host\nphotos.example.net photos\nvideos.example.net videos\n",
+    "certs/a.pem": "",
+    "certs/b.pem": "",
+    "certs/b.pem.key": "",
+    "list.txt": "# mine\nc.pem\nd.pem [alpn h2] *.example.net\n",
+    "bots.lst": "# those we know\nbadbot\nscraper\n",
+    "page.html": "<p>away</p>\n",
+    "nets.lst": "10.0.0.0/8\n192.168.1.7\n",
+}
 
 
-def read(path: str) -> str:
-    if path not in FILES:
-        raise FileNotFoundError(2, "No such file or directory", path)
-    return FILES[path]
+class Read:
+    """The files that cases name."""
+
+    def __call__(self, path: str) -> str:
+        if path not in FILES:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return FILES[path]
+
+    def find_files(self, pattern: str) -> list[str]:
+        return sorted(fnmatch.filter(FILES, pattern))
+
+
+read = Read()
 
 
 def brief(value: object) -> object:

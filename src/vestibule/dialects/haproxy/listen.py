@@ -19,6 +19,7 @@ from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.options import BIND_OPTIONS, Option
 from vestibule.dialects.haproxy.report import NOT_BUILT, Report, span
 from vestibule.dialects.origin import Origins
+from vestibule.dialects.read import ReadText, find_files
 from vestibule.model.config import Address, Certificate, Limits, Listener, TcpAddress, TlsProfile, UnixAddress
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.quantity import format_listen, parse_port
@@ -28,6 +29,9 @@ _PROTOCOLS = Listener("", TcpAddress(0)).protocols
 _ALPN: dict[str, Literal["h1", "h2"]] = {"h2": "h2", "http/1.1": "h1", "http/1.0": "h1"}
 
 _BACKLOG = Listener("", TcpAddress(0)).backlog
+
+_NO_CERTIFICATES = (".key", ".ocsp", ".issuer", ".sctl", ".txt", ".md")
+"""What lies beside certificates in a directory."""
 
 _VERSIONS = ("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
@@ -86,7 +90,8 @@ def split_options(
 class Binder:
     """Reads the ``bind`` lines of a file."""
 
-    def __init__(self, report: Report, origins: Origins, defaults: TlsDefaults) -> None:
+    def __init__(self, report: Report, origins: Origins, defaults: TlsDefaults, read_text: ReadText) -> None:
+        self._read_text = read_text
         self._report = report
         self._origins = origins
         self._defaults = defaults
@@ -207,16 +212,47 @@ class Binder:
     # ------------------------------------------------------------ TLS
 
     def _certificates(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> tuple[str, ...]:
+        """Return the certificates of ``crt`` and ``crt-list``; the first is shown to clients that name no host."""
         names: list[str] = []
         for place, text in options.get("crt", []):
-            if text.endswith("/"):
-                self._report.not_built(line, place + 1, "a directory of certificates", "name each file with a `crt` of its own")
-                continue
             path = _based(self._defaults.crt_base, text)
-            if path not in self.certificates:
-                self.certificates[path] = self._origins.at(span(line, place + 1), Certificate(path, path))
-            names.append(path)
-        return tuple(names)
+            inside = self._inside(path)
+            if text.endswith("/") and not inside:
+                self._report.error(line, place + 1, "unreadable", f"there is no certificate in `{text}`", "name a file with `crt`")
+                continue
+            names.extend([self._named(line, place + 1, each) for each in inside or [path]])
+        for place, text in options.get("crt-list", []):
+            names.extend([self._named(line, place + 1, each) for each in self._listed(line, place + 1, text)])
+        return tuple(dict.fromkeys(names))
+
+    def _named(self, line: Line, at: int, path: str) -> str:
+        if path not in self.certificates:
+            self.certificates[path] = self._origins.at(span(line, at), Certificate(path, path))
+        return path
+
+    def _inside(self, path: str) -> list[str]:
+        """Return the files of a directory that HAProxy would load, in its order; nothing if it is a file."""
+        found = find_files(self._read_text, f"{path.rstrip('/')}/*")
+        return [each for each in found if not each.endswith(_NO_CERTIFICATES)]
+
+    def _listed(self, line: Line, at: int, path: str) -> list[str]:
+        """Return the files that a ``crt-list`` names; each serves the hosts it was issued for, whatever the list says."""
+        try:
+            text = self._read_text(path)
+        except (OSError, UnicodeError) as bad:
+            self._report.error(line, at, "unreadable", f"`{path}` cannot be read: {bad}")
+            return []
+        files: list[str] = []
+        for row in text.splitlines():
+            words = row.split("#")[0].split()
+            if not words:
+                continue
+            files.append(_based(self._defaults.crt_base, words[0]))
+            if len(words) > 1:
+                self._report.warning(
+                    line, at, "left-out", f"filters and options in `{path}` are left out", "a certificate is for the hosts it names"
+                )
+        return files
 
     def _protocols(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> tuple[Literal["h1", "h2"], ...]:
         """Return the versions of HTTP that ``alpn`` names; without it, both are offered as HAProxy does from 2.8 on."""

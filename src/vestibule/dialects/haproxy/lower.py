@@ -25,7 +25,7 @@ from vestibule.dialects.haproxy.lexer import read_lines
 from vestibule.dialects.haproxy.listen import Binder, Bound
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step, answer_of
-from vestibule.dialects.haproxy.sample import State
+from vestibule.dialects.haproxy.sample import State, read_format
 from vestibule.dialects.haproxy.servers import Servers
 from vestibule.dialects.haproxy.settings import Settings, exchange_timeouts
 from vestibule.dialects.haproxy.tree import Section, Statement, read_sections
@@ -54,7 +54,7 @@ from vestibule.model.config import (
     Upstream,
 )
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import InSet, Var
+from vestibule.model.expr import AllOf, Const, If, InSet, Var
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """HAProxy sends what came and what rules make of it, nothing else."""
@@ -103,7 +103,7 @@ class _Lowering:
         for each in sections:
             if each.kind == "userlist":
                 self._userlists[each.name] = read_userlist(each, report)
-        self._binder = Binder(report, origins, self._globals.tls)
+        self._binder = Binder(report, origins, self._globals.tls, read_text)
         self._backends = {each.name: each for each in sections if each.name and each.kind in ("backend", "listen")}
         self._upstreams: dict[str, Upstream] = {}
         self._servers: dict[str, Servers] = {}
@@ -122,7 +122,7 @@ class _Lowering:
             if section.name not in self._entered and section.kind == "backend":
                 side = self._side(section)
                 if not self._is_off(side):
-                    self._backend(side, side, State())
+                    self._backend(side, side, State(read_text=self._read_text))
         found = self._globals
         return Config(
             listeners=tuple(listeners),
@@ -162,9 +162,9 @@ class _Lowering:
         section, settings = side.section, side.settings
         bound = self._binder.read([(each.line, each.first) for each in settings.all("bind")])
         settings.warn_of_missing("client")
-        piece = self._flow(side, self._sets(side), State(section.name), lambda state: self._choice(side, state))
-        after, _ = self._edits(side, "http-after-response", State(section.name))
-        side.acls.check(State(section.name))
+        piece = self._flow(side, self._sets(side), State(section.name, self._read_text), lambda state: self._choice(side, state))
+        after, _ = self._edits(side, "http-after-response", State(section.name, self._read_text))
+        side.acls.check(State(section.name, self._read_text))
         if not settings.all("bind"):
             self._report.warning(
                 section.head, 0, "no-bind", f"the {section.kind} `{section.name}` listens nowhere", "say where with `bind`"
@@ -211,11 +211,34 @@ class _Lowering:
             sets.insert(3, [monitor])
         return sets
 
+    def _dynamic(self, side: Side, statement: Statement, name: str, state: State) -> list[Route]:
+        """Return the routes of a ``use_backend`` whose name is looked up: one for each backend that can come of it."""
+        line = statement.line
+        expr = read_format(line, statement.first, state, self._report)
+        sound, test = side.rules.test(line, statement.first + 1, state)
+        routes: list[Route] = []
+        while isinstance(expr, If) and isinstance(expr.then, Const):
+            piece = self._enter(side, statement, str(expr.then.value), state)
+            both = expr.test if test is None else AllOf((test, expr.test))
+            if piece is not None and sound:
+                routes.append(self._origins.at(span(line), piece.route(both)))
+            expr = expr.otherwise
+        if isinstance(expr, Const) and str(expr.value):
+            piece = self._enter(side, statement, str(expr.value), state)
+            if piece is not None and sound:
+                routes.append(self._origins.at(span(line), piece.route(test)))
+        elif expr is not None and not isinstance(expr, Const):
+            self._report.not_built(line, statement.first, f"the backend `{name}`", "look it up with `map`")
+        return routes
+
     def _choice(self, side: Side, state: State) -> Piece:
         """Return what happens once the rules of a frontend are through: a backend is chosen."""
         routes: list[Route] = []
         for statement in side.settings.all("use_backend"):
             name = "".join(statement.arguments()[:1])
+            if "%" in name:
+                routes.extend(self._dynamic(side, statement, name, state))
+                continue
             sound, test = side.rules.test(statement.line, statement.first + 1, state)
             piece = self._enter(side, statement, name, state)
             if not sound or piece is None:
@@ -237,11 +260,6 @@ class _Lowering:
 
     def _enter(self, front: Side, statement: Statement, name: str, state: State) -> Piece | None:
         """Return what a backend does with the requests of a frontend; None, noted, if there is none of the name."""
-        if "%" in name:
-            self._report.not_built(
-                statement.line, statement.first, "a backend whose name is an expression", "write a `use_backend` for each"
-            )
-            return None
         section = self._backends.get(name)
         if section is None:
             hint = did_you_mean(name, list(self._backends))
@@ -337,7 +355,7 @@ class _Lowering:
             sound, test = back.rules.test(statement.line, statement.first + 1, state)
             server = servers.by_name.get(wanted)
             if server is None and wanted not in servers.known:
-                hint = did_you_mean(wanted, list(servers.known))
+                hint = did_you_mean(wanted, sorted(servers.known))
                 self._report.error(statement.line, statement.first, "unknown-reference", f"there is no server `{wanted}` in `{name}`", hint)
             if server is None or not sound:
                 continue

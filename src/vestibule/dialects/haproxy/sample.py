@@ -27,12 +27,30 @@ from vestibule.dialects.haproxy.variables import (
     UNBUILT_CONVERTERS,
     UNBUILT_FETCHES,
 )
+from vestibule.dialects.read import ReadText, read_nothing
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, Call, Const, Expr, If, Kind, Var, concat, walk
+from vestibule.model.expr import EMPTY, Call, Const, Expr, If, InSet, Kind, Match, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _ALIAS = re.compile(r"%(\{[^}]*\})?([A-Za-z]+)")
+_EXACT = ("^", "\\Z")
+_PATTERN = ("", "a key is a regular expression by itself")
+
+_MAPS = {
+    "map_str": _EXACT,
+    "map_beg": ("^", ""),
+    "map_end": ("", "\\Z"),
+    "map_sub": ("", ""),
+    "map_dir": ("(?:^|[/?])", "(?:[/?]|\\Z)"),
+    "map_dom": ("(?:^|[./?:])", "(?:[./?:]|\\Z)"),
+    "map_reg": _PATTERN,
+}
+"""What stands around a key of a map of each kind, as a regular expression."""
+
+_MAP_MOST = 200
+"""Lines of a map: each is a step in a chain."""
+
 _PATH_VARIABLES = ("path", "decoded_path", "query", "arg")
 
 
@@ -59,6 +77,7 @@ class State:
     """
 
     frontend: str = ""
+    read_text: ReadText = read_nothing
     headers: dict[str, Expr | None] = field(default_factory=dict)
     variables: dict[str, Expr | None] = field(default_factory=dict)
     rewritten: bool = False
@@ -73,7 +92,7 @@ class State:
 
     def after_rewrite(self) -> State:
         """Return the state after the target changed: what was made from the old one is lost."""
-        return State(self.frontend, _without_path(self.headers), _without_path(self.variables), True)
+        return State(self.frontend, self.read_text, _without_path(self.headers), _without_path(self.variables), True)
 
 
 def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
@@ -235,6 +254,8 @@ def convert(expr: Expr, sample: Sample, state: State) -> Expr:
         elif name == "iif" and len(arguments) == 2 and kind_of(expr) is Kind.TEST:
             is_scheme = expr == Var("tls") and arguments == ("https", "http")
             expr = Var("scheme") if is_scheme else If(expr, Const(arguments[0]), Const(arguments[1]))
+        elif name == "map" or name in _MAPS:
+            expr = _mapped(expr, _MAPS.get(name, _EXACT), arguments, state)
         elif name in UNBUILT_CONVERTERS:
             raise not_built(f"the converter `{name}`")
         else:
@@ -248,6 +269,25 @@ def _concat(expr: Expr, arguments: tuple[str, ...], state: State) -> Expr:
     start, name, end = (*arguments, "", "", "")[:3]
     middle = _variable((name,), state) if name else EMPTY
     return concat([expr, Const(start), middle, Const(end)])
+
+
+def _mapped(expr: Expr, around: tuple[str, str], arguments: tuple[str, ...], state: State) -> Expr:
+    """``map(FILE[,DEFAULT])`` and its kin: each line of the file is a key and its value; the first that fits counts."""
+    if not arguments:
+        raise Unreadable("argument", "`map` needs a file", "write `map(FILE,DEFAULT)`")
+    try:
+        text = state.read_text(arguments[0])
+    except (OSError, UnicodeError) as bad:
+        raise Unreadable("unreadable", f"`{arguments[0]}` cannot be read: {bad}") from None
+    rows = [row.split(None, 1) for row in text.splitlines() if row.strip() and not row.lstrip().startswith("#")]
+    if len(rows) > _MAP_MOST:
+        raise not_built(f"a map of more than {_MAP_MOST} lines")
+    found: Expr = Const(arguments[1] if len(arguments) > 1 else "")
+    for row in reversed(rows):
+        key, value = row[0], row[1].strip() if len(row) > 1 else ""
+        pattern = key if around == _PATTERN else around[0] + re.escape(key) + around[1]
+        found = If(InSet(expr, (key,)) if around == _EXACT else Match(pattern, expr), Const(value), found)
+    return found
 
 
 def as_text(expr: Expr) -> Expr:
