@@ -21,7 +21,17 @@ from tests.e2e.upstream import Request
 _HOP = frozenset((b"connection", b"keep-alive", b"upgrade", b"te", b"expect", b"via", b"transfer-encoding", b"content-length", b"trailer"))
 _OF_THE_SERVER = frozenset((b"server", b"date", b"x-powered-by"))
 _OF_A_PAGE = frozenset(
-    (b"content-type", b"retry-after", b"cache-control", b"vary", b"etag", b"last-modified", b"accept-ranges", b"content-security-policy")
+    (
+        b"content-type",
+        b"retry-after",
+        b"cache-control",
+        b"vary",
+        b"etag",
+        b"last-modified",
+        b"accept-ranges",
+        b"content-security-policy",
+        b"allow",
+    )
 )
 _GUESSED = (b"content-type", b"text/plain; charset=utf-8")
 _ESCAPE = re.compile("%[0-9a-f]{2}")

@@ -88,7 +88,8 @@ class Pair:
         for name, case in self.cases.items():
             text = case.read_text().replace("PORT", str(self.ports[name][which])).replace("UPSTREAM", str(self.upstream.port))
             (folder / "cases" / case.name).write_text(text.replace("FOLDER", str(folder)))
-        (folder / "users").write_text("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")  # her password is `password`
+        # Their password is `password`.
+        (folder / "users").write_text("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nbob:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
         if which == 0:
             self.running.append(Running(original.command(folder, ports), folder, ports, dict(os.environ)))
             return
@@ -119,7 +120,7 @@ class Pair:
         self.upstream.close()
 
 
-Pairs: TypeAlias = dict[tuple[str, str], Pair]
+Pairs: TypeAlias = dict[tuple[str, str], Pair | None]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pairs]:
     found: Pairs = {}
     yield found
     for pair in found.values():
-        pair.stop()
+        if pair is not None:
+            pair.stop()
 
 
 @pytest.mark.parametrize(("program", "name"), NAMES, ids=[f"{program}-{name}" for program, name in NAMES])
@@ -137,11 +139,42 @@ def test_both_do_the_same(program: str, name: str, pairs: Pairs, tmp_path_factor
         pytest.skip(f"{program} is not installed")
     group = group_of(name)
     if (program, group) not in pairs:
+        # What does not start is not started anew for each of its cases.
+        pairs[program, group] = None
         pairs[program, group] = Pair(program, group, tmp_path_factory.mktemp(program))
     pair = pairs[program, group]
+    assert pair is not None, f"{program} did not start"
     different: list[str] = []
     for ask in [*BATTERY, *asked_by(pair.cases[name].read_text())]:
         theirs, ours = pair.ask(ask, name, 0), pair.ask(ask, name, 1)
         if theirs != ours:
             different.append(f"{ask}\n  theirs {theirs}\n  ours   {ours}")
     assert not different, "\n".join(different)
+
+
+def accept_socket(turn: Turn) -> None:
+    """Switch protocols, send one piece and give back what comes first."""
+    turn.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nhello")
+    turn.send(turn.read(4))
+
+
+@pytest.mark.parametrize("program", ["nginx", "apache"])
+def test_both_pass_a_websocket(program: str, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> None:
+    if shutil.which(ORIGINALS[program].program, path=SEARCH) is None:
+        pytest.skip(f"{program} is not installed")
+    if (program, "") not in pairs:
+        pairs[program, ""] = Pair(program, "", tmp_path_factory.mktemp(program))
+    pair = pairs[program, ""]
+    assert pair is not None
+    pair.upstream.script = accept_socket
+    try:
+        for port in pair.ports["documented"]:
+            head = f"GET /api/socket.io HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            rest = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            with Client(("127.0.0.1", port)).raw((head + rest).encode()) as wire:
+                assert wire.read_head().status == 101
+                assert wire.read(5) == b"hello"
+                wire.send(b"ping")
+                assert wire.read(4) == b"ping"
+    finally:
+        pair.upstream.script = answer

@@ -295,7 +295,7 @@ def added_to_requests(scope: Scope, names: Names, own: dict[str, Expr]) -> tuple
     """Return the fields that a proxied request gets; ``own`` holds what ``RequestHeader`` made of them before."""
     if not scope.flag("ProxyAddHeaders", True):
         return ()
-    client, host = Var("client_ip"), Var("host_port")
+    client, host = Var("client_ip"), own.get("host", Var("host_port"))
     server: Expr = Const(names.server_name) if names.server_name else Var("host")
     pairs = (("X-Forwarded-For", client), ("X-Forwarded-Host", host), ("X-Forwarded-Server", server))
     return tuple([SetHeader(name, appended(own.get(name.lower(), Var("header", name)), value)) for name, value in pairs])

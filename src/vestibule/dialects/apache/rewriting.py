@@ -20,7 +20,7 @@ from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
-from vestibule.model.config import Deny, PathMatch, Redirect, Respond, Rewrite, Route, Switch, When
+from vestibule.model.config import Deny, PathMatch, Redirect, Respond, Rewrite, Route, Switch
 from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
@@ -72,6 +72,8 @@ class Rewriting:
             made = self._names.template(value, rule.span)
             self._names.environment[name] = If(test, made, self._names.environment.get(name, EMPTY))
         text = rule.text(1)
+        if flags.get("R", "").startswith(("4", "5")):
+            return choose(test, self._redirect(rule, flags), self.lower(others, rest))
         if text == "-":
             if "L" in flags or "END" in flags:
                 return choose(test, rest(), self.lower(others, rest))
@@ -83,10 +85,8 @@ class Rewriting:
             return choose(test, self._redirect(rule, flags), self.lower(others, rest))
         if "PT" not in flags:
             not_built(self._record, rule, 1, "a rule that leads to a file", "add the flag `PT` if a `ProxyPass` shall follow")
-        action = self._new_path(text, rule, flags)
-        if "L" in flags or "END" in flags:
-            return choose(test, rest().before(action), self.lower(others, rest))
-        return self.lower(others, rest).before(When(test, (action,)))
+        # `PT` ends the rules as `L` does.
+        return choose(test, rest().before(self._new_path(text, rule, flags)), self.lower(others, rest))
 
     def _flags(self, directive: Directive, at: int) -> dict[str, str]:
         text = directive.text(at)
@@ -220,15 +220,13 @@ class Rewriting:
                 return Part(Respond(int(status)), (Deny(int(status)),))
             self._record.error(rule.place(2), "bad-value", f"`{status}` is no status of a redirect")
         text = rule.text(1)
-        location = self._names.template(text, rule.place(1), encode="NE" not in flags)
+        location = self._names.template(text.removesuffix("?"), rule.place(1), encode="NE" not in flags)
         if any(each == _PATH for each in walk(location)) and "NE" not in flags:
             location = _path_encoded(location)
         if "?" not in text and "QSD" not in flags:
             location = concat([location, with_query("?")])
         elif "QSA" in flags:
             location = concat([location, with_query("&")])
-        if text.endswith("?") and isinstance(location, Const):
-            location = Const(str(location.value).removesuffix("?"))
         return Part(Redirect(location, _STATUSES.get(status, 302)))
 
 
