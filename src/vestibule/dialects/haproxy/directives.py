@@ -289,6 +289,13 @@ _OPTIONS = [
 ]
 
 _RULES = [
+    *_rows("supported", "DFLB", "http-request replace-path", "Rewrite the path by a regular expression."),
+    *_rows(
+        "supported",
+        "DFLB",
+        "http-request replace-header | http-response replace-header | http-after-response replace-header",
+        "Give a field another value by a regular expression.",
+    ),
     *_rows(
         "supported", "DFLB", "http-request set-header | http-request add-header | http-request del-header", "Edit fields of the request."
     ),
@@ -358,17 +365,14 @@ _RULES = [
     *_rows(
         "error",
         "DFLB",
-        (
-            "http-request replace-header | http-request replace-value | http-response replace-header | "
-            "http-response replace-value | http-after-response replace-header | http-after-response replace-value"
-        ),
+        ("http-request replace-value | http-response replace-value | http-after-response replace-value"),
         "Edit parts of fields.",
         "set the whole field with `set-header`",
     ),
     *_rows(
         "error",
         "DFLB",
-        "http-request replace-path | http-request replace-pathq | http-request replace-uri",
+        "http-request replace-pathq | http-request replace-uri",
         "Rewrite by a regular expression.",
         "set the whole path with `set-path`",
     ),

@@ -27,7 +27,9 @@ from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import Action, AddHeader, BasicAuth, Deny, RemoveHeader, Respond, Rewrite, SetHeader, Source, When
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, Concat, Const, Expr, If, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, Call, Concat, Const, Expr, If, Match, Var, concat
+
+_GROUP = re.compile(r"\\([0-9])")
 
 _VARIABLE_RULE = re.compile(r"(?:set-var|set-var-fmt|unset-var)\(([^,()]*)(?:,[^()]*)?\)")
 
@@ -97,7 +99,9 @@ class Rules:
     def request(self, statement: Statement, state: State, proxy: str) -> tuple[Step | None, State]:
         """Read an ``http-request`` rule; ``proxy`` is the name of its section, which is the realm of ``auth``."""
         line, rule = statement.line, statement.name.removeprefix("http-request ")
-        if rule in ("set-header", "add-header", "del-header"):
+        if rule == "replace-path":
+            return self._replace_path(line, statement.first, state)
+        if rule in ("set-header", "add-header", "del-header", "replace-header"):
             return self.edit(statement, rule, state)
         if rule in ("set-path", "set-pathq", "set-query", "set-uri"):
             return self._rewrite(line, statement.first, rule, state)
@@ -133,6 +137,8 @@ class Rules:
             self._report.error(line, first, "missing", f"`{rule}` needs the name of a field")
             return None, state
         action: Action
+        if rule == "replace-header":
+            return self._replace_header(line, first, state, response)
         if rule == "del-header":
             if line.text(first + 1) == "-m":
                 self._report.not_built(line, first + 1, "removing fields by a pattern", "name each field")
@@ -155,6 +161,50 @@ class Rules:
             return None, state
         after = state if response else self._after_edit(name, value, test, state)
         return self._do(line, test, action), after
+
+    def _replaced(self, line: Line, first: int, subject: Expr, state: State) -> tuple[Expr, Expr] | None:
+        """Read a pattern and a format at a place of a line: the test that it is found, and what the whole becomes."""
+        pattern = line.text(first)
+        if first + 1 >= len(line.words):
+            self._report.error(line, first, "missing", "a regular expression and what replaces it are expected")
+            return None
+        expr = read_format(line, first + 1, state, self._report)
+        if expr is None:
+            return None
+        parts: list[Expr] = []
+        for part in expr.parts if isinstance(expr, Concat) else (expr,):
+            parts.extend(_with_groups(part, pattern, subject))
+        return Match(pattern, subject), concat(parts)
+
+    def _replace_path(self, line: Line, first: int, state: State) -> tuple[Step | None, State]:
+        found = self._replaced(line, first, Var("path"), state)
+        sound, test = self.test(line, first + 2, state)
+        if found is None or not sound:
+            return None, state
+        matches, path = found
+        return self._do(line, matches if test is None else AllOf((test, matches)), Rewrite(path)), state.after_rewrite()
+
+    def _replace_header(self, line: Line, first: int, state: State, response: bool) -> tuple[Step | None, State]:
+        """The whole value becomes what the format says, where the pattern is found in it."""
+        name = line.text(first)
+        key = name.lower()
+        if key in ("set-cookie", "cookie"):
+            self._report.not_built(line, first, f"`replace-header` of `{name}`, which may be there several times")
+            return None, state
+        subject: Expr | None = Var("response_header", key)
+        if not response:
+            subject = state.headers.get(key, Var("host_port") if key == "host" else Var("header", key))
+        if subject is None:
+            self._report.not_built(line, first, f"reading the field `{name}` as an earlier rule left it", "set the whole field")
+            return None, state
+        found = self._replaced(line, first + 1, subject, state)
+        sound, test = self.test(line, first + 3, state)
+        if found is None or not sound:
+            return None, state
+        matches, value = found
+        both = matches if test is None else AllOf((test, matches))
+        after = state if response else self._after_edit(name, value, both, state)
+        return self._do(line, both, SetHeader(name, value)), after
 
     @staticmethod
     def _after_edit(name: str, value: Expr | None, test: Expr | None, state: State) -> State:
@@ -307,6 +357,14 @@ def answer_of(status: int, text: str) -> Respond:
 
 
 # ---------------------------------------------------------------- targets
+
+
+def _with_groups(part: Expr, pattern: str, subject: Expr) -> list[Expr]:
+    """Put what groups matched in the place of ``\\1`` and its kin; ``\\0`` is all that matched."""
+    if not isinstance(part, Const):
+        return [part]
+    pieces = _GROUP.split(str(part.value))
+    return [Call("capture", (subject, Const(pattern), Const(piece))) if at % 2 else Const(piece) for at, piece in enumerate(pieces)]
 
 
 def _unmarked(expr: Expr) -> Expr:
