@@ -60,11 +60,12 @@ class Flow:
         matchers = Matchers(segments, self._report)
         matchers.check(State())
         self._rewrites = _has_rewrite(segments)
-        return self._sorted(segments, matchers, State(), Carry(), _nothing)
+        return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(), _nothing)
 
     # ------------------------------------------------------------ order
 
     def _sorted(self, segments: tuple[Segment, ...], matchers: Matchers, state: State, carry: Carry, tail: Tail) -> Piece:
+        state = replace(state, patterns={**state.patterns, **matchers.patterns()})
         known = self._known(segments)
         known.sort(key=cmp_to_key(lambda one, other: self._compare(one, other, matchers)))
         return self._run(known, matchers, state, carry, tail)

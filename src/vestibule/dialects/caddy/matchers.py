@@ -118,6 +118,18 @@ class Matchers:
         text = segment.tokens[1].text if len(segment.tokens) > 1 else ""
         return text.startswith(("@", "/"))
 
+    def patterns(self) -> dict[str, tuple[Expr, str]]:
+        """Return the regular expressions of named matchers by name; those without one have the matcher's, without ``@``."""
+        found: dict[str, tuple[Expr, str]] = {}
+        for segment in self._named.values():
+            lines = [segment.texts()] if len(segment.tokens) > 1 else [inner.texts(0) for inner in segment.inside()]
+            for words in lines:
+                if words[:1] == ["path_regexp"] and len(words) in (2, 3):
+                    found[words[1] if len(words) == 3 else segment.name[1:]] = (Var("decoded_path"), words[-1])
+                elif words[:1] == ["header_regexp"] and len(words) in (3, 4):
+                    found[words[1] if len(words) == 4 else segment.name[1:]] = (Var("header", words[-2].lower()), words[-1])
+        return found
+
     def check(self, state: State) -> None:
         """Read every named matcher, so that their mistakes are told even if nobody uses them."""
         for segment in self._named.values():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.report import Report, near
-from vestibule.model.expr import EMPTY, Compare, Concat, Const, Expr, If, Var, concat, walk
+from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, Var, concat, walk
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_$?%][^{}\s]*)\}")
 
@@ -136,6 +136,8 @@ class State:
     variables: dict[str, Expr | None] = field(default_factory=dict)
     headers: dict[str, Expr | None] = field(default_factory=dict)
     rewritten: bool = False
+    patterns: dict[str, tuple[Expr, str]] = field(default_factory=dict)
+    """Regular expressions of matchers by their names, with what they are searched for in."""
 
     def with_variable(self, name: str, value: Expr | None) -> State:
         """Return the state after a variable was set."""
@@ -147,7 +149,7 @@ class State:
 
     def after_rewrite(self) -> State:
         """Return the state after the target changed: what was made from the old one is lost."""
-        return State(_without_path(self.variables), _without_path(self.headers), True)
+        return State(_without_path(self.variables), _without_path(self.headers), True, self.patterns)
 
 
 def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
@@ -190,6 +192,9 @@ def placeholder(name: str, state: State) -> Expr:
         if full.startswith(prefix):
             variable = key + full.removeprefix(prefix)
             return _known(state.variables[variable], name) if variable in state.variables else EMPTY
+    for prefix in ("re.", "http.regexp."):
+        if full.startswith(prefix):
+            return _of_group(full.removeprefix(prefix), state, name)
     for prefix, variable in _FAMILIES.items():
         if full.startswith(prefix) and len(full) > len(prefix):
             return _of_family(variable, full.removeprefix(prefix), state, name)
@@ -197,6 +202,20 @@ def placeholder(name: str, state: State) -> Expr:
         raise Unreadable("not-built", f"the placeholder `{{{name}}}`: not built yet")
     hint = near(name, [*_SHORT, *_NAMES])
     raise Unreadable("unknown-placeholder", f"there is no placeholder `{{{name}}}`", hint if hint.startswith("did") else "")
+
+
+def _of_group(text: str, state: State, name: str) -> Expr:
+    """``{re.NAME.GROUP}``: what a group of a matcher's expression matched; of the only one, without its name."""
+    pattern_name, dot, group = text.rpartition(".")
+    if not dot and len(state.patterns) == 1:
+        pattern_name = next(iter(state.patterns))
+    if pattern_name not in state.patterns:
+        hint = near(pattern_name, list(state.patterns))
+        raise Unreadable("unknown-reference", f"`{{{name}}}` belongs to no `path_regexp` or `header_regexp`", hint)
+    subject, pattern = state.patterns[pattern_name]
+    if state.rewritten and reads_path(subject):
+        return _known(None, name)
+    return Call("capture", (subject, Const(pattern), Const(group)))
 
 
 def _known(value: Expr | None, name: str) -> Expr:

@@ -36,6 +36,7 @@ from vestibule.model.config import (
     Timeouts,
     Upstream,
     UpstreamTls,
+    When,
 )
 from vestibule.model.expr import Compare, Concat, Const, Default, Expr, If, InNet, Var
 from vestibule.model.quantity import format_server, parse_port, parse_server_host
@@ -294,14 +295,17 @@ class Proxies:
         if name.lower() in _HOP:
             self._report.left_out(token, f"the edit of `{name}`", "vestibule writes the fields of the connection itself")
             return []
-        if mark == "?":
-            self._report.not_built(token, "setting a field where there is none", "set it with no mark")
+        if mark == "?" and line.name in ("header_up", "request_header"):
+            self._report.error(token, "syntax", "`?` is for fields of answers", "set it with no mark")
             return []
         if mark == "-" or (len(words) == 1 and not mark):
             return [self._origins.at(token.span, RemoveHeader(name))]
         value = read_expr(line.token(first + 1), state, self._report) if len(words) > 1 else Const("")
         if value is None:
             return []
+        if mark == "?":
+            missing = Compare("==", Var("response_header", name.lower()), Const(""))
+            return [self._origins.at(token.span, When(missing, (SetHeader(name, value),)))]
         return [self._origins.at(token.span, AddHeader(name, value) if mark == "+" else SetHeader(name, value))]
 
 

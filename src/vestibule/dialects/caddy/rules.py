@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 
 from vestibule.dialects.caddy.lexer import Token
@@ -21,8 +22,8 @@ from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece
-from vestibule.model.config import Action, BasicAuth, Deny, Limits, Redirect, RemoveHeader, Respond, Rewrite, SetHeader, StripPrefix
-from vestibule.model.expr import EMPTY, Concat, Const, Default, Expr, If, InSet, Match, Var, concat
+from vestibule.model.config import Action, BasicAuth, Deny, Limits, Redirect, RemoveHeader, Respond, Rewrite, SetHeader, StripPrefix, When
+from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, InSet, Match, Var, concat
 
 _REDIRECTS = {"permanent": 301, "temporary": 302, "301": 301, "302": 302, "303": 303, "307": 307, "308": 308}
 
@@ -155,6 +156,11 @@ class Rules:
 
     def _uri(self, segment: Segment, first: int, state: State) -> tuple[Step, State]:
         words = segment.texts(first)
+        if words[:1] == ["strip_suffix"] and len(words) == 2:
+            # What stands before the suffix; a path without it has no such group and stays.
+            pattern = "^(/.*)" + re.escape(words[1]) + r"\Z"
+            rest = Rewrite(Call("capture", (Var("path"), Const(pattern), Const("1"))))
+            return Edit((self._origins.at(segment.span, When(Match(pattern, Var("path")), (rest,))),)), state.after_rewrite()
         if words[:1] != ["strip_prefix"]:
             known = ("strip_prefix", "strip_suffix", "replace", "path_regexp", "query")
             if words and words[0] in known:
