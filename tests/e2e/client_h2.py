@@ -24,6 +24,7 @@ import h2.settings
 from .message import TIMEOUT_S, Connection, Exchange, Field, Head, Malformed, Truncated, Tunnel, remember, render
 
 GOAWAY = 7
+CONNECTION_WINDOW = 15 << 20
 
 
 class FrameConnection(Connection):
@@ -44,8 +45,12 @@ class FrameConnection(Connection):
         self._in = b""
         self._end = ""
         self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None, validate_outbound_headers=False))
         self.h2.initiate_connection()
+        # As browsers do, so that a stream nobody reads yet does not hold up the others.
+        self.h2.increment_flow_control_window(CONNECTION_WINDOW)
         self._out += self.h2.data_to_send()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -113,8 +118,7 @@ class FrameConnection(Connection):
         poll.register(self.sock, select.POLLIN | (select.POLLOUT if self._out else 0))
         poll.poll(1000 * TIMEOUT_S)
         with contextlib.suppress(BlockingIOError):
-            if select.select([self._wake], [], [], 0)[0]:
-                self._wake.recv(4096)
+            self._wake.recv(4096)
         with self.changed:
             if self._end != "reset":
                 self._send()

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,8 @@ from .upstream import Upstream
 
 START_S = 40.0
 STOP_S = 40.0
+STANDIN_NEEDS = ("starlette", "uvicorn", "websockets", "PIL", "python_multipart")
+DEMO = Path(__file__).parents[2] / "demo"
 SOURCES = Path(vestibule.__file__).parents[1]
 
 
@@ -168,6 +170,24 @@ class Vestibule:
                 return
             time.sleep(0.02)
         raise AssertionError(f"vestibule does not listen on {port}:\n{self.said()}")
+
+
+@contextlib.contextmanager
+def standin() -> Iterator[int]:
+    """Run the stand-in for Immich, and yield its port. It needs the packages `STANDIN_NEEDS`."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "immich_standin", "--port", "0"],
+        env=os.environ | {"PYTHONPATH": str(DEMO)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    try:
+        yield int(server.stdout.readline().rpartition(":")[2])
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(STOP_S)
+        server.stdout.close()
 
 
 @dataclass

@@ -7,23 +7,17 @@ import hashlib
 import itertools
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from .client import Client, Head, Response
-from .rig import STOP_S, Vestibule, free_ports, settings
+from .rig import STANDIN_NEEDS, Vestibule, free_ports, settings, standin
 
-for needed in ("starlette", "uvicorn", "websockets", "PIL", "python_multipart"):
+for needed in STANDIN_NEEDS:
     pytest.importorskip(needed, reason="the demo extra is not installed")
-
-DEMO = Path(__file__).parents[2] / "demo"
 
 
 @dataclass
@@ -37,15 +31,7 @@ class Pair:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("immich")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "immich_standin", "--port", "0"],
-        env=os.environ | {"PYTHONPATH": str(DEMO)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout is not None
-    try:
-        port = int(server.stdout.readline().rpartition(":")[2])
+    with standin() as port:
         front = free_ports(1)[0]
         config = f'{settings(folder)}[sites."*"]\nlisten = "127.0.0.1:{front}"\nto = "http://127.0.0.1:{port}"\n'
         proxy = Vestibule(folder, config, [front])
@@ -53,10 +39,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             yield Pair(Client(("127.0.0.1", port)), Client(("127.0.0.1", front)))
         finally:
             proxy.stop()
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(STOP_S)
-        server.stdout.close()
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Clients written by others, against the running program in front of the stand-in for Immich."""
