@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vestibule.compile import dry_compile
 from vestibule.dialects import load, recognise
 from vestibule.dialects.caddy import parse
 from vestibule.dialects.toml import parse as parse_toml
 from vestibule.dialects.toml import write
+from vestibule.link.messages import Assets
 from vestibule.model.wire import to_data
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.txt"))
@@ -87,6 +89,15 @@ def test_every_sound_case_can_be_moved_to_toml(case: Path) -> None:
         assert loaded.config is not None
         again = parse_toml("again.toml", write(loaded.config))
         assert again.config == loaded.config
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.stem for case in CASES])
+def test_every_sound_case_can_be_built(case: Path) -> None:
+    loaded = parse("f", case.read_text(encoding="utf-8").partition(RULE)[0], read)
+    if loaded.ok:
+        assert loaded.config is not None
+        # Certificates and authorities are files that nobody read here.
+        assert [each for each in dry_compile(loaded.config, Assets()) if "was not read" not in each] == []
 
 
 def test_there_are_enough_cases() -> None:
