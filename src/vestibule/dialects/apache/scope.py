@@ -32,6 +32,8 @@ _SECTIONS = {
     "requirenone": "location",
 }
 
+_ALIASES = ("Alias", "AliasMatch", "ScriptAlias", "ScriptAliasMatch")
+
 _TIME = re.compile(r"([0-9]{1,9})(ms|s|mi|min|h|d|)", re.ASCII)
 _TIME_UNITS = {"": 1_000, "ms": 1, "s": 1_000, "mi": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -51,9 +53,10 @@ class Pruner:
             if row is None:
                 self._unknown(directive, context)
             elif self._fits(directive, row, context):
-                if row.how is How.MISSING:
+                # Debian's own files have aliases outside virtual hosts, for pictures of directory listings.
+                if row.how is How.MISSING and not (context == "server" and row.name in _ALIASES):
                     self._record.error(directive.span, "not-built", f"`{row.name}` is not supported", row.doc)
-                elif row.how is How.HARMLESS:
+                elif row.how is not How.SUPPORTED:
                     self._left_out(directive, row)
                 else:
                     kept.append(self._inside(directive))

@@ -46,7 +46,10 @@ class Tls:
             key = keys[at].text() if at < len(keys) else ""
             known = (file.text(), key)
             if known not in self._certificates:
-                self._record.origin(f"certificates[{len(self._certificates)}]", file.span)
+                place = f"certificates[{len(self._certificates)}]"
+                self._record.origin(place, file.span)
+                if key:
+                    self._record.origin(f"{place}.key", keys[at].span)
                 taken = any(each.name == file.text() for each in self._certificates.values())
                 self._certificates[known] = Certificate(" ".join(known) if taken else file.text(), *known)
             names.append(self._certificates[known].name)

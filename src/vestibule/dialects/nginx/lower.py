@@ -274,6 +274,9 @@ class _Lowering:
             span = header.span if header is not None else next(iter(networks.values()))
             message = f"the client's address is not taken from `{header.text() if header else 'X-Real-IP'}`"
             self._record.error(span, "not-built", message, "have the proxy in front send X-Forwarded-For, and write that")
+        if networks and any(not server.scope.nearest("set_real_ip_from") for server in servers):
+            message = "a trusted proxy is trusted by every server of the file"
+            self._record.warning(next(iter(networks.values())), "differs", message, "say it in `http`, if that is meant")
         for at, span in enumerate(networks.values()):
             self._record.origin(f"trusted_proxies[{at}]", span)
         return tuple(networks)

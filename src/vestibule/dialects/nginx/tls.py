@@ -52,7 +52,9 @@ class Tls:
             known = (file.text(), key.text(), password)
             if known not in self._certificates:
                 name = file.text() if all(file.text() != each.name for each in self._certificates.values()) else " ".join(known)
-                self._record.origin(f"certificates[{len(self._certificates)}]", file.span)
+                place = f"certificates[{len(self._certificates)}]"
+                self._record.origin(place, file.span)
+                self._record.origin(f"{place}.key", key.span)
                 self._certificates[known] = Certificate(name, file.text(), key.text() if key.text() != file.text() else "", password)
             names.append(self._certificates[known].name)
         return tuple(names)
