@@ -29,6 +29,15 @@ _ROOT = _HERE.parent
 SUITES: dict[str, type[Suite]] = {suite.name: suite for suite in (Requests, Logs, Bulk, Tls, Idle, LatencySuite, H2, Scaling, Soak)}
 
 
+def spoken(arguments: list[str]) -> list[str]:
+    """Return the options that a person gave: `--source` is put in by scripts/bench and names a folder of one machine."""
+    kept = list(arguments)
+    while "--source" in kept:
+        at = kept.index("--source")
+        del kept[at : at + 2]
+    return kept
+
+
 def main() -> int:
     """Parse the command line, run the suites, print and perhaps write the report; return the exit status."""
     options = _options()
@@ -59,7 +68,7 @@ def main() -> int:
             print(f"bench: {error}", file=sys.stderr)
             return 1
     facts = report.Facts(
-        command="scripts/bench " + " ".join(sys.argv[1:]),
+        command=" ".join(["scripts/bench", *spoken(sys.argv[1:])]),
         commit=_commit(),
         versions=versions,
         pinned=pinned,
