@@ -41,7 +41,8 @@ listen = ["127.0.0.1:{both}", "old", "new"]
 to = "http://127.0.0.1:{upstream.port}"
 """
     proxy = Vestibule(folder, config, [both, old, new])
-    yield Listeners(*(Client(("127.0.0.1", port)) for port in (both, old, new)), upstream)
+    clients = [Client(("127.0.0.1", port)) for port in (both, old, new)]
+    yield Listeners(clients[0], clients[1], clients[2], upstream)
     proxy.stop()
     upstream.close()
 
