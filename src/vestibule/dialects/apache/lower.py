@@ -281,6 +281,9 @@ class _Lowering:
         directives: list[Directive] = []
         for scope in scopes:
             directives.extend(scope.all("RemoteIPInternalProxy", "RemoteIPTrustedProxy"))
+        if directives and any(not scope.all("RemoteIPInternalProxy", "RemoteIPTrustedProxy") for scope in scopes):
+            message = "a trusted proxy is trusted by every virtual host of the file"
+            self._record.warning(directives[0].span, "differs", message, "say it outside of them, if that is meant")
         for directive in dict.fromkeys(directives):
             for word in directive.args:
                 try:
@@ -327,6 +330,11 @@ class _Lowering:
         log = ErrorLog()
         if found is not None:
             log = replace(log, target=_target(self._record, found))
+        for scope in scopes:
+            for directive in scope.own("ErrorLog", "LogLevel") if scope is not self._main else []:
+                if directive is not found and (directive.name == "loglevel" or directive.text() != (found.text() if found else "")):
+                    row = DIRECTIVES[directive.name]
+                    self._record.warning(directive.span, "left-out", f"this `{row.name}` is left out", "there is one log of the program")
         level = self._main.find("LogLevel")
         for word in level.args if level is not None else ():
             if ":" in word.text:

@@ -70,6 +70,10 @@ class Pruner:
 
     def _fits(self, directive: Directive, row: Row, context: str) -> bool:
         if context not in row.contexts:
+            if context == "location" and "virtual host" in row.contexts:
+                message = f"`{row.name}` in a section by path is not built yet"
+                self._record.error(directive.span, "not-built", message, "write it in the virtual host")
+                return False
             where = ", ".join(f"`{each}`" for each in row.contexts)
             self._record.error(directive.span, "wrong-place", f"`{row.name}` cannot stand in a `{context}`", f"it belongs into: {where}")
             return False

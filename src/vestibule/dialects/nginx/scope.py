@@ -88,6 +88,11 @@ class Pruner:
             if directive.name in seen and directive.name not in _REPEATABLE:
                 self._record.error(directive.span, "duplicate", f"`{directive.name}` is here twice", "take one of them away")
                 continue
+            if directive.name == "error_log" and context in ("server", "location"):
+                self._record.warning(
+                    directive.span, "left-out", "this `error_log` is left out", "there is one, that of the outermost level"
+                )
+                continue
             seen.add(directive.name)
             self._check_fixed(directive)
             kept.append(self._inside(directive, row))
