@@ -114,6 +114,14 @@ def test_every_supported_directive_is_looked_at() -> None:
     assert missing == []
 
 
+def test_what_is_moved_says_where_it_was_written() -> None:
+    text = "upstream up { server a; }\nserver {\n  location / { proxy_pass http://up; }\n  location /b { return 204; }\n}"
+    loaded = parse("n.conf", text)
+    assert loaded.config is not None
+    comments = [line for line in write(loaded.config, loaded.place).splitlines() if line.startswith("#")]
+    assert comments == ["# n.conf:2:1", "# n.conf:1:1", "# n.conf:2:1", "# n.conf:3:3", "# n.conf:4:3"]
+
+
 def test_including_a_directory_that_does_not_match_is_no_mistake() -> None:
     assert parse("n.conf", "include nothing/*.conf; server { return 204; }", Files()).ok
 
