@@ -1,4 +1,7 @@
-"""Golden cases: ``pytest tests/dialects/LANGUAGE --accept`` rewrites what they expect. One for all languages: an option is declared once."""
+"""Golden cases: ``pytest tests/dialects/LANGUAGE --accept`` rewrites what they expect.
+
+One for all languages: an option is declared once.
+"""
 
 from __future__ import annotations
 
