@@ -1,0 +1,71 @@
+"""Every source file has its tests where one looks for them: `src/vestibule/a/b.py` in `tests/a/test_b.py`, or where `ELSEWHERE` says.
+
+A file is tested elsewhere when it is a part of something that only makes sense whole; the table says of what.
+"""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+SOURCE = TESTS.parent / "src" / "vestibule"
+
+ELSEWHERE = {
+    # A language is tested by files in it and what they mean, and beside the program whose language it is.
+    "dialects/nginx/*": "dialects/nginx",
+    "dialects/apache/*": "dialects/apache",
+    "dialects/haproxy/*": "dialects/haproxy",
+    "dialects/caddy/*": "dialects/caddy",
+    "dialects/toml/*": "dialects/toml",
+    "dialects/*.py": "dialects/same",
+    # The parts of one codec, through its door.
+    "http/h2_*.py": "http/test_h2.py",
+    "http/huffman.py": "http/test_hpack.py",
+    # Connections are tested by whole exchanges and by the contract they keep.
+    "proxy/down_h1.py": "plays",
+    "proxy/up_h1.py": "plays",
+    "proxy/down_h2.py": "h2/test_streams.py",
+    "proxy/relays.py": "plays/test_bodies.py",
+    "proxy/entry.py": "e2e/test_versions.py",
+    "proxy/door.py": "plays",
+    "proxy/pool.py": "proxy/test_upstream.py",
+    "net/transport.py": "conformance/test_transport.py",
+    # Steps and sources, by what a plan does with them.
+    "plan/steps/forward.py": "plan/test_forward.py",
+    "plan/steps/*.py": "plan",
+    "plan/sources/*.py": "plan/test_sources.py",
+    "plan/sent.py": "plan/test_forward.py",
+    "plan/request_id.py": "plan/test_variables.py",
+    "plan/fault_log.py": "plan",
+    "compile_*.py": "test_compile.py",
+    "model/check_route.py": "model/test_check.py",
+    "model/findings.py": "model/test_check.py",
+    # Processes, by running them.
+    "control/admin.py": "control/test_main.py",
+    "control/supervisor.py": "control/test_reload.py",
+    "worker.py": "control/test_process.py",
+    "start_worker.py": "control/test_process.py",
+    "__main__.py": "test_cli.py",
+}
+
+
+def sources() -> list[str]:
+    return sorted(str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if path.name != "__init__.py")
+
+
+def has_own(name: str) -> bool:
+    path = Path(name)
+    return (TESTS / path.parent / f"test_{path.name}").is_file()
+
+
+def elsewhere(name: str) -> str | None:
+    return next((place for pattern, place in ELSEWHERE.items() if fnmatchcase(name, pattern)), None)
+
+
+def test_every_source_has_its_tests() -> None:
+    assert [name for name in sources() if not has_own(name) and elsewhere(name) is None] == []
+
+
+def test_the_table_points_at_tests_and_names_nothing_in_vain() -> None:
+    assert [place for place in ELSEWHERE.values() if not (TESTS / place).exists()] == []
+    orphans = [name for name in sources() if not has_own(name)]
+    assert [pattern for pattern in ELSEWHERE if not any(fnmatchcase(name, pattern) for name in orphans)] == []
