@@ -305,7 +305,6 @@ class Exchange:
         # What a log line or a retry wants to know.
         self.request_bytes = 0
         self.response_bytes = 0
-        self.request_sent = False  # some of the request went to an upstream
         self.upstream_name = ""
         self.connect_ms = -1
         self.head_ms = -1
@@ -445,7 +444,6 @@ class Exchange:
         self.waiting = False
         self.up = up
         self.upstream_name = name
-        self.request_sent = True
         backlog = self._backlog
         trailers = self._backlog_trailers
         whole = self.request_ended and not backlog and trailers is None

@@ -175,7 +175,7 @@ class Reader:
             # A bare LF would keep us waiting for a CRLF that the peer does not mean to send.
             seen = self._buffer[self._at :]
             if seen.count(b"\n") != seen.count(b"\r\n"):
-                raise self._bad_syntax("bare LF in the head")
+                raise self.bad_syntax("bare LF in the head")
         return end
 
     def _too_large(self, end: int) -> ProtocolError:
@@ -284,7 +284,8 @@ class Reader:
         self._state = _OVER
         return TRAILERS
 
-    def _bad_syntax(self, detail: str) -> ProtocolError:
+    def bad_syntax(self, detail: str) -> ProtocolError:
+        """Return the refusal of this message, with the fault of the side it came from."""
         return ProtocolError(CLIENT_BAD_SYNTAX if self.side == CLIENT else UPSTREAM_BAD_SYNTAX, detail)
 
     def _bad_framing(self, detail: str) -> ProtocolError:
@@ -312,7 +313,7 @@ class RequestReader(Reader):
         if self._buffer[self._at] == 13 and self._buffer.startswith(b"\r\n", self._at):
             # One empty line before a request is a known habit of old clients (RFC 9112 2.2).
             if self._skipped or self._buffer.startswith(b"\r\n", self._at + 2):
-                raise self._bad_syntax("more than one empty line before the request")
+                raise self.bad_syntax("more than one empty line before the request")
             self._skipped = True
             self._at += 2
             if self._at == len(self._buffer):
@@ -345,7 +346,7 @@ class RequestReader(Reader):
         """Read the request line and check it against the fields (RFC 9112 3)."""
         parts = line.split(b" ")
         if len(parts) != 3:
-            raise self._bad_syntax("not a request line")
+            raise self.bad_syntax("not a request line")
         method, target, version = parts
         if method not in _METHODS:
             self._check_method(method)
@@ -367,7 +368,7 @@ class RequestReader(Reader):
 
     def _check_method(self, method: bytes) -> None:
         if not method or method.translate(None, TOKEN_CHARS) or len(method) > _METHOD_LONGEST:
-            raise self._bad_syntax("not a method")
+            raise self.bad_syntax("not a method")
         # CONNECT would make a tunnel to anywhere, TRACE echo credentials (RFC 9110 9.3.6, 9.3.8).
         if method in (b"CONNECT", b"TRACE"):
             raise ProtocolError(CLIENT_BAD_METHOD, method.decode("ascii"))
@@ -382,7 +383,7 @@ class RequestReader(Reader):
             self.persistent = fields.keep_alive and not fields.close
             return
         if len(version) != 8 or version[:5] != b"HTTP/" or version[6:7] != b"." or not (version[5:6] + version[7:8]).isdigit():
-            raise self._bad_syntax("not an HTTP version")
+            raise self.bad_syntax("not an HTTP version")
         if version[5] != 49:
             raise ProtocolError(CLIENT_BAD_VERSION, version.decode("ascii"))
         self.persistent = not fields.close
@@ -466,12 +467,12 @@ class ResponseReader(Reader):
             or line[12:13] not in (b" ", b"")
             or line.translate(None, _LINE_CONTROLS) != line
         ):
-            raise self._bad_syntax(f"not a status line: {line[:60]!r}")
+            raise self.bad_syntax(f"not a status line: {line[:60]!r}")
         self._last_line = line
         self._last_status = (code[0] - 48) * 100 + (code[1] - 48) * 10 + code[2] - 48
         self._last_reason = line[13:]
         if self._last_status < 100:
-            raise self._bad_syntax(f"status {self._last_status}")
+            raise self.bad_syntax(f"status {self._last_status}")
 
     def _read_interim(self, status: int, fields: Fields) -> int:
         if status == 101:

@@ -79,7 +79,6 @@ class H1UpConnection(Stream, Owner, Timed):
         self.reader = ResponseReader(limits, table)
         self.deadline = Deadline(self)
         self.served = 0
-        self.idle_since_ms = 0
         self._keeper = keeper
         self._closed = False
         self._chunked = False
@@ -181,7 +180,6 @@ class H1UpConnection(Stream, Owner, Timed):
         if self.transport.is_paused():
             self.transport.resume()
         self.served += 1
-        self.idle_since_ms = self.reactor.now_ms
         self._keeper.take_back(self)
 
     def relay_port(self) -> Transport | None:
@@ -192,10 +190,6 @@ class H1UpConnection(Stream, Owner, Timed):
 
     def relayed(self, count: int) -> None:
         self.reader.relayed(count)
-
-    def sent_all(self) -> None:
-        """The request body went past this stream and is over."""
-        self._on_request_sent()
 
     def open_tunnel(self) -> bool:
         self._opaque = True
@@ -323,7 +317,7 @@ class H1UpConnection(Stream, Owner, Timed):
         assert head is not None
         self._interims += 1
         if self._interims > _INTERIM_MOST:
-            raise self.reader._bad_syntax("interim responses without end")
+            raise self.reader.bad_syntax("interim responses without end")
         if self._request_ended:
             self._on_request_sent()
         ex.on_interim(head)
@@ -366,13 +360,10 @@ class H1UpConnection(Stream, Owner, Timed):
         if due > now or not (writes or waits_for_head or reads):
             self.reactor.timers.arm(self.deadline, due if due > now else now + limit)
         elif writes:
-            self._expire(ex, Fault(UPSTREAM_TIMEOUT_WRITE, f"{limit} ms (timeouts.body_idle)"))
+            ex.on_fault(UP, Fault(UPSTREAM_TIMEOUT_WRITE, f"{limit} ms (timeouts.body_idle)"))
         elif waits_for_head:
-            self._expire(ex, Fault(UPSTREAM_TIMEOUT_HEAD, f"{limit} ms (timeouts.response_head)"))
+            ex.on_fault(UP, Fault(UPSTREAM_TIMEOUT_HEAD, f"{limit} ms (timeouts.response_head)"))
         elif self._request_ended:
-            self._expire(ex, Fault(UPSTREAM_TIMEOUT_BODY, f"{limit} ms (timeouts.body_idle)"))
+            ex.on_fault(UP, Fault(UPSTREAM_TIMEOUT_BODY, f"{limit} ms (timeouts.body_idle)"))
         else:
             self.reactor.timers.arm(self.deadline, now + limit)  # the client side keeps the time of its body
-
-    def _expire(self, ex: Exchange, fault: Fault) -> None:
-        ex.on_fault(UP, fault)
