@@ -1131,6 +1131,15 @@ def test_any_frames_do_no_harm(frames: list[bytes], answer: bool) -> None:
     assert side.codec.next() in (NEED, OVER)
 
 
+def test_a_window_that_would_overflow_is_refused_and_not_raised() -> None:
+    """RFC 9113 6.9.1."""
+    side = Side(options=H2Options(4, 70_000, 100_000))
+    before = side.codec.send_window
+    side.feed(frame(8, 0, 0, b"\x7f\xff\x00\x01"))
+    assert side.log[-1][0] == OVER
+    assert side.codec.send_window == before
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_do_no_harm(data: bytes) -> None:

@@ -113,9 +113,9 @@ class Control(Sender):
         if stream_id == 0:
             if credit == 0:
                 raise ConnectionLost(PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
-            self.send_window += credit
-            if self.send_window > WINDOW_MOST:
+            if self.send_window + credit > WINDOW_MOST:
                 raise ConnectionLost(FLOW_CONTROL_ERROR, "window of the connection over the most")
+            self.send_window += credit
             return ON
         stream = self.streams.get(stream_id)
         if stream is None:
@@ -124,9 +124,9 @@ class Control(Sender):
             return ON  # a closed stream may still be given credit (RFC 9113 5.1)
         if credit == 0:
             return self.fail(stream, PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
-        stream.send_window += credit
-        if stream.send_window > WINDOW_MOST:
+        if stream.send_window + credit > WINDOW_MOST:
             return self.fail(stream, FLOW_CONTROL_ERROR, "window of the stream over the most")
+        stream.send_window += credit
         if stream.has_output():
             self.schedule.add(stream)
         return ON
