@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from vestibule.compile import CompileError, Registry, Root, compile_config, dry_compile
+from vestibule.compile import CompileError, compile_config, dry_compile
+from vestibule.compile_state import Registry, Root
 from vestibule.exchange import Client, Exchange, Plan, Relays, Stream
 from vestibule.fault import Fault
 from vestibule.http.fields import Fields, parse_fields

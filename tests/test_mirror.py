@@ -37,8 +37,10 @@ ELSEWHERE = {
     "plan/request_id.py": "plan/test_variables.py",
     "plan/fault_log.py": "plan",
     "compile_*.py": "test_compile.py",
-    "model/check_route.py": "model/test_check.py",
+    "model/check_*.py": "model/test_check.py",
     "model/findings.py": "model/test_check.py",
+    # Parts of the configuration, through its door.
+    "model/*.py": "model/test_config.py",
     # Processes, by running them.
     "control/admin.py": "control/test_main.py",
     "control/supervisor.py": "control/test_reload.py",

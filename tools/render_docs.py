@@ -26,7 +26,7 @@ from vestibule.dialects.apache import directives as apache  # noqa: E402 - found
 from vestibule.dialects.nginx import directives as nginx  # noqa: E402
 from vestibule.dialects.toml import schema  # noqa: E402
 from vestibule.dialects.toml.form import Shape  # noqa: E402
-from vestibule.dialects.toml.schema import Key, Table  # noqa: E402
+from vestibule.dialects.toml.table import Key, Table  # noqa: E402
 from vestibule.fault import KINDS, SIDE_NAMES  # noqa: E402
 from vestibule.model import config as model  # noqa: E402
 from vestibule.model.vocabulary import FUNCTIONS, VARIABLES  # noqa: E402
@@ -65,12 +65,13 @@ INLINE = {"servers", "actions", "respond", "redirect", "hsts", "routes"}
 
 
 def field_docs(module: object = model) -> dict[str, dict[str, str]]:
-    """Return the string under each field of each class of a module. Raises ``ValueError`` for a field without one."""
+    """Return the string under each field of each class that a module holds. Raises ``ValueError`` for a field without one."""
     docs: dict[str, dict[str, str]] = {}
-    tree = ast.parse(inspect.getsource(module))  # type: ignore[arg-type]  # a module, as everything imported is
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            docs[node.name] = _class_docs(node)
+    homes = sorted({held.__module__ for held in vars(module).values() if isinstance(held, type) and dataclasses.is_dataclass(held)})
+    for home in homes:
+        for node in ast.parse(inspect.getsource(sys.modules[home])).body:
+            if isinstance(node, ast.ClassDef):
+                docs[node.name] = _class_docs(node)
     return docs
 
 

@@ -10,50 +10,40 @@ Rules
   Every mistake is found, not the first; each names its key.
   What the model can say and this build cannot do is a mistake, never silently left out.
 
-Not here: whether a configuration makes sense (`model/check.py`), files and names (`control/`).
+Not here: expressions, steps, upstreams, logs and TLS (`compile_*.py`),
+whether a configuration makes sense (`model/check.py`), files and names (`control/`).
 """
 
-import hashlib
-import os
 import re
-import ssl
 from typing import Final
 
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
+from vestibule.compile_log import LogMaker
+from vestibule.compile_state import Registry, Root
 from vestibule.compile_steps import StepMaker, are_steady
-from vestibule.compile_tls import TlsMaker, reason
-from vestibule.exchange import ErrorPage, LogLine, Plan, Source, Step, Timeouts
+from vestibule.compile_tls import TlsMaker
+from vestibule.compile_upstream import UpstreamMaker
+from vestibule.exchange import ErrorPage, Plan, Source, Step, Timeouts
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.address import Network, NetworkSet
 from vestibule.http.h1 import HeadLimits
-from vestibule.link.messages import Assets, KeyPair
+from vestibule.link.messages import Assets
 from vestibule.model import config as model
 from vestibule.net.reactor import Reactor
-from vestibule.net.timers import Deadline, Timed
-from vestibule.net.tls import client_context
-from vestibule.plan.access_log import CombinedLog, JsonLog, TemplateLog
 from vestibule.plan.error_page import ClearPage
 from vestibule.plan.expr import CONST
-from vestibule.plan.fault_log import FaultLog, Reporter
-from vestibule.plan.log_sink import Flusher, LogSink
-from vestibule.plan.redact import Redactor
+from vestibule.plan.fault_log import Reporter
 from vestibule.plan.sources.closed import Closed
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
-from vestibule.plan.state import State, StateTable
 from vestibule.plan.steps.deny import CheckPath
 from vestibule.plan.steps.edit import EditResponse, FixedResponse
 from vestibule.plan.steps.forward import HOST_CLIENT, HOST_FIXED, KEEP, REMOVE, SET, Forward, ForwardAgain, Terms
 from vestibule.plan.steps.hsts import hsts_edit
 from vestibule.plan.switch import ANY, BEST, EXACT, PREFIX, REGEX, WRITTEN, Choice, HostSwitch, PathSwitch, RuleSwitch, make_switch
 from vestibule.plan.variables import Place
-from vestibule.proxy.door import Door, response_table
-from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
-from vestibule.proxy.upstream import Server, Upstream
+from vestibule.proxy.door import Door
 
-__all__ = ["CompileError", "Registry", "Reporter", "Root", "compile_config", "dry_compile"]
-
-# How long lines of a log wait for company.
-_FLUSH_MS: Final = 100
+__all__ = ["CompileError", "Reporter", "compile_config", "dry_compile"]
 
 # ACME's challenges are answered here or not at all (RFC 8555 8.3).
 _CHALLENGES: Final = b"/.well-known/acme-challenge/"
@@ -68,126 +58,6 @@ class CompileError(Exception):
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("; ".join(reasons))
         self.reasons = reasons
-
-
-# ---------------------------------------------------------------- what outlives a generation
-
-
-class PoolState(State):
-    """The connections to one server."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-
-    def close(self) -> None:
-        self.pool.close()
-
-
-class LogFlusher(Flusher, Timed):
-    """Has the logs of a worker written a little after their first line."""
-
-    def __init__(self, table: StateTable) -> None:
-        self._table = table
-        self._deadline = Deadline(self)
-        self._reactor: Reactor | None = None
-        self._armed = False
-
-    def start(self, reactor: Reactor) -> None:
-        """Keep time by this reactor."""
-        self._reactor = reactor
-
-    def flush_soon(self) -> None:
-        if not self._armed and self._reactor is not None:
-            self._armed = True
-            self._reactor.timers.arm(self._deadline, self._reactor.now_ms + _FLUSH_MS)
-
-    def on_deadline(self) -> None:
-        self._armed = False
-        if self.flush():
-            self.flush_soon()
-
-    def flush(self) -> bool:
-        """Write what waits; return whether something still does."""
-        waits = False
-        for _, state in self._table.items():
-            if isinstance(state, LogSink):
-                state.flush()
-                waits = waits or state.waiting > 0
-        return waits
-
-
-class Registry(StateTable):
-    """What of one worker outlives a reload: pools, logs, and what is known of names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.book = AddressBook()
-        self.responses = response_table()
-        self.flusher = LogFlusher(self)
-
-    def sweep(self, root: "Root") -> int:
-        """Close what the configuration that serves now does not name; return how many."""
-        return self.keep(root.named)
-
-    def figures(self) -> dict[str, dict[str, int]]:
-        """Return the connections to each upstream server."""
-        told: dict[str, dict[str, int]] = {}
-        for _, state in self.items():
-            if isinstance(state, PoolState):
-                pool = state.pool
-                figures = told.setdefault(pool.name, {"connections": 0, "idle": 0})
-                figures["connections"] += pool.connections
-                figures["idle"] += pool.idle()
-        return told
-
-
-class Root:
-    """One generation: the doors by the name of their listener, and what they stand on.
-
-    Whoever compiled it calls `activate` when it begins to serve, or `discard`.
-    """
-
-    def __init__(self, registry: Registry, logs: dict[str, int]) -> None:
-        self.doors: dict[str, Door] = {}
-        self.named: set[str] = set()
-        self.made: list[str] = []
-        self._registry = registry
-        self._logs = logs
-        self._sinks: dict[str, LogSink] = {}
-
-    def take_sink(self, target: str, sink: LogSink) -> None:
-        """Note that this generation writes to the log of this target."""
-        self._sinks[target] = sink
-
-    def activate(self) -> None:
-        """Serve: from here on logs are written to the descriptors of this generation."""
-        for target in self._sinks:
-            if target in ("stdout", "stderr"):
-                self._sinks[target].use(1 if target == "stdout" else 2, False)
-        self.reopen_logs(self._logs)
-        self._logs = {}
-
-    def reopen_logs(self, logs: dict[str, int]) -> None:
-        """Write to these descriptors from now on, by path. They are ours; those before are closed."""
-        for path, fd in logs.items():
-            sink = self._sinks.get(path)
-            if sink is None:
-                os.close(fd)
-            else:
-                sink.use(fd, True)
-
-    def flush_logs(self) -> None:
-        """Write the lines that wait."""
-        for sink in self._sinks.values():
-            sink.flush()
-
-    def discard(self) -> None:
-        """This generation will never serve: undo what making it did."""
-        for key in self.made:
-            self._registry.drop(key)
-        for fd in self._logs.values():
-            os.close(fd)
-        self._logs = {}
 
 
 def compile_config(
@@ -271,8 +141,6 @@ class _Maker:
         self.assets = assets
         self.registry = registry
         self.reactor = reactor
-        self.logs = logs
-        self.reporter = reporter
         self.root = Root(registry, logs or {})
         self._mistakes = Mistakes()
         self.errors = self._mistakes.lines
@@ -280,8 +148,8 @@ class _Maker:
         self._steps = StepMaker(self._mistakes, self._exprs)
         self._tls = TlsMaker(self._mistakes, config, assets)
         self._trusted = NetworkSet([])
-        self._sources: dict[tuple[str, int], Source] = {}
-        self._redactors: dict[tuple[tuple[str, ...], bool], Redactor] = {}
+        self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root)
+        self._log = LogMaker(self._mistakes, self._exprs, registry, self.root, logs, reporter)
 
     def wrong(self, key: str, text: str) -> None:
         self._mistakes.add(key, text)
@@ -359,7 +227,7 @@ class _Maker:
         if listener.tls and self._tls.profile(key, listener).client_ca:
             switch.bind_to_sni()
         # Requests that never reach a site are logged as the configuration says.
-        log = self.log_lines("access_log", config.access_log, Place(listener.name.encode()), False)
+        log = self._log.lines("access_log", config.access_log, Place(listener.name.encode()), False)
         return Plan(listener.name, switch, log=log, error_page=ClearPage(False), timeouts=_timeouts(config.timeouts))
 
     # ---- sites and routes
@@ -441,7 +309,7 @@ class _Maker:
         # The limit of a switch is that of the route it chooses.
         most = -1 if _is_switch(source) else _most(level.limits.body_bytes)
         log_key = key if level.site.access_log is not None else "config"
-        log = self.log_lines(f"{log_key}.access_log", level.access_log, place, level.site.immich)
+        log = self._log.lines(f"{log_key}.access_log", level.access_log, place, level.site.immich)
         return Plan(level.name, source, request, response, (), log, page, _timeouts(level.timeouts), most)
 
     def terms(self, key: str, forwarding: model.Forwarding, source: model.Source) -> Terms:
@@ -453,7 +321,7 @@ class _Maker:
         elif forwarding.host != "upstream":
             host = forwarding.host.encode()
         elif isinstance(source, model.Proxy):
-            host = self.upstream_host(f"{key}.host", source.upstream)
+            host = self._upstreams.host(f"{key}.host", source.upstream)
         else:
             mode = HOST_CLIENT  # routes inside say their own
         return Terms(
@@ -465,19 +333,12 @@ class _Maker:
             forwarding.underscores == "allow",
         )
 
-    def upstream_host(self, key: str, name: str) -> bytes:
-        """Return the Host that the servers of an upstream are addressed by."""
-        hosts = {_server_host(server) for each in self.config.upstreams if each.name == name for server in each.servers}
-        if len(hosts) > 1:
-            self.wrong(key, f"the servers of `{name}` have different addresses; write the Host that they expect")
-        return min(hosts).encode() if hosts else b""
-
     # ---- sources
 
     def source(self, key: str, source: model.Source, level: _Level) -> Source:
         """Make a source; `level` is the site or route it belongs to."""
         if isinstance(source, model.Proxy):
-            return self.upstream(key, source.upstream, level.limits.response_head_bytes)
+            return self._upstreams.source(key, source.upstream, level.limits.response_head_bytes)
         place = level.place("")
         if isinstance(source, model.Redirect):
             return Redirect(source.status, self._exprs.text(f"{key}.location", source.location, place))
@@ -505,102 +366,6 @@ class _Maker:
         except re.error as bad:
             self.wrong(f"{key}.path.value", f"no regular expression: {bad}")
             return Choice(plan)
-
-    def upstream(self, key: str, name: str, head_bytes: int) -> Source:
-        """Make the source of an upstream, or find the one made before."""
-        made = self._sources.get((name, head_bytes))
-        if made is not None:
-            return made
-        found = [each for each in self.config.upstreams if each.name == name]
-        if not found:
-            self.wrong(f"{key}.upstream", f"there is no upstream `{name}`")
-            return Closed(PROXY_NO_ROUTE)
-        upstream = found[0]
-        place = f"upstreams[{self.config.upstreams.index(upstream)}]"
-        servers = [Server(self.pool(place, upstream, each, head_bytes), each.weight, each.backup) for each in upstream.servers]
-        if not servers:
-            self.wrong(f"{place}.servers", "an upstream needs a server")
-            return Closed(PROXY_NO_ROUTE)
-        source = Upstream(name, servers, upstream.retry.attempts)
-        self._sources[(name, head_bytes)] = source
-        return source
-
-    def pool(self, key: str, upstream: model.Upstream, server: model.Server, head_bytes: int) -> Pool:
-        """Find or make the connections to one server."""
-        tls = upstream.tls
-        settings = upstream.pool
-        pair = self.assets.client_certificates.get(upstream.name)
-        ca = self.assets.authorities.get(tls.ca, "") if tls.ca else ""
-        secrets = "" if not server.tls else _digest(repr(tls) + ca + (pair.chain_pem + pair.key_pem if pair else ""))
-        name = f"pool {server.host} {server.port} {server.path} {secrets} {settings!r} {head_bytes}"
-        state = self.registry.find(name)
-        self.root.named.add(name)
-        if isinstance(state, PoolState):
-            return state.pool
-        limits = PoolLimits(settings.idle_ms, settings.max_idle, _most(settings.max_connections), settings.max_waiting, settings.wait_ms)
-        context = self.upstream_context(key, tls, pair, ca) if server.tls else None
-        tls_name = (tls.name or server.host or "localhost") if server.tls else ""
-        target = Target(server.host, server.port, server.path, context, tls_name)
-        pool = Pool(self.reactor, target, self.registry.book, limits, HeadLimits(head_bytes, 8_192, 200), self.registry.responses)
-        self.registry.put(name, PoolState(pool))
-        self.root.made.append(name)
-        return pool
-
-    def upstream_context(self, key: str, tls: model.UpstreamTls, pair: KeyPair | None, ca: str) -> ssl.SSLContext | None:
-        """Make the TLS context of connections to a server."""
-        if tls.ca and not ca:
-            self.wrong(f"{key}.tls.ca", f"`{tls.ca}` was not read")
-        if tls.cert and pair is None:
-            self.wrong(f"{key}.tls.cert", f"`{tls.cert}` was not read")
-        chain = b"" if pair is None else pair.chain_pem.encode()
-        private = b"" if pair is None else pair.key_pem.encode()
-        try:
-            return client_context(tls.verify, ca.encode(), chain, private)
-        except (OSError, ValueError) as bad:
-            self.wrong(f"{key}.tls", reason(bad))
-            return None
-
-    # ---- logs
-
-    def log_lines(self, key: str, log: model.AccessLog, place: Place, shares: bool) -> list[LogLine]:
-        """Make what writes a line, and what tells the error log of faults."""
-        lines: list[LogLine] = []
-        if log.target != "off":
-            redactor = self.redactor(log.redact, shares)
-            sink = self.sink(f"{key}.target", log.target)
-            if log.format == "json":
-                lines.append(JsonLog(sink, redactor, place.site, place.upstream))
-            elif log.format == "combined":
-                lines.append(CombinedLog(sink, redactor))
-            elif log.template is None:
-                self.wrong(f"{key}.template", "the format `template` needs a template")
-            else:
-                lines.append(TemplateLog(sink, self._exprs.template(f"{key}.template", log.template, place, redactor)))
-        if self.reporter is not None:
-            lines.append(FaultLog(self.reporter, place.site.decode("utf-8", "replace")))
-        return lines
-
-    def redactor(self, names: tuple[str, ...], shares: bool) -> Redactor:
-        found = self._redactors.get((names, shares))
-        if found is None:
-            found = Redactor([wire(name) for name in names], shares)
-            self._redactors[(names, shares)] = found
-        return found
-
-    def sink(self, key: str, target: str) -> LogSink:
-        """Find or make the log of a target."""
-        if self.logs is not None and target not in ("stdout", "stderr") and target not in self.logs:
-            self.wrong(key, f"`{target}` was not opened")
-        name = f"log {target}"
-        self.root.named.add(name)
-        sink = self.registry.find(name)
-        if not isinstance(sink, LogSink):
-            sink = LogSink(self.registry.flusher)
-            self.registry.put(name, sink)
-            self.root.made.append(name)
-        self.root.take_sink(target, sink)
-        return sink
-
 
 # ---------------------------------------------------------------- small conversions
 
@@ -631,15 +396,3 @@ def _host_of(forwarding: model.Forwarding) -> str:
 
 def _is_switch(source: Source) -> bool:
     return isinstance(source, (RuleSwitch, PathSwitch))
-
-
-def _server_host(server: model.Server) -> str:
-    """Return the Host of a server: its port is left out where it is the scheme's own (RFC 9110 4.2)."""
-    if server.path:
-        return "localhost"
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return host if server.port == (443 if server.tls else 80) else f"{host}:{server.port}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -20,7 +20,8 @@ import sys
 import traceback
 from typing import Final
 
-from vestibule.compile import CompileError, Registry, Reporter, Root, compile_config
+from vestibule.compile import CompileError, Reporter, compile_config
+from vestibule.compile_state import Registry, Root
 from vestibule.link.ends import WorkerEnd
 from vestibule.link.frame import LinkError
 from vestibule.link.messages import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestibule.compile import LogFlusher
+from vestibule.compile_state import LogFlusher
 from vestibule.exchange import Client, Exchange, LogLine, Plan, Relays, Step
 from vestibule.fault import CLIENT_BAD_SYNTAX, UPSTREAM_REFUSED, Fault
 from vestibule.http.address import NetworkSet

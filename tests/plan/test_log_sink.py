@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vestibule.compile import LogFlusher
+from vestibule.compile_state import LogFlusher
 from vestibule.net.reactor import Reactor
 from vestibule.plan.log_sink import LogSink
 from vestibule.plan.state import StateTable

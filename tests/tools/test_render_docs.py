@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vestibule.dialects.toml import parse, schema
-from vestibule.dialects.toml.schema import Key, Table
+from vestibule.dialects.toml.table import Key, Table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -139,12 +139,13 @@ def test_other_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "usage" in capsys.readouterr().err
 
 
-def test_a_field_without_a_text_is_an_error(tmp_path: Path) -> None:
+def test_a_field_without_a_text_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bare_fields.py"
-    path.write_text("class A:\n    x: int = 1\n", encoding="utf-8")
+    path.write_text("from dataclasses import dataclass\n\n\n@dataclass\nclass A:\n    x: int = 1\n", encoding="utf-8")
     spec = importlib.util.spec_from_file_location("bare_fields", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "bare_fields", module)
     spec.loader.exec_module(module)
     with pytest.raises(ValueError, match=r"A\.x has no string under it"):
         TOOL.field_docs(module)

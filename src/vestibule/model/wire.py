@@ -18,7 +18,6 @@ import typing
 from functools import cache
 from typing import Any
 
-from vestibule.model import config as model
 from vestibule.model.config import Config
 
 
@@ -63,8 +62,8 @@ def from_data(data: object) -> Config:
 
 @cache
 def _hints(cls: type) -> dict[str, Any]:
-    """The types of a class's fields; names inside them are those of ``config``."""
-    return typing.get_type_hints(cls, vars(model))
+    """The types of a class's fields."""
+    return typing.get_type_hints(cls)
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from vestibule.dialects.toml.form import Form, ListOf, Text, kind_name
 from vestibule.dialects.toml.notes import Notes, join
-from vestibule.dialects.toml.schema import ACCESS_LOG, FORWARDING, LIMITS, TIMEOUTS, Table
+from vestibule.dialects.toml.schema import ACCESS_LOG, FORWARDING, LIMITS, TIMEOUTS
+from vestibule.dialects.toml.table import Table
 from vestibule.model.config import AccessLog, Forwarding, Limits, Timeouts
 
 T = TypeVar("T")

@@ -29,8 +29,8 @@ from vestibule.dialects.toml.schema import (
     TIMEOUTS,
     TLS_PROFILE,
     UPSTREAM_TLS,
-    Table,
 )
+from vestibule.dialects.toml.table import Table
 from vestibule.dialects.toml.values import Level
 from vestibule.model.config import (
     AccessLog,

@@ -1,0 +1,76 @@
+"""Access logs of the model to the log lines of a plan.
+
+Rules: sinks are state, found again by their target. Every log redacts.
+
+Not here: where a level's log comes from (`compile.py`), what lines look like (`plan/access_log.py`).
+"""
+
+from vestibule.compile_expr import ExprMaker, Mistakes, wire
+from vestibule.compile_state import Registry, Root
+from vestibule.exchange import LogLine
+from vestibule.model import config as model
+from vestibule.plan.access_log import CombinedLog, JsonLog, TemplateLog
+from vestibule.plan.fault_log import FaultLog, Reporter
+from vestibule.plan.log_sink import LogSink
+from vestibule.plan.redact import Redactor
+from vestibule.plan.variables import Place
+
+
+class LogMaker:
+    """Makes log lines. `logs` are the descriptors of this generation by path, None where nothing is to be opened."""
+
+    def __init__(
+        self,
+        mistakes: Mistakes,
+        exprs: ExprMaker,
+        registry: Registry,
+        root: Root,
+        logs: dict[str, int] | None,
+        reporter: Reporter | None,
+    ) -> None:
+        self._mistakes = mistakes
+        self._exprs = exprs
+        self._registry = registry
+        self._root = root
+        self._logs = logs
+        self._reporter = reporter
+        self._redactors: dict[tuple[tuple[str, ...], bool], Redactor] = {}
+
+    def lines(self, key: str, log: model.AccessLog, place: Place, shares: bool) -> list[LogLine]:
+        """Make what writes a line, and what tells the error log of faults."""
+        lines: list[LogLine] = []
+        if log.target != "off":
+            redactor = self._redactor(log.redact, shares)
+            sink = self._sink(f"{key}.target", log.target)
+            if log.format == "json":
+                lines.append(JsonLog(sink, redactor, place.site, place.upstream))
+            elif log.format == "combined":
+                lines.append(CombinedLog(sink, redactor))
+            elif log.template is None:
+                self._mistakes.add(f"{key}.template", "the format `template` needs a template")
+            else:
+                lines.append(TemplateLog(sink, self._exprs.template(f"{key}.template", log.template, place, redactor)))
+        if self._reporter is not None:
+            lines.append(FaultLog(self._reporter, place.site.decode("utf-8", "replace")))
+        return lines
+
+    def _redactor(self, names: tuple[str, ...], shares: bool) -> Redactor:
+        found = self._redactors.get((names, shares))
+        if found is None:
+            found = Redactor([wire(name) for name in names], shares)
+            self._redactors[(names, shares)] = found
+        return found
+
+    def _sink(self, key: str, target: str) -> LogSink:
+        """Find or make the log of a target."""
+        if self._logs is not None and target not in ("stdout", "stderr") and target not in self._logs:
+            self._mistakes.add(key, f"`{target}` was not opened")
+        name = f"log {target}"
+        self._root.named.add(name)
+        sink = self._registry.find(name)
+        if not isinstance(sink, LogSink):
+            sink = LogSink(self._registry.flusher)
+            self._registry.put(name, sink)
+            self._root.made.append(name)
+        self._root.take_sink(target, sink)
+        return sink

@@ -1,0 +1,136 @@
+"""One generation of what a worker serves, and what of a worker outlives generations.
+
+Rules: a `Root` is made beside the one that serves and touches nothing of it before `activate`.
+
+Not here: how a root is filled (`compile.py`), when it serves (`worker.py`).
+"""
+
+import os
+from typing import Final
+
+from vestibule.net.reactor import Reactor
+from vestibule.net.timers import Deadline, Timed
+from vestibule.plan.log_sink import Flusher, LogSink
+from vestibule.plan.state import State, StateTable
+from vestibule.proxy.door import Door, response_table
+from vestibule.proxy.pool import AddressBook, Pool
+
+# How long lines of a log wait for company.
+_FLUSH_MS: Final = 100
+
+
+class PoolState(State):
+    """The connections to one server."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+class LogFlusher(Flusher, Timed):
+    """Has the logs of a worker written a little after their first line."""
+
+    def __init__(self, table: StateTable) -> None:
+        self._table = table
+        self._deadline = Deadline(self)
+        self._reactor: Reactor | None = None
+        self._armed = False
+
+    def start(self, reactor: Reactor) -> None:
+        """Keep time by this reactor."""
+        self._reactor = reactor
+
+    def flush_soon(self) -> None:
+        if not self._armed and self._reactor is not None:
+            self._armed = True
+            self._reactor.timers.arm(self._deadline, self._reactor.now_ms + _FLUSH_MS)
+
+    def on_deadline(self) -> None:
+        self._armed = False
+        if self.flush():
+            self.flush_soon()
+
+    def flush(self) -> bool:
+        """Write what waits; return whether something still does."""
+        waits = False
+        for _, state in self._table.items():
+            if isinstance(state, LogSink):
+                state.flush()
+                waits = waits or state.waiting > 0
+        return waits
+
+
+class Registry(StateTable):
+    """What of one worker outlives a reload: pools, logs, and what is known of names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = AddressBook()
+        self.responses = response_table()
+        self.flusher = LogFlusher(self)
+
+    def sweep(self, root: "Root") -> int:
+        """Close what the configuration that serves now does not name; return how many."""
+        return self.keep(root.named)
+
+    def figures(self) -> dict[str, dict[str, int]]:
+        """Return the connections to each upstream server."""
+        told: dict[str, dict[str, int]] = {}
+        for _, state in self.items():
+            if isinstance(state, PoolState):
+                pool = state.pool
+                figures = told.setdefault(pool.name, {"connections": 0, "idle": 0})
+                figures["connections"] += pool.connections
+                figures["idle"] += pool.idle()
+        return told
+
+
+class Root:
+    """One generation: the doors by the name of their listener, and what they stand on.
+
+    Whoever compiled it calls `activate` when it begins to serve, or `discard`.
+    """
+
+    def __init__(self, registry: Registry, logs: dict[str, int]) -> None:
+        self.doors: dict[str, Door] = {}
+        self.named: set[str] = set()
+        self.made: list[str] = []
+        self._registry = registry
+        self._logs = logs
+        self._sinks: dict[str, LogSink] = {}
+
+    def take_sink(self, target: str, sink: LogSink) -> None:
+        """Note that this generation writes to the log of this target."""
+        self._sinks[target] = sink
+
+    def activate(self) -> None:
+        """Serve: from here on logs are written to the descriptors of this generation."""
+        for target in self._sinks:
+            if target in ("stdout", "stderr"):
+                self._sinks[target].use(1 if target == "stdout" else 2, False)
+        self.reopen_logs(self._logs)
+        self._logs = {}
+
+    def reopen_logs(self, logs: dict[str, int]) -> None:
+        """Write to these descriptors from now on, by path. They are ours; those before are closed."""
+        for path, fd in logs.items():
+            sink = self._sinks.get(path)
+            if sink is None:
+                os.close(fd)
+            else:
+                sink.use(fd, True)
+
+    def flush_logs(self) -> None:
+        """Write the lines that wait."""
+        for sink in self._sinks.values():
+            sink.flush()
+
+    def discard(self) -> None:
+        """This generation will never serve: undo what making it did."""
+        for key in self.made:
+            self._registry.drop(key)
+        for fd in self._logs.values():
+            os.close(fd)
+        self._logs = {}

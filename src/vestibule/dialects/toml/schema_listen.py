@@ -1,0 +1,71 @@
+"""Tables of the doors: listeners, TLS, certificates."""
+
+from __future__ import annotations
+
+from vestibule.dialects.toml.form import (
+    COUNT,
+    FLAG,
+    PATH,
+    PERMISSIONS,
+    TEXT,
+    TEXTS,
+    Choice,
+    ListOf,
+    Shape,
+)
+from vestibule.dialects.toml.table import TABLE, Key, Table
+from vestibule.model import config as model
+
+LISTENER = Table(
+    "listeners.NAME",
+    model.Listener,
+    "A socket that accepts clients. A site's `listen` makes the common ones; declare one to give it options.",
+    (
+        Key(
+            "address",
+            Shape("an address"),
+            '"[::1]:8443"',
+            doc="Where it listens: `:8080` (every address of both families), `127.0.0.1:8080`, `[::1]:8080`, `unix:/path`, or"
+            " `systemd:name` for a socket passed by socket activation. Needed.",
+        ),
+        Key("v6only", FLAG, "true", doc="For an IPv6 address: leave IPv4 clients out. The default is true."),
+        Key("mode", PERMISSIONS, "0o660", doc="Permissions of a unix socket. The default is 0o660."),
+        Key("user", TEXT, '"vestibule"', doc="Owner of a unix socket."),
+        Key("group", TEXT, '"www-data"', doc="Group of a unix socket."),
+        Key("tls", FLAG, "true", "tls"),
+        Key("tls_profile", TEXT, '"modern"', "tls_profile"),
+        Key("unknown_sni", Choice("refuse", "default"), '"default"', "unknown_sni"),
+        Key("default_site", TEXT, '"photos.example.org"', "default_site"),
+        Key("protocols", ListOf(Choice("h1", "h2")), '["h2", "h1"]', "protocols"),
+        Key("proxy_protocol", FLAG, "false", "proxy_protocol"),
+        Key("backlog", COUNT, "1024", "backlog"),
+        Key("timeouts", Shape(TABLE), '{ request_head = "30s" }', "timeouts"),
+        Key("limits", Shape(TABLE), '{ head = "32KiB" }', "limits"),
+    ),
+)
+
+TLS_PROFILE = Table(
+    "tls_profiles.NAME",
+    model.TlsProfile,
+    "How TLS is spoken with clients, besides the built-in profiles `intermediate` and `modern`.",
+    (
+        Key("minimum", Choice("1.2", "1.3"), '"1.2"', "minimum"),
+        Key("maximum", Choice("1.2", "1.3"), '"1.3"', "maximum"),
+        Key("ciphers", TEXTS, '["ECDHE-ECDSA-AES128-GCM-SHA256"]', "ciphers"),
+        Key("groups", TEXTS, '["X25519", "prime256v1"]', "groups"),
+        Key("tickets", FLAG, "true", "tickets"),
+        Key("client_ca", PATH, '"family-ca.pem"', "client_ca"),
+        Key("client_verify", Choice("require", "optional"), '"optional"', "client_verify"),
+    ),
+)
+
+CERTIFICATE = Table(
+    "certificates.NAME",
+    model.Certificate,
+    "A certificate with its key, for sites to name. A site's own `cert` is shorter.",
+    (
+        Key("cert", PATH, '"fullchain.pem"', "cert"),
+        Key("key", PATH, '"key.pem"', "key"),
+        Key("password_file", PATH, '"key.password"', "password_file"),
+    ),
+)

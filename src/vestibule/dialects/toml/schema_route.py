@@ -1,0 +1,214 @@
+"""Tables of sites and routes: conditions, actions, and who answers."""
+
+from __future__ import annotations
+
+from vestibule.dialects.toml.form import (
+    COUNT,
+    FLAG,
+    PAIRS,
+    PATH,
+    SECONDS,
+    TEMPLATE,
+    TEST,
+    TEXT,
+    Choice,
+    Shape,
+)
+from vestibule.dialects.toml.table import HOSTS, NAMES, TABLE, Key, Table
+from vestibule.model import config as model
+
+_SOURCE_KEYS = (
+    Key(
+        "to",
+        Shape("a server's URL or the name of an upstream"),
+        '"http://immich:2283"',
+        doc="The upstream that answers. With `routes`, what no route takes goes there.",
+    ),
+    Key(
+        "respond",
+        Shape(TABLE),
+        '{ status = 200, body = "up and well\\n", headers = { Content-Type = "text/plain" } }',
+        doc="Answer by itself, instead of `to`: `status` (200), `body` (a template), `headers` (a table of templates, or an"
+        " array of pairs where a name repeats).",
+    ),
+    Key(
+        "redirect",
+        Shape("a template, or a table"),
+        '{ location = "https://photos.example.org{target}", status = 302 }',
+        doc="Send the client elsewhere, instead of `to`: `location` (a template), `status` (301, 302, 303, 307 or 308; 308 unless said).",
+    ),
+    Key("routes", Shape("an array of tables"), '[{ prefix = "/api/", to = "http://immich:2283" }]', doc="See `routes`."),
+    Key(
+        "order",
+        Choice("written", "best"),
+        '"best"',
+        doc="How a route is chosen. `written`, the default: the first that matches. `best`, after nginx: an exact path; else"
+        " the longest prefix if it is `final`; else the first matching regex; else that longest prefix; else the first route"
+        " without a path.",
+    ),
+)
+
+_ACTION_KEYS = (
+    Key("request", Shape("an array of actions"), '[{ strip_prefix = "/photos" }]', "request"),
+    Key("response", Shape("an array of actions"), '[{ remove = "Server" }]', "response"),
+    Key(
+        "request_headers",
+        Shape("a table of templates"),
+        '{ X-Client = "{client_ip}", X-Debug = false }',
+        doc="Fields to set in the request after the actions of `request`; `false` removes one.",
+    ),
+    Key(
+        "response_headers",
+        Shape("a table of templates"),
+        '{ X-Content-Type-Options = "nosniff" }',
+        doc="Fields to set in the response after the actions of `response`; `false` removes one.",
+    ),
+)
+
+_LEVEL_KEYS = (
+    Key("timeouts", Shape(TABLE), '{ response_head = "30m" }', doc="Time-outs here and inside; see `[timeouts]`."),
+    Key("limits", Shape(TABLE), '{ body = "1GB" }', doc="Limits here and inside; see `[limits]`."),
+    Key("forwarding", Shape(TABLE), '{ host = "upstream" }', doc="Forwarding here and inside; see `[forwarding]`."),
+    Key(
+        "access_log",
+        Shape('a table, or "stdout", "stderr", "off" or a path'),
+        '"off"',
+        doc="The access log here and inside; see `[access_log]`.",
+    ),
+)
+
+SITE = Table(
+    "sites.NAME",
+    model.Site,
+    "A host and who answers for it. The name of the table is the host, unless `hosts` says otherwise.",
+    (
+        Key("hosts", HOSTS, '["photos.example.org", "*.photos.example.org"]', "hosts"),
+        Key(
+            "listen",
+            Shape("an address or the name of a listener, or an array of them"),
+            '["https://:8443", "http://127.0.0.1:8080"]',
+            doc="Where the site is served. An address has TLS if the site has a certificate; `http://` and `https://` before it"
+            " say otherwise. Without this key: `:443` and `:80` with a certificate, else `:8080`. TLS clients that name no"
+            " host are refused, unless the site has the host `*` or a declared listener says otherwise.",
+        ),
+        *_SOURCE_KEYS,
+        Key(
+            "cert",
+            PATH,
+            '"fullchain.pem"',
+            doc="A PEM file with the certificate and its chain, and the key unless `key` names another file.",
+        ),
+        Key("key", PATH, '"key.pem"', doc="A PEM file with the private key."),
+        Key("password_file", PATH, '"key.password"', doc="A file whose first line opens an encrypted key."),
+        Key("certificates", NAMES, '["photos-rsa", "photos-ecdsa"]', "certificates"),
+        Key(
+            "tls",
+            Choice("internal", "off"),
+            '"internal"',
+            doc="`internal` has a certificate made by the local CA; `off` serves plain HTTP. Without a certificate and without"
+            " `listen`, hosts that no public authority could certify (localhost, `.lan`, addresses) are `internal`, others"
+            " `off`.",
+        ),
+        Key(
+            "redirect_http",
+            FLAG,
+            "true",
+            doc="Whether requests on listeners without TLS are sent (308) to https on the same host. The default is true"
+            " where the site also has a listener with TLS.",
+        ),
+        Key("https_port", COUNT, "443", doc="The port in that redirect. The default is that of the first TLS listener."),
+        Key(
+            "hsts",
+            Shape("true, false or a table"),
+            '{ max_age = "365d", include_subdomains = true }',
+            doc="Strict-Transport-Security for answers over TLS: `true`, or a table with `max_age` (730d) and"
+            " `include_subdomains` (false).",
+        ),
+        Key("immich", FLAG, "true", "immich"),
+        *_ACTION_KEYS,
+        *_LEVEL_KEYS,
+    ),
+)
+
+ROUTE = Table(
+    "routes",
+    model.Route,
+    "A condition with what happens to the requests that meet it. All given conditions must hold; with none, every request"
+    " does. Routes may hold routes.",
+    (
+        Key("name", TEXT, '"uploads"', "name"),
+        Key("path", PATH, '"/favicon.ico"', doc="The path is equal to this, percent-decoded once, without dot segments."),
+        Key(
+            "prefix",
+            PATH,
+            '"/api/"',
+            doc="The path begins with this, byte by byte: end it with `/` to mean a directory.",
+        ),
+        Key("regex", TEXT, "'^/api/assets/[0-9a-f-]+$'", doc="This regular expression is found in the path."),
+        Key("ignore_case", FLAG, "true", doc="Whether `regex` ignores case."),
+        Key("final", FLAG, "true", doc='With `prefix` and `order = "best"`: no regex may win over it.'),
+        Key("methods", NAMES, '["POST", "PUT"]', "methods"),
+        Key("when", TEST, "'not (client_ip within [\"192.168.0.0/16\"])'", "when", "A further test."),
+        *_SOURCE_KEYS,
+        *_ACTION_KEYS,
+        *_LEVEL_KEYS,
+    ),
+)
+
+ACTION = Table(
+    "actions",
+    object,
+    "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `remove`,"
+    " `strip_prefix`, `rewrite`, `query`, `deny`, `basic_auth`, `actions`. The last five but `actions` are for requests only.",
+    (
+        Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
+        Key("add", TEXT, '"Set-Cookie"', doc="Add one more line of this field with the `value`. An empty value adds none."),
+        Key("value", TEMPLATE, '"{client_ip}"', doc="The value for `set` and `add`."),
+        Key("remove", TEXT, '"Server"', doc="Remove every line of this field."),
+        Key("strip_prefix", PATH, '"/photos"', doc="Take this off the path; a path without it stays."),
+        Key("rewrite", TEMPLATE, '"/immich{path}"', doc="Replace the path."),
+        Key("query", TEMPLATE, '"v=2"', doc="Replace the query; empty removes it. Alone or together with `rewrite`."),
+        Key("deny", COUNT, "403", doc="Answer with an error page of this status and stop."),
+        Key(
+            "basic_auth",
+            PAIRS,
+            '{ alice = "$6$salt$..." }',
+            doc="Let only requests pass that show the name and password of a user, and ask others for them (401). A password"
+            " is a hash as `htpasswd` or `openssl passwd -6` write it, or `{PLAIN}` and the password itself.",
+        ),
+        Key("realm", TEXT, '"photos"', doc="With `basic_auth`: what the browser shows when it asks."),
+        Key("when", TEST, "'method == \"POST\"'", doc="Do this only if the test is true."),
+        Key("actions", Shape("an array of actions"), "[{ deny = 403 }]", doc="With `when`: what to do, in order."),
+    ),
+)
+
+RESPOND = Table(
+    "respond",
+    model.Respond,
+    "An answer of the proxy's own.",
+    (
+        Key("status", COUNT, "200", "status"),
+        Key("body", TEMPLATE, '"up and well\\n"', "body"),
+        Key("headers", Shape("a table of templates, or an array of pairs"), '{ Content-Type = "text/plain" }', "headers"),
+    ),
+)
+
+REDIRECT = Table(
+    "redirect",
+    model.Redirect,
+    "The client is sent elsewhere. A template alone is the `location`.",
+    (
+        Key("location", TEMPLATE, '"https://photos.example.org{target}"', "location"),
+        Key("status", COUNT, "302", "status"),
+    ),
+)
+
+HSTS = Table(
+    "hsts",
+    model.Hsts,
+    "Strict-Transport-Security.",
+    (
+        Key("max_age", SECONDS, '"365d"', "max_age_s"),
+        Key("include_subdomains", FLAG, "true", "include_subdomains"),
+    ),
+)

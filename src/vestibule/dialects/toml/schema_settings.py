@@ -1,0 +1,98 @@
+"""Tables of what holds everywhere unless said otherwise: time-outs, limits, forwarding, logs, the process."""
+
+from __future__ import annotations
+
+from vestibule.dialects.toml.form import (
+    COUNT,
+    DURATION,
+    PATH,
+    SIZE,
+    TEMPLATE,
+    TEXT,
+    TEXTS,
+    Choice,
+    Unlimited,
+)
+from vestibule.dialects.toml.table import FORWARD, LOG_TARGET, Key, Table
+from vestibule.model import config as model
+
+TIMEOUTS = Table(
+    "timeouts",
+    model.Timeouts,
+    "How long each step may go without progress. May stand at the top, in a listener, in a site, and in a route; what a"
+    " table leaves out is as outside it.",
+    (
+        Key("connect", DURATION, '"5s"', "connect_ms"),
+        Key("request_head", DURATION, '"60s"', "request_head_ms"),
+        Key("body_idle", DURATION, '"10m"', "body_idle_ms"),
+        Key("response_head", DURATION, '"10m"', "response_head_ms"),
+        Key("keep_alive", DURATION, '"75s"', "keep_alive_ms"),
+        Key("tunnel_idle", DURATION, '"1h"', "tunnel_idle_ms"),
+        Key("tls_handshake", DURATION, '"15s"', "tls_handshake_ms"),
+    ),
+)
+
+LIMITS = Table(
+    "limits",
+    model.Limits,
+    "How much a peer may ask for. May stand where `timeouts` may.",
+    (
+        Key("head", SIZE, '"16KiB"', "head_bytes"),
+        Key("fields", COUNT, "100", "fields"),
+        Key("target", SIZE, '"8KiB"', "target_bytes"),
+        Key("body", Unlimited(SIZE), '"50GB"', "body_bytes"),
+        Key("response_head", SIZE, '"64KiB"', "response_head_bytes"),
+        Key("requests_per_connection", Unlimited(COUNT), "1000", "requests_per_connection"),
+        Key("connections", Unlimited(COUNT), "16384", "connections"),
+        Key("concurrent", Unlimited(COUNT), "2000", "concurrent"),
+    ),
+)
+
+FORWARDING = Table(
+    "forwarding",
+    model.Forwarding,
+    "What upstreams are told about the client. May stand at the top, in a site, and in a route.",
+    (
+        Key("x_forwarded", FORWARD, '"set"', "x_forwarded"),
+        Key("forwarded", FORWARD, '"set"', "forwarded"),
+        Key("host", TEXT, '"client"', "host"),
+        Key("underscores", Choice("drop", "allow"), '"drop"', "underscores"),
+    ),
+)
+
+ACCESS_LOG = Table(
+    "access_log",
+    model.AccessLog,
+    'One line for each finished exchange. May stand where `forwarding` may; `access_log = "off"` alone sets the target.',
+    (
+        Key("target", LOG_TARGET, '"/var/log/vestibule/access.log"', "target"),
+        Key("format", Choice("json", "combined", "template"), '"combined"', "format"),
+        Key("template", TEMPLATE, '"{client_ip} {method} {path} {status} {total_ms}"', "template"),
+        Key("redact", TEXTS, '["key", "slug", "token"]', "redact"),
+    ),
+)
+
+ERROR_LOG = Table(
+    "error_log",
+    model.ErrorLog,
+    "What the program has to say about itself.",
+    (
+        Key("target", LOG_TARGET, '"stderr"', "target"),
+        Key("level", Choice("debug", "info", "warning", "error"), '"info"', "level"),
+    ),
+)
+
+PROCESS = Table(
+    "process",
+    model.Process,
+    "The program as the operating system sees it.",
+    (
+        Key("workers", COUNT, "2", "workers"),
+        Key("user", TEXT, '"vestibule"', "user"),
+        Key("group", TEXT, '"vestibule"', "group"),
+        Key("state_dir", PATH, '"/var/lib/vestibule"', "state_dir"),
+        Key("pid_file", PATH, '"/run/vestibule.pid"', "pid_file"),
+        Key("admin_socket", PATH, '"/run/vestibule/admin.sock"', "admin_socket"),
+        Key("stop", DURATION, '"30s"', "stop_ms"),
+    ),
+)

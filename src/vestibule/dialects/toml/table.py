@@ -1,0 +1,61 @@
+"""What a key and a table of the TOML language are, and forms that several tables use.
+
+Rules:
+* A key with a ``field`` is documented by that field's own text and has its default; sugar has its own ``doc``.
+* Each table lists its keys in the order they are written and documented.
+* An example is TOML that can stand where the key stands; the tests parse them all.
+
+Not here: the tables (``schema`` and its parts ``schema_*``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vestibule.dialects.toml.form import (
+    Choice,
+    Form,
+    ListOf,
+    Text,
+)
+from vestibule.model.quantity import parse_host, parse_network
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a table."""
+
+    name: str
+    form: Form
+    example: str
+    field: str = ""
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: the class of the model it fills, and its keys."""
+
+    title: str
+    cls: type
+    doc: str
+    keys: tuple[Key, ...]
+
+    def names(self) -> list[str]:
+        """Return the names of the keys."""
+        return [key.name for key in self.keys]
+
+    def key(self, name: str) -> Key:
+        """Return a key that is known to be there."""
+        for key in self.keys:
+            if key.name == name:
+                return key
+        raise KeyError(name)
+
+
+NETWORKS = ListOf(Text("a network", parse_network), one_alone=True)
+HOSTS = ListOf(Text("a host", parse_host), one_alone=True)
+NAMES = ListOf(Text("a name"), one_alone=True)
+FORWARD = Choice("set", "remove", "pass")
+LOG_TARGET = Text('"stdout", "stderr", "off" or a path')
+TABLE = "a table"

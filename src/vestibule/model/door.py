@@ -1,0 +1,114 @@
+"""Where clients come in: addresses, listeners, TLS profiles, certificates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from vestibule.model.settings import Limits, Timeouts
+
+BUILT_IN_PROFILES = ("intermediate", "modern")
+"""TLS profiles that exist without being declared, after Mozilla's recommendations of the same names."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A TCP port to listen on."""
+
+    port: int
+    """The port, 1 to 65535, or 0 for any free one."""
+    host: str = "*"
+    """An IPv4 or IPv6 address, or ``*`` for every address of both families."""
+    v6only: bool = True
+    """For an IPv6 address: leave IPv4 clients out. ``*`` takes both whatever this says."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A unix socket to listen on."""
+
+    path: str
+    """Where the socket is made."""
+    mode: int = 0o660
+    """Its permissions."""
+    user: str = ""
+    """Its owner; empty is who started the program."""
+    group: str = ""
+    """Its group; empty is that of who started the program."""
+
+
+@dataclass(frozen=True, slots=True)
+class InheritedAddress:
+    """A socket that was open when the program started, as systemd's socket activation passes it."""
+
+    name: str
+    """``FileDescriptorName=`` of the socket unit."""
+
+
+Address: TypeAlias = TcpAddress | UnixAddress | InheritedAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that accepts clients."""
+
+    name: str
+    """How sites refer to it."""
+    address: Address
+    """Where it listens."""
+    tls: bool = False
+    """Whether clients speak TLS here. Certificates come from the sites on this listener."""
+    tls_profile: str = "intermediate"
+    """The TLS profile: ``intermediate``, ``modern``, or a declared one."""
+    unknown_sni: Literal["refuse", "default"] = "refuse"
+    """A TLS client that names no host or one no certificate covers: ``refuse`` the handshake, or go on with the
+    certificate of the ``default_site`` (of the first site, where that is not set)."""
+    default_site: str = ""
+    """The site for hosts that no site here is named for; empty answers 421 unless a site has the host ``*``."""
+    protocols: tuple[Literal["h1", "h2"], ...] = ("h2", "h1")
+    """HTTP versions spoken, most wanted first. With TLS the client chooses among them (ALPN); without, HTTP/2 is known by
+    the first bytes of a client that needs no asking (prior knowledge)."""
+    proxy_protocol: bool = False
+    """Whether each connection starts with a PROXY protocol header, taken from trusted proxies only."""
+    backlog: int = 1_024
+    """Connections the kernel keeps waiting."""
+    timeouts: Timeouts | None = None
+    """Time-outs of connections before a site is known."""
+    limits: Limits | None = None
+    """Limits of connections before a site is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsProfile:
+    """How TLS is spoken with clients."""
+
+    name: str
+    """How listeners refer to it."""
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version accepted."""
+    maximum: Literal["1.2", "1.3"] = "1.3"
+    """The newest version offered."""
+    ciphers: tuple[str, ...] = ()
+    """OpenSSL names for TLS 1.2; empty takes those of the intermediate profile."""
+    groups: tuple[str, ...] = ()
+    """OpenSSL names of key exchange groups; empty leaves the library's."""
+    tickets: bool = True
+    """Whether sessions may be resumed."""
+    client_ca: str = ""
+    """A PEM file of the authorities whose client certificates are accepted; empty asks for none."""
+    client_verify: Literal["require", "optional"] = "require"
+    """With ``client_ca``: whether a client must show a certificate or may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate with its key."""
+
+    name: str
+    """How sites refer to it."""
+    cert: str
+    """A PEM file with the certificate and its chain, and the key unless ``key`` names another file."""
+    key: str = ""
+    """A PEM file with the private key; empty when it is in ``cert``."""
+    password_file: str = ""
+    """A file whose first line opens an encrypted key."""

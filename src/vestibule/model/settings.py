@@ -1,0 +1,114 @@
+"""What holds everywhere unless a site or route says otherwise: time-outs, limits, forwarding, logs; and the process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vestibule.model.expr import Expr
+
+REDACTED = ("key", "slug", "apiKey", "sessionKey", "token", "code", "password", "state")
+"""Query names whose values never reach a log: Immich's share and session keys, and what OAuth hands around."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each step may go without progress. None of them limits the total length of an exchange."""
+
+    connect_ms: int = 5_000
+    """Establishing one connection to an upstream server, TLS included."""
+    request_head_ms: int = 60_000
+    """From the first byte of a request (or the accepted connection) to the end of its head."""
+    body_idle_ms: int = 600_000
+    """Between two pieces of a request or response body, and for a client or upstream to take what is waiting for it."""
+    response_head_ms: int = 600_000
+    """From the end of the request until the upstream's response head. Interim responses start it again."""
+    keep_alive_ms: int = 75_000
+    """How long an idle client connection is kept for its next request."""
+    tunnel_idle_ms: int = 3_600_000
+    """Silence in both directions of a WebSocket or other upgraded connection. Immich pings every 25 s."""
+    tls_handshake_ms: int = 15_000
+    """From the accepted connection to the end of the TLS handshake with a client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a peer may ask for. Whatever goes over is answered with the status named here."""
+
+    head_bytes: int = 16_384
+    """Size of a request head or trailer section (431)."""
+    fields: int = 100
+    """Number of fields in a request head or trailer section (431)."""
+    target_bytes: int = 8_192
+    """Length of a request target (414)."""
+    body_bytes: int | None = None
+    """Size of a request body (413). Unlimited by default: Immich uploads have no natural size."""
+    response_head_bytes: int = 65_536
+    """Size of an upstream's response head (502)."""
+    requests_per_connection: int | None = None
+    """Requests on one client connection before it is closed in good order."""
+    connections: int | None = 16_384
+    """Client connections of one worker at a time; more wait in the kernel's queue."""
+    concurrent: int | None = None
+    """Exchanges in flight at a time in one worker (503)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """What upstreams are told about the client. Trusted peers are those in ``Config.trusted_proxies``."""
+
+    x_forwarded: Literal["set", "remove", "pass"] = "set"
+    """X-Real-IP, X-Forwarded-For, -Proto, -Host and -Port. ``set`` writes them, replacing what an untrusted peer sent and
+    continuing what a trusted one sent; ``remove`` only deletes an untrusted peer's; ``pass`` leaves them as they came."""
+    forwarded: Literal["set", "remove", "pass"] = "remove"
+    """The Forwarded field of RFC 7239, in the same three ways."""
+    host: str = "client"
+    """The Host sent upstream: ``client`` for the client's own, port included; ``upstream`` for the server's address;
+    anything else is sent as it stands."""
+    underscores: Literal["drop", "allow"] = "drop"
+    """Request fields with ``_`` in their names. Many applications read ``X_Real_IP`` as ``X-Real-IP``, so they are
+    dropped unless allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """One line for each finished exchange."""
+
+    target: str = "stdout"
+    """``stdout``, ``stderr``, ``off``, or the path of a file."""
+    format: Literal["json", "combined", "template"] = "json"
+    """``json`` for one object a line, ``combined`` for the format web statistics read, ``template`` for your own."""
+    template: Expr | None = None
+    """The line, when the format is ``template``. Every variable may be used."""
+    redact: tuple[str, ...] = REDACTED
+    """Query names whose values are replaced before the line is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorLog:
+    """What the program has to say about itself: starts, reloads, faults, refused configurations."""
+
+    target: str = "stderr"
+    """``stdout``, ``stderr``, ``off``, or the path of a file."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least serious level that is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The program as the operating system sees it."""
+
+    workers: int = 0
+    """Worker processes; 0 is one for each processor core."""
+    user: str = ""
+    """The account to become once ports are bound and keys are read; empty stays who started it."""
+    group: str = ""
+    """The group to become; empty is the user's own."""
+    state_dir: str = ""
+    """Where the local CA and other state are kept; empty lets the program choose (the user's state directory)."""
+    pid_file: str = ""
+    """A file to hold the process id; empty writes none."""
+    admin_socket: str = ""
+    """The unix socket ``vestibule reload`` and ``status`` talk to; empty puts it into the state directory."""
+    stop_ms: int = 30_000
+    """How long exchanges in flight may go on after SIGTERM before they are cut."""

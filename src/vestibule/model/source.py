@@ -1,0 +1,99 @@
+"""Sources: who answers; and the routes that choose among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from vestibule.model.action import Action
+from vestibule.model.expr import Expr
+from vestibule.model.settings import AccessLog, Forwarding, Limits, Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An upstream answers."""
+
+    upstream: str
+    """Its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """The proxy answers by itself."""
+
+    status: int = 200
+    """The status, 200 to 599."""
+    body: Expr | None = None
+    """The body; without one the answer is empty."""
+    headers: tuple[tuple[str, Expr], ...] = ()
+    """Fields of the answer, in order. Content-Length is added, and Content-Type where a body has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The client is sent elsewhere."""
+
+    location: Expr
+    """The Location."""
+    status: Literal[301, 302, 303, 307, 308] = 308
+    """The status: 308 and 307 keep the method, 301 and 308 are permanent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One of several routes answers; 404 when none matches."""
+
+    routes: tuple[Route, ...]
+    """The routes."""
+    order: Literal["written", "best"] = "written"
+    """``written``: the first that matches. ``best``, after nginx: an exact path; else the longest prefix if it is
+    ``final``; else the first matching regex in written order; else that longest prefix; else the first route without a
+    path. Of equal paths the first whose methods and test fit."""
+
+
+Source: TypeAlias = Proxy | Respond | Redirect | Switch
+"""Who answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathMatch:
+    """A condition on the path, percent-decoded once and without dot segments."""
+
+    kind: Literal["exact", "prefix", "regex"]
+    """How to compare: equal, begins with (byte by byte: end it with ``/`` to mean a directory), or a regular expression
+    found anywhere in it."""
+    value: str
+    """The path, prefix or regular expression."""
+    ignore_case: bool = False
+    """Whether case is ignored. Regular expressions only."""
+    final: bool = False
+    """With a prefix in a ``best`` switch: no regex may win over it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A condition with what happens to the requests that meet it. All given conditions must hold."""
+
+    source: Source
+    """Who answers."""
+    name: str = ""
+    """A name for logs and messages; may be empty."""
+    path: PathMatch | None = None
+    """The path; None is any."""
+    methods: tuple[str, ...] = ()
+    """The methods; none named is any."""
+    when: Expr | None = None
+    """A further test; None is none."""
+    request: tuple[Action, ...] = ()
+    """Actions before the source, in order, after those of what encloses the route."""
+    response: tuple[Action, ...] = ()
+    """Actions on the response, in order, before those of what encloses the route."""
+    timeouts: Timeouts | None = None
+    """Time-outs; None is as the enclosing route or site."""
+    limits: Limits | None = None
+    """Limits; None is as the enclosing route or site."""
+    forwarding: Forwarding | None = None
+    """Forwarding; None is as the enclosing route or site."""
+    access_log: AccessLog | None = None
+    """The access log; None is as the enclosing route or site."""
