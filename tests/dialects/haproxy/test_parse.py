@@ -1,30 +1,17 @@
-"""haproxy.cfg to model: the golden cases, and what they cannot show.
-
-A case is a haproxy.cfg, a line of dashes, and what comes of it: the diagnostics, and if none of them is an error the model
-as JSON without what has its default value.
-"""
+"""haproxy.cfg to model: the golden cases, and what they cannot show."""
 
 from __future__ import annotations
 
-import dataclasses
-import fnmatch
-import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.dialects.golden import Golden, text_of
 
-from vestibule.compile import dry_compile
 from vestibule.dialects import load, recognise
 from vestibule.dialects.haproxy import parse
-from vestibule.dialects.toml import parse as parse_toml
-from vestibule.dialects.toml import write
-from vestibule.link.messages import Assets
-from vestibule.model.wire import to_data
 
-CASES = sorted((Path(__file__).parent / "cases").glob("*.txt"))
-RULE = "\n----------\n"
 FILES = {
     "hosts.map": "# by host\nphotos.example.net photos\nvideos.example.net videos\n",
     "certs/a.pem": "",
@@ -35,73 +22,23 @@ FILES = {
     "page.html": "<p>away</p>\n",
     "nets.lst": "10.0.0.0/8\n192.168.1.7\n",
 }
-
-
-class Read:
-    """The files that cases name."""
-
-    def __call__(self, path: str) -> str:
-        if path not in FILES:
-            raise FileNotFoundError(2, "No such file or directory", path)
-        return FILES[path]
-
-    def find_files(self, pattern: str) -> list[str]:
-        return sorted(fnmatch.filter(FILES, pattern))
-
-
-read = Read()
-
-
-def brief(value: object) -> object:
-    """The JSON form of a value, less what is as it is by default."""
-    if isinstance(value, tuple):
-        return [brief(item) for item in value]
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return to_data(value)
-    shown: dict[str, object] = {"type": type(value).__name__}
-    for field in dataclasses.fields(value):
-        have = getattr(value, field.name)
-        if have != field.default:
-            shown[field.name] = brief(have)
-    return shown
-
-
-def outcome(text: str) -> str:
-    """What comes of a text, as a case expects it."""
-    loaded = parse("h.cfg", text, read)
-    lines = [each.render() for each in loaded.diagnostics]
-    if loaded.ok:
-        lines.append(json.dumps(brief(loaded.config), indent=1, ensure_ascii=False))
-    return "\n".join(lines) + "\n"
+GOLDEN = Golden(__file__, "h.cfg", parse, FILES)
+CASES = GOLDEN.cases
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.stem for case in CASES])
 def test_case(case: Path, accept: bool) -> None:
-    text, rule, expected = case.read_text(encoding="utf-8").partition(RULE)
-    got = outcome(text + "\n")
-    if accept:
-        case.write_text(text + RULE + got, encoding="utf-8")
-        return
-    assert rule
-    assert got == expected
+    GOLDEN.check(case, accept)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.stem for case in CASES])
 def test_every_sound_case_can_be_moved_to_toml(case: Path) -> None:
-    loaded = parse("h.cfg", case.read_text(encoding="utf-8").partition(RULE)[0], read)
-    if loaded.ok:
-        assert loaded.config is not None
-        again = parse_toml("again.toml", write(loaded.config))
-        assert again.config == loaded.config
+    GOLDEN.check_move(case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.stem for case in CASES])
 def test_every_sound_case_can_be_built(case: Path) -> None:
-    loaded = parse("f", case.read_text(encoding="utf-8").partition(RULE)[0], read)
-    if loaded.ok:
-        assert loaded.config is not None
-        # Certificates and authorities are files that nobody read here.
-        assert [each for each in dry_compile(loaded.config, Assets()) if "was not read" not in each] == []
+    GOLDEN.check_build(case)
 
 
 def test_there_are_enough_cases() -> None:
@@ -112,11 +49,11 @@ def test_there_are_enough_cases() -> None:
 @given(st.data())
 def test_no_text_makes_the_reader_raise(data: st.DataObject) -> None:
     """Cut and spliced configurations; anything may come out except an exception."""
-    lines = [line for case in CASES for line in case.read_text(encoding="utf-8").partition(RULE)[0].splitlines()]
+    lines = [line for case in CASES for line in text_of(case).splitlines()]
     chosen = data.draw(st.lists(st.sampled_from(lines), max_size=15))
     cut = data.draw(st.integers(0, 40))
     text = "frontend f\n bind *:80\n" + "\n".join(chosen)
-    for each in parse("h.cfg", text[: len(text) - cut], read).diagnostics:
+    for each in parse("h.cfg", text[: len(text) - cut], GOLDEN.files).diagnostics:
         assert each.message
         assert each.render().startswith("h.cfg:")
 
