@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from vestibule.compile import CompileError, compile_config, dry_compile
 from vestibule.compile_state import Registry, Root
@@ -122,8 +123,8 @@ def answer(ex: Exchange, down: Down, status: int = 200, *lines: str) -> Fields:
     return down.head.fields
 
 
-def pair(name: str) -> KeyPair:
-    key = ec.generate_private_key(ec.SECP256R1())
+def pair(name: str, own: rsa.RSAPrivateKey | None = None) -> KeyPair:
+    key = own or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     made = (
@@ -434,9 +435,11 @@ def test_certificates_of_one_site_go_to_the_hosts_they_name() -> None:
     assert reasons(secure(replace(site, hosts=("photos.example", "x.example"))), assets) == [
         "sites[0].certificates: none of the certificates is for `x.example`"
     ]
+    assets.certificates["d"] = pair("photos.example", rsa.generate_private_key(65537, 2048))
+    assert built(secure(replace(site, hosts=("photos.example", "*"))), assets).doors["tls"].tls
     assets.certificates["d"] = pair("photos.example")
     assert reasons(secure(replace(site, hosts=("photos.example",))), assets)[0].startswith(
-        "sites[0].certificates: `c`, `d` are all for `photos.example`"
+        "sites[0].certificates: `c` and `d` are both ECDSA certificates for `photos.example`"
     )
 
 
@@ -616,3 +619,18 @@ def test_plan_without_configuration_objects() -> None:
     plan: Plan = built(config()).doors["web"].plan
     assert plan.timeouts is not None
     assert not isinstance(plan.timeouts, m.Timeouts)
+
+
+def test_what_a_profile_asks_of_clients_is_never_less_than_written() -> None:
+    profile = m.TlsProfile("p", client_ca="ca.pem", client_crl="crl.pem", groups=("X25519",))
+    papers = (m.Certificate("c", "c.pem"),)
+    made = config(BOTH, listeners=(WEB, replace(TLS, tls_profile="p")), certificates=papers, tls_profiles=(profile,))
+    assets = certified("c")
+    assert reasons(made, assets) == ["tls_profiles: `ca.pem`, the client_ca of `p`, was not read"]
+    assets.authorities["ca.pem"] = PHOTOS.chain_pem
+    assert reasons(made, assets) == ["tls_profiles: `crl.pem`, the client_crl of `p`, was not read"]
+    bad = replace(made, tls_profiles=(replace(profile, client_crl="", groups=("X25519", "none")),))
+    assert "X25519:none" in reasons(bad, assets)[0]
+    door = built(replace(made, tls_profiles=(replace(profile, client_crl=""),)), assets).doors["tls"]
+    assert door.tls is not None
+    assert door.tls.base.verify_mode is ssl.CERT_REQUIRED

@@ -224,7 +224,7 @@ class _Maker:
                     switch.add(host.encode(), plans[site.name])
                 elif not host.startswith("*."):
                     switch.add_elsewhere(host.encode())
-        if listener.tls and self._tls.profile(key, listener).client_ca:
+        if listener.tls and self._tls.profile(key, listener).asks_clients:
             switch.bind_to_sni()
         # Requests that never reach a site are logged as the configuration says.
         log = self._log.lines("access_log", config.access_log, Place(listener.name.encode()), False)

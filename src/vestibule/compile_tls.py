@@ -3,6 +3,8 @@
 Facts: a client names the host it wants in its hello (RFC 6066 3); one that connects to a bare address
 names none. A wildcard in a certificate stands for one label (RFC 6125 6.4.3).
 
+A context may hold one certificate of each key type; the client's hello chooses among them.
+
 Rules: contexts are made for each listener, since the one a handshake begins with belongs to its choice.
 Who names no host, or one that nobody has, gets what `unknown_sni` says; a site for any host, or for an
 address, is a default by its nature.
@@ -11,11 +13,12 @@ Not here: reading of files (`control/certs.py`), the handshake (`net/`).
 """
 
 import ssl
+from typing import Any
 
 from vestibule.compile_expr import Mistakes
 from vestibule.link.messages import INTERNAL_PREFIX, Assets, KeyPair
 from vestibule.model import config as model
-from vestibule.net.tls import INTERMEDIATE_CIPHERS, TlsChoice, server_context
+from vestibule.net.tls import INTERMEDIATE_CIPHERS, ClientAuth, TlsChoice, add_pair, server_context
 
 _ALPN = {"h1": "http/1.1", "h2": "h2"}
 
@@ -97,66 +100,106 @@ class TlsMaker:
             return []
         found: list[tuple[str, ssl.SSLContext]] = []
         for host in site.hosts:
-            at = self._covering(f"{key}.certificates", host, names, pairs)
-            context = self._context(f"{key}.certificates", names[at], pairs[at], listener, profile)
+            here = self._covering(f"{key}.certificates", host, names, pairs)
+            context = self._context(f"{key}.certificates", [names[at] for at in here], [pairs[at] for at in here], listener, profile)
             if context is not None:
                 found.append((host, context))
         return found
 
-    def _covering(self, key: str, host: str, names: list[str], pairs: list[KeyPair]) -> int:
-        """Return which certificate is for a host: the only one, or the one with its name in it."""
+    def _covering(self, key: str, host: str, names: list[str], pairs: list[KeyPair]) -> list[int]:
+        """Return which certificates are for a host: the only one, or those with its name in them, one of each key type."""
         if len(pairs) == 1:
-            return 0
+            return [0]
         fit: list[int] = []
+        types: dict[str, int] = {}
         for at in range(len(pairs)):
             try:
-                if _covers(_names_of(pairs[at]), host):
-                    fit.append(at)
+                leaf = _leaf_of(pairs[at])
+                if host == model.ANY_HOST or _covers(_names_of(leaf), host):
+                    kind = _key_type(leaf)
+                    first = types.setdefault(kind, at)
+                    if first == at:
+                        fit.append(at)
+                    elif host != model.ANY_HOST:
+                        both = f"`{names[first]}` and `{names[at]}`"
+                        self._mistakes.add(key, f"{both} are both {kind} certificates for `{host}`; leave one out")
             except ValueError as bad:
                 self._mistakes.add(key, f"the certificate `{names[at]}` cannot be read: {bad}")
-        if len(fit) > 1:
-            both = "`, `".join([names[at] for at in fit])
-            self._mistakes.add(key, f"`{both}` are all for `{host}`; certificates that differ by key type only are not part of this build")
-        elif not fit and host != model.ANY_HOST:
+        if not fit:
             self._mistakes.add(key, f"none of the certificates is for `{host}`")
-        return fit[0] if fit else 0
+        return fit or [0]
 
-    def _context(self, key: str, name: str, pair: KeyPair, listener: model.Listener, profile: model.TlsProfile) -> ssl.SSLContext | None:
-        if (listener.name, name) in self._made:
-            return self._made[(listener.name, name)]
-        context = self._make(key, name, pair, listener, profile)
-        self._made[(listener.name, name)] = context
-        return context
+    def _context(
+        self, key: str, names: list[str], pairs: list[KeyPair], listener: model.Listener, profile: model.TlsProfile
+    ) -> ssl.SSLContext | None:
+        known = (listener.name, "\0".join(names))
+        if known not in self._made:
+            self._made[known] = self._make(key, names, pairs, listener, profile)
+        return self._made[known]
 
-    def _make(self, key: str, name: str, pair: KeyPair, listener: model.Listener, profile: model.TlsProfile) -> ssl.SSLContext | None:
-        authorities = self._assets.authorities.get(profile.client_ca, "") if profile.client_ca else ""
-        if profile.client_ca and not authorities:
-            self._mistakes.add("tls_profiles", f"`{profile.client_ca}`, the client_ca of `{profile.name}`, was not read")
-            return None
-        if profile.groups:
-            self._mistakes.add("tls_profiles", f"`groups` of `{profile.name}` is not part of this build; the library's are used without")
+    def _make(
+        self, key: str, names: list[str], pairs: list[KeyPair], listener: model.Listener, profile: model.TlsProfile
+    ) -> ssl.SSLContext | None:
+        clients: ClientAuth | None = None
+        if profile.asks_clients:
+            clients = self._clients(profile)
+            if clients is None:
+                return None
+        name = names[0]
         try:
-            return server_context(
-                pair.chain_pem.encode(),
-                pair.key_pem.encode(),
+            made = server_context(
+                pairs[0].chain_pem.encode(),
+                pairs[0].key_pem.encode(),
                 profile.minimum,
                 profile.maximum,
                 ":".join(profile.ciphers) or INTERMEDIATE_CIPHERS,
                 tuple([_ALPN[protocol] for protocol in listener.protocols]),
                 bytes.fromhex(self._assets.ticket_key) if profile.tickets else b"",
-                authorities.encode(),
-                profile.client_verify == "require",
+                clients,
+                ":".join(profile.groups),
             )
+            for at in range(1, len(names)):
+                name = names[at]
+                add_pair(made, pairs[at].chain_pem.encode(), pairs[at].key_pem.encode())
+            return made
         except (OSError, ValueError) as bad:
             self._mistakes.add(key, f"`{name}`: {reason(bad)}")
             return None
 
+    def _clients(self, profile: model.TlsProfile) -> ClientAuth | None:
+        """Make what a profile asks of clients; None, noted, if something of it is missing: nobody is let in by less."""
+        authorities = self._assets.authorities.get(profile.client_ca, "")
+        lists = self._assets.revocations.get(profile.client_crl, "")
+        if profile.client_ca and not authorities:
+            self._mistakes.add("tls_profiles", f"`{profile.client_ca}`, the client_ca of `{profile.name}`, was not read")
+            return None
+        if profile.client_crl and not lists:
+            self._mistakes.add("tls_profiles", f"`{profile.client_crl}`, the client_crl of `{profile.name}`, was not read")
+            return None
+        depth = -1 if profile.client_depth is None else profile.client_depth
+        return ClientAuth(authorities.encode(), profile.client_verify, lists.encode(), depth)
 
-def _names_of(pair: KeyPair) -> list[str]:
-    """Return the names a certificate is for (RFC 6125 6.4). Raises ValueError."""
+
+def _leaf_of(pair: KeyPair) -> Any:
+    """Return the certificate of a pair. Raises ValueError."""
     from cryptography import x509  # a large library, needed only where a site has several certificates
 
-    leaf = x509.load_pem_x509_certificate(pair.chain_pem.encode())
+    return x509.load_pem_x509_certificate(pair.chain_pem.encode())
+
+
+def _key_type(leaf: Any) -> str:
+    """Name the type of a certificate's key, of which OpenSSL keeps one each."""
+    name = type(leaf.public_key()).__name__.lower()
+    for kind in ("rsa", "ed25519", "ed448"):
+        if kind in name:
+            return kind.upper() if kind == "rsa" else kind.capitalize()
+    return "ECDSA"
+
+
+def _names_of(leaf: Any) -> list[str]:
+    """Return the names a certificate is for (RFC 6125 6.4)."""
+    from cryptography import x509
+
     try:
         found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -36,6 +36,7 @@ from vestibule.fault import (
 )
 from vestibule.http.fields import EMPTY, Fields, fields_of
 from vestibule.http.head import RequestHead, ResponseHead
+from vestibule.net.peer import PeerCertificate
 from vestibule.net.transport import MARK, Transport
 
 # Sides, as `on_drain` and `on_fault` name them.
@@ -77,7 +78,7 @@ class Client:
     """What is known of a client connection, shared by its exchanges.
 
     Addresses are text as bytes (`192.0.2.1`, `2001:db8::1`, `unix:`); `scheme` is `http` or `https`;
-    `sni` is the name asked for in the TLS handshake, or nothing.
+    `sni` is the name asked for in the TLS handshake, or nothing; `certificate` is what the client showed there.
     The `memo_*` fields belong to header editing: the last edit made for this connection, which holds
     as long as the same step meets the same fields (they depend on nothing else).
     """
@@ -91,6 +92,7 @@ class Client:
         self.sni = b""
         self.tls_version = b""
         self.tls_cipher = b""
+        self.certificate: PeerCertificate | None = None
         self.requests = 0
         self.memo_step: Step | None = None
         self.memo_from: Fields | None = None

@@ -97,6 +97,11 @@ CLIENT_BODY_TOO_LARGE: Final = _kind(
     "client.body_too_large", 413, "The request body is larger than allowed.", "Raise or remove limits.body for this site or route."
 )
 CLIENT_MISDIRECTED: Final = _kind("client.misdirected", 421, "This connection was opened for another host name.")
+CLIENT_NO_CERTIFICATE: Final = _kind(
+    "client.no_certificate", 403, "This address asks for a client certificate, and none was shown.",
+    "Install the certificate you were given in this browser or device, and choose it when asked.",
+)  # fmt: skip
+CLIENT_BAD_CERTIFICATE: Final = _kind("client.bad_certificate", 403, "The client certificate that was shown is not accepted here.")
 CLIENT_GONE: Final = _kind("client.gone", 0, "The client went away before the exchange was over.")
 CLIENT_STREAM_RESET: Final = _kind("client.stream_reset", 0, "The client cancelled the request.")
 CLIENT_TLS: Final = _kind("client.tls", 0, "The TLS handshake or a TLS record failed.")

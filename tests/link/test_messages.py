@@ -14,6 +14,7 @@ def full_assets() -> Assets:
     assets = Assets()
     assets.certificates = {"photos": KeyPair("CHAIN", "KEY")}
     assets.authorities = {"ca.pem": "CA"}
+    assets.revocations = {"crl.pem": "CRL"}
     assets.client_certificates = {"immich": KeyPair("MINE", "MY KEY")}
     assets.addresses = {"immich": ["172.18.0.2", "fd00::2"], "gone": []}
     assets.ticket_key = "ab" * 80

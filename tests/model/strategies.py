@@ -112,6 +112,7 @@ _flat_actions = st.one_of(
     st.builds(m.Rewrite, st.none(), expressions),
     st.builds(m.StripPrefix, words),
     st.builds(m.Deny, counts),
+    st.builds(m.ClientCertificate, counts),
     st.builds(m.BasicAuth, st.lists(st.tuples(words, words), max_size=2, unique_by=lambda each: each[0]).map(tuple), words),
 )
 actions: Any = st.recursive(_flat_actions, lambda inner: st.builds(m.When, expressions, lists(inner, 2)), max_leaves=3)
@@ -183,7 +184,9 @@ def configs(draw: Any) -> m.Config:
                 lists(words),
                 st.booleans(),
                 words,
-                st.sampled_from(["require", "optional"]),
+                st.sampled_from(["require", "optional", "any"]),
+                words,
+                st.none() | st.integers(0, 9),
             )
         )
         for name in draw(st.lists(names, max_size=2, unique=True))

@@ -16,6 +16,7 @@ from vestibule.model.check import check
 from vestibule.model.config import (
     AccessLog,
     Certificate,
+    ClientCertificate,
     Config,
     Deny,
     ErrorLog,
@@ -34,6 +35,7 @@ from vestibule.model.config import (
     Switch,
     TcpAddress,
     Timeouts,
+    TlsProfile,
     UnixAddress,
     Upstream,
     When,
@@ -276,3 +278,39 @@ def test_names_and_targets_are_not_empty() -> None:
     assert found(replace(SOUND, error_log=ErrorLog(""))) == [("error_log.target", "empty-value")]
     assert found(replace(SOUND, access_log=AccessLog(""))) == [("access_log.target", "empty-value")]
     assert ("sites", "empty-list") in found(replace(SOUND, sites=()))
+
+
+def test_client_certificates_need_a_listener_that_asks_for_them() -> None:
+    asking, silent = TlsProfile("asking", client_ca="ca.pem", client_verify="optional"), TlsProfile("silent")
+    inner = Switch((Route(Proxy("immich"), request=(When(Compare("==", Var("method"), Const("PUT")), (ClientCertificate(),)),)),))
+    site = replace(SITE, listeners=("tls",), certificates=("c",), source=inner)
+
+    def problems(profile: str, tls: bool = True) -> list[tuple[str, str]]:
+        door = Listener("tls", TcpAddress(443), tls=tls, tls_profile=profile)
+        made = replace(SOUND, listeners=(door,), sites=(site,), certificates=(Certificate("c", "c.pem"),), tls_profiles=(asking, silent))
+        return [each for each in found(made) if each[1] == "no-client-ca"]
+
+    place = ("sites[0].source.routes[0].request[0].actions[0]", "no-client-ca")
+    assert problems("asking") == []
+    assert problems("silent") == problems("modern") == problems("asking", tls=False) == [place]
+
+
+@pytest.mark.parametrize(
+    ("profile", "place"),
+    [
+        (TlsProfile("p", client_verify="optional"), "client_verify"),
+        (TlsProfile("p", client_verify="any"), ""),
+        (TlsProfile("p", client_crl="crl.pem"), "client_crl"),
+        (TlsProfile("p", client_depth=2), "client_depth"),
+        (TlsProfile("p", client_ca="ca.pem", client_crl="crl.pem", client_depth=0), ""),
+        (TlsProfile("p", client_ca="ca.pem", client_depth=-1), "client_depth"),
+    ],
+)
+def test_what_profiles_ask_of_clients(profile: TlsProfile, place: str) -> None:
+    places = {each for each, code in found(replace(SOUND, tls_profiles=(profile,))) if code != "unused"}
+    assert places == ({f"tls_profiles[0].{place}"} if place else set())
+
+
+def test_status_of_a_missing_client_certificate() -> None:
+    codes = [code for _, code in found(with_site(request=(ClientCertificate(500),)))]
+    assert "out-of-range" in codes

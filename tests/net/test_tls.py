@@ -6,12 +6,13 @@ import ssl
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.conformance.pair import Far, Record, client_side, papers, server_side, tcp_pair
+from vestibule.net.openssl import TICKET_KEY_BYTES, verify_error
 from vestibule.net.reactor import Reactor
-from vestibule.net.tls import TICKET_KEY_BYTES, TlsChoice, client_context, server_context
+from vestibule.net.tls import ClientAuth, TlsChoice, add_pair, client_context, server_context
 from vestibule.net.transport import TlsTransport
 
 
@@ -19,6 +20,17 @@ def shake(
     server: ssl.SSLContext, client: ssl.SSLContext, name: str | None = "localhost", session: ssl.SSLSession | None = None
 ) -> ssl.SSLObject:
     """Shake hands in memory and return the client's side. Raises what either side raises."""
+    return both_ends(server, client, name, session)[0]
+
+
+def server_end(server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLSession | None = None) -> ssl.SSLObject:
+    """Shake hands in memory and return the server's side."""
+    return both_ends(server, client, "localhost", session)[1]
+
+
+def both_ends(
+    server: ssl.SSLContext, client: ssl.SSLContext, name: str | None, session: ssl.SSLSession | None
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     ours = server.wrap_bio(there, back, server_side=True)
     theirs = client.wrap_bio(back, there, server_hostname=name, session=session)
@@ -33,7 +45,7 @@ def shake(
         if done == 2:
             ours.write(b"x")
             assert theirs.read(1) == b"x"
-            return theirs
+            return theirs, ours
     raise AssertionError("the handshake does not end")
 
 
@@ -75,14 +87,126 @@ def test_an_upstream_is_verified() -> None:
         shake(server_side(), client_context())
 
 
+def known() -> ssl.SSLContext:
+    return client_context(verify=False, chain_pem=papers()[0], key_pem=papers()[1])
+
+
+def asking(verify: str, key: bytes = b"", ca: bytes | None = None, crl: bytes = b"", depth: int = -1) -> ssl.SSLContext:
+    clients = ClientAuth(papers()[0] if ca is None else ca, verify, crl, depth)
+    return server_context(*papers(), ticket_key=key, clients=clients)
+
+
+def plain() -> ssl.SSLContext:
+    made = client_context(verify=False)
+    made.maximum_version = ssl.TLSVersion.TLSv1_2  # there the handshake is over when the server is content
+    return made
+
+
+def stranger() -> ssl.SSLContext:
+    chain, key = self_signed("stranger")
+    made = plain()
+    add_pair(made, chain, key)
+    return made
+
+
 def test_client_certificates() -> None:
-    server = server_context(*papers(), client_ca_pem=papers()[0], client_required=True)
-    client = client_context(verify=False)
-    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert shake(asking("require"), known()).version()
+    for client in (plain(), stranger()):
+        with pytest.raises(ssl.SSLError):
+            shake(asking("require"), client)
+
+
+def test_client_certificates_that_may_be_left_out() -> None:
+    assert shake(asking("optional"), known()).version()
+    assert shake(asking("optional"), plain()).version()
+    with pytest.raises(ssl.SSLError):
+        shake(asking("optional"), stranger())
+
+
+def test_any_client_certificate_passes_and_is_known_for_what_it_is() -> None:
+    for client, error in ((known(), ""), (stranger(), "self-signed certificate")):
+        assert verify_error(server_end(asking("any"), client)) == error
+    assert server_end(asking("any"), plain()).getpeercert(binary_form=True) is None
+
+
+def test_what_was_found_is_remembered_when_a_session_is_resumed() -> None:
+    server = asking("any", bytes(range(TICKET_KEY_BYTES)))
+    client = stranger()
+    first = shake(server, client)
+    again = server_end(server, client, session=first.session)
+    assert again.session_reused
+    assert again.getpeercert(binary_form=True)
+    assert verify_error(again) == "self-signed certificate"
+
+
+def test_a_session_opens_only_where_the_same_was_asked() -> None:
+    """RFC 9110 7.4: otherwise a ticket of a site for everybody would be a client certificate elsewhere."""
+    key = bytes(range(TICKET_KEY_BYTES))
+    everybody = server_context(*papers(), ticket_key=key)
+    client = plain()
+    first = shake(everybody, client)
+    assert shake(everybody, client, session=first.session).session_reused
+    with pytest.raises(ssl.SSLError):
+        shake(asking("require", key), client, session=first.session)
+    member = known()
+    member.maximum_version = ssl.TLSVersion.TLSv1_2
+    first = shake(asking("require", key), member)
+    assert shake(asking("require", key), member, session=first.session).session_reused
+    others = (asking("optional", key), asking("require", key, depth=3), asking("require", key, ca=papers()[0] + self_signed("b")[0]))
+    for other in others:
+        assert not shake(other, member, session=first.session).session_reused
+
+
+def test_without_tickets_no_session_is_resumed() -> None:
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        client = only(version)
+        server = server_context(*papers())
+        first = shake(server, client)
+        session = first.session
+        assert session is None or not shake(server, client, session=session).session_reused
+
+
+def test_revoked_clients_are_refused() -> None:
+    house = House()
+    good, bad = house.member("good"), house.member("bad")
+    served = asking("require", ca=house.root_pem, crl=house.revoked(bad[2]))
+    assert shake(served, client_context(verify=False, chain_pem=good[0], key_pem=good[1])).version()
+    with pytest.raises(ssl.SSLError, match="revoked"):
+        shake(served, limited(bad))
+    # An authority without a list in force lets nobody in.
+    for lists in (house.revoked(bad[2], ended=True), House().revoked(1)):
+        with pytest.raises(ssl.SSLError):
+            shake(asking("require", ca=house.root_pem, crl=lists), limited(good))
+
+
+def test_depth_of_client_certificates() -> None:
+    house = House()
+    chain, key = house.under_a_middle("deep")
+    client = limited((chain, key, 0))
+    assert shake(asking("require", ca=house.root_pem, depth=1), client).version()
+    with pytest.raises(ssl.SSLError):
+        shake(asking("require", ca=house.root_pem, depth=0), client)
+
+
+def test_groups() -> None:
+    server = server_context(*papers(), groups="secp384r1")
+    client = only(ssl.TLSVersion.TLSv1_3)
+    client.set_ecdh_curve("prime256v1")
     with pytest.raises(ssl.SSLError):
         shake(server, client)
-    known = client_context(verify=False, chain_pem=papers()[0], key_pem=papers()[1])
-    assert shake(server, known).version()
+    client.set_ecdh_curve("secp384r1")
+    assert shake(server, client).version()
+    with pytest.raises(ValueError, match="nonsense"):
+        server_context(*papers(), groups="X25519:nonsense")
+
+
+def test_one_certificate_of_each_key_type() -> None:
+    server = server_context(*papers())
+    add_pair(server, *self_signed("rsa", rsa.generate_private_key(65537, 2048)))
+    for ciphers, kind in (("ECDHE-RSA-AES128-GCM-SHA256", "rsa"), ("ECDHE-ECDSA-AES128-GCM-SHA256", "localhost")):
+        client = only(ssl.TLSVersion.TLSv1_2)
+        client.set_ciphers(ciphers)
+        assert name_of(shake(server, client)) == kind
 
 
 def test_bad_papers_are_told() -> None:
@@ -103,8 +227,8 @@ def test_sessions_resume_across_workers_that_share_the_key() -> None:
     assert not shake(other, client, session=first.session).session_reused
 
 
-def paper_for(name: str) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
+def self_signed(name: str, own: rsa.RSAPrivateKey | None = None) -> tuple[bytes, bytes]:
+    key = own or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     made = (
@@ -118,7 +242,11 @@ def paper_for(name: str) -> ssl.SSLContext:
         .sign(key, hashes.SHA256())
     )
     text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return server_context(made.public_bytes(serialization.Encoding.PEM), text)
+    return made.public_bytes(serialization.Encoding.PEM), text
+
+
+def paper_for(name: str) -> ssl.SSLContext:
+    return server_context(*self_signed(name))
 
 
 def name_of(connection: ssl.SSLObject) -> str:
@@ -143,6 +271,68 @@ def test_the_name_chooses_the_certificate() -> None:
     choice.default = base
     assert name_of(shake(base, client, "c.example")) == "localhost"
     assert name_of(shake(base, client, None)) == "localhost"
+
+
+Key = ec.EllipticCurvePrivateKey
+
+
+class House:
+    """An authority for clients, with what it revokes."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"house {id(self)}")])
+        self.root_pem = self._issue("", self.name, self.key, self.name, self.key, 1, authority=True)
+
+    def _issue(
+        self, name: str, subject: x509.Name, key: Key, issuer: x509.Name, signer: Key, serial: int, authority: bool = False
+    ) -> bytes:
+        now = datetime.datetime.now(datetime.UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(subject if authority else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(serial)
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .sign(signer, hashes.SHA256())
+        )
+        return made.public_bytes(serialization.Encoding.PEM)
+
+    def member(self, name: str) -> tuple[bytes, bytes, int]:
+        key, serial = ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number()
+        return self._issue(name, self.name, key, self.name, self.key, serial), pem_of(key), serial
+
+    def under_a_middle(self, name: str) -> tuple[bytes, bytes]:
+        middle, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "middle")])
+        above = self._issue("", subject, middle, self.name, self.key, 5, authority=True)
+        return self._issue(name, self.name, key, subject, middle, 6) + above, pem_of(key)
+
+    def revoked(self, serial: int, ended: bool = False) -> bytes:
+        now = datetime.datetime.now(datetime.UTC)
+        row = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+        made = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.name)
+            .last_update(now - datetime.timedelta(days=2))
+            .next_update(now + datetime.timedelta(days=-1 if ended else 1))
+            .add_revoked_certificate(row)
+            .sign(self.key, hashes.SHA256())
+        )
+        return made.public_bytes(serialization.Encoding.PEM)
+
+
+def pem_of(key: Key) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def limited(member: tuple[bytes, bytes, int]) -> ssl.SSLContext:
+    made = client_context(verify=False, chain_pem=member[0], key_pem=member[1])
+    made.maximum_version = ssl.TLSVersion.TLSv1_2
+    return made
 
 
 def begin() -> tuple[Reactor, TlsTransport, Record, Far]:

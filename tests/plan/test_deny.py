@@ -4,8 +4,9 @@ import pytest
 
 from vestibule.exchange import PASS, Plan, Step
 from vestibule.fault import CLIENT_BAD_TARGET, PROXY_DENIED
+from vestibule.net.peer import PeerCertificate
 from vestibule.plan.expr import Const, ConstTest
-from vestibule.plan.steps.deny import CheckPath, Deny
+from vestibule.plan.steps.deny import CheckPath, ClientCertificate, Deny
 from vestibule.plan.steps.rewrite import Rewrite
 from vestibule.plan.steps.when import When
 
@@ -65,3 +66,26 @@ def test_answer_inside_a_condition_ends_the_plan() -> None:
     assert answer_of(down).status == 403
     assert len(down.heads) == 1
     assert up.exchange is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "fault"),
+    [
+        (None, "client.no_certificate"),
+        (PeerCertificate(b"", "certificate has expired"), "client.bad_certificate"),
+        (PeerCertificate(b"", ""), ""),
+    ],
+)
+def test_only_who_has_shown_an_accepted_certificate_passes(shown: PeerCertificate | None, fault: str) -> None:
+    ex = idle()
+    ex.client.certificate = shown
+    down = FakeStream()
+    ex.down = down
+    step = ClientCertificate(400)
+    if not fault:
+        assert step.run(ex) == PASS
+        return
+    assert step.run(ex) != PASS
+    assert ex.fault is not None
+    assert (ex.fault.kind.name, ex.fault.kind.status) == (fault, 400)
+    assert ex.fault.detail == ("certificate has expired" if shown else "")

@@ -6,6 +6,7 @@ from vestibule.fault import UPSTREAM_REFUSED, Fault
 from vestibule.http.address import NetworkSet
 from vestibule.http.head import ResponseHead
 from vestibule.model.vocabulary import FUNCTIONS, VARIABLES
+from vestibule.net.peer import PeerCertificate
 from vestibule.plan.expr import CONNECTION, CONST, EXCHANGE, FIELDS, Const
 from vestibule.plan.functions import make_call, url_decode, url_encode
 from vestibule.plan.steps.forward import Forward, Terms
@@ -60,6 +61,7 @@ VALUES = [
     ("status", "", b"200"), ("response_header", "X-R", b"1, 2"), ("response_header", "none", b""), ("head_ms", "", b"9"),
     ("bytes_in", "", b"10"), ("bytes_out", "", b"20"), ("total_ms", "", b"500"), ("fault", "", b"upstream.refused"),
     ("tls_version", "", b""), ("tls_cipher", "", b""), ("tls_sni", "", b""),
+    ("tls_client_verify", "", b""), ("tls_client_subject", "", b""), ("tls_client_certificate", "", b""),
 ]  # fmt: skip
 
 
@@ -121,3 +123,15 @@ def test_functions() -> None:
         node = make_call(name, [Const(text)])
         assert node is not None
         assert node.text(ex) == wanted
+
+
+def test_client_certificates() -> None:
+    ex = idle()
+    ex.client.scheme = b"https"
+    verify, whole = make_variable("tls_client_verify", "", PLACE), make_variable("tls_client_certificate", "", PLACE)
+    assert verify is not None
+    assert whole is not None
+    assert verify.text(ex) == b"NONE"
+    ex.client.certificate = PeerCertificate(b"abc", "certificate has expired")
+    assert verify.text(ex) == b"FAILED:certificate has expired"
+    assert whole.text(ex) == b"YWJj"

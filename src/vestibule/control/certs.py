@@ -18,13 +18,14 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vestibule.link.messages import Assets, KeyPair
-from vestibule.model.config import Config
+from vestibule.model.config import Config, TlsProfile
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -110,6 +111,8 @@ def load(config: Config, base: Path) -> Loaded:
     for at, profile in enumerate(config.tls_profiles):
         if profile.client_ca:
             _load_authority(loaded, f"tls_profiles[{at}].client_ca", base, profile.client_ca)
+        if profile.client_crl:
+            _load_lists(loaded, f"tls_profiles[{at}].client_crl", base / profile.client_crl, profile)
     return loaded
 
 
@@ -190,6 +193,52 @@ def _load_authority(loaded: Loaded, key: str, base: Path, file: str) -> None:
         loaded.assets.authorities[file] = pem_of(_read_certificates(path))
     except _FileError as bad:
         loaded.problems.append(Problem(key, str(bad)))
+
+
+def _load_lists(loaded: Loaded, key: str, path: Path, profile: TlsProfile) -> None:
+    """Read revocation lists. An authority without one, or with an old one, lets nobody in: that is told before it happens."""
+    loaded.files.add(path)
+    try:
+        lists = _read_lists(path)
+    except _FileError as bad:
+        loaded.problems.append(Problem(key, str(bad)))
+        return
+    loaded.assets.revocations[profile.client_crl] = pem_of(lists)
+    now = datetime.now(UTC)
+    for each in lists:
+        end = each.next_update_utc
+        if end is not None and end <= now:
+            whose = f"the revocation list of {_words(each.issuer)} in {path}"
+            text = f"{whose} ended on {end:%Y-%m-%d}; no client is let in until there is a new one"
+            loaded.problems.append(Problem(key, text, is_error=False))
+    issuers = [each.issuer for each in lists]
+    for authority in _certificates_in(loaded.assets.authorities.get(profile.client_ca, "")):
+        if authority.subject not in issuers:
+            text = f"{path} holds no revocation list of {_words(authority.subject)}; no client with a certificate below it is let in"
+            loaded.problems.append(Problem(key, text, is_error=False))
+
+
+def _read_lists(path: Path) -> list[x509.CertificateRevocationList]:
+    from cryptography import x509
+
+    blocks = _blocks(path, "X509 CRL")
+    if not blocks:
+        mend = "a PEM file with `-----BEGIN X509 CRL-----` is expected; `openssl crl -inform DER` makes one of a binary list"
+        raise _FileError(f"{path} holds no revocation list; {mend}")
+    try:
+        return [x509.load_pem_x509_crl(block) for block in blocks]
+    except ValueError as bad:
+        raise _FileError(f"{path}: a revocation list is damaged: {bad}") from None
+
+
+def _certificates_in(pem: str) -> list[x509.Certificate]:
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificates(pem.encode()) if pem else []
+
+
+def _words(name: x509.Name) -> str:
+    return f"`{name.rfc4514_string()}`"
 
 
 def _read(path: Path) -> bytes:
@@ -326,8 +375,8 @@ def describe(name: str, certificate: x509.Certificate) -> Facts:
     )
 
 
-def pem_of(certificates: list[x509.Certificate]) -> str:
-    """Return certificates as PEM, in this order."""
+def pem_of(certificates: Sequence[x509.Certificate | x509.CertificateRevocationList]) -> str:
+    """Return certificates or revocation lists as PEM, in this order."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return "".join(each.public_bytes(Encoding.PEM).decode() for each in certificates)

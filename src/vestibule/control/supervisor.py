@@ -71,6 +71,7 @@ class Generation:
         assets = Assets()
         assets.certificates = self.assets.certificates
         assets.authorities = self.assets.authorities
+        assets.revocations = self.assets.revocations
         assets.client_certificates = self.assets.client_certificates
         assets.addresses = self.assets.addresses
         assets.ticket_key = self.assets.ticket_key

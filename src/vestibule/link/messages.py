@@ -56,6 +56,7 @@ class Assets:
 
     `certificates`: by `Certificate.name`, and by `INTERNAL_PREFIX` + site name for those of the local CA.
     `authorities`: PEM by the path of a CA file as the model writes it (`UpstreamTls.ca`, `TlsProfile.client_ca`).
+    `revocations`: PEM by the path of a file of revocation lists as the model writes it (`TlsProfile.client_crl`).
     `client_certificates`: by upstream name, what is shown to it.
     `addresses`: the IP addresses of each `Server.host` that is a name; empty while it has none.
     `ticket_key`: 80 bytes in hex, the same in all workers, so that a TLS session resumes with any of them.
@@ -66,6 +67,7 @@ class Assets:
     def __init__(self) -> None:
         self.certificates: dict[str, KeyPair] = {}
         self.authorities: dict[str, str] = {}
+        self.revocations: dict[str, str] = {}
         self.client_certificates: dict[str, KeyPair] = {}
         self.addresses: dict[str, list[str]] = {}
         self.ticket_key = ""
@@ -77,6 +79,7 @@ class Assets:
         return {
             "certificates": {name: pair.to_json() for name, pair in self.certificates.items()},
             "authorities": self.authorities,
+            "revocations": self.revocations,
             "client_certificates": {name: pair.to_json() for name, pair in self.client_certificates.items()},
             "addresses": self.addresses,
             "ticket_key": self.ticket_key,
@@ -90,6 +93,7 @@ class Assets:
         assets = Assets()
         assets.certificates = _pairs(data, "certificates", "assets")
         assets.authorities = _texts(data, "authorities", "assets")
+        assets.revocations = _texts(data, "revocations", "assets")
         assets.client_certificates = _pairs(data, "client_certificates", "assets")
         assets.addresses = _text_lists(data, "addresses", "assets")
         assets.ticket_key = _text(data, "ticket_key", "assets")

@@ -63,6 +63,15 @@ class Deny:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Let only requests pass whose client showed a certificate that was accepted in the TLS handshake; others get an error
+    page. The TLS profile of the listener says which are. Request only."""
+
+    status: int = 403
+    """The status, 400 to 499."""
+
+
+@dataclass(frozen=True, slots=True)
 class BasicAuth:
     """Let only requests pass that show the name and password of a user (RFC 7617); others are asked for them (401).
     Request only."""
@@ -84,5 +93,5 @@ class When:
     """What to do."""
 
 
-Action: TypeAlias = SetHeader | AddHeader | RemoveHeader | Rewrite | StripPrefix | Deny | BasicAuth | When
+Action: TypeAlias = SetHeader | AddHeader | RemoveHeader | Rewrite | StripPrefix | Deny | ClientCertificate | BasicAuth | When
 """A step before or after the source. Request actions run in order before it, response actions in order after it."""

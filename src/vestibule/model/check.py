@@ -17,6 +17,8 @@ from vestibule.model.config import (
     ANY_HOST,
     BUILT_IN_PROFILES,
     AccessLog,
+    Action,
+    ClientCertificate,
     Config,
     Forwarding,
     InheritedAddress,
@@ -26,6 +28,7 @@ from vestibule.model.config import (
     Route,
     Server,
     Site,
+    Source,
     Switch,
     TcpAddress,
     Timeouts,
@@ -33,6 +36,7 @@ from vestibule.model.config import (
     UnixAddress,
     Upstream,
     UpstreamTls,
+    When,
 )
 from vestibule.model.diagnostic import Diagnostic, Span, has_errors
 from vestibule.model.expr import Phase
@@ -242,8 +246,12 @@ def _check_profile(found: Findings, path: str, profile: TlsProfile) -> None:
         found.error(f"{path}.name", "duplicate-name", f"the profile `{profile.name}` is built in", "choose another name")
     if profile.minimum > profile.maximum:
         found.error(f"{path}.minimum", "conflict", f"TLS {profile.minimum} is newer than the newest, {profile.maximum}")
-    if profile.client_verify != "require" and not profile.client_ca:
+    if profile.client_verify == "optional" and not profile.client_ca:
         found.error(f"{path}.client_verify", "conflict", "client certificates are not asked for", "set `client_ca`")
+    for name in ("client_crl", "client_depth"):
+        if getattr(profile, name) and not profile.client_ca:
+            found.error(f"{path}.{name}", "conflict", "there are no authorities whose certificates this is about", "set `client_ca`")
+    found.at_least(f"{path}.client_depth", profile.client_depth, 0)
 
 
 # ---------------------------------------------------------------- upstreams
@@ -312,7 +320,9 @@ def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
     certificates = [each.name for each in config.certificates]
     for at, name in enumerate(site.certificates):
         found.reference(f"{path}.certificates[{at}]", "certificate", name, certificates)
-    _check_site_tls(found, path, site, [known[name] for name in site.listeners if name in known])
+    here = [known[name] for name in site.listeners if name in known]
+    _check_site_tls(found, path, site, here)
+    _check_client_certificates(found, path, site, here, config)
     upstreams = [each.name for each in config.upstreams]
     check_actions(found, f"{path}.request", site.request, Phase.REQUEST)
     check_actions(found, f"{path}.response", site.response, Phase.RESPONSE)
@@ -344,6 +354,43 @@ def _check_site_tls(found: Findings, path: str, site: Site, listeners: Sequence[
         found.error(f"{path}.https_port", "out-of-range", f"{site.https_port} is no port")
     if site.hsts is not None:
         found.at_least(f"{path}.hsts.max_age_s", site.hsts.max_age_s, 0)
+
+
+def _check_client_certificates(found: Findings, path: str, site: Site, listeners: Sequence[Listener], config: Config) -> None:
+    """What only clients with a certificate may see needs a listener that asks for one."""
+    profiles = {each.name: each for each in config.tls_profiles}
+    for listener in listeners:
+        profile = profiles.get(listener.tls_profile)
+        if listener.tls and (profile is None or not profile.asks_clients):
+            message = f"clients are not asked for a certificate on the listener `{listener.name}`, so nobody could pass"
+            hint = "give it a TLS profile with `client_ca`"
+        elif not listener.tls and not site.redirect_http:
+            message = f"the listener `{listener.name}` has no TLS, so nobody could pass there"
+            hint = "redirect it to https, or do not serve the site there"
+        else:
+            continue
+        for place in _places_of_client_certificates(path, site):
+            found.error(place, "no-client-ca", message, hint)
+
+
+def _places_of_client_certificates(path: str, site: Site) -> list[str]:
+    places: list[str] = []
+    waiting: list[tuple[str, Sequence[Action]]] = [(f"{path}.request", site.request)]
+    sources: list[tuple[str, Source]] = [(f"{path}.source", site.source)]
+    while sources:
+        place, each = sources.pop()
+        if isinstance(each, Switch) and place.count(".source") <= MAX_DEPTH:
+            for at, route in enumerate(each.routes):
+                waiting.append((f"{place}.routes[{at}].request", route.request))
+                sources.append((f"{place}.routes[{at}].source", route.source))
+    while waiting:
+        place, some = waiting.pop()
+        for at, action in enumerate(some):
+            if isinstance(action, ClientCertificate):
+                places.append(f"{place}[{at}]")
+            elif isinstance(action, When) and place.count(".actions") <= MAX_DEPTH:
+                waiting.append((f"{place}[{at}].actions", action.actions))
+    return places
 
 
 def _check_level(found: Findings, path: str, level: Site | Route, timeouts: Timeouts, limits: Limits) -> None:

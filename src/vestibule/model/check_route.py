@@ -16,6 +16,7 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     BasicAuth,
+    ClientCertificate,
     Deny,
     PathMatch,
     Proxy,
@@ -186,9 +187,12 @@ def _check_basic_auth(found: Findings, path: str, auth: BasicAuth) -> None:
             found.error(place, "bad-hash", message, "make a bcrypt or SHA-512 one, with `htpasswd -B` or `openssl passwd -6`")
 
 
-def _check_request_action(found: Findings, path: str, action: Rewrite | StripPrefix | Deny | BasicAuth) -> None:
+def _check_request_action(found: Findings, path: str, action: Rewrite | StripPrefix | Deny | ClientCertificate | BasicAuth) -> None:
     if isinstance(action, BasicAuth):
         _check_basic_auth(found, path, action)
+    elif isinstance(action, ClientCertificate):
+        if not 400 <= action.status <= 499:
+            found.error(f"{path}.status", "out-of-range", f"{action.status} is no status of a client's mistake", "use 400 to 499")
     elif isinstance(action, Deny):
         if not 400 <= action.status <= 599:
             found.error(f"{path}.status", "out-of-range", f"{action.status} is no error status", "use 400 to 599")

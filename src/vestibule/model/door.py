@@ -96,8 +96,18 @@ class TlsProfile:
     """Whether sessions may be resumed."""
     client_ca: str = ""
     """A PEM file of the authorities whose client certificates are accepted; empty asks for none."""
-    client_verify: Literal["require", "optional"] = "require"
-    """With ``client_ca``: whether a client must show a certificate or may."""
+    client_verify: Literal["require", "optional", "any"] = "require"
+    """Whether a client must show a certificate, may, or may show any, which is then for the routes and the upstream to judge
+    by ``tls_client_verify``: ``any`` needs no ``client_ca``."""
+    client_crl: str = ""
+    """A PEM file of revocation lists; with it every authority of ``client_ca`` on the way needs one that is in force."""
+    client_depth: int | None = None
+    """How many authorities may stand between a client's certificate and one of ``client_ca``; None leaves that open."""
+
+    @property
+    def asks_clients(self) -> bool:
+        """Whether clients are asked for a certificate."""
+        return bool(self.client_ca) or self.client_verify == "any"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Facts
   The `ssl` module loads keys from files only, and a worker may not open any: an anonymous file in
   memory serves. Sessions resume across workers only if all encrypt tickets with one key; the module
   has no call for that, OpenSSL has (SSL_CTRL_SET_TLSEXT_TICKET_KEYS).
+  A resumed session is not verified again, whichever context it began with (RFC 8446 4.6.1).
   Mozilla's intermediate profile is TLS 1.2 and 1.3 with forward secrecy and AEAD; modern is 1.3 alone.
 
 Rules: a context never falls back to something weaker than asked for; an error is raised instead.
@@ -11,22 +12,26 @@ Rules: a context never falls back to something weaker than asked for; an error i
 Not here: where certificates come from (`control/certs.py`), the byte pump (`transport.py`).
 """
 
-import ctypes
+import hashlib
+import hmac
 import os
 import ssl
-import sys
 from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
+
+from vestibule.net import openssl
+from vestibule.net.openssl import TICKET_KEY_BYTES
 
 INTERMEDIATE_CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
 
-_SET_TICKET_KEYS: Final = 59  # SSL_CTRL_SET_TLSEXT_TICKET_KEYS in openssl/ssl.h
-_GET_TICKET_KEYS: Final = 58
-TICKET_KEY_BYTES: Final = 80
+# What becomes of a client's certificate: one is required, one is verified if there is one, any is taken.
+VERIFY_REQUIRED: Final = "require"
+VERIFY_OPTIONAL: Final = "optional"
+VERIFY_ANY: Final = "any"
 
 
 @mypyc_attr(native_class=False)
@@ -34,6 +39,47 @@ class AskedObject(ssl.SSLObject):
     """A server-side TLS object that remembers which name its client asked for."""
 
     asked_name = ""
+
+
+class ClientAuth:
+    """What is asked of clients: by whom their certificates must be signed (PEM), and how that is checked.
+
+    With `crl_pem` every authority on the way needs a revocation list that is in force (RFC 5280 6.3);
+    `depth` bounds the authorities on the way, -1 leaves that to OpenSSL.
+    """
+
+    def __init__(self, ca_pem: bytes, verify: str = VERIFY_REQUIRED, crl_pem: bytes = b"", depth: int = -1) -> None:
+        self.ca_pem = ca_pem
+        self.verify = verify
+        self.crl_pem = crl_pem
+        self.depth = depth
+
+    def ticket_key(self, key: bytes) -> bytes:
+        """Return the ticket key of sessions that were let in by exactly these rules.
+
+        A session resumes without its certificate being looked at again, so one that began where less
+        is asked, or before a revocation list changed, must not open here.
+        """
+        rules = b"\0".join([self.verify.encode(), b"%d" % self.depth, self.ca_pem, self.crl_pem])
+        first = hmac.digest(key, b"client certificates 1\0" + rules, hashlib.sha512)
+        second = hmac.digest(key, b"client certificates 2\0" + rules, hashlib.sha512)
+        return (first + second)[:TICKET_KEY_BYTES]
+
+    def arm(self, made: ssl.SSLContext) -> None:
+        """Have a context ask so. Raises ValueError or ssl.SSLError."""
+        if self.ca_pem:
+            made.load_verify_locations(cadata=self.ca_pem.decode("ascii"))
+            for der in made.get_ca_certs(binary_form=True):
+                openssl.name_authority(made, der)
+        if self.crl_pem:
+            _load_lists(made, self.crl_pem)
+            made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+        if self.depth >= 0:
+            openssl.set_depth(made, self.depth)
+        if self.verify == VERIFY_ANY:
+            openssl.ask_any(made)
+        else:
+            made.verify_mode = ssl.CERT_OPTIONAL if self.verify == VERIFY_OPTIONAL else ssl.CERT_REQUIRED
 
 
 def server_context(
@@ -44,13 +90,14 @@ def server_context(
     ciphers: str = INTERMEDIATE_CIPHERS,
     alpn: tuple[str, ...] = ("http/1.1",),
     ticket_key: bytes = b"",
-    client_ca_pem: bytes = b"",
-    client_required: bool = False,
+    clients: ClientAuth | None = None,
+    groups: str = "",
 ) -> ssl.SSLContext:
     """Make the context of one certificate.
 
-    `chain_pem` is the leaf and its chain, `key_pem` its unencrypted key; `ticket_key` (80 bytes) is
-    shared by all workers, empty leaves OpenSSL's own. Raises ValueError or ssl.SSLError with the reason.
+    `chain_pem` is the leaf and its chain, `key_pem` its unencrypted key; `add_pair` adds one of another
+    key type. `ticket_key` (80 bytes) is shared by all workers; empty resumes no sessions.
+    Raises ValueError or ssl.SSLError with the reason.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
@@ -60,13 +107,19 @@ def server_context(
     made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     made.sslobject_class = AskedObject
-    _load_chain(made, chain_pem, key_pem)
+    openssl.keep_no_sessions(made)
+    add_pair(made, chain_pem, key_pem)
     made.set_alpn_protocols(list(alpn))
-    if client_ca_pem:
-        made.load_verify_locations(cadata=client_ca_pem.decode("ascii"))
-        made.verify_mode = ssl.CERT_REQUIRED if client_required else ssl.CERT_OPTIONAL
-    if ticket_key:
-        _set_ticket_key(made, ticket_key)
+    if groups:
+        openssl.set_groups(made, groups)
+    if clients is not None:
+        clients.arm(made)
+    if not ticket_key:
+        made.options |= ssl.OP_NO_TICKET
+        made.num_tickets = 0
+    else:
+        # Where this does nothing OpenSSL makes a key for each context, and sessions resume within a worker only.
+        openssl.set_ticket_key(made, clients.ticket_key(ticket_key) if clients is not None else ticket_key)
     return made
 
 
@@ -86,39 +139,33 @@ def client_context(
         else:
             made.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if chain_pem:
-        _load_chain(made, chain_pem, key_pem)
+        add_pair(made, chain_pem, key_pem)
     made.set_alpn_protocols(["http/1.1"])
     return made
 
 
-def _load_chain(made: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
-    fd = os.memfd_create("pem", os.MFD_CLOEXEC)
+def add_pair(made: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
+    """Load a certificate with its key; one for each type of key may be there, and the client's hello chooses."""
+    fd = _memory_file(chain_pem.rstrip(b"\n") + b"\n" + key_pem)
     try:
-        whole = chain_pem.rstrip(b"\n") + b"\n" + key_pem
-        while whole:
-            whole = whole[os.write(fd, whole) :]
         made.load_cert_chain(f"/proc/self/fd/{fd}")
     finally:
         os.close(fd)
 
 
-def _set_ticket_key(made: ssl.SSLContext, key: bytes) -> None:
-    """Give OpenSSL the ticket key; leave its own where this build of Python does not let us reach it."""
-    if len(key) != TICKET_KEY_BYTES:
-        raise ValueError(f"a ticket key has {TICKET_KEY_BYTES} bytes")
-    if sys.implementation.name != "cpython" or sys.version_info >= (3, 15):
-        return  # the layout below is known up to 3.14
-    module: Any = sys.modules.get("_ssl")
+def _load_lists(made: ssl.SSLContext, crl_pem: bytes) -> None:
+    fd = _memory_file(crl_pem)
     try:
-        library = ctypes.CDLL(module.__file__)
-        control = library.SSL_CTX_ctrl
-    except (AttributeError, OSError, TypeError):
-        return  # OpenSSL is linked in a way that hides its symbols
-    control.restype = ctypes.c_long
-    control.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
-    # struct PySSLContext is PyObject_HEAD followed by SSL_CTX *ctx.
-    pointer = ctypes.c_void_p.from_address(id(made) + object.__basicsize__)
-    control(pointer, _SET_TICKET_KEYS, TICKET_KEY_BYTES, ctypes.create_string_buffer(key, TICKET_KEY_BYTES))
+        made.load_verify_locations(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+def _memory_file(data: bytes) -> int:
+    fd = os.memfd_create("pem", os.MFD_CLOEXEC)
+    while data:
+        data = data[os.write(fd, data) :]
+    return fd
 
 
 class TlsChoice:

@@ -74,6 +74,74 @@ class TlsSni(Node):
         return ex.client.sni
 
 
+class TlsClientVerify(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        client = ex.client
+        if client.scheme != b"https":
+            return None
+        return b"NONE" if client.certificate is None else client.certificate.verdict
+
+
+class TlsClientSubject(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.subject()
+
+
+class TlsClientName(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.name()
+
+
+class TlsClientIssuer(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.issuer()
+
+
+class TlsClientSerial(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.serial()
+
+
+class TlsClientFingerprint(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.sha256()
+
+
+class TlsClientSha1(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.sha1()
+
+
+class TlsClientNotBefore(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.not_before()
+
+
+class TlsClientNotAfter(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.not_after()
+
+
+class TlsClientBase64(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.base64()
+
+
+class TlsClientPem(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else shown.pem()
+
+
 class Protocol(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return ex.request.protocol
@@ -292,6 +360,17 @@ _NODES: Final[dict[str, Node]] = {
     "tls_version": TlsVersion(CONNECTION),
     "tls_cipher": TlsCipher(CONNECTION),
     "tls_sni": TlsSni(CONNECTION),
+    "tls_client_verify": TlsClientVerify(CONNECTION),
+    "tls_client_subject": TlsClientSubject(CONNECTION),
+    "tls_client_name": TlsClientName(CONNECTION),
+    "tls_client_issuer": TlsClientIssuer(CONNECTION),
+    "tls_client_serial": TlsClientSerial(CONNECTION),
+    "tls_client_fingerprint": TlsClientFingerprint(CONNECTION),
+    "tls_client_short_fingerprint": TlsClientSha1(CONNECTION),
+    "tls_client_not_before": TlsClientNotBefore(CONNECTION),
+    "tls_client_not_after": TlsClientNotAfter(CONNECTION),
+    "tls_client_certificate": TlsClientBase64(CONNECTION),
+    "tls_client_pem": TlsClientPem(CONNECTION),
     # One connection may carry requests of HTTP/1.0 and of HTTP/1.1 with equal fields.
     "protocol": Protocol(EXCHANGE),
     "client_ip": ClientIp(FIELDS),

@@ -7,10 +7,12 @@ Not here: accepting (`net/listen.py`), what is said then (`down_h1.py`, `down_h2
 """
 
 import socket
+import ssl
 from typing import Final
 
 from vestibule.exchange import Client
 from vestibule.net.listen import Acceptor
+from vestibule.net.peer import peer_certificate
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls import AskedObject
 from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
@@ -77,6 +79,8 @@ class Greeting(Owner, Timed):
         client.tls_version = (tls.version() or "").encode("ascii")
         cipher = tls.cipher()
         client.tls_cipher = cipher[0].encode("ascii") if cipher is not None else b""
+        if tls.context.verify_mode != ssl.CERT_NONE:
+            client.certificate = peer_certificate(tls)
         self._start(tls.selected_alpn_protocol() == "h2")
 
     def on_data(self, data: bytes) -> None:

@@ -18,6 +18,7 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     BasicAuth,
+    ClientCertificate,
     Deny,
     PathMatch,
     Proxy,
@@ -39,7 +40,7 @@ from vestibule.model.quantity import format_server, parse_server
 
 _UNREAD = Respond(503)
 
-_VERBS = ("set", "add", "remove", "strip_prefix", "rewrite", "query", "deny", "basic_auth", "actions")
+_VERBS = ("set", "add", "remove", "strip_prefix", "rewrite", "query", "deny", "client_certificate", "basic_auth", "actions")
 
 # What each verb's own value is called in the model, so that mistakes in it find their key.
 _VERB_FIELDS = {
@@ -48,6 +49,7 @@ _VERB_FIELDS = {
     "remove": "name",
     "strip_prefix": "prefix",
     "deny": "status",
+    "client_certificate": "status",
     "basic_auth": "users",
     "rewrite": "path",
 }
@@ -291,6 +293,8 @@ class Routes:
             return StripPrefix(read)
         if verb == "deny":
             return Deny(read)
+        if verb == "client_certificate":
+            return ClientCertificate(read)
         if verb == "basic_auth":
             section.inside("realm", f"{prefix}realm")
             return BasicAuth(read, section.read("realm", "vestibule"))

@@ -55,7 +55,9 @@ TLS_PROFILE = Table(
         Key("groups", TEXTS, '["X25519", "prime256v1"]', "groups"),
         Key("tickets", FLAG, "true", "tickets"),
         Key("client_ca", PATH, '"family-ca.pem"', "client_ca"),
-        Key("client_verify", Choice("require", "optional"), '"optional"', "client_verify"),
+        Key("client_verify", Choice("require", "optional", "any"), '"optional"', "client_verify"),
+        Key("client_crl", PATH, '"family-crl.pem"', "client_crl"),
+        Key("client_depth", COUNT, "1", "client_depth"),
     ),
 )
 

@@ -158,8 +158,8 @@ ROUTE = Table(
 ACTION = Table(
     "actions",
     object,
-    "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `remove`,"
-    " `strip_prefix`, `rewrite`, `query`, `deny`, `basic_auth`, `actions`. The last five but `actions` are for requests only.",
+    "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `remove`, `strip_prefix`,"
+    " `rewrite`, `query`, `deny`, `client_certificate`, `basic_auth`, `actions`. The last six but `actions` are for requests only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
         Key("add", TEXT, '"Set-Cookie"', doc="Add one more line of this field with the `value`. An empty value adds none."),
@@ -169,6 +169,13 @@ ACTION = Table(
         Key("rewrite", TEMPLATE, '"/immich{path}"', doc="Replace the path."),
         Key("query", TEMPLATE, '"v=2"', doc="Replace the query; empty removes it. Alone or together with `rewrite`."),
         Key("deny", COUNT, "403", doc="Answer with an error page of this status and stop."),
+        Key(
+            "client_certificate",
+            COUNT,
+            "403",
+            doc="Let only requests pass whose client showed a certificate that was accepted; others get an error page of this"
+            " status. The listener's TLS profile says which are, and may leave it to clients whether they show one.",
+        ),
         Key(
             "basic_auth",
             PAIRS,

@@ -37,6 +37,7 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     BasicAuth,
+    ClientCertificate,
     Config,
     Deny,
     ErrorLog,
@@ -303,6 +304,8 @@ def _action(action: Action) -> str:
         return _inline([("strip_prefix", quote(action.prefix))])
     if isinstance(action, Deny):
         return _inline([("deny", str(action.status))])
+    if isinstance(action, ClientCertificate):
+        return _inline([("client_certificate", str(action.status))])
     if isinstance(action, BasicAuth):
         pairs = [("basic_auth", PAIRS.write(action.users)), ("realm", quote(action.realm))]
         return _inline(pairs)

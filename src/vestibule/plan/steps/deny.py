@@ -6,7 +6,17 @@ Not here: the page (`plan/error_page.py`).
 from typing import Final
 
 from vestibule.exchange import ANSWERED, PASS, Exchange, Step
-from vestibule.fault import CLIENT_BAD_TARGET, NEVER, PROXY, PROXY_DENIED, Fault, FaultKind, ProtocolError
+from vestibule.fault import (
+    CLIENT_BAD_CERTIFICATE,
+    CLIENT_BAD_TARGET,
+    CLIENT_NO_CERTIFICATE,
+    NEVER,
+    PROXY,
+    PROXY_DENIED,
+    Fault,
+    FaultKind,
+    ProtocolError,
+)
 from vestibule.http.target import normal_path
 
 _HEX: Final = b"0123456789abcdefABCDEF"
@@ -33,6 +43,29 @@ class Deny(Step):
     def run(self, ex: Exchange) -> int:
         ex.fail(Fault(self._kind))
         return ANSWERED
+
+
+class ClientCertificate(Step):
+    """Lets only requests pass whose client showed a certificate that was accepted."""
+
+    def __init__(self, status: int) -> None:
+        self._none = _with_status(CLIENT_NO_CERTIFICATE, status)
+        self._bad = _with_status(CLIENT_BAD_CERTIFICATE, status)
+
+    def run(self, ex: Exchange) -> int:
+        shown = ex.client.certificate
+        if shown is None:
+            ex.fail(Fault(self._none))
+            return ANSWERED
+        if shown.error:
+            ex.fail(Fault(self._bad, shown.error))
+            return ANSWERED
+        return PASS
+
+
+def _with_status(kind: FaultKind, status: int) -> FaultKind:
+    """Return the same fault to logs and metrics, with the status that was asked for."""
+    return kind if status == kind.status else FaultKind(kind.name, kind.side, status, kind.retry, kind.text, kind.mend)
 
 
 def refuse(ex: Exchange, error: ProtocolError) -> None:

@@ -1,0 +1,156 @@
+"""What OpenSSL can do and Python's `ssl` module has no words for, through `ctypes`.
+
+Facts
+  `_ssl` is linked to OpenSSL, so its symbols are found through it, unless somebody built Python with
+  OpenSSL inside and hid them. `struct PySSLContext` begins with PyObject_HEAD and `SSL_CTX *ctx`;
+  `struct PySSLSocket` with PyObject_HEAD, a weak reference, `SSL *ssl`, `PySSLContext *ctx`.
+  Groups, depth and verification of a handshake are those of the context it began with: changing the
+  context in the SNI callback changes certificates only (SSL_set_SSL_CTX(3)).
+
+  OpenSSL keeps errors in a queue, where the `ssl` module would find them at its next call.
+
+Rules: what cannot be reached is told (`False`, or Unreachable), never passed over: the caller knows
+whether going on without it is safe. Nothing here is called per request.
+
+Not here: what contexts are made of (`tls.py`).
+"""
+
+import ctypes
+import ssl
+import sys
+from typing import Any, Final
+
+_SET_TICKET_KEYS: Final = 59  # SSL_CTRL_SET_TLSEXT_TICKET_KEYS in openssl/ssl.h
+_SET_GROUPS_LIST: Final = 92  # SSL_CTRL_SET_GROUPS_LIST
+_SET_CACHE_MODE: Final = 44  # SSL_CTRL_SET_SESS_CACHE_MODE
+_VERIFY_PEER: Final = 1  # SSL_VERIFY_PEER
+TICKET_KEY_BYTES: Final = 80
+
+# The layouts above are known up to this version of Python.
+_UNKNOWN_FROM: Final = (3, 15)
+
+
+class Unreachable(ValueError):
+    """This build of Python does not let us reach OpenSSL."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} cannot be set with this build of Python, which hides OpenSSL; use the system's Python")
+
+
+def _find_library() -> Any:
+    """Return OpenSSL as `ctypes` has it, or None where it is hidden."""
+    if sys.implementation.name != "cpython" or sys.version_info >= _UNKNOWN_FROM:
+        return None
+    module: Any = sys.modules.get("_ssl")
+    try:
+        library = ctypes.CDLL(module.__file__)
+        for name in ("SSL_CTX_ctrl", "SSL_CTX_set_verify_depth", "SSL_CTX_set_verify", "SSL_CTX_add_client_CA", "SSL_get_verify_result"):
+            getattr(library, name)
+    except (AttributeError, OSError, TypeError):
+        return None  # linked in a way that hides its symbols
+    library.SSL_CTX_ctrl.restype = ctypes.c_long
+    library.SSL_CTX_ctrl.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
+    library.SSL_CTX_set_verify_depth.restype = None
+    library.SSL_CTX_set_verify_depth.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    library.SSL_CTX_set_verify.restype = None
+    library.SSL_CTX_set_verify.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    library.SSL_CTX_add_client_CA.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    library.SSL_get_verify_result.restype = ctypes.c_long
+    library.SSL_get_verify_result.argtypes = [ctypes.c_void_p]
+    library.d2i_X509.restype = ctypes.c_void_p
+    library.d2i_X509.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p), ctypes.c_long]
+    library.ERR_clear_error.restype = None
+    library.ERR_clear_error.argtypes = []
+    library.X509_free.restype = None
+    library.X509_free.argtypes = [ctypes.c_void_p]
+    library.X509_verify_cert_error_string.restype = ctypes.c_char_p
+    library.X509_verify_cert_error_string.argtypes = [ctypes.c_long]
+    return library
+
+
+_LIBRARY: Final[Any] = _find_library()
+
+
+def _go_on(_passed: int, _store: int) -> int:
+    """Let a handshake go on whatever was found; the result stays with the session (SSL_CTX_set_verify(3))."""
+    return 1
+
+
+_GO_ON: Final[Any] = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(_go_on)
+
+
+def _context_of(made: ssl.SSLContext) -> Any:
+    return ctypes.c_void_p.from_address(id(made) + object.__basicsize__)
+
+
+def is_reachable() -> bool:
+    """Tell whether OpenSSL itself can be called."""
+    return _LIBRARY is not None
+
+
+def set_ticket_key(made: ssl.SSLContext, key: bytes) -> bool:
+    """Have session tickets made with this key (`TICKET_KEY_BYTES`); False leaves OpenSSL's own."""
+    if len(key) != TICKET_KEY_BYTES:
+        raise ValueError(f"a ticket key has {TICKET_KEY_BYTES} bytes")
+    if _LIBRARY is None:
+        return False
+    buffer = ctypes.create_string_buffer(key, TICKET_KEY_BYTES)
+    return bool(_LIBRARY.SSL_CTX_ctrl(_context_of(made), _SET_TICKET_KEYS, TICKET_KEY_BYTES, buffer))
+
+
+def keep_no_sessions(made: ssl.SSLContext) -> None:
+    """Turn off the store of sessions of clients without tickets: 20,000 of them would be kept for each context."""
+    if _LIBRARY is not None:
+        _LIBRARY.SSL_CTX_ctrl(_context_of(made), _SET_CACHE_MODE, 0, None)
+
+
+def set_groups(made: ssl.SSLContext, groups: str) -> None:
+    """Allow these key exchange groups, `:` between them, most wanted first. Raises ValueError."""
+    if _LIBRARY is None:
+        raise Unreachable("groups")
+    if _LIBRARY.SSL_CTX_ctrl(_context_of(made), _SET_GROUPS_LIST, 0, ctypes.create_string_buffer(groups.encode())) != 1:
+        _LIBRARY.ERR_clear_error()
+        raise ValueError(f"OpenSSL does not know all of the groups `{groups}`; names are such as X25519 and prime256v1")
+
+
+def set_depth(made: ssl.SSLContext, depth: int) -> None:
+    """Allow so many authorities between a client's certificate and one that is trusted. Raises ValueError."""
+    if _LIBRARY is None:
+        raise Unreachable("the depth of client certificates")
+    _LIBRARY.SSL_CTX_set_verify_depth(_context_of(made), depth)
+
+
+def ask_any(made: ssl.SSLContext) -> None:
+    """Ask clients for a certificate and go on with any, or none; `verify_error` says what it was. Raises ValueError."""
+    if _LIBRARY is None:
+        raise Unreachable("taking any client certificate")
+    _LIBRARY.SSL_CTX_set_verify(_context_of(made), _VERIFY_PEER, _GO_ON)
+
+
+def name_authority(made: ssl.SSLContext, der: bytes) -> None:
+    """Tell clients that certificates of this authority are wanted, so that browsers offer no other."""
+    if _LIBRARY is None:
+        return  # a courtesy: who has several certificates chooses himself
+    found = _LIBRARY.d2i_X509(None, ctypes.byref(ctypes.c_char_p(der)), len(der))
+    if found:
+        _LIBRARY.SSL_CTX_add_client_CA(_context_of(made), found)
+        _LIBRARY.X509_free(found)
+    else:
+        _LIBRARY.ERR_clear_error()
+
+
+def verify_error(connection: ssl.SSLObject) -> str:
+    """Return why the peer's certificate is not to be believed, in OpenSSL's words; empty if it is.
+
+    Also right for a resumed session, which remembers what was found when it began.
+    """
+    inner: Any = connection
+    inner = inner._sslobj
+    head = object.__basicsize__
+    word = ctypes.sizeof(ctypes.c_void_p)
+    if _LIBRARY is None or ctypes.c_void_p.from_address(id(inner) + head + 2 * word).value != id(inner.context):
+        return "not verified"
+    result = _LIBRARY.SSL_get_verify_result(ctypes.c_void_p.from_address(id(inner) + head + word))
+    if result == 0:
+        return ""
+    return str(_LIBRARY.X509_verify_cert_error_string(result).decode("ascii", "replace"))

@@ -1,0 +1,114 @@
+"""The certificate a client showed in its handshake, as variables and rules want it.
+
+Facts: a distinguished name is written after RFC 4514, last part first, as nginx, httpd and Caddy do. A
+certificate that is shown is proven to be the client's own (RFC 8446 4.4.3) even where it is not verified.
+
+Rules: it is read when somebody asks, once for a connection. What cannot be read is empty, never guessed.
+
+Not here: who asks for it and which authorities count (`tls.py`).
+"""
+
+import base64
+import hashlib
+import ssl
+from typing import Any, Final
+
+from vestibule.net.openssl import verify_error
+
+VERIFIED: Final = b"SUCCESS"
+
+
+class PeerCertificate:
+    """A certificate and what verifying it came to: `error` is empty if it was accepted."""
+
+    def __init__(self, der: bytes, error: str) -> None:
+        self.der = der
+        self.error = error
+        self.verdict = b"FAILED:" + error.encode() if error else VERIFIED
+        self._parsed: Any = None
+
+    def _certificate(self) -> Any:
+        """Return it parsed, or None if it cannot be."""
+        if self._parsed is None:
+            from cryptography import x509  # large, and needed only by who looks into certificates
+
+            try:
+                self._parsed = x509.load_der_x509_certificate(self.der)
+            except ValueError:
+                return None  # OpenSSL is more tolerant
+        return self._parsed
+
+    def subject(self) -> bytes:
+        """Return whose it is."""
+        return _text_of(self._certificate(), "subject")
+
+    def issuer(self) -> bytes:
+        """Return who signed it."""
+        return _text_of(self._certificate(), "issuer")
+
+    def name(self) -> bytes:
+        """Return the common name of whose it is; the first, if there are several."""
+        found = self._certificate()
+        if found is None:
+            return b""
+        from cryptography.x509.oid import NameOID
+
+        try:
+            names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        except ValueError:
+            return b""
+        return str(names[0].value).encode("utf-8", "replace") if names else b""
+
+    def serial(self) -> bytes:
+        """Return the serial number in hexadecimal, two digits for each byte."""
+        found = self._certificate()
+        if found is None:
+            return b""
+        text = b"%X" % found.serial_number
+        return b"0" + text if len(text) % 2 else text
+
+    def not_before(self) -> bytes:
+        """Return since when it is valid, such as `Jan  2 03:04:05 2026 GMT`."""
+        found = self._certificate()
+        return b"" if found is None else _moment(found.not_valid_before_utc)
+
+    def not_after(self) -> bytes:
+        """Return until when it is valid."""
+        found = self._certificate()
+        return b"" if found is None else _moment(found.not_valid_after_utc)
+
+    def sha256(self) -> bytes:
+        """Return its SHA-256 in hexadecimal."""
+        return hashlib.sha256(self.der).hexdigest().encode()
+
+    def sha1(self) -> bytes:
+        """Return its SHA-1 in hexadecimal, which older programs know it by."""
+        return hashlib.sha1(self.der, usedforsecurity=False).hexdigest().encode()
+
+    def base64(self) -> bytes:
+        """Return it whole (DER), in base64."""
+        return base64.b64encode(self.der)
+
+    def pem(self) -> bytes:
+        """Return it whole, as PEM."""
+        return ssl.DER_cert_to_PEM_cert(self.der).encode()
+
+
+def peer_certificate(connection: ssl.SSLObject) -> PeerCertificate | None:
+    """Return what the client showed in a handshake that is over, or None."""
+    der = connection.getpeercert(True)
+    return None if der is None else PeerCertificate(der, verify_error(connection))
+
+
+def _text_of(certificate: Any, part: str) -> bytes:
+    if certificate is None:
+        return b""
+    try:
+        name = certificate.subject if part == "subject" else certificate.issuer
+        return str(name.rfc4514_string()).encode("utf-8", "replace")
+    except ValueError:
+        return b""
+
+
+def _moment(at: Any) -> bytes:
+    return f"{at:%b} {at.day:2d} {at:%H:%M:%S %Y} GMT".encode()

@@ -1,0 +1,56 @@
+"""What is known of a certificate that was shown, and of one that cannot be read."""
+
+import datetime
+import ssl
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from vestibule.net.peer import PeerCertificate
+
+
+def made(*parts: tuple[x509.ObjectIdentifier, str]) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(kind, value) for kind, value in parts])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Family, Inc.")]))
+        .public_key(key.public_key())
+        .serial_number(0xABC)
+        .not_valid_before(datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC))
+        .not_valid_after(datetime.datetime(2027, 11, 12, 3, 4, 5, tzinfo=datetime.UTC))
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def test_what_a_certificate_says() -> None:
+    der = made((NameOID.COUNTRY_NAME, "DE"), (NameOID.COMMON_NAME, "älice"), (NameOID.COMMON_NAME, "other"))
+    shown = PeerCertificate(der, "")
+    assert shown.verdict == b"SUCCESS"
+    assert shown.subject().decode() == "CN=other,CN=älice,C=DE"
+    assert shown.issuer() == b"O=Family\\, Inc."
+    assert shown.name().decode() == "älice"
+    assert shown.serial() == b"0ABC"
+    assert shown.not_before() == b"Jan  2 03:04:05 2026 GMT"
+    assert shown.not_after() == b"Nov 12 03:04:05 2027 GMT"
+    assert len(shown.sha256()) == 64
+    assert len(shown.sha1()) == 40
+    assert ssl.PEM_cert_to_DER_cert(shown.pem().decode()) == der
+    assert shown.base64()
+
+
+def test_one_without_a_common_name_has_none() -> None:
+    assert PeerCertificate(made((NameOID.ORGANIZATION_NAME, "x")), "").name() == b""
+
+
+def test_what_was_not_accepted_says_why() -> None:
+    assert PeerCertificate(b"", "certificate has expired").verdict == b"FAILED:certificate has expired"
+
+
+def test_what_cannot_be_read_is_empty() -> None:
+    shown = PeerCertificate(b"no certificate", "")
+    texts = [shown.subject(), shown.issuer(), shown.name(), shown.serial(), shown.not_before(), shown.not_after()]
+    assert texts == [b""] * 6
