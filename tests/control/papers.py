@@ -22,6 +22,7 @@ class Paper:
         begins: int = -1,
         says_issuer: bool = False,
         key: ec.EllipticCurvePrivateKey | None = None,
+        use: x509.ObjectIdentifier | None = None,
     ) -> None:
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
@@ -37,6 +38,8 @@ class Paper:
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
             .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         )
+        if use is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
         if says_issuer:
             where = x509.UniformResourceIdentifier("http://ca.example/issuer.der")
             access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)

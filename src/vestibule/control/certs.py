@@ -20,10 +20,11 @@ import secrets
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vestibule.control.chain import doubts_of, missing_hosts
 from vestibule.link.messages import Assets, KeyPair
 from vestibule.model.config import Config, TlsProfile
 
@@ -33,19 +34,21 @@ if TYPE_CHECKING:
 
 TICKET_KEY_BYTES = 80
 
-# Renewal by any ACME client happens a month before the end; later than this nobody renews it any more.
-EXPIRES_SOON = timedelta(days=10)
-
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with a file. `key` is the place in the model that names it, such as `certificates[0].cert`."""
+    """Something wrong with a file. `key` is the place in the model that names it, such as `certificates[0].cert`.
+
+    An error forbids the use of the configuration. What `fails_check` only will not work for clients, and is an error to
+    `vestibule check`.
+    """
 
     key: str
     text: str
     is_error: bool = True
+    fails_check: bool = False
 
 
 class _FileError(Exception):
@@ -99,11 +102,12 @@ def load(config: Config, base: Path) -> Loaded:
         pair = _load_pair(loaded, certificate.name, f"certificates[{at}].cert", files)
         if pair is not None:
             loaded.assets.certificates[certificate.name] = pair
+    _look_for_hosts(loaded, config)
     for at, upstream in enumerate(config.upstreams):
         key = f"upstreams[{at}].tls"
         if upstream.tls.cert:
             files = _Files(base, upstream.tls.cert, upstream.tls.key, upstream.tls.password_file)
-            pair = _load_pair(loaded, f"upstream {upstream.name}", f"{key}.cert", files)
+            pair = _load_pair(loaded, f"upstream {upstream.name}", f"{key}.cert", files, is_client=True)
             if pair is not None:
                 loaded.assets.client_certificates[upstream.name] = pair
         if upstream.tls.ca:
@@ -114,6 +118,18 @@ def load(config: Config, base: Path) -> Loaded:
         if profile.client_crl:
             _load_lists(loaded, f"tls_profiles[{at}].client_crl", base / profile.client_crl, profile)
     return loaded
+
+
+def _look_for_hosts(loaded: Loaded, config: Config) -> None:
+    """Tell which hosts of sites no certificate is for. Where there are several, `compile` wants one for each."""
+    for at, site in enumerate(config.sites):
+        facts = [loaded.facts[name] for name in site.certificates if name in loaded.facts]
+        if len(site.certificates) != 1 or len(facts) != 1 or not facts[0].names:
+            continue
+        missing = missing_hosts(site.hosts, facts[0].names)
+        if missing:
+            text = f"the certificate is not for `{'`, `'.join(missing)}` but for `{'`, `'.join(facts[0].names)}`; browsers refuse it there"
+            loaded.problems.append(Problem(f"sites[{at}].certificates", text, is_error=False))
 
 
 def new_ticket_key() -> str:
@@ -168,7 +184,7 @@ class _Files:
         self.password = base / password_file if password_file else None
 
 
-def _load_pair(loaded: Loaded, name: str, key: str, files: _Files) -> KeyPair | None:
+def _load_pair(loaded: Loaded, name: str, key: str, files: _Files, is_client: bool = False) -> KeyPair | None:
     """Read a certificate with its key: facts go under `name`, problems under `key`. None if it cannot be used."""
     loaded.files |= {files.cert, files.key}
     if files.password is not None:
@@ -176,13 +192,20 @@ def _load_pair(loaded: Loaded, name: str, key: str, files: _Files) -> KeyPair | 
     try:
         password = _read_password(files.password) if files.password is not None else None
         private = _read_key(files.key, password, files.has_own_key)
-        chain = _order(_read_certificates(files.cert), private, files.cert, files.key)
+        chain, strangers = _order(_read_certificates(files.cert), private, files.cert, files.key)
     except _FileError as bad:
         loaded.problems.append(Problem(key, str(bad)))
         return None
     facts = describe(name, chain[0])
     loaded.facts[name] = facts
-    loaded.problems += [Problem(key, text, is_error=False) for text in _doubts(facts, chain, files.cert, files.key)]
+    for doubt in doubts_of(chain, strangers, files.cert, is_client):
+        loaded.problems.append(Problem(key, doubt.text, is_error=False, fails_check=doubt.is_grave))
+    if not facts.names and not is_client:
+        text = f"the certificate in {files.cert} names no host (subjectAltName); browsers refuse it"
+        loaded.problems.append(Problem(key, text, is_error=False))
+    if files.key.stat().st_mode & stat.S_IROTH:
+        text = f"everyone on this machine can read the key in {files.key}; `chmod 600` it"
+        loaded.problems.append(Problem(key, text, is_error=False))
     return KeyPair(pem_of(chain), pem_of_key(private))
 
 
@@ -298,8 +321,10 @@ def _read_password(path: Path) -> bytes:
     return lines[0]
 
 
-def _order(certificates: list[x509.Certificate], private: PrivateKeyTypes, cert_path: Path, key_path: Path) -> list[x509.Certificate]:
-    """Return the leaf the key belongs to, followed by its issuers as far as they are there."""
+def _order(
+    certificates: list[x509.Certificate], private: PrivateKeyTypes, cert_path: Path, key_path: Path
+) -> tuple[list[x509.Certificate], list[x509.Certificate]]:
+    """Return the leaf the key belongs to, followed by its issuers as far as they are there, and what is left over."""
     public = public_bytes(private.public_key())
     leaves = [each for each in certificates if public_bytes(each.public_key()) == public]
     if not leaves:
@@ -316,38 +341,7 @@ def _order(certificates: list[x509.Certificate], private: PrivateKeyTypes, cert_
         if issuer.issuer == issuer.subject:
             break
         chain.append(issuer)
-    return chain
-
-
-def _doubts(facts: Facts, chain: list[x509.Certificate], cert_path: Path, key_path: Path) -> list[str]:
-    """Return what will probably not work, though the files can be used."""
-    doubts: list[str] = []
-    now = datetime.now(UTC)
-    if facts.not_after <= now:
-        doubts.append(f"the certificate in {cert_path} expired on {facts.not_after:%Y-%m-%d}; browsers refuse it, renew it")
-    elif facts.not_after - now < EXPIRES_SOON:
-        doubts.append(f"the certificate in {cert_path} expires on {facts.not_after:%Y-%m-%d}; renew it")
-    if facts.not_before > now:
-        doubts.append(f"the certificate in {cert_path} is valid from {facts.not_before:%Y-%m-%d %H:%M} UTC only; is the clock right?")
-    if len(chain) == 1 and not facts.self_signed and _has_published_issuer(chain[0]):
-        doubts.append(f"{cert_path} holds no intermediate certificate; some clients will not trust it, use the full chain")
-    if not facts.names:
-        doubts.append(f"the certificate in {cert_path} names no host (subjectAltName); browsers refuse it")
-    if key_path.stat().st_mode & stat.S_IROTH:
-        doubts.append(f"everyone on this machine can read the key in {key_path}; `chmod 600` it")
-    return doubts
-
-
-def _has_published_issuer(certificate: x509.Certificate) -> bool:
-    """Whether the certificate says where its issuer's is to be found: then that one is an intermediate, not a root."""
-    from cryptography import x509
-    from cryptography.x509.oid import AuthorityInformationAccessOID
-
-    try:
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except x509.ExtensionNotFound:
-        return False
-    return any(each.access_method == AuthorityInformationAccessOID.CA_ISSUERS for each in access)
+    return chain, rest
 
 
 # ---------------------------------------------------------------- shared with the local CA

@@ -36,7 +36,7 @@ def inspect(draft: Draft) -> Findings:
     if draft.ok and not loaded.errors:
         problems = problems + compile_dry(draft.config, loaded.assets)
     lines += problems_of(draft, problems)
-    ok = draft.ok and not any(each.is_error for each in problems)
+    ok = draft.ok and not any(each.is_error or each.fails_check for each in problems)
     try:
         account_of(draft.config.process)
     except AccountError as bad:

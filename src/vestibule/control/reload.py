@@ -316,8 +316,8 @@ def _listener(config: Config, name: str) -> str:
 
 
 def problems_of(draft: Draft, problems: list[Problem]) -> list[str]:
-    """Render problems of files as diagnostics of the configuration are."""
-    return [_render(draft, each) for each in problems]
+    """Render problems of files as diagnostics of the configuration are, as `vestibule check` counts them."""
+    return [_at(draft, each.key, each.text, "error" if each.is_error or each.fails_check else "warning") for each in problems]
 
 
 def worker_count(config: Config) -> int:
