@@ -125,6 +125,8 @@ class TlsMaker:
                         self._mistakes.add(key, f"{both} are both {kind} certificates for `{host}`; leave one out")
             except ValueError as bad:
                 self._mistakes.add(key, f"the certificate `{names[at]}` cannot be read: {bad}")
+        if not fit and len({_key_type(_leaf_of(each)) for each in pairs}) == len(pairs):
+            return list(range(len(pairs)))  # meant to be equal but for their keys; that they do not name the host is told by `check`
         if not fit:
             self._mistakes.add(key, f"none of the certificates is for `{host}`")
         return fit or [0]

@@ -44,7 +44,7 @@ def test_a_bundle_in_any_order_is_put_into_order(tmp_path: Path) -> None:
 def test_key_in_its_own_file_and_encrypted(tmp_path: Path) -> None:
     write(tmp_path / "cert.pem", LEAF.pem, MIDDLE.pem)
     write(tmp_path / "key.pem", LEAF.key_pem(b"open sesame"))
-    write(tmp_path / "password", "open sesame\nnot this\n")
+    write(tmp_path / "password", "not this\nopen sesame\n")
     loaded = load_pair(tmp_path, "cert.pem", "key.pem", "password")
     assert loaded.problems == []
     assert loaded.assets.certificates["c"].key_pem == LEAF.key_pem()

@@ -121,14 +121,14 @@ def load(config: Config, base: Path) -> Loaded:
 
 
 def _look_for_hosts(loaded: Loaded, config: Config) -> None:
-    """Tell which hosts of sites no certificate is for. Where there are several, `compile` wants one for each."""
+    """Tell which hosts of sites no certificate is for. Of several of one key type, `compile` wants one for each."""
     for at, site in enumerate(config.sites):
-        facts = [loaded.facts[name] for name in site.certificates if name in loaded.facts]
-        if len(site.certificates) != 1 or len(facts) != 1 or not facts[0].names:
-            continue
-        missing = missing_hosts(site.hosts, facts[0].names)
-        if missing:
-            text = f"the certificate is not for `{'`, `'.join(missing)}` but for `{'`, `'.join(facts[0].names)}`; browsers refuse it there"
+        names: dict[str, None] = {}
+        for certificate in site.certificates:
+            names |= dict.fromkeys(loaded.facts[certificate].names if certificate in loaded.facts else ())
+        missing = missing_hosts(site.hosts, list(names))
+        if names and missing:
+            text = f"the certificate is not for `{'`, `'.join(missing)}` but for `{'`, `'.join(names)}`; browsers refuse it there"
             loaded.problems.append(Problem(f"sites[{at}].certificates", text, is_error=False))
 
 
@@ -190,8 +190,8 @@ def _load_pair(loaded: Loaded, name: str, key: str, files: _Files, is_client: bo
     if files.password is not None:
         loaded.files.add(files.password)
     try:
-        password = _read_password(files.password) if files.password is not None else None
-        private = _read_key(files.key, password, files.has_own_key)
+        passwords = _read_passwords(files.password) if files.password is not None else []
+        private = _read_key(files.key, passwords, files.has_own_key)
         chain, strangers = _order(_read_certificates(files.cert), private, files.cert, files.key)
     except _FileError as bad:
         loaded.problems.append(Problem(key, str(bad)))
@@ -292,7 +292,7 @@ def _read_certificates(path: Path) -> list[x509.Certificate]:
         raise _FileError(f"{path}: a certificate is damaged: {bad}") from None
 
 
-def _read_key(path: Path, password: bytes | None, own_file: bool) -> PrivateKeyTypes:
+def _read_key(path: Path, passwords: list[bytes], own_file: bool) -> PrivateKeyTypes:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -303,22 +303,24 @@ def _read_key(path: Path, password: bytes | None, own_file: bool) -> PrivateKeyT
     if len(blocks) > 1:
         raise _FileError(f"{path} holds {len(blocks)} private keys; keep the one that belongs to the certificate")
     is_encrypted = b"ENCRYPTED" in blocks[0]
-    if is_encrypted and password is None:
+    if is_encrypted and not passwords:
         raise _FileError(f"the key in {path} is encrypted; name a file with its password with `password_file`")
-    try:
-        return load_pem_private_key(blocks[0], password if is_encrypted else None)
-    except UnsupportedAlgorithm as bad:
-        raise _FileError(f"the key in {path} is of a kind that TLS does not use: {bad}") from None
-    except (ValueError, TypeError):
-        why = "the password does not open it" if is_encrypted else "it is damaged"
-        raise _FileError(f"the key in {path} cannot be read: {why}") from None
+    for password in passwords if is_encrypted else [None]:
+        try:
+            return load_pem_private_key(blocks[0], password)
+        except UnsupportedAlgorithm as bad:
+            raise _FileError(f"the key in {path} is of a kind that TLS does not use: {bad}") from None
+        except (ValueError, TypeError):
+            continue
+    why = "the password does not open it" if is_encrypted else "it is damaged"
+    raise _FileError(f"the key in {path} cannot be read: {why}")
 
 
-def _read_password(path: Path) -> bytes:
-    lines = _read(path).splitlines()
-    if not lines or not lines[0]:
-        raise _FileError(f"{path} holds no password; its first line must")
-    return lines[0]
+def _read_passwords(path: Path) -> list[bytes]:
+    lines = [line for line in _read(path).splitlines() if line]
+    if not lines:
+        raise _FileError(f"{path} holds no password; each of its lines may be one")
+    return lines
 
 
 def _order(

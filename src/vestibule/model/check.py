@@ -364,9 +364,8 @@ def _check_client_certificates(found: Findings, path: str, site: Site, listeners
         if listener.tls and (profile is None or not profile.asks_clients):
             message = f"clients are not asked for a certificate on the listener `{listener.name}`, so nobody could pass"
             hint = "give it a TLS profile with `client_ca`"
-        elif not listener.tls and not site.redirect_http:
-            message = f"the listener `{listener.name}` has no TLS, so nobody could pass there"
-            hint = "redirect it to https, or do not serve the site there"
+        elif not any(each.tls for each in listeners):
+            message, hint = "no listener of the site has TLS, so nobody could pass", "serve the site with TLS"
         else:
             continue
         for place in _places_of_client_certificates(path, site):

@@ -121,4 +121,4 @@ class Certificate:
     key: str = ""
     """A PEM file with the private key; empty when it is in ``cert``."""
     password_file: str = ""
-    """A file whose first line opens an encrypted key."""
+    """A file of which one line opens an encrypted key."""

@@ -38,7 +38,7 @@ class UpstreamTls:
     key: str = ""
     """Its key; empty when it is in ``cert``."""
     password_file: str = ""
-    """A file whose first line opens an encrypted key."""
+    """A file of which one line opens an encrypted key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,12 @@ _ROWS = _rows(
     ("ssl_ciphers", "hs", "1", "the TLS profile of the listener"),
     ("ssl_session_tickets", "hs", "flag", "whether sessions may be resumed"),
     ("ssl_client_certificate", "hs", "1", "the authorities of client certificates"),
-    ("ssl_verify_client", "hs", "1", "`on` or `optional`"),
+    ("ssl_trusted_certificate", "hs", "1", "the authorities of client certificates, where `ssl_client_certificate` is not said"),
+    ("ssl_crl", "hs", "1", "revocation lists for client certificates"),
+    ("ssl_verify_depth", "hs", "1", "authorities between a client's certificate and a trusted one; 1 unless said"),
+    ("ssl_verify_client", "hs", "1",
+     "`on`, `optional` or `optional_no_ca`; with the first two a certificate that is not accepted ends the handshake"),
+    ("ssl_ecdh_curve", "hs", "1", "the TLS profile of the listener"),
     ("ssl_reject_handshake", "hs", "flag", "a handshake for an unknown name is refused"),
     ("http2", "hs", "flag", "HTTP/2 on the listeners of the server"),
     # Logs.
@@ -189,8 +194,8 @@ _ROWS += _rows(
      " gzip_disable brotli brotli_types brotli_static brotli_comp_level", "hsli", "1+",
      "answers are passed on as the upstream compressed them"),
     ("ssl_session_cache ssl_session_timeout ssl_session_ticket_key ssl_prefer_server_ciphers ssl_dhparam ssl_buffer_size"
-     " ssl_early_data ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_stapling_responder ssl_trusted_certificate ssl_crl"
-     " ssl_ecdh_curve ssl_conf_command ssl_verify_depth ssl_ocsp ssl_handshake_timeout", "hs", "1+",
+     " ssl_early_data ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_stapling_responder"
+     " ssl_conf_command ssl_ocsp ssl_handshake_timeout", "hs", "1+",
      "vestibule has its own, safe choice here"),
     ("http2_max_concurrent_streams http2_recv_buffer_size http2_chunk_size http2_body_preread_size http2_push_preload", "hsl", "1",
      "vestibule has its own, safe choice here"),

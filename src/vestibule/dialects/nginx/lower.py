@@ -26,6 +26,7 @@ from vestibule.model.check import check
 from vestibule.model.config import (
     ANY_HOST,
     AccessLog,
+    Action,
     Config,
     ErrorLog,
     Forwarding,
@@ -233,7 +234,7 @@ class _Lowering:
             hosts=hosts,
             listeners=tuple([door.name for door in doors]),
             source=part.source,
-            request=part.request,
+            request=self._asks(doors, servers, at) + part.request,
             response=part.response,
             certificates=certificates,
             timeouts=own.timeouts if own.timeouts != level.timeouts else None,
@@ -241,6 +242,11 @@ class _Lowering:
             forwarding=own.forwarding if own.forwarding != level.forwarding else None,
             access_log=own.access_log,
         )
+
+    def _asks(self, doors: list[Door], servers: list[_Server], at: int) -> tuple[Action, ...]:
+        """Return what a server asks of clients beyond what its sockets do; the places of its own actions move."""
+        around = [(door, [servers[each].scope for each in door.servers]) for door in doors]
+        return self._tls.asks_of(around, servers[at].scope)
 
     # ------------------------------------------------------------ the program
 

@@ -1,24 +1,40 @@
 """``ssl_*``: certificates of servers, and how TLS is spoken on a socket.
 
 Facts: the versions, ciphers and client certificates of a socket are those of its default server, since they are settled before a
-name is known. nginx's own defaults are as vestibule's ``intermediate`` profile or weaker, and that profile takes their place.
+name is known. Where servers of one socket ask for different things, everybody may connect, and requests to those that require a
+certificate are refused without one, which is how nginx itself does it. nginx's own defaults are as vestibule's ``intermediate``
+profile or weaker, and that profile takes their place.
 
 Rules: TLS before 1.2 is not spoken, whatever a file asks for.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.listening import Door
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.record import Record
-from vestibule.model.config import Certificate, TlsProfile
+from vestibule.model.config import Action, Certificate, ClientCertificate, TlsProfile, When
 from vestibule.model.diagnostic import Span
+from vestibule.model.expr import Var
+
+_Verify: TypeAlias = Literal["require", "optional", "any"]
 
 _VERSIONS = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
-_CLIENT_SETTINGS = ("ssl_verify_client", "ssl_client_certificate")
+_VERIFIES: dict[str, _Verify] = {"on": "require", "optional": "optional", "optional_no_ca": "any"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """What is asked of clients; the words are those of ``TlsProfile``."""
+
+    verify: _Verify = "require"
+    ca: str = ""
+    crl: str = ""
+    depth: int | None = None
 
 
 class Tls:
@@ -27,7 +43,7 @@ class Tls:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._certificates: dict[tuple[str, str, str], Certificate] = {}
-        self._profiles: dict[TlsProfile, str] = {}
+        self._profiles: list[TlsProfile] = []
 
     def certificates(self) -> tuple[Certificate, ...]:
         """Return those that were asked for."""
@@ -64,19 +80,38 @@ class Tls:
         if not door.tls:
             return "intermediate"
         minimum, maximum = self._versions(default)
-        ciphers = default.text("ssl_ciphers")
-        client_ca, verify = self._client_certificates(default, scopes)
-        tickets = default.flag("ssl_session_tickets", True)
-        bare = TlsProfile("", minimum, maximum, _cipher_list(ciphers), (), tickets, client_ca, verify)
+        clients = self._clients_of_door(scopes)
+        curves = default.text("ssl_ecdh_curve", "auto")
+        bare = TlsProfile(
+            "",
+            minimum,
+            maximum,
+            _cipher_list(default.text("ssl_ciphers")),
+            () if curves == "auto" else tuple(curves.split(":")),
+            default.flag("ssl_session_tickets", True),
+            clients.ca,
+            clients.verify,
+            clients.crl,
+            clients.depth,
+        )
         if bare == TlsProfile(""):
             return "intermediate"
-        for known, name in self._profiles.items():
-            if bare == TlsProfile("", *[getattr(known, each) for each in TlsProfile.__slots__[1:]]):
-                return name
-        name = f"nginx {len(self._profiles) + 1}"
+        for known in self._profiles:
+            if replace(known, name="") == bare:
+                return known.name
         self._record.origin(f"tls_profiles[{len(self._profiles)}]", door.span)
-        self._profiles[TlsProfile(name, *[getattr(bare, each) for each in TlsProfile.__slots__[1:]])] = name
-        return name
+        self._profiles.append(replace(bare, name=f"nginx {len(self._profiles) + 1}"))
+        return self._profiles[-1].name
+
+    def asks_of(self, doors: list[tuple[Door, list[Scope]]], scope: Scope) -> tuple[Action, ...]:
+        """Return what a server itself must ask, where the sockets it is on do not ask it of everybody."""
+        if self._clients_of(scope).verify != "require" or not self._clients_of(scope).ca:
+            return ()
+        for door, scopes in doors:
+            if door.tls and any(self._clients_of(each) != self._clients_of(scope) for each in scopes):
+                # nginx asks at a request, and only on TLS.
+                return (When(Var("tls"), (ClientCertificate(400),)),)
+        return ()
 
     def _versions(self, scope: Scope) -> tuple[Literal["1.2", "1.3"], Literal["1.2", "1.3"]]:
         directive = scope.find("ssl_protocols")
@@ -92,22 +127,44 @@ class Tls:
             return "1.2", "1.3"
         return "1.2" if "TLSv1.2" in asked else "1.3", "1.3" if "TLSv1.3" in asked else "1.2"
 
-    def _client_certificates(self, default: Scope, scopes: list[Scope]) -> tuple[str, Literal["require", "optional"]]:
-        for scope in scopes:
-            for name in _CLIENT_SETTINGS:
-                if scope.text(name) != default.text(name):
-                    found = scope.find(name) or default.find(name)
-                    assert found is not None
-                    not_built(self._record, found.span, f"`{name}` that differs between servers of one socket", "use two ports")
-        directive = default.find("ssl_verify_client")
+    def _clients_of_door(self, scopes: list[Scope]) -> _Clients:
+        """Return what a socket asks of clients: what its servers do, or, where only some ask, what leaves it to them."""
+        found = [(scope, self._clients_of(scope)) for scope in scopes]
+        asking = [(scope, clients) for scope, clients in found if clients != _Clients()]
+        if not asking:
+            return _Clients()
+        first = asking[0][1]
+        for scope, clients in asking[1:]:
+            mixed = clients.verify != first.verify and "any" in (clients.verify, first.verify)
+            if mixed or replace(clients, verify=first.verify) != first:
+                place = scope.find("ssl_verify_client")
+                assert place is not None
+                what = "asking clients for certificates in another way than another server of the socket"
+                not_built(self._record, place.span, what, "use two ports, or put the authorities into one file")
+                return first
+        if first.verify != "any" and any(clients != first for _, clients in found):
+            return replace(first, verify="optional")
+        return first
+
+    def _clients_of(self, scope: Scope) -> _Clients:
+        """Return what one server asks of clients."""
+        directive = scope.find("ssl_verify_client")
         if directive is None or directive.text() == "off":
-            return "", "require"
-        if directive.text() not in ("on", "optional"):
-            not_built(self._record, directive.place(0), f"`{directive.text()}` for client certificates", "write `on` or `optional`")
-        ca = default.text("ssl_client_certificate")
-        if not ca:
+            return _Clients()
+        verify = _VERIFIES.get(directive.text())
+        if verify is None:
+            hint = "write `on`, `optional`, `optional_no_ca` or `off`"
+            self._record.error(directive.place(0), "bad-value", f"`{directive.text()}` says nothing about client certificates", hint)
+            return _Clients()
+        ca = scope.text("ssl_client_certificate")
+        trusted = scope.find("ssl_trusted_certificate")
+        if ca and trusted is not None and trusted.text() != ca:
+            what = "`ssl_trusted_certificate` beside `ssl_client_certificate`"
+            not_built(self._record, trusted.span, what, "put all authorities into one file")
+        ca = ca or (trusted.text() if trusted is not None else "")
+        if not ca and verify != "any":
             self._record.error(directive.span, "missing", "client certificates need their authorities", "add `ssl_client_certificate`")
-        return ca, "require" if directive.text() == "on" else "optional"
+        return _Clients(verify, ca, scope.text("ssl_crl") if ca else "", scope.count("ssl_verify_depth", 1) if ca else None)
 
 
 def _cipher_list(text: str) -> tuple[str, ...]:

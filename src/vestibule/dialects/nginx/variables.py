@@ -47,6 +47,8 @@ def _in_seconds(name: str) -> Expr:
 
 
 _COMPOSED: dict[str, Expr] = {
+    "ssl_client_escaped_cert": Call("url_encode", (Var("tls_client_pem"),)),
+    "ssl_client_raw_cert": Var("tls_client_pem"),
     "document_uri": Var("decoded_path"),
     "query_string": Var("query"),
     "is_args": If(_is_empty(Var("query")), EMPTY, Const("?")),

@@ -99,7 +99,7 @@ SITE = Table(
             doc="A PEM file with the certificate and its chain, and the key unless `key` names another file.",
         ),
         Key("key", PATH, '"key.pem"', doc="A PEM file with the private key."),
-        Key("password_file", PATH, '"key.password"', doc="A file whose first line opens an encrypted key."),
+        Key("password_file", PATH, '"key.password"', doc="A file of which one line opens an encrypted key."),
         Key("certificates", NAMES, '["photos-rsa", "photos-ecdsa"]', "certificates"),
         Key(
             "tls",
