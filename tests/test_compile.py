@@ -634,3 +634,16 @@ def test_what_a_profile_asks_of_clients_is_never_less_than_written() -> None:
     door = built(replace(made, tls_profiles=(replace(profile, client_crl=""),)), assets).doors["tls"]
     assert door.tls is not None
     assert door.tls.base.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_certificates_of_a_site_for_any_host_are_for_the_names_in_them() -> None:
+    assets = certified("c")
+    assets.certificates["d"] = pair("other.example")
+    site = replace(BOTH, hosts=("*",), certificates=("c", "d"))
+    for unknown in ("refuse", "default", "strict"):
+        door = replace(TLS, unknown_sni=unknown)
+        papers = (m.Certificate("c", "c.pem"), m.Certificate("d", "d.pem"))
+        tls = built(config(site, listeners=(WEB, door), certificates=papers), assets).doors["tls"].tls
+        assert tls is not None
+        assert tls.find("other.example") not in (None, tls.find("photos.example"))
+        assert tls.find("nowhere.example") is (None if unknown == "strict" else tls.base)

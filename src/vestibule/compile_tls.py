@@ -7,7 +7,8 @@ A context may hold one certificate of each key type; the client's hello chooses 
 
 Rules: contexts are made for each listener, since the one a handshake begins with belongs to its choice.
 Who names no host, or one that nobody has, gets what `unknown_sni` says; a site for any host, or for an
-address, is a default by its nature.
+address, is a default by its nature, unless that says `strict`. Of several certificates of a site for any host, each is for the
+names in it.
 
 Not here: reading of files (`control/certs.py`), the handshake (`net/`).
 """
@@ -54,6 +55,9 @@ class TlsMaker:
             for host, context in self.contexts(f"sites[{at}]", site, listener, profile):
                 served[host] = context
                 firsts.setdefault(site.name, context)
+        for at in here:
+            for name, context in self._by_names(f"sites[{at}]", self._config.sites[at], listener, profile):
+                served.setdefault(name, context)
         if not firsts:
             if not here:
                 self._mistakes.add(f"{key}.tls", "no site is served here, so there is no certificate")
@@ -73,6 +77,8 @@ class TlsMaker:
         served: dict[str, ssl.SSLContext],
         firsts: dict[str, ssl.SSLContext],
     ) -> ssl.SSLContext | None:
+        if listener.unknown_sni == "strict":
+            return None
         for site in sites:
             for host in site.hosts:
                 if (host == model.ANY_HOST or _is_address(host)) and host in served:
@@ -101,6 +107,30 @@ class TlsMaker:
         found: list[tuple[str, ssl.SSLContext]] = []
         for host in site.hosts:
             here = self._covering(f"{key}.certificates", host, names, pairs)
+            context = self._context(f"{key}.certificates", [names[at] for at in here], [pairs[at] for at in here], listener, profile)
+            if context is not None:
+                found.append((host, context))
+        return found
+
+    def _by_names(
+        self, key: str, site: model.Site, listener: model.Listener, profile: model.TlsProfile
+    ) -> list[tuple[str, ssl.SSLContext]]:
+        """Return which certificates of a site for any host are for the names in them."""
+        if model.ANY_HOST not in site.hosts or (len(site.certificates) < 2 and listener.unknown_sni != "strict"):
+            return []
+        names = [name for name in site.certificates if name in self._assets.certificates]
+        pairs = [self._assets.certificates[name] for name in names]
+        fit: dict[str, dict[str, int]] = {}
+        for at in range(len(pairs)):
+            try:
+                leaf = _leaf_of(pairs[at])
+                for host in _names_of(leaf):
+                    fit.setdefault(host.lower(), {}).setdefault(_key_type(leaf), at)
+            except ValueError:
+                continue  # told by `contexts`
+        found: list[tuple[str, ssl.SSLContext]] = []
+        for host, chosen in fit.items():
+            here = sorted(chosen.values())
             context = self._context(f"{key}.certificates", [names[at] for at in here], [pairs[at] for at in here], listener, profile)
             if context is not None:
                 found.append((host, context))

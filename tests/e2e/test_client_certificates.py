@@ -300,3 +300,35 @@ def test_revocation_lists_that_cannot_be_read_are_an_error(tmp_path: Path) -> No
         found = run_command("check", "v.toml", folder=tmp_path)
         assert found.returncode == 1
         assert says in found.stdout + found.stderr
+
+
+def test_servers_of_one_socket_in_nginx_words(tmp_path: Path) -> None:
+    """One asks for a certificate and the other does not: each is answered as nginx would."""
+    servers, members = Authority("Servers"), Authority("Members")
+    (port,) = free_ports(1)
+    upstream = Upstream()
+    for name in ("a.test", "b.test"):
+        servers.bundle(tmp_path / f"{name}.pem", name)
+    alice = Person(tmp_path, members, "alice")
+    members.write_root(tmp_path / "members.pem")
+    servers_text = "".join(
+        f"server {{ listen 127.0.0.1:{port} ssl; server_name {name}; ssl_certificate {name}.pem; ssl_certificate_key {name}.pem; {more}\n"
+        f" location / {{ proxy_pass http://127.0.0.1:{upstream.port}; proxy_set_header X-Client $ssl_client_s_dn; }} }}\n"
+        for name, more in (("a.test", ""), ("b.test", "ssl_verify_client on; ssl_client_certificate members.pem;"))
+    )
+    (tmp_path / "nginx.conf").write_text(f"http {{\n{servers_text}}}\n")
+    adapted = run_command("adapt", "nginx.conf", "--to", "toml", folder=tmp_path)
+    assert adapted.returncode == 0, adapted.stderr
+    proxy = Vestibule(tmp_path, f"{settings(tmp_path)}\n{adapted.stdout}", [port])
+    try:
+        tls, bare = servers.client(), servers.client()
+        tls.load_cert_chain(alice.file)
+        address = ("127.0.0.1", port)
+        assert Client(address, bare, "a.test").get("/").status == 200
+        assert Client(address, bare, "b.test").get("/").status == 400
+        assert Client(address, bare, "a.test").request("GET", "/", [("Host", "b.test")]).status == 421
+        assert Client(address, tls, "b.test").get("/").status == 200
+        assert [request.find("X-Client") for request in upstream.requests] == [None, b"CN=alice"]
+    finally:
+        proxy.stop()
+        upstream.close()

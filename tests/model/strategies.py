@@ -81,7 +81,7 @@ addresses = st.one_of(
 def listeners(name: str) -> Any:
     protocols = st.lists(st.sampled_from(["h1", "h2"]), max_size=2).map(tuple)
     flag = st.booleans()
-    sni = st.sampled_from(["refuse", "default"])
+    sni = st.sampled_from(["refuse", "default", "strict"])
     return st.builds(
         m.Listener, st.just(name), addresses, flag, words, sni, words, protocols, flag, counts, optional(timeouts), optional(limits)
     )

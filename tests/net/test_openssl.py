@@ -36,3 +36,6 @@ def test_authorities_are_named_to_clients() -> None:
 
 def test_what_cannot_be_reached_says_so() -> None:
     assert "this build of Python" in str(openssl.Unreachable("groups"))
+    assert openssl.words_of(-1) == "not verified"
+    assert openssl.words_of(0) == ""
+    assert openssl.words_of(10) == "certificate has expired"

@@ -28,7 +28,7 @@ def made(*parts: tuple[x509.ObjectIdentifier, str]) -> bytes:
 
 def test_what_a_certificate_says() -> None:
     der = made((NameOID.COUNTRY_NAME, "DE"), (NameOID.COMMON_NAME, "älice"), (NameOID.COMMON_NAME, "other"))
-    shown = PeerCertificate(der, "")
+    shown = PeerCertificate(der, 0)
     assert shown.verdict == b"SUCCESS"
     assert shown.subject().decode() == "CN=other,CN=älice,C=DE"
     assert shown.issuer() == b"O=Family\\, Inc."
@@ -43,14 +43,14 @@ def test_what_a_certificate_says() -> None:
 
 
 def test_one_without_a_common_name_has_none() -> None:
-    assert PeerCertificate(made((NameOID.ORGANIZATION_NAME, "x")), "").name() == b""
+    assert PeerCertificate(made((NameOID.ORGANIZATION_NAME, "x")), 0).name() == b""
 
 
 def test_what_was_not_accepted_says_why() -> None:
-    assert PeerCertificate(b"", "certificate has expired").verdict == b"FAILED:certificate has expired"
+    assert PeerCertificate(b"", 10).verdict == b"FAILED:certificate has expired"
 
 
 def test_what_cannot_be_read_is_empty() -> None:
-    shown = PeerCertificate(b"no certificate", "")
+    shown = PeerCertificate(b"no certificate", 0)
     texts = [shown.subject(), shown.issuer(), shown.name(), shown.serial(), shown.not_before(), shown.not_after()]
     assert texts == [b""] * 6

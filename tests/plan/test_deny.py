@@ -72,8 +72,8 @@ def test_answer_inside_a_condition_ends_the_plan() -> None:
     ("shown", "fault"),
     [
         (None, "client.no_certificate"),
-        (PeerCertificate(b"", "certificate has expired"), "client.bad_certificate"),
-        (PeerCertificate(b"", ""), ""),
+        (PeerCertificate(b"", 10), "client.bad_certificate"),
+        (PeerCertificate(b"", 0), ""),
     ],
 )
 def test_only_who_has_shown_an_accepted_certificate_passes(shown: PeerCertificate | None, fault: str) -> None:

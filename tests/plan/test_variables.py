@@ -132,6 +132,6 @@ def test_client_certificates() -> None:
     assert verify is not None
     assert whole is not None
     assert verify.text(ex) == b"NONE"
-    ex.client.certificate = PeerCertificate(b"abc", "certificate has expired")
+    ex.client.certificate = PeerCertificate(b"abc", 10)
     assert verify.text(ex) == b"FAILED:certificate has expired"
     assert whole.text(ex) == b"YWJj"

@@ -60,9 +60,10 @@ class Listener:
     """Whether clients speak TLS here. Certificates come from the sites on this listener."""
     tls_profile: str = "intermediate"
     """The TLS profile: ``intermediate``, ``modern``, or a declared one."""
-    unknown_sni: Literal["refuse", "default"] = "refuse"
-    """A TLS client that names no host or one no certificate covers: ``refuse`` the handshake, or go on with the
-    certificate of the ``default_site`` (of the first site, where that is not set)."""
+    unknown_sni: Literal["refuse", "default", "strict"] = "refuse"
+    """A TLS client that names no host or one no site is for: ``refuse`` the handshake, or go on with the certificate of the
+    ``default_site`` (of the first site, where that is not set). A site for any host takes all with ``refuse`` as well; with
+    ``strict`` only names that a certificate is for."""
     default_site: str = ""
     """The site for hosts that no site here is named for; empty answers 421 unless a site has the host ``*``."""
     protocols: tuple[Literal["h1", "h2"], ...] = ("h2", "h1")

@@ -90,6 +90,9 @@ _ROWS = (
              "What became of the client's certificate: `SUCCESS`, `FAILED:` and why, or `NONE` where none was shown; empty without"
              " TLS.",
              nginx="$ssl_client_verify", apache="%{SSL_CLIENT_VERIFY}x"),
+    Variable("tls_client_error", _N, Phase.TLS, "connection",
+             "OpenSSL's number for why the client's certificate is not accepted; 0 if it is, and where none was shown.",
+             haproxy="ssl_c_verify"),
     Variable("tls_client_subject", _T, Phase.TLS, "connection",
              "Whose the client's certificate is, such as `CN=alice,O=Family` (RFC 4514); empty where none was shown, as all that"
              " follows.",

@@ -121,7 +121,7 @@ def set_depth(made: ssl.SSLContext, depth: int) -> None:
 
 
 def ask_any(made: ssl.SSLContext) -> None:
-    """Ask clients for a certificate and go on with any, or none; `verify_error` says what it was. Raises ValueError."""
+    """Ask clients for a certificate and go on with any, or none; `verify_result` says what it was. Raises ValueError."""
     if _LIBRARY is None:
         raise Unreachable("taking any client certificate")
     _LIBRARY.SSL_CTX_set_verify(_context_of(made), _VERIFY_PEER, _GO_ON)
@@ -139,8 +139,8 @@ def name_authority(made: ssl.SSLContext, der: bytes) -> None:
         _LIBRARY.ERR_clear_error()
 
 
-def verify_error(connection: ssl.SSLObject) -> str:
-    """Return why the peer's certificate is not to be believed, in OpenSSL's words; empty if it is.
+def verify_result(connection: ssl.SSLObject) -> int:
+    """Return OpenSSL's number for what verifying the peer's certificate came to; 0 if it is to be believed, -1 if unknown.
 
     Also right for a resumed session, which remembers what was found when it began.
     """
@@ -149,8 +149,14 @@ def verify_error(connection: ssl.SSLObject) -> str:
     head = object.__basicsize__
     word = ctypes.sizeof(ctypes.c_void_p)
     if _LIBRARY is None or ctypes.c_void_p.from_address(id(inner) + head + 2 * word).value != id(inner.context):
-        return "not verified"
-    result = _LIBRARY.SSL_get_verify_result(ctypes.c_void_p.from_address(id(inner) + head + word))
+        return -1
+    return int(_LIBRARY.SSL_get_verify_result(ctypes.c_void_p.from_address(id(inner) + head + word)))
+
+
+def words_of(result: int) -> str:
+    """Return a result of verification in OpenSSL's words; empty if all is well."""
     if result == 0:
         return ""
+    if result < 0 or _LIBRARY is None:
+        return "not verified"
     return str(_LIBRARY.X509_verify_cert_error_string(result).decode("ascii", "replace"))

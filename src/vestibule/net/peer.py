@@ -13,18 +13,19 @@ import hashlib
 import ssl
 from typing import Any, Final
 
-from vestibule.net.openssl import verify_error
+from vestibule.net.openssl import verify_result, words_of
 
 VERIFIED: Final = b"SUCCESS"
 
 
 class PeerCertificate:
-    """A certificate and what verifying it came to: `error` is empty if it was accepted."""
+    """A certificate and what verifying it came to: OpenSSL's number, 0 if it was accepted."""
 
-    def __init__(self, der: bytes, error: str) -> None:
+    def __init__(self, der: bytes, result: int) -> None:
         self.der = der
-        self.error = error
-        self.verdict = b"FAILED:" + error.encode() if error else VERIFIED
+        self.result = result
+        self.error = words_of(result)
+        self.verdict = b"FAILED:" + self.error.encode() if self.error else VERIFIED
         self._parsed: Any = None
 
     def _certificate(self) -> Any:
@@ -97,7 +98,7 @@ class PeerCertificate:
 def peer_certificate(connection: ssl.SSLObject) -> PeerCertificate | None:
     """Return what the client showed in a handshake that is over, or None."""
     der = connection.getpeercert(True)
-    return None if der is None else PeerCertificate(der, verify_error(connection))
+    return None if der is None else PeerCertificate(der, verify_result(connection))
 
 
 def _text_of(certificate: Any, part: str) -> bytes:

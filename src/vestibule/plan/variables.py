@@ -82,6 +82,12 @@ class TlsClientVerify(Node):
         return b"NONE" if client.certificate is None else client.certificate.verdict
 
 
+class TlsClientError(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        shown = ex.client.certificate
+        return 0 if shown is None else shown.result
+
+
 class TlsClientSubject(Node):
     def find(self, ex: Exchange) -> bytes | None:
         shown = ex.client.certificate
@@ -361,6 +367,7 @@ _NODES: Final[dict[str, Node]] = {
     "tls_cipher": TlsCipher(CONNECTION),
     "tls_sni": TlsSni(CONNECTION),
     "tls_client_verify": TlsClientVerify(CONNECTION),
+    "tls_client_error": TlsClientError(CONNECTION),
     "tls_client_subject": TlsClientSubject(CONNECTION),
     "tls_client_name": TlsClientName(CONNECTION),
     "tls_client_issuer": TlsClientIssuer(CONNECTION),

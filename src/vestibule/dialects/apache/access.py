@@ -13,7 +13,7 @@ from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import Action, BasicAuth, Deny, When
-from vestibule.model.expr import AllOf, AnyOf, Const, Expr, InNet, InSet, Not, Var
+from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Expr, InNet, InSet, Not, Var
 from vestibule.model.quantity import parse_network
 
 _LOCAL = ("127.0.0.0/8", "::1/128")
@@ -105,6 +105,10 @@ class Access:
             return Const(values == ["granted"])
         if kind == "ip" and values:
             return InNet(Var("client_ip"), tuple([each for each in [self._network(directive, value) for value in values] if each]))
+        if kind == "ssl":
+            return Var("tls")
+        if kind == "ssl-verify-client":
+            return Compare("==", Var("tls_client_verify"), Const("SUCCESS"))
         if kind == "local":
             return InNet(Var("client_ip"), _LOCAL)
         if kind == "method" and values:

@@ -119,7 +119,12 @@ _ROWS = _rows(
     ("SSLCipherSuite", "sv", "1-2", "the TLS profile of the listener"),
     ("SSLSessionTickets", "sv", "1", "whether sessions may be resumed"),
     ("SSLCACertificateFile", "sv", "1", "the authorities of client certificates"),
-    ("SSLVerifyClient", "sv", "1", "`require` or `optional`"),
+    ("SSLVerifyClient", "sv", "1",
+     "`require`, `optional` or `optional_no_ca`; with the first two a certificate that is not accepted ends the handshake"),
+    ("SSLVerifyDepth", "sv", "1", "authorities between a client's certificate and a trusted one; 1 unless said"),
+    ("SSLCARevocationFile", "sv", "1", "revocation lists for client certificates"),
+    ("SSLCARevocationCheck", "sv", "1-2", "`chain` or `none`"),
+    ("SSLOpenSSLConfCmd", "sv", "2", "`Groups` and `Curves`: the TLS profile of the listener; other commands are left out"),
     ("SSLStrictSNIVHostCheck", "sv", "1", "`on` refuses a handshake for an unknown name"),
     ("SSLProxyEngine", "sv", "1", "TLS towards upstreams"),
     ("SSLProxyVerify", "sv", "1", "whether the certificate of the upstream must be valid"),
@@ -155,7 +160,7 @@ _ROWS += _rows(
      " BalancerInherit ProxyPassInherit ProxyFtpDirCharset ProxyDomain NoProxy ProxySourceAddress ProxyHCExpr", "svlp", "1+",
      "vestibule has its own, safe choice here"),
     ("SSLSessionCache SSLSessionCacheTimeout SSLHonorCipherOrder SSLCompression SSLOptions SSLUseStapling SSLStaplingCache"
-     " SSLStaplingResponderTimeout SSLStaplingReturnResponderErrors SSLRandomSeed SSLPassPhraseDialog SSLVerifyDepth SSLOpenSSLConfCmd"
+     " SSLStaplingResponderTimeout SSLStaplingReturnResponderErrors SSLRandomSeed SSLPassPhraseDialog"
      " SSLInsecureRenegotiation SSLProxyProtocol SSLProxyCipherSuite SSLProxyVerifyDepth SSLProxyCheckPeerExpire SSLCryptoDevice"
      " SSLSessionTicketKeyFile SSLStaplingStandardCacheTimeout SSLProxyMachineCertificateChainFile", "svld", "1+",
      "vestibule has its own, safe choice here"),
@@ -184,7 +189,7 @@ _ROWS += _rows(
     ("LimitXMLRequestBody LimitInternalRecursion", "svld", "1+", _LATER),
     ("SSLCertificateChainFile", "sv", "1", "put the chain into the file of the certificate"),
     ("SSLRequire SSLRequireSSL", "ld", "0+", "redirect plain requests: a virtual host on port 80 with `Redirect permanent / https://name/`"),
-    ("SSLProxyCheckPeerName SSLProxyCheckPeerCN SSLCACertificatePath SSLProxyCACertificatePath SSLCARevocationFile SSLUserName"
+    ("SSLProxyCheckPeerName SSLProxyCheckPeerCN SSLCACertificatePath SSLProxyCACertificatePath SSLCARevocationPath SSLUserName"
      " SSLCADNRequestFile", "svld", "1", _LATER),
     ("MDomain MDCertificateAgreement MDContactEmail MDPrivateKeys MDomainSet", "s", "1+",
      "certificates are not fetched yet; use an ACME client"),

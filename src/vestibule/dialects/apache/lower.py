@@ -225,13 +225,14 @@ class _Lowering:
                 self._record.origin(f"{path}.hosts[{index}]", span)
             lowered = server.lowered
             has_tls = any(server.scope.flag("SSLEngine", door.says_tls) for door in doors)
+            asked = self._tls.asks_of([[servers[at].scope for at in door.servers] for door in doors], server.scope) if has_tls else ()
             made.append(
                 Site(
                     name=self._site_name(server, servers),
                     hosts=hosts,
                     listeners=tuple([door.name for door in doors]),
                     source=lowered.part.source,
-                    request=lowered.part.request,
+                    request=asked + lowered.part.request,
                     response=lowered.part.response,
                     certificates=self._tls.certificates_of(server.scope, server.span) if has_tls else (),
                     timeouts=lowered.timeouts if lowered.timeouts != timeouts else None,

@@ -1,22 +1,39 @@
 """``SSL*``: certificates of virtual hosts, and how TLS is spoken on a socket.
 
 Facts: versions and ciphers of a socket are those of its first virtual host, since they are settled before a name is known.
+Where virtual hosts of one socket ask clients for different things, everybody may connect, and requests to those that require a
+certificate are refused without one.
 
 Rules: TLS before 1.2 is not spoken, whatever a file asks for.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.record import Record
-from vestibule.model.config import Certificate, TlsProfile
+from vestibule.model.config import Action, Certificate, ClientCertificate, TlsProfile, When
 from vestibule.model.diagnostic import Span
+from vestibule.model.expr import Var
+
+_Verify: TypeAlias = Literal["require", "optional", "any"]
 
 _VERSIONS = ("SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 _SPOKEN = _VERSIONS[-2:]
+
+_VERIFIES: dict[str, _Verify] = {"require": "require", "optional": "optional", "optional_no_ca": "any"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """What is asked of clients; the words are those of ``TlsProfile``."""
+
+    verify: _Verify = "require"
+    ca: str = ""
+    crl: str = ""
+    depth: int | None = None
 
 
 class Tls:
@@ -58,10 +75,21 @@ class Tls:
     def profile(self, default: Scope, scopes: list[Scope], span: Span) -> str:
         """Return the TLS profile of a socket, making it where no built-in one says the same."""
         minimum, maximum = self._versions(default)
-        ca, verify = self._client_certificates(default, scopes)
+        clients = self._clients_of_door(scopes)
         ciphers = default.find("SSLCipherSuite")
         text = "" if ciphers is None or len(ciphers.args) == 2 else ciphers.text()
-        bare = TlsProfile("", minimum, maximum, _cipher_list(text), (), default.flag("SSLSessionTickets", True), ca, verify)
+        bare = TlsProfile(
+            "",
+            minimum,
+            maximum,
+            _cipher_list(text),
+            self._groups(default),
+            default.flag("SSLSessionTickets", True),
+            clients.ca,
+            clients.verify,
+            clients.crl,
+            clients.depth,
+        )
         if bare == TlsProfile(""):
             return "intermediate"
         for known in self._profiles:
@@ -89,22 +117,73 @@ class Tls:
             return "1.2", "1.3"
         return "1.2" if "TLSv1.2" in spoken else "1.3", "1.3" if "TLSv1.3" in spoken else "1.2"
 
-    def _client_certificates(self, default: Scope, scopes: list[Scope]) -> tuple[str, Literal["require", "optional"]]:
-        for scope in scopes:
-            for name in ("SSLVerifyClient", "SSLCACertificateFile"):
-                if scope.text(name) != default.text(name):
-                    found = scope.find(name) or default.find(name)
-                    assert found is not None
-                    not_built(self._record, found, 0, f"`{name}` that differs between virtual hosts of one socket", "use two ports")
-        directive = default.find("SSLVerifyClient")
+    def asks_of(self, doors: list[list[Scope]], scope: Scope) -> tuple[Action, ...]:
+        """Return what a virtual host itself must ask, where the sockets it is on do not ask it of everybody."""
+        own = self._clients_of(scope)
+        if own.verify != "require" or not own.ca:
+            return ()
+        if any(self._clients_of(each) != own for scopes in doors for each in scopes):
+            return (When(Var("tls"), (ClientCertificate(403),)),)
+        return ()
+
+    def _groups(self, scope: Scope) -> tuple[str, ...]:
+        groups: tuple[str, ...] = ()
+        for directive in scope.nearest("SSLOpenSSLConfCmd"):
+            if directive.text().lower() in ("groups", "curves"):
+                groups = tuple(directive.text(1).split(":"))
+            else:
+                message = f"`SSLOpenSSLConfCmd {directive.text()}` is left out"
+                self._record.warning(directive.span, "left-out", message, "vestibule has its own, safe choice here")
+        return groups
+
+    def _clients_of_door(self, scopes: list[Scope]) -> _Clients:
+        """Return what a socket asks of clients: what its hosts do, or, where only some ask, what leaves it to them."""
+        found = [(scope, self._clients_of(scope)) for scope in scopes]
+        asking = [(scope, clients) for scope, clients in found if clients != _Clients()]
+        if not asking:
+            return _Clients()
+        first = asking[0][1]
+        for scope, clients in asking[1:]:
+            mixed = clients.verify != first.verify and "any" in (clients.verify, first.verify)
+            if mixed or replace(clients, verify=first.verify) != first:
+                place = scope.find("SSLVerifyClient")
+                assert place is not None
+                what = "asking clients for certificates in another way than another virtual host of the socket"
+                not_built(self._record, place, 0, what, "use two ports, or put the authorities into one file")
+                return first
+        if first.verify != "any" and any(clients != first for _, clients in found):
+            return replace(first, verify="optional")
+        return first
+
+    def _clients_of(self, scope: Scope) -> _Clients:
+        """Return what one virtual host asks of clients."""
+        directive = scope.find("SSLVerifyClient")
         if directive is None or directive.text().lower() == "none":
-            return "", "require"
-        if directive.text().lower() not in ("require", "optional"):
-            not_built(self._record, directive, 0, f"`{directive.text()}` for client certificates", "write `require` or `optional`")
-        ca = default.text("SSLCACertificateFile")
-        if not ca:
+            return _Clients()
+        verify = _VERIFIES.get(directive.text().lower())
+        if verify is None:
+            hint = "write `require`, `optional`, `optional_no_ca` or `none`"
+            self._record.error(directive.place(0), "bad-value", f"`{directive.text()}` says nothing about client certificates", hint)
+            return _Clients()
+        ca = scope.text("SSLCACertificateFile")
+        if not ca and verify != "any":
             self._record.error(directive.span, "missing", "client certificates need their authorities", "add `SSLCACertificateFile`")
-        return ca, "require" if directive.text().lower() == "require" else "optional"
+        return _Clients(verify, ca, self._lists(scope) if ca else "", scope.count("SSLVerifyDepth", 1) if ca else None)
+
+    def _lists(self, scope: Scope) -> str:
+        """Return the file of revocation lists; httpd looks at it only where it is told to."""
+        file, check = scope.find("SSLCARevocationFile"), scope.find("SSLCARevocationCheck")
+        how = "none" if check is None else check.text().lower()
+        if file is None:
+            return ""
+        if how == "none":
+            message = "nobody is checked against these lists"
+            self._record.warning(file.span, "left-out", message, "httpd does not either; add `SSLCARevocationCheck chain`")
+            return ""
+        if how != "chain" or (check is not None and len(check.args) > 1):
+            assert check is not None
+            not_built(self._record, check, 0, f"`SSLCARevocationCheck {' '.join(check.texts)}`", "write `SSLCARevocationCheck chain`")
+        return file.text()
 
 
 def _cipher_list(text: str) -> tuple[str, ...]:

@@ -44,14 +44,21 @@ SERVER_VARIABLES: dict[str, Expr] = {
     "SSL_PROTOCOL": Var("tls_version"),
     "SSL_CIPHER": Var("tls_cipher"),
     "SSL_TLS_SNI": Var("tls_sni"),
+    "SSL_CLIENT_VERIFY": Var("tls_client_verify"),
+    "SSL_CLIENT_S_DN": Var("tls_client_subject"),
+    "SSL_CLIENT_S_DN_CN": Var("tls_client_name"),
+    "SSL_CLIENT_I_DN": Var("tls_client_issuer"),
+    "SSL_CLIENT_M_SERIAL": Var("tls_client_serial"),
+    "SSL_CLIENT_V_START": Var("tls_client_not_before"),
+    "SSL_CLIENT_V_END": Var("tls_client_not_after"),
+    "SSL_CLIENT_CERT": Var("tls_client_pem"),
 }
 """Variables of the server. ``SERVER_NAME`` is the name of the virtual host, which each brings along."""
 
 _ABSENT_NAMES = (
     "REMOTE_USER REMOTE_IDENT AUTH_TYPE DOCUMENT_ROOT SCRIPT_FILENAME REQUEST_FILENAME PATH_INFO SERVER_ADMIN SERVER_SOFTWARE"
     " API_VERSION TIME TIME_YEAR TIME_MON TIME_DAY TIME_HOUR TIME_MIN TIME_SEC TIME_WDAY IS_SUBREQ IPV6 CONTEXT_PREFIX"
-    " CONTEXT_DOCUMENT_ROOT HANDLER SCRIPT_USER SCRIPT_GROUP SSL_CLIENT_S_DN SSL_CLIENT_S_DN_CN SSL_CLIENT_VERIFY SSL_CLIENT_CERT"
-    " SSL_CLIENT_I_DN SSL_SESSION_ID"
+    " CONTEXT_DOCUMENT_ROOT HANDLER SCRIPT_USER SCRIPT_GROUP SSL_SESSION_ID"
 )
 _ABSENT = frozenset(_ABSENT_NAMES.split())
 

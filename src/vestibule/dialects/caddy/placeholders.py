@@ -42,6 +42,11 @@ _NAMES: dict[str, Expr] = {
     "http.request.tls.version": Var("tls_version"),
     "http.request.tls.cipher_suite": Var("tls_cipher"),
     "http.request.tls.server_name": Var("tls_sni"),
+    "http.request.tls.client.subject": Var("tls_client_subject"),
+    "http.request.tls.client.issuer": Var("tls_client_issuer"),
+    "http.request.tls.client.fingerprint": Var("tls_client_fingerprint"),
+    "http.request.tls.client.certificate_pem": Var("tls_client_pem"),
+    "http.request.tls.client.certificate_der_base64": Var("tls_client_certificate"),
     "http.vars.client_ip": Var("client_ip"),
     "http.reverse_proxy.upstream.hostport": Var("upstream_address"),
     "http.reverse_proxy.upstream.address": Var("upstream_address"),
@@ -68,6 +73,11 @@ _SHORT = {
     "client_ip": "http.vars.client_ip",
     "tls_version": "http.request.tls.version",
     "tls_cipher": "http.request.tls.cipher_suite",
+    "tls_client_subject": "http.request.tls.client.subject",
+    "tls_client_issuer": "http.request.tls.client.issuer",
+    "tls_client_fingerprint": "http.request.tls.client.fingerprint",
+    "tls_client_certificate_pem": "http.request.tls.client.certificate_pem",
+    "tls_client_certificate_der_base64": "http.request.tls.client.certificate_der_base64",
     "upstream_hostport": "http.reverse_proxy.upstream.hostport",
 }
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.placeholders import State, read_expr
@@ -28,7 +29,6 @@ _ADDRESS = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\[\]]*)(?::([^/
 _VERSIONS = {"tls1.2": "1.2", "tls1.3": "1.3"}
 
 _TLS_LEFT_OUT = {
-    "curves": "those of the TLS library are used",
     "dns": "getting certificates from an authority is not built yet",
     "issuer": "getting certificates from an authority is not built yet",
     "ca": "getting certificates from an authority is not built yet",
@@ -44,7 +44,20 @@ _TLS_LEFT_OUT = {
     "insecure_secrets_log": "secrets are never written",
 }
 
-_CLIENT_MODES = {"require_and_verify": "require", "verify_if_given": "optional"}
+_CLIENT_MODES: dict[str, Literal["require", "optional", "any"]] = {
+    "require_and_verify": "require",
+    "verify_if_given": "optional",
+    "request": "any",
+}
+
+_CURVES = {
+    "x25519": "X25519",
+    "secp256r1": "prime256v1",
+    "secp384r1": "secp384r1",
+    "secp521r1": "secp521r1",
+    "x25519mlkem768": "X25519MLKEM768",
+}
+"""Groups, and what OpenSSL calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +244,11 @@ class SiteReader:
             return profile
         if line.name == "ciphers":
             return replace(profile, ciphers=tuple([_cipher(word) for word in words]))
+        if line.name == "curves":
+            for at, word in enumerate(words):
+                if word not in _CURVES:
+                    self._report.error(line.token(at + 1), "bad-value", f"`{word}` is no group of TLS", near(word, list(_CURVES)))
+            return replace(profile, groups=tuple([_CURVES[word] for word in words if word in _CURVES]))
         if line.name == "alpn":
             if "http/1.1" not in words:
                 self._report.not_built(line.head, "leaving HTTP/1.1 out", "add `http/1.1`")
@@ -244,27 +262,36 @@ class SiteReader:
         elif line.name in ("on_demand", "load", "get_certificate", "renewal_window_ratio", "force_automate"):
             self._report.not_built(line.head, f"`{line.name}` of `tls`", "name a certificate and its key")
         else:
-            known = ["protocols", "ciphers", "client_auth", *_TLS_LEFT_OUT]
+            known = ["protocols", "ciphers", "curves", "client_auth", *_TLS_LEFT_OUT]
             self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `tls`", near(line.name, known))
         return profile
 
     def _client_auth(self, profile: TlsProfile, line: Segment) -> TlsProfile:
-        mode = "require_and_verify"
+        mode = ""
+        files: list[str] = []
         for inner in line.inside():
             words = inner.texts()
             if inner.name == "mode":
                 mode = "".join(words)
                 if mode not in _CLIENT_MODES:
-                    self._report.not_built(inner.token(1), f"the mode `{mode}`", "write require_and_verify or verify_if_given")
-            elif inner.name == "trusted_ca_cert_file" and len(words) == 1:
-                profile = replace(profile, client_ca=words[0])
-            elif inner.name == "trust_pool" and words[:1] == ["file"] and len(words) == 2:
-                profile = replace(profile, client_ca=words[1])
+                    self._report.not_built(inner.token(1), f"the mode `{mode}`", f"write {', '.join(_CLIENT_MODES)}")
+            elif inner.name == "trusted_ca_cert_file" and words:
+                files += words
+            elif inner.name == "trust_pool" and words[:1] == ["file"]:
+                files += words[1:]
+                for pool in inner.inside():
+                    if pool.name == "pem_file":
+                        files += pool.texts()
+                    else:
+                        self._report.not_built(pool.head, f"`{pool.name}` of `trust_pool`", "write `pem_file FILE`")
             else:
                 self._report.not_built(inner.head, f"`{inner.name}` of `client_auth`", "name a file with `trusted_ca_cert_file`")
-        if not profile.client_ca:
+        if len(files) > 1:
+            self._report.not_built(line.head, "several files of authorities", "put them into one file")
+        verify = _CLIENT_MODES.get(mode or "require_and_verify", "require")
+        if not files and verify != "any":
             self._report.error(line.head, "missing", "`client_auth` needs the authorities", "write `trusted_ca_cert_file FILE`")
-        return replace(profile, client_verify="optional" if mode == "verify_if_given" else "require")
+        return replace(profile, client_ca=files[0] if files else "", client_verify=verify)
 
     def profile_name(self, profile: TlsProfile | None, site: str) -> str:
         """Return the name of a profile, making it if there is none like it."""

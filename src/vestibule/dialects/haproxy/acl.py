@@ -26,10 +26,10 @@ from vestibule.dialects.haproxy.sample import (
     Sample,
     State,
     Unreadable,
-    convert,
     fetch_expr,
     not_built,
     split_sample,
+    whole_expr,
 )
 from vestibule.dialects.haproxy.variables import FETCHES, LISTS, NAMED_FETCHES, UNBUILT_FETCHES
 from vestibule.dialects.read import ReadText
@@ -217,7 +217,7 @@ class Acls:
         method = flags.get("-m", method)
         if method == "cnt":
             return ((_counted(sample, patterns, state),),)
-        expr = convert(fetch_expr(sample.fetch, sample.arguments, state), sample, state)
+        expr = whole_expr(sample, state)
         parts = sample.fetch in LISTS and not sample.converters and sample.arguments[:1] != ("host",)
         return ((Term(_compared(expr, method, patterns, "-i" in flags, parts)),),)
 

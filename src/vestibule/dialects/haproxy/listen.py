@@ -41,6 +41,7 @@ class TlsDefaults:
     """What ``global`` says of TLS for every ``bind``."""
 
     ciphers: tuple[str, ...] = ()
+    curves: tuple[str, ...] = ()
     minimum: str = ""
     maximum: str = ""
     tickets: bool = True
@@ -127,6 +128,7 @@ class Binder:
                     address=address,
                     tls=has_tls,
                     tls_profile=profile,
+                    unknown_sni=("strict" if "strict-sni" in options else "default") if has_tls else "refuse",
                     backlog=self._number(line, options, "backlog") or _BACKLOG,
                     limits=self._limits(line, options),
                     protocols=protocols,
@@ -278,20 +280,24 @@ class Binder:
         if "force-tlsv13" in options or "no-tlsv12" in options:
             minimum = "1.3"
         ciphers = tuple(options["ciphers"][-1][1].split(":")) if "ciphers" in options else base.ciphers
+        curves = [*options.get("ecdhe", []), *options.get("curves", [])]
         verify = options["verify"][-1] if "verify" in options else (0, "none")
         if verify[1] not in ("none", "optional", "required"):
             self._report.error(line, verify[0] + 1, "bad-value", f"`verify {verify[1]}` is unknown", "write none, optional or required")
         client_ca = _based(base.ca_base, options["ca-file"][-1][1]) if "ca-file" in options and verify[1] != "none" else ""
         if verify[1] in ("optional", "required") and not client_ca:
             self._report.error(line, verify[0], "missing", f"`verify {verify[1]}` needs a `ca-file`")
+        lists = options["crl-file"][-1] if "crl-file" in options and client_ca else None
         profile = TlsProfile(
             "intermediate",
             "1.3" if minimum == "1.3" else "1.2",
             "1.2" if maximum == "1.2" else "1.3",
             ciphers,
+            groups=tuple(curves[-1][1].split(":")) if curves else base.curves,
             tickets=base.tickets and "no-tls-tickets" not in options,
             client_ca=client_ca,
-            client_verify="optional" if verify[1] == "optional" else "require",
+            client_verify=self._verify(line, options, verify[1]) if client_ca else "require",
+            client_crl=_based(base.ca_base, lists[1]) if lists is not None else "",
         )
         if profile == TlsProfile("intermediate"):
             return "intermediate"
@@ -303,6 +309,18 @@ class Binder:
         made = self._origins.at(span(line), replace(profile, name=f"line-{line.number}"))
         self.profiles.append(made)
         return made.name
+
+    def _verify(self, line: Line, options: dict[str, list[tuple[int, str]]], verify: str) -> Literal["require", "optional", "any"]:
+        """Return what becomes of a client's certificate. Mistakes in it are passed over all, or none."""
+        ignored = {name: options[name][-1] for name in ("ca-ignore-err", "crt-ignore-err") if name in options}
+        if not ignored:
+            return "optional" if verify == "optional" else "require"
+        if verify != "optional" or len(ignored) != 2 or any(text != "all" for _, text in ignored.values()):
+            place = min(place for place, _ in ignored.values())
+            hint = "write `verify optional ca-ignore-err all crt-ignore-err all`, and judge by `ssl_c_verify`"
+            self._report.error(line, place, "not-built", f"`{line.text(place)}`: {NOT_BUILT}", hint)
+            return "require"
+        return "any"
 
     def _version(self, line: Line, options: dict[str, list[tuple[int, str]]], name: str) -> str:
         if name not in options:

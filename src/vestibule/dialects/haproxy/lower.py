@@ -198,7 +198,7 @@ class _Lowering:
             listener,
             timeouts=settings.connection_timeouts(),
             limits=None if limits == self._globals.limits else limits,
-            unknown_sni="default" if listener.tls else "refuse",
+            unknown_sni=listener.unknown_sni,
             default_site=site if listener.tls else "",
         )
         return self._origins.move(listener, made)

@@ -36,16 +36,17 @@ BIND_OPTIONS: dict[str, Option] = {
     for each in (
         *_rows("supported", 0, "ssl v6only v4v6 no-tls-tickets no-sslv3 no-tlsv10 no-tlsv11 no-tlsv12 no-tlsv13 force-tlsv12 force-tlsv13"),
         *_rows("supported", 1, "crt crt-list alpn npn ca-file verify ssl-min-ver ssl-max-ver ciphers backlog maxconn mode user group"),
-        *_rows("harmless", 0, "strict-sni", "a client that asks for another name is shown the certificate and refuses it by itself"),
+        *_rows("supported", 0, "strict-sni"),
+        *_rows("supported", 1, "curves ecdhe crl-file crt-ignore-err ca-ignore-err"),
         *_rows("harmless", 0, "defer-accept tfo", _KERNEL),
         *_rows("harmless", 0, "prefer-client-ciphers no-strict-sni force-sslv3 force-tlsv10 force-tlsv11 allow-0rtt no-alpn", _LIBRARY),
-        *_rows("harmless", 1, "ciphersuites curves ecdhe sigalgs client-sigalgs ca-sign-file ca-sign-pass tls-ticket-keys", _LIBRARY),
+        *_rows("harmless", 1, "ciphersuites sigalgs client-sigalgs ca-sign-file ca-sign-pass tls-ticket-keys", _LIBRARY),
         *_rows("harmless", 1, "name id nice process thread shards level severity-output label", _NOTHING),
         *_rows("harmless", 1, "tcp-ut mss", _KERNEL),
         *_rows("error", 0, "accept-proxy accept-netscaler-cip transparent", "leave it out"),
         *_rows("error", 0, "generate-certificates", "name the certificates with `crt`"),
         *_rows(
-            "error", 1, "interface namespace proto uid gid crl-file ca-verify-file ca-ignore-err crt-ignore-err expose-fd", "leave it out"
+            "error", 1, "interface namespace proto uid gid ca-verify-file expose-fd", "leave it out"
         ),
     )
 }

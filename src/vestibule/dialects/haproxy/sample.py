@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.variables import (
+    CERTIFICATE_BYTES,
+    CERTIFICATE_NAMES,
     CONVERTERS,
     FETCHES,
     LOG_ALIASES,
@@ -165,7 +167,14 @@ def _term(text: str, at: int) -> tuple[str, tuple[str, ...], int]:
 
 def sample_expr(text: str, state: State) -> Expr:
     """Return the expression of a whole sample, converters included. Raises ``Unreadable``."""
-    sample = split_sample(text)
+    return whole_expr(split_sample(text), state)
+
+
+def whole_expr(sample: Sample, state: State) -> Expr:
+    """Return the expression of a sample that was taken apart. Raises ``Unreadable``."""
+    for (name, first), expr in CERTIFICATE_BYTES.items():
+        if sample.fetch == name and sample.converters[: len(first)] == first and not sample.arguments:
+            return convert(expr, replace(sample, converters=sample.converters[len(first) :]), state)
     return convert(fetch_expr(sample.fetch, sample.arguments, state), sample, state)
 
 
@@ -185,6 +194,12 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return _variable(arguments, state)
     if name in NAMED_FETCHES:
         return _named(name, arguments, state)
+    if (name, arguments) in CERTIFICATE_NAMES:
+        return CERTIFICATE_NAMES[(name, arguments)]
+    if name in ("ssl_c_s_dn", "ssl_c_i_dn"):
+        raise not_built(f"`{name}` written so", f"write `{name}(,0,rfc2253)`")
+    if name in ("ssl_c_serial", "ssl_c_sha1", "ssl_c_der"):
+        raise not_built(f"the bytes of `{name}`", f"write them as text, `{name},{'base64' if name == 'ssl_c_der' else 'hex'}`")
     if name in UNBUILT_FETCHES or name.startswith(("sc_", "sc0_", "sc1_", "sc2_", "ssl_c_", "ssl_f_", "ssl_bc", "lua.", "src_")):
         raise not_built(f"the fetch `{name}`", UNBUILT_FETCHES.get(name, ""))
     hint = did_you_mean(name, [*FETCHES, *NAMED_FETCHES, "var", "str"])

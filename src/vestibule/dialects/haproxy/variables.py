@@ -8,7 +8,7 @@ Not here: reading of expressions (``sample``), conditions (``acl``).
 
 from __future__ import annotations
 
-from vestibule.model.expr import Compare, Concat, Const, Default, Expr, If, Var
+from vestibule.model.expr import Call, Compare, Concat, Const, Default, Expr, If, InSet, Not, Var
 
 _QUERY = Var("query")
 
@@ -24,6 +24,9 @@ FETCHES: dict[str, Expr] = {
     "ssl_fc_sni": Var("tls_sni"),
     "ssl_fc_protocol": Var("tls_version"),
     "ssl_fc_cipher": Var("tls_cipher"),
+    "ssl_c_used": Not(InSet(Var("tls_client_verify"), ("NONE", ""))),
+    "ssl_fc_has_crt": Not(InSet(Var("tls_client_verify"), ("NONE", ""))),
+    "ssl_c_verify": Var("tls_client_error"),
     "method": Var("method"),
     "path": Var("path"),
     "query": _QUERY,
@@ -36,6 +39,25 @@ FETCHES: dict[str, Expr] = {
     "be_name": Var("upstream"),
 }
 """Fetches without arguments. ``fe_name`` is known where the expression stands."""
+
+CERTIFICATE_NAMES: dict[tuple[str, tuple[str, ...]], Expr] = {
+    ("ssl_c_s_dn", ("cn",)): Var("tls_client_name"),
+    ("ssl_c_s_dn", ("CN",)): Var("tls_client_name"),
+    ("ssl_c_s_dn", ("", "0", "rfc2253")): Var("tls_client_subject"),
+    ("ssl_c_i_dn", ("", "0", "rfc2253")): Var("tls_client_issuer"),
+}
+"""Names in client certificates, by the arguments of the fetch; other ways of writing them are not built."""
+
+_SHA256 = ("sha2", ("256",))
+_HEX = ("hex", ())
+
+CERTIFICATE_BYTES: dict[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], Expr] = {
+    ("ssl_c_serial", (_HEX,)): Var("tls_client_serial"),
+    ("ssl_c_sha1", (_HEX,)): Call("upper", (Var("tls_client_short_fingerprint"),)),
+    ("ssl_c_der", (("base64", ()),)): Var("tls_client_certificate"),
+    ("ssl_c_der", (_SHA256, _HEX)): Call("upper", (Var("tls_client_fingerprint"),)),
+}
+"""Fetches of bytes with the converters that make a text of them; what else is done to that follows."""
 
 NAMED_FETCHES: dict[str, str] = {
     "hdr": "header",
@@ -81,10 +103,6 @@ UNBUILT_FETCHES: dict[str, str] = {
     "fe_conn": "",
     "fe_req_rate": "",
     "be_sess_rate": "",
-    "ssl_c_used": "",
-    "ssl_c_verify": "",
-    "ssl_c_s_dn": "",
-    "ssl_c_sha1": "",
     "ssl_fc_has_crt": "",
     "ssl_fc_alpn": "",
     "hostname": "",

@@ -34,7 +34,7 @@ LISTENER = Table(
         Key("group", TEXT, '"www-data"', doc="Group of a unix socket."),
         Key("tls", FLAG, "true", "tls"),
         Key("tls_profile", TEXT, '"modern"', "tls_profile"),
-        Key("unknown_sni", Choice("refuse", "default"), '"default"', "unknown_sni"),
+        Key("unknown_sni", Choice("refuse", "default", "strict"), '"default"', "unknown_sni"),
         Key("default_site", TEXT, '"photos.example.org"', "default_site"),
         Key("protocols", ListOf(Choice("h1", "h2")), '["h2", "h1"]', "protocols"),
         Key("proxy_protocol", FLAG, "false", "proxy_protocol"),

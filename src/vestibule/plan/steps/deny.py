@@ -57,7 +57,7 @@ class ClientCertificate(Step):
         if shown is None:
             ex.fail(Fault(self._none))
             return ANSWERED
-        if shown.error:
+        if shown.result != 0:
             ex.fail(Fault(self._bad, shown.error))
             return ANSWERED
         return PASS
