@@ -70,6 +70,16 @@ def test_no_weak_suite_is_spoken() -> None:
         shake(server_side(), client)
 
 
+def test_the_servers_order_holds_but_for_phones() -> None:
+    client = only(ssl.TLSVersion.TLSv1_2)
+    aes128, aes256, chacha = "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"
+    for ciphers, chosen in ((f"{aes256}:{chacha}:{aes128}", aes128), (f"{chacha}:{aes256}:{aes128}", chacha)):
+        client.set_ciphers(ciphers)
+        found = shake(server_side(), client).cipher()
+        assert found is not None
+        assert found[0] == chosen
+
+
 def test_alpn() -> None:
     server = server_context(*papers(), alpn=("h2", "http/1.1"))
     client = client_context(verify=False)

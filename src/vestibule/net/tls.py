@@ -28,6 +28,8 @@ INTERMEDIATE_CIPHERS: Final = (
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
 
+_PRIORITIZE_CHACHA: Final = 1 << 21  # SSL_OP_PRIORITIZE_CHACHA in openssl/ssl.h
+
 # What becomes of a client's certificate: one is required, one is verified if there is one, any is taken.
 VERIFY_REQUIRED: Final = "require"
 VERIFY_OPTIONAL: Final = "optional"
@@ -103,8 +105,8 @@ def server_context(
     made.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
     made.maximum_version = ssl.TLSVersion.TLSv1_2 if maximum == "1.2" else ssl.TLSVersion.TLSv1_3
     made.set_ciphers(ciphers or INTERMEDIATE_CIPHERS)
-    # Clients choose: all suites of the profile are good, and phones without AES instructions know best.
-    made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    # Our order holds, but a client that wants ChaCha20 first, as phones without AES instructions do, gets it.
+    made.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA
     made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     made.sslobject_class = AskedObject
     openssl.keep_no_sessions(made)
