@@ -3,8 +3,10 @@
 Facts: RFC 8446, RFC 5246, RFC 6066 3 (SNI), RFC 5077 and 8446 2.2 (resumption); Mozilla's intermediate and modern profiles.
 """
 
+import shutil
 import socket
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +197,6 @@ def test_modern_profile_speaks_1_3_only(rig: TlsRig) -> None:
         (["h2", "http/1.1"], "h2"),
         (["http/1.1", "h2"], "h2"),
         (["h2"], "h2"),
-        (["spdy/3"], None),
         ([], None),
     ],
     ids=str,
@@ -211,6 +212,55 @@ def test_protocol_is_agreed_on(offered: list[str], agreed: str | None, rig: TlsR
         if agreed != "h2":
             wire.send(b"GET / HTTP/1.1\r\nHost: photos.test\r\n\r\n")
             assert wire.read_response().status == 200
+
+
+def test_protocols_nobody_here_speaks_end_the_handshake(rig: TlsRig) -> None:
+    """RFC 7301 3.2: no_application_protocol, so that no other protocol's client is talked into ours."""
+    tls = rig.authority.client()
+    tls.set_alpn_protocols(["spdy/3", "imap"])
+    with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
+        rig.client(tls=tls).connect()
+
+
+def s_client(rig: TlsRig, *options: str, commands: bytes = b"") -> str:
+    """Run `openssl s_client`, which obeys letters at the beginning of a line."""
+    found = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{rig.tls_port}", "-servername", "photos.test", *options],
+        input=commands,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    return (found.stdout + found.stderr).decode("latin-1")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl command is not installed")
+def test_renegotiation_is_refused(rig: TlsRig) -> None:
+    said = s_client(rig, "-tls1_2", commands=b"R\n")
+    assert "RENEGOTIATING" in said
+    assert "no renegotiation" in said
+    assert "Secure Renegotiation IS supported" in said
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl command is not installed")
+def test_a_flood_of_key_updates_is_ended(rig: TlsRig) -> None:
+    """RFC 8446 4.6.3 names the risk; OpenSSL counts those that come without data between them."""
+    with rig.client(tls=limited(rig.authority, ssl.TLSVersion.TLSv1_3)).wire() as still:
+        s_client(rig, "-tls1_3", "-quiet", "-no_ign_eof", commands=b"k\n" * 100)
+        still.send(b"GET / HTTP/1.1\r\nHost: photos.test\r\n\r\n")
+        assert still.read_response().status == 200
+
+
+def test_handshakes_that_stand_still_are_ended_and_harm_nobody(rig: TlsRig) -> None:
+    hello = bytes.fromhex("16030105dc010005d80303") + bytes(200)  # a hello that announces 1,500 bytes and never comes whole
+    waiting = [socket.create_connection(("127.0.0.1", rig.tls_port), 5) for _ in range(50)]
+    try:
+        for sock in waiting:
+            sock.sendall(hello)
+        assert rig.client().get("/").status == 200
+    finally:
+        for sock in waiting:
+            sock.close()
 
 
 @pytest.mark.parametrize("of_tls", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

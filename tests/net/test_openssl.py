@@ -39,3 +39,11 @@ def test_what_cannot_be_reached_says_so() -> None:
     assert openssl.words_of(-1) == "not verified"
     assert openssl.words_of(0) == ""
     assert openssl.words_of(10) == "certificate has expired"
+
+
+@pytest.mark.parametrize(
+    ("offered", "found"),
+    [(b"\x02h2\x08http/1.1", 0), (b"\x08http/1.1", 1), (b"\x06spdy/3", -1), (b"", -1), (b"\xffh2", -1), (b"\x00\x02h2", 0)],
+)
+def test_protocols_are_found_in_a_clients_list(offered: bytes, found: int) -> None:
+    assert openssl.find_protocol([b"h2", b"http/1.1"], offered) == found

@@ -30,6 +30,21 @@ TICKET_KEY_BYTES: Final = 80
 _UNKNOWN_FROM: Final = (3, 15)
 
 
+# What an ALPN callback answers (SSL_CTX_set_alpn_select_cb(3)): the chosen one is there, or the handshake ends.
+_KNOWN_OFFERS: Final = 64  # browsers send three or four; anyone may send others
+_ALPN_CHOSEN: Final = 0
+_ALPN_REFUSE: Final = 2
+_ALPN_CALLBACK: Final[Any] = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_void_p,  # unsigned char **out, as a number: a pointer object for each handshake costs more than the choice
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_uint,
+    ctypes.c_void_p,
+)
+
+
 class Unreachable(ValueError):
     """This build of Python does not let us reach OpenSSL."""
 
@@ -54,6 +69,8 @@ def _find_library() -> Any:
     library.SSL_CTX_set_verify_depth.argtypes = [ctypes.c_void_p, ctypes.c_int]
     library.SSL_CTX_set_verify.restype = None
     library.SSL_CTX_set_verify.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    library.SSL_CTX_set_alpn_select_cb.restype = None
+    library.SSL_CTX_set_alpn_select_cb.argtypes = [ctypes.c_void_p, _ALPN_CALLBACK, ctypes.c_void_p]
     library.SSL_CTX_add_client_CA.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     library.SSL_get_verify_result.restype = ctypes.c_long
     library.SSL_get_verify_result.argtypes = [ctypes.c_void_p]
@@ -79,6 +96,50 @@ def _go_on(_passed: int, _store: int) -> int:
 _GO_ON: Final[Any] = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)(_go_on)
 
 
+class _AlpnChoice:
+    """Chooses the protocol of a connection, in the server's order. OpenSSL holds a pointer, so it must live for ever."""
+
+    def __init__(self, protocols: tuple[str, ...]) -> None:
+        self._names = [name.encode("ascii") for name in protocols]
+        self._buffers = [ctypes.create_string_buffer(name, len(name)) for name in self._names]
+        self._addresses = [ctypes.addressof(buffer) for buffer in self._buffers]
+        self._known: dict[bytes, int] = {}
+        self.callback = _ALPN_CALLBACK(self.choose)
+
+    def choose(self, _ssl: Any, out: int, length: int, offered: int, size: int, _argument: Any) -> int:
+        """Answer OpenSSL. Nothing may be raised into it."""
+        asked = ctypes.string_at(offered, size)
+        at = self._known.get(asked, -2)
+        if at == -2:
+            at = find_protocol(self._names, asked)
+            if len(self._known) < _KNOWN_OFFERS:
+                self._known[asked] = at
+        if at < 0:
+            return _ALPN_REFUSE
+        ctypes.c_void_p.from_address(out).value = self._addresses[at]
+        ctypes.c_ubyte.from_address(length).value = len(self._names[at])
+        return _ALPN_CHOSEN
+
+
+_ALPN_CHOICES: Final[dict[tuple[str, ...], _AlpnChoice]] = {}
+
+
+def find_protocol(names: list[bytes], offered: bytes) -> int:
+    """Return the first of `names` in a client's list (RFC 7301 3.1: each with its length before it), or -1."""
+    known: set[bytes] = set()
+    at = 0
+    while at < len(offered):
+        end = at + 1 + offered[at]
+        if end > len(offered):
+            return -1
+        known.add(offered[at + 1 : end])
+        at = end
+    for index in range(len(names)):
+        if names[index] in known:
+            return index
+    return -1
+
+
 def _context_of(made: ssl.SSLContext) -> Any:
     return ctypes.c_void_p.from_address(id(made) + object.__basicsize__)
 
@@ -102,6 +163,21 @@ def keep_no_sessions(made: ssl.SSLContext) -> None:
     """Turn off the store of sessions of clients without tickets: 20,000 of them would be kept for each context."""
     if _LIBRARY is not None:
         _LIBRARY.SSL_CTX_ctrl(_context_of(made), _SET_CACHE_MODE, 0, None)
+
+
+def set_protocols(made: ssl.SSLContext, protocols: tuple[str, ...]) -> None:
+    """Speak these protocols, most wanted first, and end the handshake of a client that offers none of them (RFC 7301 3.2).
+
+    The `ssl` module would go on as if nothing had been offered, which lets a client of one protocol talk to a server of another.
+    """
+    made.set_alpn_protocols(list(protocols))
+    if _LIBRARY is None:
+        return
+    choice = _ALPN_CHOICES.get(protocols)
+    if choice is None:
+        choice = _AlpnChoice(protocols)
+        _ALPN_CHOICES[protocols] = choice
+    _LIBRARY.SSL_CTX_set_alpn_select_cb(_context_of(made), choice.callback, None)
 
 
 def set_groups(made: ssl.SSLContext, groups: str) -> None:

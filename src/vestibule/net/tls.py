@@ -111,7 +111,7 @@ def server_context(
     made.sslobject_class = AskedObject
     openssl.keep_no_sessions(made)
     add_pair(made, chain_pem, key_pem)
-    made.set_alpn_protocols(list(alpn))
+    openssl.set_protocols(made, alpn)
     if groups:
         openssl.set_groups(made, groups)
     if clients is not None:
