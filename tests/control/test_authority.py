@@ -55,19 +55,23 @@ def test_everything_is_made_once_and_private(tmp_path: Path) -> None:
 def test_what_the_certificates_allow(tmp_path: Path) -> None:
     pair, facts = LocalAuthority(tmp_path).pair_for(("a.lan",))
     root = x509.load_pem_x509_certificate((tmp_path / "ca" / "root.crt").read_bytes())
-    leaf = x509.load_pem_x509_certificate(pair.chain_pem.encode())
-    assert root.extensions.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(True, 0)
+    leaf, middle = x509.load_pem_x509_certificates(pair.chain_pem.encode())
+    leaf.verify_directly_issued_by(middle)
+    middle.verify_directly_issued_by(root)
+    assert middle.extensions.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(True, 0)
+    assert middle.not_valid_after_utc - datetime.now(UTC) <= timedelta(days=730)
+    assert root.extensions.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(True, 1)
     assert not leaf.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     assert root.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
     assert not leaf.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc <= timedelta(days=90)
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc <= timedelta(days=7)
     assert root.not_valid_after_utc - datetime.now(UTC) > timedelta(days=3_640)
     assert not facts.self_signed
     assert not facts.is_due
 
 
 def test_a_leaf_is_renewed_when_two_thirds_are_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authority, "_BACKDATED", timedelta(days=61))
+    monkeypatch.setattr(authority, "_BACKDATED", timedelta(days=5))
     old, facts = LocalAuthority(tmp_path).pair_for(("a.lan",))
     assert facts.is_due
     monkeypatch.undo()
@@ -112,3 +116,53 @@ def test_names_for_hosts() -> None:
 
 def test_how_to_trust_names_the_file() -> None:
     assert how_to_trust(Path("/state/ca/root.crt")).count("/state/ca/root.crt") == 4
+
+
+def test_the_root_key_may_be_kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = LocalAuthority(tmp_path)
+    local.pair_for(("a.lan",))
+    key = local.key_file.read_bytes()
+    local.key_file.unlink()
+    pair, _ = local.pair_for(("b.lan",))
+    assert ("DNS", "b.lan") in shake_hands(pair.chain_pem, pair.key_pem, local.certificate_file, "b.lan", tmp_path)["subjectAltName"]  # type: ignore[operator]
+    assert local.doubt == ""
+    assert local.ensure().self_signed
+    # A third of the intermediate CA's life is left: it is told, and goes on; once it is over, nothing goes on.
+    local.key_file.write_bytes(key)
+    (tmp_path / "ca" / "intermediate.pem").unlink()
+    monkeypatch.setattr(authority, "INTERMEDIATE_DAYS", 0.001)
+    monkeypatch.setattr(authority, "_BACKDATED", timedelta(days=600))
+    local.pair_for(("a.lan",))
+    local.key_file.unlink()
+    monkeypatch.undo()
+    local.pair_for(("a.lan",))
+    assert "put root.key back" in local.doubt
+    monkeypatch.setattr(authority, "datetime", Tomorrow)
+    with pytest.raises(AuthorityError, match="must be made anew"):
+        local.pair_for(("a.lan",))
+    monkeypatch.undo()
+    local.key_file.write_bytes(key)
+    local.pair_for(("a.lan",))
+    assert local.doubt == ""
+
+
+class Tomorrow(datetime):
+    """A clock that is a day ahead."""
+
+    @classmethod
+    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        return datetime.now(UTC) + timedelta(days=1)
+
+
+def test_an_intermediate_of_another_root_is_made_anew_or_asked_for(tmp_path: Path) -> None:
+    local, other = LocalAuthority(tmp_path), LocalAuthority(tmp_path / "other")
+    old, _ = local.pair_for(("a.lan",))
+    other.pair_for(("a.lan",))
+    for name in ("root.crt", "root.key"):
+        (tmp_path / "ca" / name).write_bytes((tmp_path / "other" / "ca" / name).read_bytes())
+    new, _ = local.pair_for(("a.lan",))
+    assert new.chain_pem != old.chain_pem
+    (tmp_path / "ca" / "intermediate.pem").unlink()
+    local.key_file.unlink()
+    with pytest.raises(AuthorityError, match="must be made anew"):
+        local.pair_for(("a.lan",))

@@ -3,8 +3,12 @@
 Facts: browsers want the host in subjectAltName, not in the subject (RFC 6125 section 6.4.4), and let a private CA have what names
 it likes once it is trusted. A certificate that begins a moment ago fails on machines whose clock is behind.
 
+What lives for a week needs no revocation.
+
 Rules:
-* The CA's key is made once and never leaves its file. Keys are ECDSA P-256; files 0600, the directory 0700, writes atomic.
+* The root signs the intermediate CA and nothing else; that signs leaves. So `root.key` may be kept elsewhere, and is asked for only
+  when the intermediate CA must be made anew: every `INTERMEDIATE_DAYS`, from a third of that before the end on.
+* Keys are made once and never leave their files. They are ECDSA P-256; files 0600, the directory 0700, writes atomic.
 * Leaves live `LEAF_DAYS`, and are made anew when a third of that is left or when the hosts changed.
 * One process at a time makes things here: a lock on the directory (flock(2)).
 
@@ -20,6 +24,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,12 +38,26 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 CA_DAYS = 3_650
-LEAF_DAYS = 90
+INTERMEDIATE_DAYS = 730
+LEAF_DAYS = 7
 _BACKDATED = timedelta(hours=1)
 
 
 class AuthorityError(Exception):
     """The local CA cannot be read or made; the text says why and how to mend it."""
+
+
+class _NeedsRoot(ValueError):
+    """The root's key is needed and is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """Who signs leaves, and what is sent with them."""
+
+    key: EllipticCurvePrivateKey
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
 
 
 class LocalAuthority:
@@ -47,7 +66,10 @@ class LocalAuthority:
     def __init__(self, state_dir: Path) -> None:
         self._directory = state_dir / "ca"
         self.certificate_file = self._directory / "root.crt"
-        self._key_file = self._directory / "root.key"
+        self.key_file = self._directory / "root.key"
+        self._middle_file = self._directory / "intermediate.pem"
+        self.doubt = ""
+        """What must be done soon, for people; set by `pair_for`."""
 
     def pair_for(self, hosts: tuple[str, ...]) -> tuple[KeyPair, Facts]:
         """Return a certificate that is good for these hosts for a while yet, making it, and the CA, where needed.
@@ -61,6 +83,8 @@ class LocalAuthority:
         except OSError as bad:
             place = bad.filename or self._directory
             raise AuthorityError(f"{place}: {bad.strerror}; name a directory that vestibule may write with process.state_dir") from None
+        except _NeedsRoot as bad:
+            raise AuthorityError(str(bad)) from None
         except ValueError as bad:
             raise AuthorityError(f"{self._directory} is damaged ({bad}); remove it and a new CA is made") from None
 
@@ -68,7 +92,10 @@ class LocalAuthority:
         """Make the CA if there is none; return what it is. Raises `AuthorityError`."""
         try:
             with self._locked():
-                _, certificate = self._root()
+                if self.certificate_file.exists() and not self.key_file.exists():
+                    certificate = _read_certificate(self.certificate_file)  # its key is kept elsewhere
+                else:
+                    _, certificate = self._root()
         except OSError as bad:
             raise AuthorityError(f"{bad.filename or self._directory}: {bad.strerror}") from None
         except ValueError as bad:
@@ -79,18 +106,55 @@ class LocalAuthority:
         from cryptography import x509
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-        root_key, root = self._root()
+        signer = self._signer()
         path = self._directory / f"leaf-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}.pem"
         if path.exists():
             data = path.read_bytes()
             leaf = x509.load_pem_x509_certificate(data)
             facts = describe(names[0], leaf)
-            if not facts.is_due and _is_signed_by(leaf, root):
-                return KeyPair(pem_of([leaf]), pem_of_key(load_pem_private_key(data, None))), facts
-        key, leaf = _make_leaf(names, root_key, root)
-        pair = KeyPair(pem_of([leaf]), pem_of_key(key))
-        write_private(path, (pair.chain_pem + pair.key_pem).encode())
-        return pair, describe(names[0], leaf)
+            if not facts.is_due and _is_signed_by(leaf, signer.certificate):
+                return KeyPair(pem_of([leaf, *signer.chain]), pem_of_key(load_pem_private_key(data, None))), facts
+        key, leaf = _make_leaf(names, signer.key, signer.certificate)
+        write_private(path, (pem_of([leaf]) + pem_of_key(key)).encode())
+        return KeyPair(pem_of([leaf, *signer.chain]), pem_of_key(key)), describe(names[0], leaf)
+
+    def _signer(self) -> _Signer:
+        """Return the intermediate CA, made if there is none that is good for a while yet."""
+        from cryptography import x509
+
+        self.doubt = ""
+        middle = self._middle()
+        if self.key_file.exists() or not self.certificate_file.exists():
+            root_key, root = self._root()
+            if root.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0:
+                return _Signer(root_key, root, ())  # one of an earlier version, which can sign leaves only
+            if middle is None or describe("", middle.certificate).is_due or not _is_signed_by(middle.certificate, root):
+                key, certificate = _make_authority(_name(f"intermediate CA, {socket.gethostname()}"), INTERMEDIATE_DAYS, root_key, root)
+                write_private(self._middle_file, (pem_of([certificate]) + pem_of_key(key)).encode())
+                middle = _Signer(key, certificate, (certificate,))
+            return middle
+        mend = f"put root.key back into {self._directory} for one start, or remove the directory and trust a new CA"
+        is_over = middle is None or middle.certificate.not_valid_after_utc <= datetime.now(UTC)
+        if middle is None or is_over or not _is_signed_by(middle.certificate, _read_certificate(self.certificate_file)):
+            raise _NeedsRoot(f"the intermediate CA must be made anew, and {self.key_file} is not there to sign it; {mend}")
+        if describe("", middle.certificate).is_due:
+            end = middle.certificate.not_valid_after_utc
+            self.doubt = f"the intermediate CA ends on {end:%Y-%m-%d}, and {self.key_file} is not there to sign the next; {mend}"
+        return middle
+
+    def _middle(self) -> _Signer | None:
+        """Return the intermediate CA as it is, or None if there is none."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        if not self._middle_file.exists():
+            return None
+        data = self._middle_file.read_bytes()
+        certificate, key = x509.load_pem_x509_certificate(data), load_pem_private_key(data, None)
+        if not isinstance(key, EllipticCurvePrivateKey) or public_bytes(key.public_key()) != public_bytes(certificate.public_key()):
+            raise ValueError(f"the key in {self._middle_file.name} is not its own")
+        return _Signer(key, certificate, (certificate,))
 
     def _root(self) -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
         """Return the CA's key and certificate, made if there are none."""
@@ -101,11 +165,11 @@ class LocalAuthority:
         if not self.certificate_file.exists():
             key, certificate = _make_root()
             # The key first: a certificate without its key would stand in the way for ever.
-            write_private(self._key_file, pem_of_key(key).encode())
+            write_private(self.key_file, pem_of_key(key).encode())
             write_private(self.certificate_file, pem_of([certificate]).encode())
             return key, certificate
         certificate = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
-        loaded = load_pem_private_key(self._key_file.read_bytes(), None)
+        loaded = load_pem_private_key(self.key_file.read_bytes(), None)
         if not isinstance(loaded, EllipticCurvePrivateKey) or public_bytes(loaded.public_key()) != public_bytes(certificate.public_key()):
             raise ValueError("root.key does not belong to root.crt")
         if certificate.not_valid_after_utc <= datetime.now(UTC):
@@ -147,41 +211,64 @@ def how_to_trust(certificate_file: Path) -> str:
   Firefox, Chrome   Settings, Certificates, Authorities (or `Manage certificates`), Import
   Android           Settings, Security, More, Install a certificate, CA certificate
   iPhone            open the file, Settings, Profile Downloaded; then General, About, Certificate Trust Settings
-Whoever has root.key beside it can make certificates these machines believe: keep it to yourself."""
+Whoever has root.key beside it can make certificates these machines believe: keep it to yourself. It may be kept elsewhere, and is
+needed back for a start every other year."""
 
 
 def _make_root() -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
+    return _make_authority(_name(f"local CA, {socket.gethostname()}, {datetime.now(UTC):%Y-%m-%d}"), CA_DAYS)
+
+
+def _name(text: str) -> x509.Name:
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.x509.oid import NameOID
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.now(UTC)
-    name = x509.Name(
+    return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Vestibule"),
             # The common name may have 64 characters (RFC 5280, ub-common-name).
-            x509.NameAttribute(NameOID.COMMON_NAME, f"Vestibule local CA, {socket.gethostname()}, {now:%Y-%m-%d}"[:64]),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"Vestibule {text}"[:64]),
         ]
     )
+
+
+def _make_authority(
+    name: x509.Name, days: int, above_key: EllipticCurvePrivateKey | None = None, above: x509.Certificate | None = None
+) -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
+    """Make an authority: a root, or one below `above`."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    signer = above_key or key
+    now = datetime.now(UTC)
+    end = now + timedelta(days=days)
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
+        .issuer_name(above.subject if above is not None else name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + timedelta(days=CA_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .not_valid_after(end if above is None else min(end, above.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1 if above is None else 0), critical=True)
         .add_extension(_usage(is_authority=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
-    return key, builder.sign(key, SHA256())
+    if above is not None:
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    return key, builder.sign(signer, SHA256())
+
+
+def _read_certificate(path: Path) -> x509.Certificate:
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def _make_leaf(
-    names: tuple[str, ...], root_key: EllipticCurvePrivateKey, root: x509.Certificate
+    names: tuple[str, ...], signer_key: EllipticCurvePrivateKey, signer: x509.Certificate
 ) -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -190,11 +277,11 @@ def _make_leaf(
 
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.now(UTC)
-    end = min(now + timedelta(days=LEAF_DAYS), root.not_valid_after_utc)
+    end = min(now + timedelta(days=LEAF_DAYS), signer.not_valid_after_utc)
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])]))
-        .issuer_name(root.subject)
+        .issuer_name(signer.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATED)
@@ -204,9 +291,9 @@ def _make_leaf(
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([_general_name(each) for each in names]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_key.public_key()), critical=False)
     )
-    return key, builder.sign(root_key, SHA256())
+    return key, builder.sign(signer_key, SHA256())
 
 
 def _usage(is_authority: bool) -> x509.KeyUsage:

@@ -45,6 +45,8 @@ NAME_PATIENCE_S = 1.5
 
 TICKET_KEY_S = 12 * 3600.0
 
+INTERNAL_REST_S = 1800.0
+
 
 class Outcome:
     """What became of an attempt: `reasons` against it, empty if it went well; `warnings` in any case."""
@@ -102,6 +104,7 @@ class Reloader:
         self._watch = FileWatch()
         self._ticket_key = new_ticket_key()
         self._ticket_key_at = time.monotonic()
+        self._internal_rest_until = 0.0
         self.config: Config | None = None
         self.facts: dict[str, Facts] = {}
         self.last: Outcome | None = None
@@ -148,8 +151,12 @@ class Reloader:
         """Return why a new generation of the same configuration is due by now; empty while none is."""
         if self._is_ticket_key_old():
             return "new ticket key"
+        if time.monotonic() < self._internal_rest_until:
+            return ""
         for name, facts in self.facts.items():
             if name.startswith(INTERNAL_PREFIX) and facts.is_due:
+                # One that cannot be made, or for no longer than the old one, is not tried all the time.
+                self._internal_rest_until = time.monotonic() + INTERNAL_REST_S
                 return f"certificate of {name.removeprefix(INTERNAL_PREFIX)}"
         return ""
 
@@ -294,6 +301,8 @@ def gather(config: Config, base: Path, authority: LocalAuthority) -> Loaded:
         except AuthorityError as bad:
             loaded.problems.append(Problem(f"sites[{at}]", f"the local CA cannot make a certificate: {bad}"))
             continue
+        if authority.doubt and all(each.text != authority.doubt for each in loaded.problems):
+            loaded.problems.append(Problem(f"sites[{at}]", authority.doubt, is_error=False))
         loaded.assets.certificates[INTERNAL_PREFIX + site.name] = pair
         loaded.facts[INTERNAL_PREFIX + site.name] = replace(facts, name=INTERNAL_PREFIX + site.name)
     return loaded
