@@ -1,0 +1,267 @@
+"""The PROXY protocol: who a connection really comes from, said by the proxy in front of us, or by us to the server behind.
+
+Facts (haproxy.org, proxy-protocol.txt)
+  Version 1 is one line of at most 107 bytes, `PROXY TCP4 192.0.2.1 198.51.100.1 56324 443` and CRLF. Version 2 begins with
+  twelve bytes that can begin nothing else, then version and command, family, and the length of what follows: addresses, then
+  TLVs. LOCAL (a health check of the proxy's own) and UNKNOWN say nothing: the connection's own addresses count.
+  A TLV of type 3 holds a CRC32C of the whole header, which a receiver must check where it is there.
+
+Rules
+  1. A header is whole or it is not there yet; what is not exactly a header is none, and nothing is guessed.
+  2. Addresses come out as other addresses here are written: no leading zeros, IPv6 in lower case.
+  3. Numbers are digits only.
+
+Not here: who may send such a header (`proxy/entry.py`).
+"""
+
+from typing import Final
+
+from vestibule.http.address import parse_v4, parse_v6
+from vestibule.http.number import parse_decimal
+
+SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
+V1: Final = 1
+V2: Final = 2
+
+# The longest line of version 1, CRLF included, and how much a header of version 2 may hold behind its first 16 bytes. Real ones
+# with all TLVs stay under a kilobyte.
+_LINE_MOST: Final = 107
+_BODY_MOST: Final = 4_096
+
+_LOCAL: Final = 0
+_PROXY: Final = 1
+_TCP4: Final = 0x11
+_TCP6: Final = 0x21
+_UDP4: Final = 0x12
+_UDP6: Final = 0x22
+_UNIX: Final = (0x31, 0x32)
+_UNIX_BYTES: Final = 216
+_TLV_CRC32C: Final = 3
+
+
+class ProxyProtocolError(Exception):
+    """What came is no PROXY header."""
+
+
+class ProxyHeader:
+    """A whole header: `size` bytes of what came. With `known` False it says nothing about addresses."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.known = False
+        self.source = b""
+        self.source_port = 0
+        self.destination = b""
+        self.destination_port = 0
+        self.tlvs: dict[int, bytes] = {}
+
+
+def parse_proxy_header(data: bytes) -> ProxyHeader | None:
+    """Return the header that `data` begins with, or None while it is not whole. Raises `ProxyProtocolError`."""
+    if data.startswith(SIGNATURE):
+        return _parse_v2(data)
+    if data.startswith(b"PROXY "):
+        return _parse_v1(data)
+    if SIGNATURE.startswith(data) or b"PROXY ".startswith(data):
+        return None
+    raise ProxyProtocolError("neither version 1 nor 2")
+
+
+def _parse_v1(data: bytes) -> ProxyHeader | None:
+    end = data.find(b"\r\n", 0, _LINE_MOST)
+    if end < 0:
+        if len(data) >= _LINE_MOST or b"\n" in data:
+            raise ProxyProtocolError("a line without its end")
+        return None
+    header = ProxyHeader(end + 2)
+    words = data[:end].split(b" ")
+    if words[1] == b"UNKNOWN":
+        return header  # whatever follows must be ignored
+    if len(words) != 6 or words[1] not in (b"TCP4", b"TCP6"):
+        raise ProxyProtocolError("not `PROXY TCP4|TCP6 source destination port port`")
+    for at in (2, 3):
+        value = parse_v4(words[at]) if words[1] == b"TCP4" else parse_v6(words[at])
+        if value < 0:
+            raise ProxyProtocolError("an address that is none")
+        text = words[at] if words[1] == b"TCP4" else v6_text(value)
+        if at == 2:
+            header.source = text
+        else:
+            header.destination = text
+    header.source_port = _port(words[4])
+    header.destination_port = _port(words[5])
+    header.known = True
+    return header
+
+
+def _port(text: bytes) -> int:
+    value = parse_decimal(text)
+    if not 0 <= value < 65_536:
+        raise ProxyProtocolError("a port that is none")
+    return value
+
+
+def _parse_v2(data: bytes) -> ProxyHeader | None:
+    if len(data) < 16:
+        if len(data) > 12 and data[12] >> 4 != 2:
+            raise ProxyProtocolError("a version other than 2 behind the signature of version 2")
+        return None
+    command = data[12] & 15
+    length = data[14] << 8 | data[15]
+    if data[12] >> 4 != 2 or command > _PROXY:
+        raise ProxyProtocolError("a version or command that does not exist")
+    if length > _BODY_MOST:
+        raise ProxyProtocolError(f"over {_BODY_MOST} bytes")
+    if len(data) < 16 + length:
+        return None
+    header = ProxyHeader(16 + length)
+    family = data[13]
+    body = data[16 : header.size]
+    if command == _LOCAL or family == 0:
+        return header  # whatever follows must be ignored
+    if family in _UNIX:
+        _tlvs(header, data[: header.size], 16 + _UNIX_BYTES)
+    elif family in (_TCP4, _UDP4, _TCP6, _UDP6):
+        at = _addresses(header, body, 4 if family in (_TCP4, _UDP4) else 16)
+        _tlvs(header, data[: header.size], 16 + at)
+    else:
+        raise ProxyProtocolError("an address family that does not exist")
+    return header
+
+
+def _addresses(header: ProxyHeader, body: bytes, width: int) -> int:
+    """Read both addresses and ports; return where they end."""
+    end = 2 * width + 4
+    if len(body) < end:
+        raise ProxyProtocolError("shorter than its addresses")
+    header.source = _address_text(body[:width])
+    header.destination = _address_text(body[width : 2 * width])
+    header.source_port = body[2 * width] << 8 | body[2 * width + 1]
+    header.destination_port = body[2 * width + 2] << 8 | body[2 * width + 3]
+    header.known = True
+    return end
+
+
+def _tlvs(header: ProxyHeader, whole: bytes, at: int) -> None:
+    """Read what stands behind the addresses, to the last byte."""
+    if at > len(whole):
+        raise ProxyProtocolError("shorter than its addresses")
+    while at < len(whole):
+        if at + 3 > len(whole):
+            raise ProxyProtocolError("a TLV cut short")
+        kind = whole[at]
+        length = whole[at + 1] << 8 | whole[at + 2]
+        value = whole[at + 3 : at + 3 + length]
+        if len(value) < length:
+            raise ProxyProtocolError("a TLV longer than the header")
+        if kind == _TLV_CRC32C:
+            _check_crc(whole, at + 3, value)
+        header.tlvs[kind] = value
+        at += 3 + length
+
+
+def _check_crc(whole: bytes, at: int, said: bytes) -> None:
+    """The sum is of the whole header with the sum's own four bytes as zeros."""
+    if len(said) != 4:
+        raise ProxyProtocolError("a checksum that is not four bytes")
+    value = said[0] << 24 | said[1] << 16 | said[2] << 8 | said[3]
+    if crc32c(whole[:at] + b"\0\0\0\0" + whole[at + 4 :]) != value:
+        raise ProxyProtocolError("the checksum does not hold")
+
+
+def _crc_table() -> list[int]:
+    table: list[int] = []
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = value >> 1 ^ 0x82F63B78 if value & 1 else value >> 1
+        table.append(value)
+    return table
+
+
+_CRC_TABLE: Final = _crc_table()
+
+
+def crc32c(data: bytes) -> int:
+    """Return the Castagnoli checksum of bytes (RFC 3720 B.4)."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value = _CRC_TABLE[(value ^ byte) & 255] ^ value >> 8
+    return value ^ 0xFFFFFFFF
+
+
+# ---------------------------------------------------------------- addresses as text and bytes
+
+
+def _address_text(raw: bytes) -> bytes:
+    value = 0
+    for byte in raw:
+        value = value << 8 | byte
+    if len(raw) == 4:
+        return v4_text(value)
+    if value >> 32 == 0xFFFF:
+        return v4_text(value & 0xFFFFFFFF)
+    return v6_text(value)
+
+
+def v4_text(value: int) -> bytes:
+    """Write an IPv4 address."""
+    return b"%d.%d.%d.%d" % (value >> 24, value >> 16 & 255, value >> 8 & 255, value & 255)
+
+
+def v6_text(value: int) -> bytes:
+    """Write an IPv6 address in the one form of RFC 5952: lower case, the longest run of zero groups left out."""
+    groups = [value >> shift & 0xFFFF for shift in (112, 96, 80, 64, 48, 32, 16, 0)]
+    best = 0
+    best_at = -1
+    run = 0
+    for at in range(9):
+        if at < 8 and groups[at] == 0:
+            run += 1
+            continue
+        if run > best and run > 1:
+            best = run
+            best_at = at - run
+        run = 0
+    if best_at < 0:
+        return b":".join([b"%x" % group for group in groups])
+    head = b":".join([b"%x" % group for group in groups[:best_at]])
+    tail = b":".join([b"%x" % group for group in groups[best_at + best :]])
+    return head + b"::" + tail
+
+
+# ---------------------------------------------------------------- writing
+
+
+def proxy_header(version: int, source: bytes, source_port: int, destination: bytes, destination_port: int) -> bytes:
+    """Write the header that tells a server who is connected.
+
+    Addresses are as `Client` has them; where one of the two is none (a unix socket), the header says that nothing is known.
+    """
+    four = parse_v4(source)
+    to_four = parse_v4(destination)
+    if four >= 0 and to_four >= 0:
+        if version == V1:
+            return b"PROXY TCP4 %b %b %d %d\r\n" % (source, destination, source_port, destination_port)
+        return _v2_bytes(_TCP4, _raw(four, 4) + _raw(to_four, 4), source_port, destination_port)
+    six = _as_v6(source, four)
+    to_six = _as_v6(destination, to_four)
+    if six < 0 or to_six < 0:
+        return b"PROXY UNKNOWN\r\n" if version == V1 else SIGNATURE + b"\x20\0\0\0"
+    if version == V1:
+        return b"PROXY TCP6 %b %b %d %d\r\n" % (v6_text(six), v6_text(to_six), source_port, destination_port)
+    return _v2_bytes(_TCP6, _raw(six, 16) + _raw(to_six, 16), source_port, destination_port)
+
+
+def _as_v6(text: bytes, four: int) -> int:
+    """Return an address as IPv6: one of IPv4 where the other end is not."""
+    return 0xFFFF << 32 | four if four >= 0 else parse_v6(text)
+
+
+def _v2_bytes(family: int, addresses: bytes, source_port: int, destination_port: int) -> bytes:
+    body = addresses + _raw(source_port, 2) + _raw(destination_port, 2)
+    return SIGNATURE + bytes([0x21, family]) + _raw(len(body), 2) + body
+
+
+def _raw(value: int, width: int) -> bytes:
+    return value.to_bytes(width, "big")
