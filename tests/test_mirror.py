@@ -27,6 +27,8 @@ ELSEWHERE = {
     "proxy/relays.py": "plays/test_bodies.py",
     "proxy/entry.py": "e2e/test_versions.py",
     "proxy/door.py": "plays",
+    "proxy/announced.py": "e2e/test_layer4.py",
+    "proxy/raw.py": "e2e/test_layer4.py",
     "proxy/pool.py": "proxy/test_upstream.py",
     "net/transport.py": "conformance/test_transport.py",
     # Steps and sources, by what a plan does with them.

@@ -49,6 +49,7 @@ ORDER = (
     schema.POOL,
     schema.RETRY,
     schema.LISTENER,
+    schema.TCP_ROUTE,
     schema.CERTIFICATE,
     schema.TLS_PROFILE,
     schema.TIMEOUTS,
@@ -60,7 +61,7 @@ ORDER = (
 )
 """Every table, as the page has them: first what most people need."""
 
-INLINE = {"servers", "actions", "respond", "redirect", "hsts", "routes"}
+INLINE = {"listeners.NAME.routes", "servers", "actions", "respond", "redirect", "hsts", "routes"}
 """Tables that are written inside others and have no header of their own."""
 
 

@@ -18,6 +18,7 @@ import re
 from typing import Final
 
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
+from vestibule.compile_layer4 import Layer4Maker, inspects
 from vestibule.compile_log import LogMaker
 from vestibule.compile_state import Registry, Root
 from vestibule.compile_steps import StepMaker, are_steady
@@ -149,6 +150,7 @@ class _Maker:
         self._tls = TlsMaker(self._mistakes, config, assets)
         self._trusted = NetworkSet([])
         self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root)
+        self._layer4 = Layer4Maker(self._mistakes, self._exprs, self._upstreams, registry.porches)
         self._log = LogMaker(self._mistakes, self._exprs, registry, self.root, logs, reporter)
 
     def wrong(self, key: str, text: str) -> None:
@@ -183,21 +185,43 @@ class _Maker:
         config = self.config
         limits = listener.limits or config.limits
         timeouts = listener.timeouts or config.timeouts
-        if listener.proxy_protocol:
-            self.wrong(f"{key}.proxy_protocol", "the PROXY protocol is not part of this build")
+        raw = bool(listener.routes)
+        if raw and listener.tls:
+            self.wrong(f"{key}.tls", "a listener with routes passes TLS on and cannot end it; hand over to a listener that does")
         if limits.concurrent is not None:
             self.wrong(f"{key}.limits.concurrent", "this limit is not part of this build; `limits.connections` is")
         return Door(
             listener.name,
-            self.hosts(key, listener),
+            self.connections(key, listener, timeouts) if raw else self.hosts(key, listener),
             HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields),
             _timeouts(timeouts),
-            self._tls.choice(key, listener) if listener.tls else None,
+            self._tls.choice(key, listener) if listener.tls and not raw else None,
             "h2" in listener.protocols,
             _most(limits.requests_per_connection),
             _most(limits.connections),
             "h1" in listener.protocols,
+            self.announcers(key, listener),
+            raw,
+            inspects(listener),
         )
+
+    def connections(self, key: str, listener: model.Listener, timeouts: model.Timeouts) -> Plan:
+        """Make the plan of a listener that passes connections on as they are."""
+        log = self._log.lines("access_log", self.config.access_log, Place(listener.name.encode()), False)
+        return self._layer4.plan(key, listener, _timeouts(timeouts), log)
+
+    def announcers(self, key: str, listener: model.Listener) -> NetworkSet | None:
+        """Make the set of those whose PROXY headers a listener reads."""
+        if not listener.proxy_protocol:
+            return None
+        if not listener.proxy_protocol_from:
+            return self._trusted
+        networks: list[Network] = []
+        for at in range(len(listener.proxy_protocol_from)):
+            network = self.network(f"{key}.proxy_protocol_from[{at}]", listener.proxy_protocol_from[at])
+            if network is not None:
+                networks.append(network)
+        return NetworkSet(networks)
 
     def hosts(self, key: str, listener: model.Listener) -> Plan:
         """Make the plan that every request of a listener begins with."""

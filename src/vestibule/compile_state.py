@@ -14,6 +14,7 @@ from vestibule.plan.log_sink import Flusher, LogSink
 from vestibule.plan.state import State, StateTable
 from vestibule.proxy.door import Door, response_table
 from vestibule.proxy.pool import AddressBook, Pool
+from vestibule.proxy.raw import Porches
 
 # How long lines of a log wait for company.
 _FLUSH_MS: Final = 100
@@ -69,6 +70,7 @@ class Registry(StateTable):
         super().__init__()
         self.book = AddressBook()
         self.responses = response_table()
+        self.porches = Porches()
         self.flusher = LogFlusher(self)
 
     def sweep(self, root: "Root") -> int:

@@ -7,6 +7,7 @@ Not here: which route asks which upstream (`compile.py`).
 
 import hashlib
 import ssl
+from typing import Final
 
 from vestibule.compile_expr import Mistakes
 from vestibule.compile_state import PoolState, Registry, Root
@@ -14,6 +15,7 @@ from vestibule.compile_tls import reason
 from vestibule.exchange import Source
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.h1 import HeadLimits
+from vestibule.http.proxy_protocol import V1, V2
 from vestibule.link.messages import Assets, KeyPair
 from vestibule.model import config as model
 from vestibule.net.reactor import Reactor
@@ -21,6 +23,8 @@ from vestibule.net.tls import client_context
 from vestibule.plan.sources.closed import Closed
 from vestibule.proxy.pool import Pool, PoolLimits, Target
 from vestibule.proxy.upstream import Server, Upstream
+
+_ANNOUNCE: Final = {"": 0, "v1": V1, "v2": V2}
 
 
 class UpstreamMaker:
@@ -33,11 +37,11 @@ class UpstreamMaker:
         self._registry = registry
         self._reactor = reactor
         self._root = root
-        self._sources: dict[tuple[str, int], Source] = {}
+        self._sources: dict[tuple[str, int, bool], Source] = {}
 
-    def source(self, key: str, name: str, head_bytes: int) -> Source:
-        """Make the source of an upstream, or find the one made before."""
-        made = self._sources.get((name, head_bytes))
+    def source(self, key: str, name: str, head_bytes: int, raw: bool = False) -> Source:
+        """Make the source of an upstream, or find the one made before. `raw` connections carry bytes, not HTTP."""
+        made = self._sources.get((name, head_bytes, raw))
         if made is not None:
             return made
         found = [each for each in self._config.upstreams if each.name == name]
@@ -46,22 +50,22 @@ class UpstreamMaker:
             return Closed(PROXY_NO_ROUTE)
         upstream = found[0]
         place = f"upstreams[{self._config.upstreams.index(upstream)}]"
-        servers = [Server(self._pool(place, upstream, each, head_bytes), each.weight, each.backup) for each in upstream.servers]
+        servers = [Server(self._pool(place, upstream, each, head_bytes, raw), each.weight, each.backup) for each in upstream.servers]
         if not servers:
             self._mistakes.add(f"{place}.servers", "an upstream needs a server")
             return Closed(PROXY_NO_ROUTE)
         source = Upstream(name, servers, upstream.retry.attempts)
-        self._sources[(name, head_bytes)] = source
+        self._sources[(name, head_bytes, raw)] = source
         return source
 
-    def _pool(self, key: str, upstream: model.Upstream, server: model.Server, head_bytes: int) -> Pool:
+    def _pool(self, key: str, upstream: model.Upstream, server: model.Server, head_bytes: int, raw: bool) -> Pool:
         """Find or make the connections to one server."""
         tls = upstream.tls
         settings = upstream.pool
         pair = self._assets.client_certificates.get(upstream.name)
         ca = self._assets.authorities.get(tls.ca, "") if tls.ca else ""
         secrets = "" if not server.tls else _digest(repr(tls) + ca + (pair.chain_pem + pair.key_pem if pair else ""))
-        name = f"pool {server.host} {server.port} {server.path} {secrets} {settings!r} {head_bytes}"
+        name = f"pool {server.host} {server.port} {server.path} {secrets} {settings!r} {head_bytes} {server.proxy_protocol} {raw}"
         state = self._registry.find(name)
         self._root.named.add(name)
         if isinstance(state, PoolState):
@@ -70,7 +74,8 @@ class UpstreamMaker:
         limits = PoolLimits(settings.idle_ms, settings.max_idle, most, settings.max_waiting, settings.wait_ms)
         context = self._context(key, tls, pair, ca) if server.tls else None
         tls_name = (tls.name or server.host or "localhost") if server.tls else ""
-        target = Target(server.host, server.port, server.path, context, tls_name)
+        announce = _ANNOUNCE[server.proxy_protocol]
+        target = Target(server.host, server.port, server.path, context, tls_name, announce, raw)
         pool = Pool(self._reactor, target, self._registry.book, limits, HeadLimits(head_bytes, 8_192, 200), self._registry.responses)
         self._registry.put(name, PoolState(pool))
         self._root.made.append(name)

@@ -78,7 +78,8 @@ class Client:
     """What is known of a client connection, shared by its exchanges.
 
     Addresses are text as bytes (`192.0.2.1`, `2001:db8::1`, `unix:`); `scheme` is `http` or `https`;
-    `sni` is the name asked for in the TLS handshake, or nothing; `certificate` is what the client showed there.
+    `sni` is the name asked for in the TLS handshake, or nothing, `alpn` the protocols offered there, with commas between, where
+    nobody but we look at it; `certificate` is what the client showed there.
     The `memo_*` fields belong to header editing: the last edit made for this connection, which holds
     as long as the same step meets the same fields (they depend on nothing else).
     """
@@ -90,6 +91,7 @@ class Client:
         self.local_port = local_port
         self.scheme = scheme
         self.sni = b""
+        self.alpn = b""
         self.tls_version = b""
         self.tls_cipher = b""
         self.certificate: PeerCertificate | None = None
@@ -593,6 +595,17 @@ class Exchange:
             page.answer(self, fault)
             return
         self._finish(fault)
+
+    def hang_up(self, fault: Fault) -> None:
+        """End without an answer: the client's connection is closed."""
+        if not self.over:
+            self._finish(fault)
+
+    def withdraw(self) -> None:
+        """End without a trace: nothing has happened yet, and somebody else takes the client's connection."""
+        self.over = True
+        self.down = None
+        self._backlog.clear()
 
     def drop_up(self, fault: Fault) -> None:
         """Abort the upstream stream without ending the exchange: the source is about to try again."""

@@ -209,6 +209,7 @@ class Worker(Crashes, Timed, Reporter):
                 self.porches[name] = porch
             else:
                 porch.change_door(door)
+            self.registry.porches.doormen[name] = Entry(porch)
             for fd in made.sockets.get(name, []):
                 sock = socket.socket(fileno=fd)
                 sock.setblocking(False)
@@ -220,6 +221,7 @@ class Worker(Crashes, Timed, Reporter):
         for name in [name for name in self.porches if name not in made.root.doors]:
             # Connections of a listener that is gone finish what they do and close.
             self.porches.pop(name).stopping = True
+            del self.registry.porches.doormen[name]
         made.root.activate()
         self.serving = made
         self.registry.sweep(made.root)
@@ -255,6 +257,7 @@ class Worker(Crashes, Timed, Reporter):
             "requests": tally.requests,
             "exchanges": tally.exchanges,
             "tunnels": tally.tunnels,
+            "refused_headers": tally.refused_headers,
             "resident_bytes": _resident_bytes(),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "upstreams": self.registry.figures(),

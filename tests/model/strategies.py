@@ -6,6 +6,7 @@ Rules: names are unique and values have the right types; nothing promises that r
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -82,9 +83,21 @@ def listeners(name: str) -> Any:
     protocols = st.lists(st.sampled_from(["h1", "h2"]), max_size=2).map(tuple)
     flag = st.booleans()
     sni = st.sampled_from(["refuse", "default", "strict"])
-    return st.builds(
-        m.Listener, st.just(name), addresses, flag, words, sni, words, protocols, flag, counts, optional(timeouts), optional(limits)
+    networks = lists(st.sampled_from(["10.0.0.0/8", "2001:db8::/32"]))
+    announced = st.tuples(flag, networks)
+    return announced.flatmap(
+        lambda pair: st.builds(
+            m.Listener,
+            *[st.just(name), addresses, flag, words, sni, words, protocols, st.just(pair[0]), st.just(pair[1]), st.just(())],
+            *[counts, optional(timeouts), optional(limits)],
+        )
     )
+
+
+def tcp_routes(upstreams: list[str]) -> Any:
+    names = lists(st.sampled_from(["photos.example.org", "*.lan.example.org"]))
+    to = st.builds(m.TcpRoute, st.sampled_from(upstreams), st.just(""), names, optional(expressions))
+    return to | st.builds(m.TcpRoute, st.just(""), words, names, optional(expressions))
 
 
 servers = st.builds(
@@ -95,6 +108,7 @@ servers = st.builds(
     st.booleans(),
     st.integers(1, 9),
     st.booleans(),
+    st.sampled_from(["", "v1", "v2"]),
 ) | st.builds(m.Server, st.just(""), st.just(0), names, st.booleans(), st.integers(1, 9), st.booleans())
 
 
@@ -150,6 +164,7 @@ def configs(draw: Any) -> m.Config:
     """Any configuration TOML can carry: names unique, upstream and listener references leading somewhere."""
     doors = [draw(listeners(name)) for name in draw(st.lists(names, min_size=1, max_size=2, unique=True))]
     pools = [draw(upstreams(name)) for name in draw(st.lists(names, min_size=1, max_size=2, unique=True))]
+    doors = [replace(each, routes=draw(lists(tcp_routes([pool.name for pool in pools]), 2))) for each in doors]
     sources = _sources([each.name for each in pools])
     sites = [
         m.Site(

@@ -47,6 +47,8 @@ def document(table: Table, key: Key) -> str:
         return SITE + f"request = [{inline}]\n"
     if table is schema.ROUTE:
         return SITE + f"routes = [{inline}]\n"
+    if table is schema.TCP_ROUTE:
+        return f'listeners.front = {{ address = ":443", routes = [{inline}] }}\n' + SITE
     if table is schema.SERVER:
         return f"upstreams.x.servers = [{inline}]\n" + SITE
     if table in (schema.RESPOND, schema.REDIRECT, schema.HSTS):
@@ -80,6 +82,7 @@ def test_keys_and_fields_belong_together() -> None:
         "port",
         "path",
         "source",
+        "upstream",
         "listeners",
         "internal_tls",
         "address",

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
+from vestibule.model.check_layer4 import check_layer4
 from vestibule.model.check_route import MAX_DEPTH, check_actions, check_source, check_text
 from vestibule.model.config import (
     ANY_HOST,
@@ -85,7 +86,7 @@ def _check_names(found: Findings, config: Config) -> None:
     found.unique("upstreams", "upstream", [each.name for each in config.upstreams])
     found.unique("certificates", "certificate", [each.name for each in config.certificates])
     found.unique("tls_profiles", "TLS profile", [each.name for each in config.tls_profiles])
-    if not config.sites:
+    if not config.sites and not any(listener.routes for listener in config.listeners):
         found.error("sites", "empty-list", "there is no site", "a site is a host and where to send its requests")
 
 
@@ -191,13 +192,7 @@ def _check_listener(found: Findings, path: str, listener: Listener, config: Conf
         found.reference(f"{path}.default_site", "site on this listener named", listener.default_site, here)
     if not listener.protocols or len(set(listener.protocols)) != len(listener.protocols):
         found.error(f"{path}.protocols", "bad-list", "name each protocol once, and at least one")
-    if listener.proxy_protocol and not config.trusted_proxies:
-        found.error(
-            f"{path}.proxy_protocol",
-            "nobody-trusted",
-            "a PROXY header is taken from trusted proxies only, and there are none",
-            "name their networks in `trusted_proxies`",
-        )
+    check_layer4(found, path, listener, config, here)
     found.at_least(f"{path}.backlog", listener.backlog, 1)
     _check_timeouts(found, f"{path}.timeouts", listener.timeouts, None)
     _check_limits(found, f"{path}.limits", listener.limits, None)
@@ -442,6 +437,7 @@ def _check_unused(found: Findings, config: Config) -> None:
         if upstream.name not in used:
             found.warning(f"upstreams[{at}]", "unused", f"no route uses the upstream `{upstream.name}`")
     listeners = {name for site in config.sites for name in site.listeners}
+    listeners.update([listener.name for listener in config.listeners if listener.routes])
     for at, listener in enumerate(config.listeners):
         if listener.name not in listeners:
             found.warning(f"listeners[{at}]", "unused", f"no site is served on the listener `{listener.name}`")
@@ -465,4 +461,5 @@ def _upstreams_in(config: Config) -> set[str]:
             waiting.extend(route.source for route in source.routes)
         else:
             names.add(getattr(source, "upstream", ""))
+    names.update([route.upstream for listener in config.listeners for route in listener.routes])
     return names

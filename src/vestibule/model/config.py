@@ -13,7 +13,7 @@ Rules:
 * Names refer: listeners, upstreams, certificates and TLS profiles are looked up by name, and ``check`` proves they exist.
 * The string under a field documents it; the reference pages are rendered from these strings.
 
-Not here: the parts (``settings``, ``door``, ``upstream``, ``action``, ``source``; all are reached through this module),
+Not here: the parts (``settings``, ``door``, ``layer4``, ``upstream``, ``action``, ``source``; all are reached through this module),
 what is valid (``check``), the JSON form (``wire``), file syntax (``dialects``).
 """
 
@@ -43,6 +43,7 @@ from vestibule.model.door import (
     TlsProfile,
     UnixAddress,
 )
+from vestibule.model.layer4 import TcpRoute
 from vestibule.model.settings import (
     REDACTED,
     AccessLog,
@@ -105,6 +106,7 @@ __all__ = [
     "StripPrefix",
     "Switch",
     "TcpAddress",
+    "TcpRoute",
     "Timeouts",
     "TlsProfile",
     "UnixAddress",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from vestibule.model.layer4 import TcpRoute
 from vestibule.model.settings import Limits, Timeouts
 
 BUILT_IN_PROFILES = ("intermediate", "modern")
@@ -70,7 +71,13 @@ class Listener:
     """HTTP versions spoken, most wanted first. With TLS the client chooses among them (ALPN); without, HTTP/2 is known by
     the first bytes of a client that needs no asking (prior knowledge)."""
     proxy_protocol: bool = False
-    """Whether each connection starts with a PROXY protocol header, taken from trusted proxies only."""
+    """Whether each connection starts with a PROXY protocol header (version 1 or 2), which says who the client is. A connection
+    without one, or from a peer that may not send it, is closed."""
+    proxy_protocol_from: tuple[str, ...] = ()
+    """The networks whose PROXY protocol headers are taken; none named is those of ``trusted_proxies``."""
+    routes: tuple[TcpRoute, ...] = ()
+    """With routes, connections are passed on as they are (layer 4), by the first that matches, and no site is served here. A
+    connection that no route takes is closed."""
     backlog: int = 1_024
     """Connections the kernel keeps waiting."""
     timeouts: Timeouts | None = None
@@ -103,7 +110,7 @@ class TlsProfile:
     client_crl: str = ""
     """A PEM file of revocation lists; with it every authority of ``client_ca`` on the way needs one that is in force."""
     client_depth: int | None = None
-    """How many authorities may stand between a client's certificate and one of ``client_ca``; None leaves that open."""
+    """How many authorities may stand between a client's certificate and one of ``client_ca``; unset leaves that open."""
 
     @property
     def asks_clients(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,9 @@ class Server:
     """Its share of the requests, relative to the others'."""
     backup: bool = False
     """Used only while no other server is."""
+    proxy_protocol: Literal["", "v1", "v2"] = ""
+    """Begin each connection with a PROXY protocol header of this version, which tells the server who the client is; empty sends
+    none."""
 
 
 @dataclass(frozen=True, slots=True)

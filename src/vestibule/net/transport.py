@@ -123,6 +123,11 @@ class Transport(Pollable, Timed):
         else:
             self.reactor.hand_over(before, self, READ)
 
+    def surrender(self) -> None:
+        """Let go of the socket: another transport has it from here on. Nothing may be queued, and no callback follows."""
+        self.owner = None
+        self.closed = True
+
     def write(self, data: bytes) -> bool:
         """Queue bytes. False: enough for now; one `on_drained` will follow."""
         if self.closed:
@@ -403,6 +408,16 @@ class TlsTransport(Transport):
         super().start(before)
         if not self.tls.server_side:
             self._shake()
+
+    def take_over(self, before: Transport, early: bytes) -> None:
+        """Speak TLS, as a server, on a socket that `before` has read from; `early` are bytes of TLS that came meanwhile."""
+        before.surrender()
+        self.start(before)
+        if early:
+            self.bytes_in += len(early)
+            self._inward.write(early)
+            if self._shake():
+                self._decrypt()
 
     def on_readable(self) -> None:
         try:

@@ -74,6 +74,11 @@ class TlsSni(Node):
         return ex.client.sni
 
 
+class TlsAlpn(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.client.alpn
+
+
 class TlsClientVerify(Node):
     def find(self, ex: Exchange) -> bytes | None:
         client = ex.client
@@ -366,6 +371,7 @@ _NODES: Final[dict[str, Node]] = {
     "tls_version": TlsVersion(CONNECTION),
     "tls_cipher": TlsCipher(CONNECTION),
     "tls_sni": TlsSni(CONNECTION),
+    "tls_alpn": TlsAlpn(CONNECTION),
     "tls_client_verify": TlsClientVerify(CONNECTION),
     "tls_client_error": TlsClientError(CONNECTION),
     "tls_client_subject": TlsClientSubject(CONNECTION),

@@ -7,6 +7,7 @@ flight keep their plan.
 
 from vestibule.exchange import Plan, Relays, Timeouts
 from vestibule.fault import CLIENT, UPSTREAM
+from vestibule.http.address import NetworkSet
 from vestibule.http.fields import FieldsTable
 from vestibule.http.h1 import HeadLimits
 from vestibule.net.reactor import Reactor
@@ -16,6 +17,8 @@ from vestibule.net.tls import TlsChoice
 class Door:
     """One listener's part of a configuration.
 
+    `announcers` are the networks whose PROXY headers are read, before anything else; None expects no such header.
+    `raw` passes connections on as they are, and `inspects` waits for their ClientHello first.
     `http2` allows HTTP/2 (by ALPN on TLS, by prior knowledge on plain listeners), `http1` what came before.
     `requests_most` closes a connection in good order after so many requests; -1 is for ever.
     """
@@ -31,6 +34,9 @@ class Door:
         requests_most: int = -1,
         connections_most: int = -1,
         http1: bool = True,
+        announcers: NetworkSet | None = None,
+        raw: bool = False,
+        inspects: bool = False,
     ) -> None:
         self.name = name
         self.plan = plan
@@ -41,6 +47,9 @@ class Door:
         self.http2 = http2
         self.requests_most = requests_most
         self.connections_most = connections_most
+        self.announcers = announcers
+        self.raw = raw
+        self.inspects = inspects
 
 
 class Tally:
@@ -52,6 +61,7 @@ class Tally:
         self.requests = 0
         self.exchanges = 0
         self.tunnels = 0
+        self.refused_headers = 0  # PROXY headers of those who may send none, and what should have been one
 
 
 class Porch:

@@ -1,4 +1,4 @@
-"""The first moments of a client connection: TLS, the choice of protocol, then its connection object.
+"""The first moments of a client connection: whose it is, TLS, the choice of protocol, then its connection object.
 
 Facts: ALPN decides the version of HTTP on TLS (RFC 7301); on a plain socket HTTP/2 is known by its
 preface (RFC 9113 3.4), of which the first bytes can be no HTTP/1 request.
@@ -11,24 +11,26 @@ import ssl
 from typing import Final
 
 from vestibule.exchange import Client
+from vestibule.http.address import NetworkSet
 from vestibule.net.listen import Acceptor
 from vestibule.net.peer import peer_certificate
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls import AskedObject
 from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
+from vestibule.proxy.announced import Announcement, Doorman, may_announce
 from vestibule.proxy.door import Porch
 from vestibule.proxy.down_h1 import H1DownConnection
 from vestibule.proxy.down_h2 import H2DownConnection
+from vestibule.proxy.raw import Inspection, RawDown
 
 _PREFACE_START: Final = b"PRI * HT"
 
 
-class Entry(Acceptor):
+class Entry(Acceptor, Doorman):
     """Takes the connections of one listener."""
 
     def __init__(self, porch: Porch) -> None:
         self.porch = porch
-        self.connections: dict[Owner, None] = {}
 
     def is_full(self) -> bool:
         most = self.porch.door.connections_most
@@ -43,17 +45,68 @@ class Entry(Acceptor):
         except OSError:
             sock.close()  # gone already
             return
+        if door.announcers is not None:
+            self._await_header(door.announcers, sock, client)
+            return
         if door.tls is not None:
             secure = TlsTransport(porch.reactor, sock, None, door.tls.base, True, None)
             secure.owner = Greeting(porch, secure, client)
             secure.start()
             return
         transport = PlainTransport(porch.reactor, sock, None)
+        if door.raw:
+            transport.start()
+            self._pass_on(transport, client, b"")
+            return
         if door.http2:
             transport.owner = Greeting(porch, transport, client)
         else:
             transport.owner = H1DownConnection(porch, transport, client)
         transport.start()
+
+    def _await_header(self, announcers: NetworkSet, sock: socket.socket, client: Client) -> None:
+        """Read a PROXY header first, from those who may send one."""
+        porch = self.porch
+        if not may_announce(announcers, client.address):
+            porch.tally.refused_headers += 1
+            sock.close()
+            return
+        transport = PlainTransport(porch.reactor, sock, None)
+        transport.owner = Announcement(porch.reactor, porch.tally, self, transport, client, porch.door.timeouts.request_head_ms)
+        transport.start()
+
+    def _pass_on(self, transport: PlainTransport, client: Client, early: bytes) -> None:
+        """Carry a connection as it is, once its plan can choose."""
+        porch = self.porch
+        if not porch.door.inspects:
+            RawDown(porch, transport, client).begin(early)
+            return
+        inspection = Inspection(porch, transport, client)
+        transport.owner = inspection
+        if early:
+            inspection.on_data(early)
+
+    def admit(self, transport: PlainTransport, client: Client, early: bytes) -> None:
+        porch = self.porch
+        door = porch.door
+        if door.tls is not None:
+            client.scheme = b"https"
+            secure = TlsTransport(porch.reactor, transport.sock, None, door.tls.base, True, None)
+            secure.owner = Greeting(porch, secure, client)
+            secure.take_over(transport, early)
+            return
+        client.scheme = b"http"
+        if door.raw:
+            self._pass_on(transport, client, early)
+            return
+        owner: Owner
+        if door.http2:
+            owner = Greeting(porch, transport, client)
+        else:
+            owner = H1DownConnection(porch, transport, client)
+        transport.owner = owner
+        if early:
+            owner.on_data(early)
 
 
 class Greeting(Owner, Timed):

@@ -18,13 +18,15 @@ from collections import deque
 from typing import Final
 
 from vestibule.exchange import UP, Exchange
-from vestibule.fault import UPSTREAM_BUSY, UPSTREAM_TIMEOUT_CONNECT, UPSTREAM_TLS, UPSTREAM_UNRESOLVED, Fault
+from vestibule.fault import UPSTREAM_BUSY, UPSTREAM_TIMEOUT_CONNECT, UPSTREAM_TLS, UPSTREAM_UNREACHABLE, UPSTREAM_UNRESOLVED, Fault
 from vestibule.http.fields import FieldsTable
 from vestibule.http.h1 import HeadLimits
+from vestibule.http.proxy_protocol import proxy_header
 from vestibule.net.connect import Dial, Dialer, Endpoint, endpoints_of
 from vestibule.net.reactor import Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
+from vestibule.proxy.raw import RawUp
 from vestibule.proxy.up_h1 import H1UpConnection, Keeper
 
 # Methods whose repetition does no harm (RFC 9110 9.2.2).
@@ -47,14 +49,21 @@ class AddressBook:
 
 
 class Target:
-    """Where and how to connect: a host and port or a unix socket, plain or TLS."""
+    """Where and how to connect: a host and port or a unix socket, plain or TLS.
 
-    def __init__(self, host: str, port: int, path: str, tls: ssl.SSLContext | None, tls_name: str) -> None:
+    `announce` is the version of the PROXY header that connections begin with, 0 for none. `raw` connections carry bytes, not HTTP.
+    """
+
+    def __init__(
+        self, host: str, port: int, path: str, tls: ssl.SSLContext | None, tls_name: str, announce: int = 0, raw: bool = False
+    ) -> None:
         self.host = host
         self.port = port
         self.path = path
         self.tls = tls
         self.tls_name = tls_name
+        self.announce = announce
+        self.raw = raw
         self.is_address = _is_address(host)
 
     def text(self) -> str:
@@ -131,6 +140,9 @@ class Pool(Keeper):
 
     def acquire(self, ex: Exchange, fresh: bool) -> None:
         """Give the exchange a connection, now or later, or a fault. `fresh` asks for a new one."""
+        if self.target.announce:
+            self._acquire_announced(ex, fresh)
+            return
         if not fresh:
             careful = ex.request.method not in IDEMPOTENT
             while self._idle:
@@ -141,7 +153,7 @@ class Pool(Keeper):
                 connection.serve(ex, self.name)
                 return
         for opening in self._opening:
-            if opening.ex is None:
+            if opening.ex is None and not self.target.raw:
                 opening.ex = ex  # it was begun for an exchange that is over: a storm of cancels must not dial again and again
                 return
         most = self.limits.connections_most
@@ -149,6 +161,31 @@ class Pool(Keeper):
             self._wait(ex)
             return
         self._open(ex)
+
+    def _acquire_announced(self, ex: Exchange, fresh: bool) -> None:
+        """A connection that began with a PROXY header serves the client it named, and nobody else."""
+        header = self._header(ex)
+        for connection in reversed(self._idle):
+            if connection.announced == header and not fresh:
+                self._idle.remove(connection)
+                if ex.request.method in IDEMPOTENT or connection.is_usable():
+                    connection.serve(ex, self.name)
+                    return
+                connection.retire()
+                break
+        most = self.limits.connections_most
+        if 0 <= most <= self.connections:
+            if not self._idle:
+                self._wait(ex)
+                return
+            self._idle.pop(0).retire()  # kept for another client
+        self._open(ex)
+
+    def _header(self, ex: Exchange) -> bytes:
+        """Return the PROXY header that tells the server of the client of an exchange."""
+        client = ex.client
+        port = client.port if ex.client_address == client.address else 0
+        return proxy_header(self.target.announce, ex.client_address, port, client.local_address, client.local_port)
 
     def cancel(self, ex: Exchange) -> None:
         """The exchange is over: whatever it waited for goes to somebody else."""
@@ -180,6 +217,8 @@ class Pool(Keeper):
         self.connections += 1
         opening = _Opening(self, ex)
         self._opening.append(opening)
+        if self.target.announce and ex is not None:
+            opening.announced = self._header(ex)
         opening.start(self.target.endpoints(self._book))
 
     def _serve_next(self) -> None:
@@ -195,15 +234,30 @@ class Pool(Keeper):
     def opened(self, opening: "_Opening", transport: Transport) -> None:
         """A connection is made and secured."""
         self._opening.remove(opening)
+        ex = opening.ex
+        if self.target.raw:
+            self._opened_raw(opening, transport)
+            return
         connection = H1UpConnection(self.reactor, transport, self, self.head_limits, self.table)
+        connection.announced = opening.announced
         transport.owner = connection
         transport.patient = True
-        ex = opening.ex
         if ex is not None:
             ex.connect_ms = self.reactor.now_ms - opening.began_ms
             connection.serve(ex, self.name)
         else:
             self.take_back(connection)
+
+    def _opened_raw(self, opening: "_Opening", transport: Transport) -> None:
+        ex = opening.ex
+        if ex is None:
+            transport.abort()
+            self.let_go()
+            return
+        ex.connect_ms = self.reactor.now_ms - opening.began_ms
+        raw = RawUp(self.reactor, transport, self)
+        transport.owner = raw
+        raw.serve(ex, self.name)
 
     def failed(self, opening: "_Opening", fault: Fault) -> None:
         """A connection could not be made."""
@@ -216,6 +270,9 @@ class Pool(Keeper):
 
     def take_back(self, connection: H1UpConnection) -> None:
         if self._waiting:
+            if connection.announced:
+                connection.retire()  # it is one client's, and another waits; `strike_off` makes room
+                return
             waiter = self._waiting.popleft()
             waiter.deadline.drop()
             connection.serve(waiter.ex, self.name)
@@ -230,6 +287,10 @@ class Pool(Keeper):
         self.connections -= 1
         if connection in self._idle:
             self._idle.remove(connection)
+        self._serve_next()
+
+    def let_go(self) -> None:
+        self.connections -= 1
         self._serve_next()
 
     def close(self) -> None:
@@ -249,6 +310,7 @@ class _Opening(Dialer, Owner):
         self.limit_ms = ex.timeouts.connect_ms if ex is not None else 5_000
         self.transport: Transport | None = None
         self.deadline: Deadline | None = None
+        self.announced = b""
 
     def start(self, endpoints: list[Endpoint]) -> None:
         Dial(self.pool.reactor, self, endpoints, self.limit_ms).start()
@@ -256,6 +318,8 @@ class _Opening(Dialer, Owner):
     def on_dialed(self, sock: socket.socket, before: Pollable) -> None:
         pool = self.pool
         target = pool.target
+        if self.announced and not self._announce(sock, before):
+            return
         if target.tls is None:
             transport = PlainTransport(pool.reactor, sock, None)
             transport.start(before)
@@ -266,6 +330,17 @@ class _Opening(Dialer, Owner):
         self.deadline = Deadline(_Patience(self))
         pool.reactor.timers.arm(self.deadline, self.began_ms + self.limit_ms)
         secure.start(before)
+
+    def _announce(self, sock: socket.socket, before: Pollable) -> bool:
+        """Send the PROXY header, which an empty socket buffer takes whole; return whether it did."""
+        try:
+            if sock.send(self.announced) == len(self.announced):
+                return True
+        except OSError:
+            pass  # the server is gone again
+        self.pool.reactor.doom(before)
+        self.pool.failed(self, Fault(UPSTREAM_UNREACHABLE, f"{self.pool.name}: the PROXY header was not taken"))
+        return False
 
     def on_dial_failed(self, fault: Fault) -> None:
         if fault.kind is UPSTREAM_UNRESOLVED:

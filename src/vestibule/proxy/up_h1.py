@@ -68,6 +68,10 @@ class Keeper:
         """The connection is gone."""
         raise NotImplementedError
 
+    def let_go(self) -> None:
+        """A connection that was never kept is gone."""
+        raise NotImplementedError
+
 
 class H1UpConnection(Stream, Owner, Timed):
     """One connection to one server."""
@@ -79,6 +83,7 @@ class H1UpConnection(Stream, Owner, Timed):
         self.reader = ResponseReader(limits, table)
         self.deadline = Deadline(self)
         self.served = 0
+        self.announced = b""  # the PROXY header it began with
         self._keeper = keeper
         self._closed = False
         self._chunked = False

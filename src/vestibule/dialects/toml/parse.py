@@ -34,6 +34,7 @@ from vestibule.dialects.toml.schema import (
     ROOT,
     SERVER,
     SITE,
+    TCP_ROUTE,
     TIMEOUTS,
     TLS_PROFILE,
     UPSTREAM,
@@ -58,6 +59,7 @@ from vestibule.model.config import (
     Server,
     Site,
     TcpAddress,
+    TcpRoute,
     Timeouts,
     TlsProfile,
     UnixAddress,
@@ -154,8 +156,9 @@ class _Parser:
         process = read_flat(self._top("process"), PROCESS, root.data.get("process", {}), Process())
         profiles = self._profiles(root)
         self._read_certificates(root)
-        self._read_listeners(root, level)
+        # Before all that may name an upstream.
         self._read_upstreams(root)
+        self._read_listeners(root, level)
         sites = self._sites(root, level)
         return Config(
             listeners=tuple(self._listeners.values()),
@@ -200,9 +203,29 @@ class _Parser:
                 self._listeners[name] = Listener(name, TcpAddress(0))
                 continue
             own, _ = read_level(section, level)
+            if "routes" in section:
+                own["routes"] = self._connections(section.inside("routes"), section.data["routes"])
             flat = {key: item for key, item in section.data.items() if key not in own}
             listener = read_flat(spot, LISTENER, flat, Listener(name, self._address(section)))
             self._listeners[name] = replace(listener, **own)
+
+    def _connections(self, spot: Spot, value: object) -> tuple[TcpRoute, ...]:
+        """Read the routes of a listener that passes connections on."""
+        routes: list[TcpRoute] = []
+        for at, item in enumerate(spot.array(value)):
+            section = spot.at(at).section(TCP_ROUTE, item)
+            if section is None:
+                continue
+            if "to" in section and "listener" in section:
+                section.error("listener", "conflict", "`to` takes the connection already", "keep one of the two")
+            flat = {key: each for key, each in section.data.items() if key != "to"}
+            route = read_flat(section.spot, TCP_ROUTE, flat, TcpRoute())
+            if "to" in section:
+                place = section.inside("to", "upstream")
+                text = place.text(section.data["to"], "a server's address or the name of an upstream")
+                route = replace(route, upstream=self._upstreams.find(_as_url(text), place) or "" if text is not None else "")
+            routes.append(route)
+        return tuple(routes)
 
     def _address(self, section: Section) -> Address:
         """Read the address of a listener with the options that belong to its kind."""
@@ -364,6 +387,14 @@ def _parsed_address(text: str, spot: Spot) -> Address | None:
         return None
 
 
+def _as_url(text: str) -> str:
+    """Write the address of a server that speaks something else as one of HTTP is written."""
+    for scheme, written in (("tcp://", "http://"), ("tls://", "https://")):
+        if text.startswith(scheme):
+            return written + text.removeprefix(scheme)
+    return text
+
+
 def _server(spot: Spot, value: object) -> Server | None:
     """Read a server: its address alone, or a table."""
     section = spot.section(SERVER, {"address": value} if isinstance(value, str) else value)
@@ -381,7 +412,7 @@ def _server(spot: Spot, value: object) -> Server | None:
     except ValueError as bad:
         place.error("bad-value", str(bad))
         return None
-    section.mark("weight", "backup")
+    section.mark("weight", "backup", "proxy_protocol")
     if "tls" in section and not server.path:
         section.error("tls", "conflict", "`tls` is for unix sockets", "write `https://` before a host")
     return replace(
@@ -389,6 +420,7 @@ def _server(spot: Spot, value: object) -> Server | None:
         tls=section.read("tls", server.tls),
         weight=section.read("weight", 1),
         backup=section.read("backup", False),
+        proxy_protocol=section.read("proxy_protocol", ""),
     )
 
 

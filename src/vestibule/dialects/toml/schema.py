@@ -9,6 +9,7 @@ from vestibule.dialects.toml.form import Shape
 from vestibule.dialects.toml.schema_listen import (
     CERTIFICATE,
     LISTENER,
+    TCP_ROUTE,
     TLS_PROFILE,
 )
 from vestibule.dialects.toml.schema_route import (
@@ -56,6 +57,7 @@ __all__ = [
     "ROUTE",
     "SERVER",
     "SITE",
+    "TCP_ROUTE",
     "TIMEOUTS",
     "TLS_PROFILE",
     "UPSTREAM",

@@ -7,14 +7,17 @@ from vestibule.dialects.toml.form import (
     FLAG,
     PATH,
     PERMISSIONS,
+    TEST,
     TEXT,
     TEXTS,
     Choice,
     ListOf,
     Shape,
+    Text,
 )
-from vestibule.dialects.toml.table import TABLE, Key, Table
+from vestibule.dialects.toml.table import NETWORKS, TABLE, Key, Table
 from vestibule.model import config as model
+from vestibule.model.quantity import parse_host
 
 LISTENER = Table(
     "listeners.NAME",
@@ -38,9 +41,29 @@ LISTENER = Table(
         Key("default_site", TEXT, '"photos.example.org"', "default_site"),
         Key("protocols", ListOf(Choice("h1", "h2")), '["h2", "h1"]', "protocols"),
         Key("proxy_protocol", FLAG, "false", "proxy_protocol"),
+        Key("proxy_protocol_from", NETWORKS, '["10.0.0.1"]', "proxy_protocol_from"),
+        Key("routes", Shape("an array of tables"), '[{ names = ["mail.example.org"], to = "tcp://192.168.1.25:443" }]', "routes"),
         Key("backlog", COUNT, "1024", "backlog"),
         Key("timeouts", Shape(TABLE), '{ request_head = "30s" }', "timeouts"),
         Key("limits", Shape(TABLE), '{ head = "32KiB" }', "limits"),
+    ),
+)
+
+TCP_ROUTE = Table(
+    "listeners.NAME.routes",
+    model.TcpRoute,
+    "Layer 4: where connections go that meet a condition, as they are. The first that matches is taken; one without `to` and"
+    " `listener` closes them, and so does having none that matches.",
+    (
+        Key("names", ListOf(Text("a host", parse_host), one_alone=True), '["mail.example.org", "*.lan.example.org"]', "names"),
+        Key("when", TEST, "'peer_ip within [\"192.168.0.0/16\"]'", "when"),
+        Key(
+            "to",
+            Shape("a server's address or the name of an upstream"),
+            '"tcp://192.168.1.25:443"',
+            doc="The upstream whose servers get the connection: its name, `tcp://host:port`, or `tls://host:port` to encrypt it anew.",
+        ),
+        Key("listener", TEXT, '"web"', "listener"),
     ),
 )
 

@@ -8,6 +8,7 @@ from vestibule.dialects.toml.form import (
     FLAG,
     PATH,
     TEXT,
+    Choice,
     Shape,
     Unlimited,
 )
@@ -28,6 +29,7 @@ SERVER = Table(
         Key("tls", FLAG, "false", doc="Whether to speak TLS over a unix socket. With a host, `https://` says it."),
         Key("weight", COUNT, "1", "weight"),
         Key("backup", FLAG, "false", "backup"),
+        Key("proxy_protocol", Choice("v1", "v2"), '"v2"', "proxy_protocol"),
     ),
 )
 

@@ -26,6 +26,7 @@ from vestibule.dialects.toml.schema import (
     ROOT,
     ROUTE,
     SITE,
+    TCP_ROUTE,
     TIMEOUTS,
     TLS_PROFILE,
     UPSTREAM_TLS,
@@ -60,6 +61,7 @@ from vestibule.model.config import (
     StripPrefix,
     Switch,
     TcpAddress,
+    TcpRoute,
     Timeouts,
     UnixAddress,
     Upstream,
@@ -169,6 +171,8 @@ class _Writer:
                     self._key(name, LISTENER.key(name).form.write(getattr(address, name)))
         for name, text in self._fields(LISTENER, listener, None):
             self._key(name, text)
+        if listener.routes:
+            self._key("routes", "[" + ", ".join([_connection(route) for route in listener.routes]) + "]")
         self._override(path, TIMEOUTS, listener.timeouts, level.timeouts)
         self._override(path, LIMITS, listener.limits, level.limits)
 
@@ -278,6 +282,22 @@ def _server(server: Server) -> str:
         pairs.append(("weight", str(server.weight)))
     if server.backup:
         pairs.append(("backup", "true"))
+    if server.proxy_protocol:
+        pairs.append(("proxy_protocol", quote(server.proxy_protocol)))
+    return _inline(pairs)
+
+
+def _connection(route: TcpRoute) -> str:
+    """Write a route of layer 4."""
+    pairs: list[tuple[str, str]] = []
+    if route.names:
+        pairs.append(("names", TCP_ROUTE.key("names").form.write(route.names)))
+    if route.when is not None:
+        pairs.append(("when", TEST.write(route.when)))
+    if route.upstream:
+        pairs.append(("to", quote(route.upstream)))
+    if route.listener:
+        pairs.append(("listener", quote(route.listener)))
     return _inline(pairs)
 
 

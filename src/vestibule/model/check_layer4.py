@@ -1,0 +1,63 @@
+"""What is wrong with how a listener takes connections in, and where it passes them on.
+
+Not here: what belongs to HTTP (``check``, ``check_route``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vestibule.model.check_route import check_test
+from vestibule.model.config import Config, Listener
+from vestibule.model.expr import Phase
+from vestibule.model.findings import Findings
+from vestibule.model.quantity import parse_host, parse_network
+
+
+def check_layer4(found: Findings, path: str, listener: Listener, config: Config, here: Sequence[str]) -> None:
+    """Check PROXY headers and routes of a listener; ``here`` are the sites served on it."""
+    if listener.proxy_protocol and not config.trusted_proxies and not listener.proxy_protocol_from:
+        found.error(
+            f"{path}.proxy_protocol",
+            "nobody-trusted",
+            "a PROXY header is taken from trusted proxies only, and there are none",
+            "name their networks in `trusted_proxies` or `proxy_protocol_from`",
+        )
+    if listener.proxy_protocol_from and not listener.proxy_protocol:
+        found.error(f"{path}.proxy_protocol_from", "unused", "no PROXY header is expected here", "set `proxy_protocol`")
+    for at, network in enumerate(listener.proxy_protocol_from):
+        try:
+            parse_network(network)
+        except ValueError as bad:
+            found.error(f"{path}.proxy_protocol_from[{at}]", "bad-network", str(bad))
+    if not listener.routes:
+        return
+    if here:
+        message = f"connections are passed on as they are, so the site `{here[0]}` is never reached"
+        found.error(f"{path}.routes", "conflict", message, "serve it on a listener of its own, and name that in a route")
+    if listener.tls:
+        found.error(f"{path}.tls", "conflict", "TLS is passed on here, not ended", "name a listener with TLS in a route")
+    _check_routes(found, path, listener, config)
+
+
+def _check_routes(found: Findings, path: str, listener: Listener, config: Config) -> None:
+    upstreams = [each.name for each in config.upstreams]
+    others = [each.name for each in config.listeners if not each.routes]
+    for at, route in enumerate(listener.routes):
+        where = f"{path}.routes[{at}]"
+        if route.upstream and route.listener:
+            found.error(f"{where}.listener", "conflict", "an upstream takes the connection already", "keep one of the two")
+        if route.upstream:
+            found.reference(f"{where}.upstream", "upstream", route.upstream, upstreams)
+        if route.listener:
+            found.reference(f"{where}.listener", "listener without routes", route.listener, others)
+        for number, name in enumerate(route.names):
+            try:
+                parse_host(name)
+            except ValueError as bad:
+                found.error(f"{where}.names[{number}]", "bad-host", str(bad))
+        if route.when is not None:
+            check_test(found, f"{where}.when", route.when, Phase.TLS)
+        if not route.names and route.when is None and at + 1 < len(listener.routes):
+            found.warning(f"{path}.routes[{at + 1}]", "unreachable", "the route before takes every connection")
+            return
