@@ -26,7 +26,6 @@ ELSEWHERE = {
     "proxy/down_h2.py": "h2/test_streams.py",
     "proxy/relays.py": "plays/test_bodies.py",
     "proxy/entry.py": "e2e/test_versions.py",
-    "proxy/door.py": "plays",
     "proxy/announced.py": "e2e/test_layer4.py",
     "proxy/raw.py": "e2e/test_layer4.py",
     "proxy/pool.py": "proxy/test_upstream.py",

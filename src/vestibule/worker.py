@@ -46,7 +46,7 @@ from vestibule.net.listen import Listener
 from vestibule.net.reactor import READ, WRITE, Crashes, Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.transport import Transport
-from vestibule.proxy.door import Porch, Tally
+from vestibule.proxy.door import Porch, Refusals, Tally
 from vestibule.proxy.entry import Entry
 from vestibule.proxy.relays import BodyRelays
 
@@ -124,6 +124,17 @@ class Generation:
         self.sockets = sockets
 
 
+class LinkRefusals(Refusals):
+    """Refused clients, to the error log."""
+
+    def __init__(self, worker: "Worker") -> None:
+        super().__init__()
+        self._worker = worker
+
+    def tell(self, text: str, details: dict[str, str]) -> None:
+        self._worker.report("info", self.kind, text, details)
+
+
 class Worker(Crashes, Timed, Reporter):
     """Everything of one process."""
 
@@ -133,6 +144,7 @@ class Worker(Crashes, Timed, Reporter):
         self.relays = BodyRelays()
         self.tally = Tally()
         self.registry = Registry()
+        self.refusals = LinkRefusals(self)
         self.porches: dict[str, Porch] = {}
         self.listeners: list[Listener] = []
         self.prepared: Generation | None = None
@@ -206,6 +218,7 @@ class Worker(Crashes, Timed, Reporter):
             porch = self.porches.get(name)
             if porch is None:
                 porch = Porch(self.reactor, door, self.relays, self.tally)
+                porch.refusals = self.refusals
                 self.porches[name] = porch
             else:
                 porch.change_door(door)
@@ -258,6 +271,7 @@ class Worker(Crashes, Timed, Reporter):
             "exchanges": tally.exchanges,
             "tunnels": tally.tunnels,
             "refused_headers": tally.refused_headers,
+            "handshakes_failed": tally.handshakes_failed,
             "resident_bytes": _resident_bytes(),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "upstreams": self.registry.figures(),

@@ -156,6 +156,16 @@ def test_who_is_let_in_where_one_is_required(rig: Doors, version: str) -> None:
     assert len(rig.upstream.requests) == 1
 
 
+def test_why_somebody_was_refused_is_told(rig: Doors) -> None:
+    """Whoever is refused sees no page."""
+    for person, why in ((None, "peer did not return a certificate"), (rig.mallory, "certificate revoked"), (rig.stranger, "unable to get")):
+        time.sleep(1.1)  # one a second is told
+        with pytest.raises((ssl.SSLError, ConnectionError, Truncated)):
+            rig.client("required", person).get("/")
+        rig.proxy.wait_for(why)
+    assert "a client was refused at its TLS handshake" in rig.proxy.said()
+
+
 def test_variables_go_upstream_and_into_the_log(rig: Doors) -> None:
     rig.client("required", rig.alice).request("GET", "/", [("X-Verify", "SUCCESS"), ("X-Subject", "CN=root")])
     request, leaf = rig.upstream.take_one(), rig.alice.certificate

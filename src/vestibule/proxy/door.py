@@ -6,7 +6,7 @@ flight keep their plan.
 """
 
 from vestibule.exchange import Plan, Relays, Timeouts
-from vestibule.fault import CLIENT, UPSTREAM
+from vestibule.fault import CLIENT, CLIENT_TLS, UPSTREAM
 from vestibule.http.address import NetworkSet
 from vestibule.http.fields import FieldsTable
 from vestibule.http.h1 import HeadLimits
@@ -62,6 +62,30 @@ class Tally:
         self.exchanges = 0
         self.tunnels = 0
         self.refused_headers = 0  # PROXY headers of those who may send none, and what should have been one
+        self.handshakes_failed = 0
+
+
+class Refusals:
+    """Tells of clients whose certificates were not accepted: they see no page, and ask the operator why. One a second is told."""
+
+    def __init__(self) -> None:
+        self.kind = CLIENT_TLS.name
+        self._told_at_ms = -1000
+        self._held = 0
+
+    def note(self, now_ms: int, details: dict[str, str], reason: str) -> None:
+        """Take one; `reason` is OpenSSL's."""
+        if now_ms - self._told_at_ms < 1000:
+            self._held += 1
+            return
+        if self._held:
+            details["held_back"] = str(self._held)
+        self._told_at_ms = now_ms
+        self._held = 0
+        self.tell(f"a client was refused at its TLS handshake: {reason}", details)
+
+    def tell(self, text: str, details: dict[str, str]) -> None:
+        """Say it to whoever listens; nobody does here."""
 
 
 class Porch:
@@ -72,6 +96,7 @@ class Porch:
         self.door = door
         self.relays = relays
         self.tally = tally
+        self.refusals = Refusals()
         self.stopping = False
         self.request_table = FieldsTable(CLIENT, door.limits.fields)
 

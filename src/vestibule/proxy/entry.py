@@ -168,6 +168,13 @@ class Greeting(Owner, Timed):
 
     def on_lost(self, detail: str) -> None:
         self._leave()
+        porch = self.porch
+        if porch.door.tls is None:
+            return
+        porch.tally.handshakes_failed += 1
+        if "certificate" in detail and porch.door.tls.base.verify_mode != ssl.CERT_NONE:
+            client = self.client.address.decode("ascii", "replace")
+            porch.refusals.note(porch.reactor.now_ms, {"client": client, "listener": porch.door.name}, detail)
 
     def on_drained(self) -> None:
         """Nothing was written."""
