@@ -248,8 +248,9 @@ class _Maker:
                     switch.add(host.encode(), plans[site.name])
                 elif not host.startswith("*."):
                     switch.add_elsewhere(host.encode())
-        if listener.tls and self._tls.profile(key, listener).asks_clients:
-            switch.bind_to_sni()
+        profile = self._tls.profile(key, listener)
+        if listener.tls and profile.asks_clients:
+            switch.bind_to_sni(profile.client_verify == "require")
         # Requests that never reach a site are logged as the configuration says.
         log = self._log.lines("access_log", config.access_log, Place(listener.name.encode()), False)
         return Plan(listener.name, switch, log=log, error_page=ClearPage(False), timeouts=_timeouts(config.timeouts))

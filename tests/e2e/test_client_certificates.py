@@ -342,3 +342,27 @@ def test_servers_of_one_socket_in_nginx_words(tmp_path: Path) -> None:
     finally:
         proxy.stop()
         upstream.close()
+
+
+def test_a_connection_older_than_the_demand_is_not_let_through(tmp_path: Path, version: str) -> None:
+    servers, members, upstream = Authority("Servers"), Authority("Members"), Upstream()
+    (port,) = free_ports(1)
+    servers.bundle(tmp_path / "a.pem", "a.test")
+    members.write_root(tmp_path / "members.pem")
+    text = (
+        f'{settings(tmp_path)}\n[listeners.l]\naddress = "127.0.0.1:{port}"\ntls = true\ntls_profile = "PROFILE"\n'
+        f'[tls_profiles.asking]\nclient_ca = "members.pem"\n'
+        f'[sites."a.test"]\nlisten = "l"\ncert = "a.pem"\nto = "http://127.0.0.1:{upstream.port}"\n'
+    )
+    proxy = Vestibule(tmp_path, text.replace("PROFILE", "intermediate"), [port])
+    try:
+        client = Client(("127.0.0.1", port), servers.client(), "a.test", version)
+        with client.connect() as connection:
+            assert client.open("GET", "/", wire=connection).read_response().status == 200
+            proxy.write(text.replace("PROFILE", "asking"))
+            assert proxy.control("reload").returncode == 0
+            assert client.open("GET", "/", wire=connection).read_response().status == 403
+        assert len(upstream.requests) == 1
+    finally:
+        proxy.stop()
+        upstream.close()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vestibule.exchange import Exchange, Plan, Source
 from vestibule.fault import CLIENT_BAD_TARGET, CLIENT_MISDIRECTED, PROXY_LOOP, PROXY_NO_ROUTE, PROXY_NO_SITE
+from vestibule.net.peer import PeerCertificate
 from vestibule.plan.expr import FIELDS, Const, InSet
 from vestibule.plan.switch import ANY, BEST, EXACT, PREFIX, REGEX, WRITTEN, Choice, HostSwitch, PathSwitch, RuleSwitch, make_switch
 from vestibule.plan.variables import Header
@@ -63,7 +64,7 @@ def test_memory_of_hosts_is_bounded() -> None:
 
 def test_connection_bound_to_its_sni() -> None:
     made = switch()
-    made.bind_to_sni()
+    made.bind_to_sni(False)
     peer = client(scheme="https")
     peer.sni = b"A.example"
     ex, _ = request(Plan("root", made), authority="a.example", peer=peer)
@@ -75,6 +76,18 @@ def test_connection_bound_to_its_sni() -> None:
     peer.sni = b""
     ex, _ = request(Plan("root", made), authority="x.b.example", peer=peer)
     assert ex.plan.name == "deep"
+
+
+def test_who_came_before_certificates_were_asked_for() -> None:
+    made = switch()
+    made.bind_to_sni(True)
+    for shown, status in ((None, 403), (PeerCertificate(b"", 10), 403), (PeerCertificate(b"", 0), 0)):
+        peer = client(scheme="https")
+        peer.certificate = shown
+        ex, down = request(Plan("root", made), authority="a.example", peer=peer)
+        assert ex.plan.name == ("root" if status else "a")
+        if status:
+            assert answer_of(down).status == status
 
 
 # ---- routes

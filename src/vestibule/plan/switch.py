@@ -14,7 +14,7 @@ import re
 from typing import Final
 
 from vestibule.exchange import Exchange, Plan, Source
-from vestibule.fault import CLIENT_MISDIRECTED, PROXY_NO_ROUTE, PROXY_NO_SITE, Fault, ProtocolError
+from vestibule.fault import CLIENT_MISDIRECTED, CLIENT_NO_CERTIFICATE, PROXY_NO_ROUTE, PROXY_NO_SITE, Fault, ProtocolError
 from vestibule.http.target import host_of, normal_path
 from vestibule.plan.expr import Node
 from vestibule.plan.steps.deny import refuse
@@ -48,6 +48,7 @@ class HostSwitch(Source):
         self._wildcards: dict[bytes, Plan] = {}
         self._elsewhere: set[bytes] = set()
         self._strict_sni = False
+        self._wants_certificate = False
         self._known: dict[bytes, Plan] = {}
 
     def add(self, host: bytes, plan: Plan) -> None:
@@ -61,12 +62,15 @@ class HostSwitch(Source):
         """Note a host that is served on other listeners only."""
         self._elsewhere.add(host)
 
-    def bind_to_sni(self) -> None:
+    def bind_to_sni(self, wants_certificate: bool) -> None:
         """Serve on a connection only the site that its handshake was for (RFC 9110 7.4).
 
         For listeners that ask for client certificates: who was let in for one site asks for another.
+        `wants_certificate` says that nobody gets in without one, as the handshake does by itself: but
+        a connection may be older than the configuration that asks.
         """
         self._strict_sni = True
+        self._wants_certificate = wants_certificate
 
     def find(self, host: bytes) -> Plan | None:
         """Return the plan of a host in lower case without port, or None."""
@@ -96,6 +100,9 @@ class HostSwitch(Source):
             self._known[authority] = plan
         if self._strict_sni and ex.client.sni and self.find(ex.client.sni.lower()) is not plan:
             ex.fail(Fault(CLIENT_MISDIRECTED, f"the connection is for {ex.client.sni.decode('ascii', 'replace')}"))
+            return
+        if self._wants_certificate and (ex.client.certificate is None or ex.client.certificate.result != 0):
+            ex.fail(Fault(CLIENT_NO_CERTIFICATE, "the connection is older than the configuration"))
             return
         ex.enter(plan)
 
