@@ -19,7 +19,7 @@ from vestibule.plan.variables import Place
 from vestibule.proxy.raw import Handover, HangUp, Porches
 
 _SNI: Final = tree.Var("tls_sni")
-_OF_HELLO: Final = frozenset(("tls_sni", "tls_alpn"))
+_OF_HELLO: Final = frozenset(("tls_sni", "tls_alpn", "tls_hello"))
 
 
 class Layer4Maker:

@@ -92,6 +92,7 @@ class Client:
         self.scheme = scheme
         self.sni = b""
         self.alpn = b""
+        self.hello = False  # a ClientHello was read that is not for us
         self.tls_version = b""
         self.tls_cipher = b""
         self.certificate: PeerCertificate | None = None

@@ -86,6 +86,8 @@ _ROWS = (
     Variable("tls_sni", _T, Phase.TLS, "connection", "Host name the client asked for in its TLS hello.",
              nginx="$ssl_server_name", caddy="{http.request.tls.server_name}", apache="%{SSL_TLS_SNI}x",
              haproxy="ssl_fc_sni"),
+    Variable("tls_hello", _B, Phase.TLS, "connection",
+             "Whether a connection that is passed on as it is begins with a TLS hello."),
     Variable("tls_alpn", _T, Phase.TLS, "connection",
              "Protocols the client offers in its TLS hello, with commas between, where the connection is passed on as it is.",
              nginx="$ssl_preread_alpn_protocols"),

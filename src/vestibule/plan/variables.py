@@ -74,6 +74,11 @@ class TlsSni(Node):
         return ex.client.sni
 
 
+class TlsHello(TruthNode):
+    def test(self, ex: Exchange) -> bool:
+        return ex.client.hello
+
+
 class TlsAlpn(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return ex.client.alpn
@@ -372,6 +377,7 @@ _NODES: Final[dict[str, Node]] = {
     "tls_cipher": TlsCipher(CONNECTION),
     "tls_sni": TlsSni(CONNECTION),
     "tls_alpn": TlsAlpn(CONNECTION),
+    "tls_hello": TlsHello(CONNECTION),
     "tls_client_verify": TlsClientVerify(CONNECTION),
     "tls_client_error": TlsClientError(CONNECTION),
     "tls_client_subject": TlsClientSubject(CONNECTION),

@@ -298,6 +298,7 @@ class Inspection(Owner, Timed):
         if said == NEED:
             return
         if said == FOUND:
+            self._client.hello = True
             self._client.sni = hello.name
             self._client.alpn = b",".join(hello.protocols)
         self._begin()

@@ -1,14 +1,16 @@
-"""A site behind TLS and a password, as a haproxy.cfg and as a Caddyfile, served end to end."""
+"""A site behind TLS and a password, as a haproxy.cfg and as a Caddyfile; and one port for several TLS services: served end to end."""
 
 import base64
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.differential.originals import Running
-from tests.e2e.certs import Authority
+from tests.e2e.certs import Authority, server
 from tests.e2e.client import Client
 from tests.e2e.rig import environment, free_ports
 from tests.e2e.upstream import Upstream
@@ -45,9 +47,47 @@ photos.test:PORT {
 """
 
 
+SWITCH = """\
+frontend one_port_for_all
+    mode tcp
+    bind :PORT
+    timeout client 1h
+    tcp-request inspect-delay 5s
+    tcp-request content accept if { req.ssl_hello_type 1 }
+    use_backend photos_tls if { req.ssl_sni -i photos.test }
+    use_backend elsewhere if { req.ssl_sni -i mail.test }
+
+backend photos_tls
+    mode tcp
+    timeout connect 5s
+    timeout server 1h
+    server here 127.0.0.1:BEHIND send-proxy-v2
+
+backend elsewhere
+    mode tcp
+    timeout connect 5s
+    timeout server 1h
+    server there 127.0.0.1:MAIL
+
+frontend photos_ends_tls
+    mode http
+    bind 127.0.0.1:BEHIND ssl crt FOLDER/photos.pem alpn h2,http/1.1 accept-proxy
+    timeout client 10m
+    default_backend photos
+
+backend photos
+    mode http
+    timeout connect 5s
+    timeout server 10m
+    http-request set-header X-Real-IP %[src]
+    option forwardfor
+    server one 127.0.0.1:UPSTREAM
+"""
+
+
 @contextmanager
-def serving(folder: Path, name: str, text: str) -> Iterator[tuple[int, Upstream, Authority]]:
-    """Serve a configuration with a certificate for photos.test, in front of an upstream that says ok."""
+def serving(folder: Path, name: str, text: str, original: bool = False) -> Iterator[tuple[int, Upstream, Authority]]:
+    """Serve a configuration with a certificate for photos.test, in front of an upstream that says ok; or have HAProxy serve it."""
     (port,) = free_ports(1)
     authority = Authority()
     authority.bundle(folder / "photos.pem", "photos.test").chmod(0o600)
@@ -55,6 +95,8 @@ def serving(folder: Path, name: str, text: str) -> Iterator[tuple[int, Upstream,
     file = folder / name
     file.write_text(text.replace("PORT", str(port)).replace("UPSTREAM", str(upstream.port)).replace("FOLDER", str(folder)))
     command = [sys.executable, "-m", "vestibule", "run", str(file), "--workers", "1"]
+    if original:
+        command = ["haproxy", "-db", "-f", str(file)]
     running = Running(command, folder, [port], environment() | {"XDG_STATE_HOME": str(folder / "state")})
     try:
         yield port, upstream, authority
@@ -87,6 +129,42 @@ def test_haproxy_with_a_password_and_both_families(tmp_path: Path, address: str)
         assert fields[b"x-real-ip"] == address.encode()
         assert [value for name, value in seen.fields if name.lower() == b"x-forwarded-for"] == [b"198.51.100.1", address.encode()]
         assert client.request("GET", "/", [credentials("anna:wrong")]).status == 401
+
+
+@pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
+def test_haproxy_switches_by_name_and_tells_the_client_on(tmp_path: Path, original: bool) -> None:
+    """What HAProxy makes of the same file is the other half of the test."""
+    behind, mail = free_ports(2)
+    authority = Authority()
+    context = server(authority.bundle(tmp_path / "mail.pem", "mail.test"))
+
+    def talk(listener: socket.socket) -> None:
+        sock, _ = listener.accept()
+        with context.wrap_socket(sock, server_side=True) as secure:
+            secure.sendall(b"mail:" + secure.recv(100))
+
+    listener = socket.create_server(("127.0.0.1", mail))
+    thread = threading.Thread(target=talk, args=(listener,))
+    thread.start()
+    text = SWITCH.replace("BEHIND", str(behind)).replace("MAIL", str(mail))
+    with serving(tmp_path, "haproxy.cfg", text, original) as (port, upstream, authority_here):
+        with socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.5", 0)) as sock:
+            secure = authority_here.client().wrap_socket(sock, server_hostname="photos.test")
+            secure.sendall(b"GET /a HTTP/1.1\r\nHost: photos.test\r\nConnection: close\r\n\r\n")
+            assert b" 200 " in secure.recv(100)
+            secure.close()
+        (seen,) = upstream.requests
+        fields = {name.lower(): value for name, value in seen.fields}
+        assert (fields[b"x-real-ip"], fields[b"x-forwarded-for"]) == (b"127.0.0.5", b"127.0.0.5")
+        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            secure = authority.client().wrap_socket(sock, server_hostname="mail.test")
+            secure.sendall(b"hello")
+            assert secure.recv(100) == b"mail:hello"
+            secure.close()
+        with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), 10) as sock:
+            authority.client().wrap_socket(sock, server_hostname="unknown.test")
+    thread.join(10)
+    listener.close()
 
 
 def test_caddy_with_a_certificate_and_a_password(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ _GLOBAL = [
 ]
 
 _PROXY = [
-    *_rows("supported", "DFLB", "mode", "`http`; `tcp` is not built yet."),
+    *_rows("supported", "DFLB", "mode", "`http`, or `tcp` for connections that are passed on as they are."),
     *_rows("supported", "FL", "bind", "Where to listen; see the options."),
     *_rows("supported", "DFLB", "timeout client", "Silence of a client."),
     *_rows("supported", "DFLB", "timeout server", "Silence of a server."),
@@ -331,14 +331,13 @@ _RULES = [
         "supported",
         "DFLB",
         "tcp-request connection | tcp-request session | tcp-request content",
-        "`reject` and `accept`; a refused client is answered 403.",
+        "`reject` and `accept`; with `mode http` a refused client is answered 403.",
     ),
     *_rows(
-        "harmless",
+        "supported",
         "DFLB",
         "tcp-request inspect-delay",
-        "Wait for the first bytes.",
-        "a request head is always complete before rules are run",
+        "How long to wait for a TLS hello in `mode tcp`; a request head is always complete before rules are run.",
     ),
     *_rows(
         "harmless",

@@ -88,6 +88,9 @@ def split_options(
     return found
 
 
+_ANYBODY = ("0.0.0.0/0", "::/0")
+
+
 class Binder:
     """Reads the ``bind`` lines of a file."""
 
@@ -132,6 +135,9 @@ class Binder:
                     backlog=self._number(line, options, "backlog") or _BACKLOG,
                     limits=self._limits(line, options),
                     protocols=protocols,
+                    proxy_protocol="accept-proxy" in options,
+                    # HAProxy takes the header from whoever connects; who may is for the address to say.
+                    proxy_protocol_from=_ANYBODY if "accept-proxy" in options else (),
                 )
                 bound.append(Bound(self._origins.at(span(line, first), listener), certificates))
         return bound

@@ -23,6 +23,7 @@ from vestibule.dialects.haproxy.forwardfor import told_actions
 from vestibule.dialects.haproxy.globals import Globals, read_globals
 from vestibule.dialects.haproxy.lexer import read_lines
 from vestibule.dialects.haproxy.listen import Binder, Bound
+from vestibule.dialects.haproxy.passing import Choice, passing_timeouts, read_passing
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step, answer_of
 from vestibule.dialects.haproxy.sample import State, read_format
@@ -50,6 +51,7 @@ from vestibule.model.config import (
     Site,
     Source,
     Switch,
+    TcpRoute,
     Timeouts,
     Upstream,
 )
@@ -116,12 +118,20 @@ class _Lowering:
         for section in self._sections:
             if section.kind in ("frontend", "listen") and section.name:
                 side = self._side(section)
-                if not self._is_off(side):
+                if self._is_off(side):
+                    continue
+                if self._is_raw(side):
+                    self._raw_frontend(side, listeners)
+                else:
                     self._frontend(side, sites, listeners)
         for section in self._backends.values():
             if section.name not in self._entered and section.kind == "backend":
                 side = self._side(section)
-                if not self._is_off(side):
+                if self._is_off(side):
+                    continue
+                if self._is_raw(side):
+                    self._upstream(side)
+                else:
                     self._backend(side, side, State(read_text=self._read_text))
         found = self._globals
         return Config(
@@ -145,16 +155,76 @@ class _Lowering:
         return Side(section, settings, acls, rules)
 
     def _is_off(self, side: Side) -> bool:
-        """Whether a proxy is left out: it is disabled, or takes bytes instead of requests, which is noted."""
+        """Whether a proxy is left out: it is disabled, or is for something else than requests and connections, which is noted."""
         mode = side.settings.last("mode")
-        if mode is not None and mode.arguments() != ["http"]:
+        if mode is not None and mode.arguments() not in (["http"], ["tcp"]):
             text = " ".join(mode.arguments())
-            if text in ("tcp", "health", "log", "spop"):
-                self._report.not_built(mode.line, mode.first, f"`mode {text}`", "only requests of HTTP are proxied")
+            if text in ("health", "log", "spop"):
+                self._report.not_built(mode.line, mode.first, f"`mode {text}`", "requests and connections are proxied")
             else:
-                self._report.error(mode.line, mode.first, "bad-value", f"`{text}` is no mode", "write `mode http`")
+                self._report.error(mode.line, mode.first, "bad-value", f"`{text}` is no mode", "write `mode http` or `mode tcp`")
             return True
         return side.settings.last("disabled") is not None
+
+    def _is_raw(self, side: Side) -> bool:
+        """Whether a proxy passes connections on as they are."""
+        mode = side.settings.last("mode")
+        return mode is not None and mode.arguments() == ["tcp"]
+
+    # ------------------------------------------------------------ connections
+
+    def _raw_frontend(self, side: Side, listeners: list[Listener]) -> None:
+        """Lower a frontend in ``mode tcp``: its listeners get routes, and no site."""
+        section, settings = side.section, side.settings
+        bound = self._binder.read([(each.line, each.first) for each in settings.all("bind")])
+        settings.warn_of_missing("client")
+        passing = read_passing(settings, side.rules, self._report, self._origins)
+        side.acls.check(State(section.name, self._read_text, raw=True))
+        routes = list(passing.refused)
+        backs: list[Settings] = []
+        for choice in passing.choices:
+            back = self._raw_backend(side, choice)
+            if back is not None:
+                backs.append(back.settings)
+                name = back.section.name
+                route = TcpRoute(upstream=name if name in self._upstreams else "", when=choice.test)
+                head = choice.statement.line if choice.statement is not None else section.head
+                routes.append(self._origins.at(span(head), route))
+            if choice.test is None:
+                break
+        if not passing.choices:
+            message = f"the frontend `{section.name}` has no backend"
+            self._report.warning(section.head, 0, "no-backend", message, "every connection is closed")
+            routes.append(TcpRoute())
+        timeouts = passing_timeouts(settings, backs)
+        for each in bound:
+            made = replace(self._listener(each, settings, ""), routes=tuple(routes), timeouts=timeouts, default_site="")
+            listeners.append(self._origins.move(each.listener, made))
+
+    def _raw_backend(self, front: Side, choice: Choice) -> Side | None:
+        """Return the backend that a rule chooses, its servers read; None, noted, if it cannot be used."""
+        if choice.statement is None:
+            self._upstream(front)
+            return front
+        statement = choice.statement
+        section = self._backends.get(choice.backend)
+        if section is None:
+            hint = did_you_mean(choice.backend, list(self._backends))
+            message = f"there is no backend `{choice.backend}`"
+            self._report.error(statement.line, statement.first, "unknown-reference", message, hint)
+            return None
+        back = self._side(section)
+        if self._is_off(back):
+            return None
+        if not self._is_raw(back):
+            message = f"the backend `{choice.backend}` is in `mode http`, and this frontend in `mode tcp`"
+            self._report.error(statement.line, statement.first, "wrong-mode", message, "give both the same mode")
+            return None
+        if section.name not in self._entered:
+            self._entered.add(section.name)
+            back.settings.warn_of_missing("connect", "server")
+        self._upstream(back)
+        return back
 
     # ------------------------------------------------------------ frontends
 
@@ -268,6 +338,10 @@ class _Lowering:
         back = self._side(section)
         if self._is_off(back):
             return _unavailable()
+        if self._is_raw(back):
+            message = f"the backend `{name}` is in `mode tcp`, and this frontend in `mode http`"
+            self._report.error(statement.line, statement.first, "wrong-mode", message, "give both the same mode")
+            return None
         return self._backend(front, back, state)
 
     # ------------------------------------------------------------ backends

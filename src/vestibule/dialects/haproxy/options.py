@@ -43,18 +43,17 @@ BIND_OPTIONS: dict[str, Option] = {
         *_rows("harmless", 1, "ciphersuites sigalgs client-sigalgs ca-sign-file ca-sign-pass tls-ticket-keys", _LIBRARY),
         *_rows("harmless", 1, "name id nice process thread shards level severity-output label", _NOTHING),
         *_rows("harmless", 1, "tcp-ut mss", _KERNEL),
-        *_rows("error", 0, "accept-proxy accept-netscaler-cip transparent", "leave it out"),
+        *_rows("supported", 0, "accept-proxy"),
+        *_rows("error", 0, "accept-netscaler-cip transparent", "leave it out"),
         *_rows("error", 0, "generate-certificates", "name the certificates with `crt`"),
-        *_rows(
-            "error", 1, "interface namespace proto uid gid ca-verify-file expose-fd", "leave it out"
-        ),
+        *_rows("error", 1, "interface namespace proto uid gid ca-verify-file expose-fd", "leave it out"),
     )
 }
 
 SERVER_OPTIONS: dict[str, Option] = {
     each.name: each
     for each in (
-        *_rows("supported", 0, "ssl no-ssl backup no-backup disabled enabled"),
+        *_rows("supported", 0, "ssl no-ssl backup no-backup disabled enabled send-proxy send-proxy-v2 no-send-proxy no-send-proxy-v2"),
         *_rows("supported", 1, "weight maxconn verify ca-file crt sni verifyhost cookie pool-max-conn pool-purge-delay maxqueue"),
         *_rows(
             "harmless", 0, "check no-check check-ssl no-check-ssl check-send-proxy no-check-send-proxy agent-check no-agent-check", _CHECKS
@@ -81,8 +80,8 @@ SERVER_OPTIONS: dict[str, Option] = {
         *_rows(
             "error",
             0,
-            "send-proxy send-proxy-v2 send-proxy-v2-ssl send-proxy-v2-ssl-cn",
-            "leave it out; `option forwardfor` names the client",
+            "send-proxy-v2-ssl send-proxy-v2-ssl-cn",
+            "write `send-proxy-v2`, which says who the client is and nothing of TLS",
         ),
         *_rows("error", 1, "proxy-v2-options set-proxy-v2-tlv-fmt", "leave it out"),
         *_rows("error", 1, "proto crl-file namespace socks4 source redir usesrc interface", "leave it out"),

@@ -25,6 +25,7 @@ from vestibule.dialects.haproxy.variables import (
     FETCHES,
     LOG_ALIASES,
     NAMED_FETCHES,
+    RAW_FETCHES,
     UNBUILT_ALIASES,
     UNBUILT_CONVERTERS,
     UNBUILT_FETCHES,
@@ -83,6 +84,8 @@ class State:
     headers: dict[str, Expr | None] = field(default_factory=dict)
     variables: dict[str, Expr | None] = field(default_factory=dict)
     rewritten: bool = False
+    raw: bool = False
+    """Whether there are only bytes: what is known of TLS is what a passed-on ClientHello says."""
 
     def with_header(self, name: str, value: Expr | None) -> State:
         """Return the state after a field was set."""
@@ -186,6 +189,8 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         if name == "url" and state.rewritten:
             return FETCHES["pathq"]
         return FETCHES[name]
+    if state.raw and name in RAW_FETCHES:
+        return RAW_FETCHES[name]
     if name in ("fe_name", "fe_id"):
         return Const(state.frontend)
     if name in ("str", "int", "bool"):

@@ -11,7 +11,7 @@ Not here: which server is used when (``lower``).
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.listen import TlsDefaults, split_options
@@ -96,7 +96,8 @@ class Servers:
             self._report.warning(line, own["cookie"][0][0], "unused", "`cookie` of a server has no effect without one of the backend")
         if "disabled" in options or weight == 0:
             return
-        server = replace(server, weight=1 if weight is None else weight, backup="backup" in options)
+        announces: Literal["", "v1", "v2"] = "v2" if "send-proxy-v2" in options else "v1" if "send-proxy" in options else ""
+        server = replace(server, weight=1 if weight is None else weight, backup="backup" in options, proxy_protocol=announces)
         self.by_name[name] = self._origins.at(span(line), server)
         if server.tls:
             self._tls.append((line, self._upstream_tls(line, options)))
@@ -200,7 +201,7 @@ class Servers:
 def _merged(inherited: _Options, own: _Options) -> _Options:
     """Return the options that hold for a server; ``no-`` takes a flag back."""
     merged = {**inherited, **own}
-    for name in ("ssl", "backup"):
+    for name in ("ssl", "backup", "send-proxy", "send-proxy-v2"):
         if f"no-{name}" in own:
             merged.pop(name, None)
     if "enabled" in own:

@@ -56,7 +56,11 @@ class Settings:
 
     def time(self, name: str) -> int | None:
         """Return a time-out in milliseconds; None where none is given."""
-        statement = self.last(f"timeout {name}")
+        return self.delay(f"timeout {name}")
+
+    def delay(self, name: str) -> int | None:
+        """Return the time that a statement says, in milliseconds; None where there is none."""
+        statement = self.last(name)
         if statement is None:
             return None
         text = "".join(statement.arguments()[:1])

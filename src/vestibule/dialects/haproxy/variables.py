@@ -40,6 +40,15 @@ FETCHES: dict[str, Expr] = {
 }
 """Fetches without arguments. ``fe_name`` is known where the expression stands."""
 
+RAW_FETCHES: dict[str, Expr] = {
+    "req.ssl_sni": Var("tls_sni"),
+    "req_ssl_sni": Var("tls_sni"),
+    "req.ssl_alpn": Var("tls_alpn"),
+    "req.ssl_hello_type": If(Var("tls_hello"), Const(1), Const(0)),
+    "req_ssl_hello_type": If(Var("tls_hello"), Const(1), Const(0)),
+}
+"""Fetches that look into a ClientHello, which only a connection in ``mode tcp`` still has."""
+
 CERTIFICATE_NAMES: dict[tuple[str, tuple[str, ...]], Expr] = {
     ("ssl_c_s_dn", ("cn",)): Var("tls_client_name"),
     ("ssl_c_s_dn", ("CN",)): Var("tls_client_name"),
