@@ -188,3 +188,12 @@ def test_revocation_lists(tmp_path: Path, crl: str, says: str, is_error: bool) -
     (problem,) = loaded.problems
     assert says in problem.text
     assert problem.is_error is is_error
+
+
+def test_authorities_that_are_over(tmp_path: Path) -> None:
+    old = Paper("Old", days=-2)
+    for texts, count in (((old.pem,), 1), ((old.pem, ROOT.pem), 0)):
+        write(tmp_path / "ca.pem", *texts)
+        loaded = load(replace(EMPTY, tls_profiles=(TlsProfile("p", client_ca="ca.pem"),)), tmp_path)
+        assert [each.fails_check for each in loaded.problems] == [True] * count
+        assert "ca.pem" in loaded.assets.authorities

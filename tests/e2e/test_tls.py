@@ -251,6 +251,44 @@ def test_a_flood_of_key_updates_is_ended(rig: TlsRig) -> None:
         assert still.read_response().status == 200
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl command is not installed")
+def test_groups_and_two_types_of_keys(tmp_path: Path, authority: Authority) -> None:
+    """Old clients get the RSA certificate, all others the ECDSA one; and the group is the one that is allowed."""
+    (port,) = free_ports(1)
+    authority.bundle(tmp_path / "ecdsa.pem", "photos.test")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=photos.test", "-addext",
+         "subjectAltName=DNS:photos.test", "-days", "9", "-keyout", "key.pem", "-out", "rsa.pem"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    config = f"""{settings(tmp_path)}
+[tls_profiles.one]
+groups = ["secp384r1"]
+[certificates.ecdsa]
+cert = "ecdsa.pem"
+[certificates.rsa]
+cert = "rsa.pem"
+key = "key.pem"
+[listeners.l]
+address = "127.0.0.1:{port}"
+tls = true
+tls_profile = "one"
+[sites."photos.test"]
+listen = "l"
+certificates = ["ecdsa", "rsa"]
+respond = {{ status = 204 }}
+"""
+    proxy = Vestibule(tmp_path, config, [port])
+    try:
+        for signatures, kind in (("RSA-PSS+SHA256", "RSA-PSS"), ("ECDSA+SHA256", "ECDSA")):
+            options = ("-connect", f"127.0.0.1:{port}", "-servername", "photos.test", "-sigalgs", signatures)
+            said = subprocess.run(["openssl", "s_client", *options], input=b"", capture_output=True, timeout=20, check=False).stdout
+            assert f"Peer signature type: {kind}".encode() in said
+            assert b"ECDH, secp384r1, 384 bits" in said or b"ECDH, P-384, 384 bits" in said
+    finally:
+        proxy.stop()
+
+
 def test_handshakes_that_stand_still_are_ended_and_harm_nobody(rig: TlsRig) -> None:
     hello = bytes.fromhex("16030105dc010005d80303") + bytes(200)  # a hello that announces 1,500 bytes and never comes whole
     waiting = [socket.create_connection(("127.0.0.1", rig.tls_port), 5) for _ in range(50)]

@@ -198,6 +198,16 @@ def test_depth_of_client_certificates() -> None:
         shake(asking("require", ca=house.root_pem, depth=0), client)
 
 
+def test_an_intermediate_authority_may_be_the_one_that_counts() -> None:
+    house = House()
+    chain, key = house.under_a_middle("deep")
+    middle = chain[chain.index(b"-----BEGIN", 1) :]
+    assert shake(asking("require", ca=middle), limited((chain, key, 0))).version()
+    other, own, _ = house.member("beside")
+    with pytest.raises(ssl.SSLError):
+        shake(asking("require", ca=middle), limited((other, own, 0)))
+
+
 def test_groups() -> None:
     server = server_context(*papers(), groups="secp384r1")
     client = only(ssl.TLSVersion.TLSv1_3)

@@ -213,9 +213,18 @@ def _load_authority(loaded: Loaded, key: str, base: Path, file: str) -> None:
     path = base / file
     loaded.files.add(path)
     try:
-        loaded.assets.authorities[file] = pem_of(_read_certificates(path))
+        found = _read_certificates(path)
     except _FileError as bad:
         loaded.problems.append(Problem(key, str(bad)))
+        return
+    loaded.assets.authorities[file] = pem_of(found)
+    now = datetime.now(UTC)
+    # A bundle may hold old roots beside those that count.
+    over = [each for each in found if each.not_valid_after_utc <= now]
+    if len(over) == len(found):
+        end = over[0].not_valid_after_utc
+        text = f"every authority in {path} is over, {_words(over[0].subject)} since {end:%Y-%m-%d}; nobody is believed"
+        loaded.problems.append(Problem(key, text, is_error=False, fails_check=True))
 
 
 def _load_lists(loaded: Loaded, key: str, path: Path, profile: TlsProfile) -> None:

@@ -73,6 +73,8 @@ class ClientAuth:
             made.load_verify_locations(cadata=self.ca_pem.decode("ascii"))
             for der in made.get_ca_certs(binary_form=True):
                 openssl.name_authority(made, der)
+            # Whoever names an intermediate authority means its members, and not all of its root's.
+            made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if self.crl_pem:
             _load_lists(made, self.crl_pem)
             made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN

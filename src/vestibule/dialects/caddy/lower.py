@@ -31,7 +31,9 @@ from vestibule.model.check import check
 from vestibule.model.config import (
     ANY_HOST,
     AccessLog,
+    Action,
     Config,
+    Deny,
     ErrorLog,
     Limits,
     Listener,
@@ -41,8 +43,10 @@ from vestibule.model.config import (
     Switch,
     TcpAddress,
     Timeouts,
+    When,
 )
 from vestibule.model.diagnostic import Span
+from vestibule.model.expr import Compare, Const, Var
 from vestibule.model.quantity import format_listen, is_private_host, parse_port
 
 
@@ -302,12 +306,15 @@ class _Lowering:
         internal = first.tls and not tls.certificates
         if internal:
             self._tell_internal(group, tls)
+        asked: tuple[Action, ...] = ()
+        if tls.wants_any and first.tls:
+            asked = (When(Compare("==", Var("tls_client_verify"), Const("NONE")), (Deny(403),)),)
         return Site(
             name=hosts[0] if first.port in (80, 443) else f"{hosts[0]}:{first.port}",
             hosts=hosts,
             listeners=tuple(listeners),
             source=piece.source,
-            request=piece.request,
+            request=asked + piece.request,
             response=piece.response,
             certificates=tuple(tls.certificates) if first.tls else (),
             internal_tls=internal,

@@ -48,6 +48,7 @@ _CLIENT_MODES: dict[str, Literal["require", "optional", "any"]] = {
     "require_and_verify": "require",
     "verify_if_given": "optional",
     "request": "any",
+    "require": "any",
 }
 
 _CURVES = {
@@ -93,6 +94,8 @@ class Tls:
     internal: bool = False
     email: bool = False
     profile: TlsProfile | None = None
+    wants_any: bool = False
+    """Whether clients must show a certificate, and may show any."""
     token: Token | None = None
 
 
@@ -254,7 +257,7 @@ class SiteReader:
                 self._report.not_built(line.head, "leaving HTTP/1.1 out", "add `http/1.1`")
             return profile
         if line.name == "client_auth":
-            return self._client_auth(profile, line)
+            return self._client_auth(found, profile, line)
         if line.name in ("issuer", "ca") and words[:1] == ["internal"]:
             found.internal = True
         elif line.name in _TLS_LEFT_OUT:
@@ -266,7 +269,7 @@ class SiteReader:
             self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `tls`", near(line.name, known))
         return profile
 
-    def _client_auth(self, profile: TlsProfile, line: Segment) -> TlsProfile:
+    def _client_auth(self, found: Tls, profile: TlsProfile, line: Segment) -> TlsProfile:
         mode = ""
         files: list[str] = []
         for inner in line.inside():
@@ -291,6 +294,7 @@ class SiteReader:
         verify = _CLIENT_MODES.get(mode or "require_and_verify", "require")
         if not files and verify != "any":
             self._report.error(line.head, "missing", "`client_auth` needs the authorities", "write `trusted_ca_cert_file FILE`")
+        found.wants_any = mode == "require"
         return replace(profile, client_ca=files[0] if files else "", client_verify=verify)
 
     def profile_name(self, profile: TlsProfile | None, site: str) -> str:

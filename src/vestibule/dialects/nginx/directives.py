@@ -184,7 +184,7 @@ _ROWS += _rows(
      " proxy_force_ranges proxy_ignore_client_abort proxy_limit_rate proxy_send_lowat proxy_headers_hash_size", "hsl", "1+",
      "bodies stream; there is nothing to size"),
     ("proxy_next_upstream_timeout proxy_ssl_session_reuse proxy_ssl_protocols proxy_ssl_ciphers proxy_ssl_verify_depth"
-     " proxy_ssl_conf_command proxy_ssl_crl", "hsl", "1+", "vestibule has its own, safe choice here"),
+     " proxy_ssl_conf_command", "hsl", "1+", "vestibule has its own, safe choice here"),
     ("proxy_cache_path proxy_cache_valid proxy_cache_key proxy_cache_bypass proxy_no_cache proxy_cache_use_stale proxy_cache_lock"
      " proxy_cache_methods proxy_cache_min_uses proxy_cache_revalidate proxy_cache_background_update proxy_cache_lock_timeout"
      " proxy_cache_lock_age proxy_cache_max_range_offset proxy_cache_convert_head proxy_store proxy_store_access"
@@ -214,6 +214,7 @@ _ROWS += _rows(
     ("stream mail", "m", "0{", "only HTTP is served so far; keep nginx for this part"),
     ("split_clients", "h", "2{", _LATER),
     ("alias try_files", "sl", "1+", "files are not served; proxy the location to something that serves them"),
+    ("proxy_ssl_crl", "hsl", "1", "certificates of upstreams are not checked against revocation lists yet"),
     ("auth_request", "hsl", "1", _LATER),
     ("auth_request_set", "hsl", "2", _LATER),
     ("limit_req limit_req_zone limit_conn limit_conn_zone limit_rate limit_rate_after limit_req_status limit_conn_status"
