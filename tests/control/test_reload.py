@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -418,6 +419,21 @@ def test_internal_tls_comes_from_the_local_ca(stage: Callable[..., None]) -> Non
         (row,) = await rig.workers()
         assert list(row["figures"]["certificates"]) == ["internal:a"]
         assert "localhost" in rig.reloader.facts["internal:a"].names
+
+    stage(play)
+
+
+def test_a_leaf_of_the_local_ca_is_renewed_in_time(stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(rig: Rig) -> None:
+        monkeypatch.setattr("vestibule.control.authority._BACKDATED", timedelta(days=5))
+        await rig.start(text(workers=1, more='tls = "internal"').replace("[sites", "tls = true\n[sites").replace('"*"', '"localhost"'))
+        first = (await rig.workers())[0]["figures"]["certificates"]["internal:a"]
+        monkeypatch.undo()
+        assert rig.reloader.is_due() == "certificate of a"
+        assert rig.reloader.is_due() == "", "one that cannot be had is not tried all the time"
+        assert (await rig.reloader.refresh("due")).ok
+        assert (await rig.workers())[0]["figures"]["certificates"]["internal:a"] != first
+        assert not rig.reloader.facts["internal:a"].is_due
 
     stage(play)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.read import ReadText
-from vestibule.model.config import Action, BasicAuth, Deny, When
+from vestibule.model.config import Action, BasicAuth, ClientCertificate, Deny, When
 from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Expr, InNet, InSet, Not, Var
 from vestibule.model.quantity import parse_network
 
@@ -42,6 +42,16 @@ class Access:
         if not directives:
             return None
         return self._lowered(self._any(directives))
+
+    def client_certificate(self) -> tuple[Action, ...] | None:
+        """Return the actions of ``SSLVerifyClient`` in this section; None where it has none."""
+        directives = self._scope.own("SSLVerifyClient")
+        if not directives:
+            return None
+        how = directives[-1].text().lower()
+        if how not in ("require", "optional", "none"):
+            not_built(self._record, directives[-1], 0, f"`{how}` in a section", "write `require`, `optional` or `none`")
+        return (When(Var("tls"), (ClientCertificate(403),)),) if how == "require" else ()
 
     def _lowered(self, wanted: _Wanted) -> tuple[Action, ...]:
         auth = self._basic_auth(wanted.users) if wanted.users is not None else None

@@ -119,7 +119,7 @@ _ROWS = _rows(
     ("SSLCipherSuite", "sv", "1-2", "the TLS profile of the listener"),
     ("SSLSessionTickets", "sv", "1", "whether sessions may be resumed"),
     ("SSLCACertificateFile", "sv", "1", "the authorities of client certificates"),
-    ("SSLVerifyClient", "sv", "1",
+    ("SSLVerifyClient", "svl", "1",
      "`require`, `optional` or `optional_no_ca`; with the first two a certificate that is not accepted ends the handshake"),
     ("SSLVerifyDepth", "sv", "1", "authorities between a client's certificate and a trusted one; 1 unless said"),
     ("SSLCARevocationFile", "sv", "1", "revocation lists for client certificates"),

@@ -161,11 +161,18 @@ class SiteMaker:
 
     def _access(self, sections: list[Section]) -> tuple[Action, ...]:
         """Return the actions of access; of several sections that fit, the last decides."""
+        shown: list[tuple[Expr | None, tuple[Action, ...]]] = []
         decided: list[tuple[Expr | None, tuple[Action, ...]]] = []
         for section in sections:
-            actions = Access(section.scope, self._read_text).actions()
+            access = Access(section.scope, self._read_text)
+            certificate, actions = access.client_certificate(), access.actions()
+            if certificate is not None:
+                shown.append((section.test, certificate))
             if actions is not None:
                 decided.append((section.test, actions))
+        return self._settled(shown) + self._settled(decided)
+
+    def _settled(self, decided: list[tuple[Expr | None, tuple[Action, ...]]]) -> tuple[Action, ...]:
         found: list[Action] = []
         for at, (test, actions) in enumerate(decided):
             later = [each for each, _ in decided[at + 1 :]]

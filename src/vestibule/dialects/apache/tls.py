@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from vestibule.dialects.apache.scope import Scope, not_built
+from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.record import Record
 from vestibule.model.config import Action, Certificate, ClientCertificate, TlsProfile, When
 from vestibule.model.diagnostic import Span
@@ -146,8 +147,7 @@ class Tls:
         for scope, clients in asking[1:]:
             mixed = clients.verify != first.verify and "any" in (clients.verify, first.verify)
             if mixed or replace(clients, verify=first.verify) != first:
-                place = scope.find("SSLVerifyClient")
-                assert place is not None
+                place = scope.find("SSLVerifyClient") or scope.directives[0]
                 what = "asking clients for certificates in another way than another virtual host of the socket"
                 not_built(self._record, place, 0, what, "use two ports, or put the authorities into one file")
                 return first
@@ -159,12 +159,21 @@ class Tls:
         """Return what one virtual host asks of clients."""
         directive = scope.find("SSLVerifyClient")
         if directive is None or directive.text().lower() == "none":
-            return _Clients()
+            # What only some paths ask for is left to clients at the handshake, and asked for at the request.
+            sections = [each.block or () for each in scope.own("Location", "LocationMatch")]
+            inside = [each for section in sections for each in section if each.name == "sslverifyclient"]
+            asking = [each for each in inside if each.text().lower() != "none"]
+            if not asking:
+                return _Clients()
+            return replace(self._asked(scope, asking[0], "optional"), verify="optional")
         verify = _VERIFIES.get(directive.text().lower())
         if verify is None:
             hint = "write `require`, `optional`, `optional_no_ca` or `none`"
             self._record.error(directive.place(0), "bad-value", f"`{directive.text()}` says nothing about client certificates", hint)
             return _Clients()
+        return self._asked(scope, directive, verify)
+
+    def _asked(self, scope: Scope, directive: Directive, verify: _Verify) -> _Clients:
         ca = scope.text("SSLCACertificateFile")
         if not ca and verify != "any":
             self._record.error(directive.span, "missing", "client certificates need their authorities", "add `SSLCACertificateFile`")
