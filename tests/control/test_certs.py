@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from vestibule.control.certs import FileWatch, Loaded, load, new_ticket_key, write_private
 from vestibule.model.config import Certificate, Config, TlsProfile, Upstream, UpstreamTls
@@ -197,3 +198,12 @@ def test_authorities_that_are_over(tmp_path: Path) -> None:
         loaded = load(replace(EMPTY, tls_profiles=(TlsProfile("p", client_ca="ca.pem"),)), tmp_path)
         assert [each.fails_check for each in loaded.problems] == [True] * count
         assert "ca.pem" in loaded.assets.authorities
+
+
+def test_a_short_key_is_told_in_words(tmp_path: Path) -> None:
+    short = rsa.generate_private_key(65537, 1024)
+    write(tmp_path / "key.pem", short.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+    write(tmp_path / "cert.pem", LEAF.pem)
+    (problem,) = load_pair(tmp_path, "cert.pem", "key.pem").problems
+    assert problem.is_error
+    assert "has 1024 bits" in problem.text

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 TICKET_KEY_BYTES = 80
 
+# OpenSSL's security level 2, which Debian sets, refuses less.
+RSA_LEAST_BITS = 2048
+
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
@@ -192,6 +195,7 @@ def _load_pair(loaded: Loaded, name: str, key: str, files: _Files, is_client: bo
     try:
         passwords = _read_passwords(files.password) if files.password is not None else []
         private = _read_key(files.key, passwords, files.has_own_key)
+        _check_strength(files.key, private)
         chain, strangers = _order(_read_certificates(files.cert), private, files.cert, files.key)
     except _FileError as bad:
         loaded.problems.append(Problem(key, str(bad)))
@@ -323,6 +327,15 @@ def _read_key(path: Path, passwords: list[bytes], own_file: bool) -> PrivateKeyT
             continue
     why = "the password does not open it" if is_encrypted else "it is damaged"
     raise _FileError(f"the key in {path} cannot be read: {why}")
+
+
+def _check_strength(path: Path, private: PrivateKeyTypes) -> None:
+    """Refuse what OpenSSL would, in words. The rest of what TLS cannot use is told by OpenSSL itself."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    if isinstance(private, RSAPrivateKey) and private.key_size < RSA_LEAST_BITS:
+        mend = "have a certificate made for a new key, of RSA with 2048 bits or ECDSA"
+        raise _FileError(f"the RSA key in {path} has {private.key_size} bits, and clients want {RSA_LEAST_BITS}; {mend}")
 
 
 def _read_passwords(path: Path) -> list[bytes]:

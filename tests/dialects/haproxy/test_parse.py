@@ -17,6 +17,7 @@ FILES = {
     "certs/a.pem": "",
     "certs/b.pem": "",
     "certs/b.pem.key": "",
+    "verified.txt": "c.pem [verify required ca-file ca.pem] c.example.net\n",
     "list.txt": "# mine\nc.pem\nd.pem [alpn h2] *.example.net\n",
     "bots.lst": "# those we know\nbadbot\nscraper\n",
     "page.html": "<p>away</p>\n",

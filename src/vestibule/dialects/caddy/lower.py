@@ -32,6 +32,7 @@ from vestibule.model.config import (
     ANY_HOST,
     AccessLog,
     Action,
+    ClientCertificate,
     Config,
     Deny,
     ErrorLog,
@@ -43,6 +44,7 @@ from vestibule.model.config import (
     Switch,
     TcpAddress,
     Timeouts,
+    TlsProfile,
     When,
 )
 from vestibule.model.diagnostic import Span
@@ -88,6 +90,7 @@ class _Lowering:
         self._flow = Flow(Rules(self._proxies, report, origins), report, origins)
         self._sites = SiteReader(report, origins)
         self._listeners: dict[str, Listener] = {}
+        self._own_tls: dict[str, TlsProfile | None] = {}
         self._timeouts = TIMEOUTS
         self._limits = Limits()
         self._process = Process()
@@ -104,13 +107,15 @@ class _Lowering:
         sites: list[Site] = []
         for block, keys in keyed:
             sites.extend(self._block(block, keys, plain, [site.name for site in sites]))
+        sites = [self._asking(site) for site in sites]
+        used = {listener.tls_profile for listener in self._listeners.values()}
         return Config(
             listeners=tuple(self._listeners.values()),
             sites=tuple(sites),
             upstreams=tuple(self._proxies.upstreams.values()),
             process=self._process,
             certificates=tuple(self._sites.certificates.values()),
-            tls_profiles=tuple(self._sites.profiles),
+            tls_profiles=tuple([each for each in self._sites.profiles if each.name in used]),
             trusted_proxies=self._proxies.trusted,
             timeouts=self._timeouts,
             limits=self._limits,
@@ -284,8 +289,17 @@ class _Lowering:
             site = self._site(group, _within(piece, group.first.path), tls, bind, plain)
             name = _free_name(site.name, [*names, *[each.name for each in sites]])
             sites.append(self._origins.at(group.first.token.span, replace(site, name=name, access_log=log)))
+            self._own_tls[sites[-1].name] = tls.profile
             self._default_for(sites[-1])
         return sites
+
+    def _asking(self, site: Site) -> Site:
+        """Have a site ask for client certificates itself where its port leaves them to clients, for the sake of another."""
+        own = self._own_tls.get(site.name)
+        if not any(self._sites.demands(own, self._listeners[name].tls_profile) for name in site.listeners):
+            return site
+        asked = When(Var("tls"), (ClientCertificate(403),))
+        return self._origins.move(site, replace(site, request=(asked, *site.request)))
 
     def _groups(self, keys: list[Key], plain: set[tuple[str, int]]) -> list[_Group]:
         groups: dict[tuple[int, bool, bool, str, bool], _Group] = {}
@@ -355,6 +369,9 @@ class _Lowering:
         elif known.tls != tls:
             says = "without" if tls else "with"
             self._report.error(key.token, "conflict", f"the port {port} is {says} TLS for another site", "use two ports")
+        elif known.tls_profile != profile and self._sites.shared(known.tls_profile, profile):
+            shared = self._sites.shared(known.tls_profile, profile)
+            self._listeners[name] = self._origins.move(known, replace(known, tls_profile=shared))
         elif known.tls_profile != profile:
             self._report.not_built(key.token, "different settings of TLS on one port", "say the same `tls` for all of them")
         return name

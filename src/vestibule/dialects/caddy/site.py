@@ -297,6 +297,30 @@ class SiteReader:
         found.wants_any = mode == "require"
         return replace(profile, client_ca=files[0] if files else "", client_verify=verify)
 
+    def shared(self, one: str, other: str) -> str:
+        """Return the profile for sites of one port that differ in whether they ask for client certificates; empty if in more.
+
+        It leaves it to clients, and `demands` says which sites ask at a request.
+        """
+        first, second = self._profile(one), self._profile(other)
+        bare = [replace(each, name="", client_ca="", client_verify="require") for each in (first, second)]
+        authorities = {each.client_ca for each in (first, second) if each.asks_clients}
+        if bare[0] != bare[1] or "any" in (first.client_verify, second.client_verify) or len(authorities) != 1:
+            return ""
+        merged = replace(first, name="intermediate", client_ca=authorities.pop(), client_verify="optional")
+        return self.profile_name(merged, f"{one if first.asks_clients else other}, optional")
+
+    def demands(self, own: TlsProfile | None, shared: str) -> bool:
+        """Tell whether a site requires what the profile of its port leaves to clients."""
+        asks = own is not None and bool(own.client_ca) and own.client_verify == "require"
+        return asks and self._profile(shared).client_verify == "optional"
+
+    def _profile(self, name: str) -> TlsProfile:
+        for each in self.profiles:
+            if each.name == name:
+                return each
+        return TlsProfile(name, minimum="1.3" if name == "modern" else "1.2")
+
     def profile_name(self, profile: TlsProfile | None, site: str) -> str:
         """Return the name of a profile, making it if there is none like it."""
         if profile is None:

@@ -256,7 +256,11 @@ class Binder:
             if not words:
                 continue
             files.append(_based(self._defaults.crt_base, words[0]))
-            if len(words) > 1:
+            options = row.partition("[")[2].partition("]")[0].split()
+            if any(word not in ("alpn", "npn", "h2,http/1.1", "h2", "http/1.1") for word in options):
+                hint = "write them behind `bind`, or use two ports"
+                self._report.error(line, at, "not-built", f"`[{' '.join(options)}]` in `{path}`: {NOT_BUILT}", hint)
+            elif len(words) > 1:
                 self._report.warning(
                     line, at, "left-out", f"filters and options in `{path}` are left out", "a certificate is for the hosts it names"
                 )
