@@ -179,6 +179,13 @@ def test_variables_go_upstream_and_into_the_log(rig: Doors) -> None:
     rig.proxy.wait_for("200 SUCCESS alice")
 
 
+def test_the_verdict_holds_whichever_certificate_is_ours(rig: Doors) -> None:
+    """The context of a connection changes with the name that is asked for."""
+    for name in ("a.test", "b.test"):
+        assert rig.client("required", rig.alice, name=name).get("/").status == 200
+    assert [request.find("X-Verify") for request in rig.upstream.requests] == [b"SUCCESS", b"SUCCESS"]
+
+
 def test_forged_fields_do_not_arrive_where_nobody_was_asked(rig: Doors) -> None:
     rig.client("everybody").request("GET", "/", [("X-Verify", "SUCCESS"), ("X-Subject", "CN=alice")])
     request = rig.upstream.take_one()
