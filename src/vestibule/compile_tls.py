@@ -189,6 +189,7 @@ class TlsMaker:
                 bytes.fromhex(self._assets.ticket_key) if profile.tickets else b"",
                 clients,
                 ":".join(profile.groups),
+                ":".join(profile.suites),
             )
             for at in range(1, len(names)):
                 name = names[at]

@@ -202,6 +202,7 @@ def configs(draw: Any) -> m.Config:
                 st.sampled_from(["require", "optional", "any"]),
                 words,
                 st.none() | st.integers(0, 9),
+                lists(words),
             )
         )
         for name in draw(st.lists(names, max_size=2, unique=True))

@@ -220,6 +220,15 @@ def test_groups() -> None:
         server_context(*papers(), groups="X25519:nonsense")
 
 
+def test_suites_of_1_3() -> None:
+    found = shake(server_context(*papers(), suites="TLS_CHACHA20_POLY1305_SHA256"), only(ssl.TLSVersion.TLSv1_3)).cipher()
+    assert found is not None
+    assert found[0] == "TLS_CHACHA20_POLY1305_SHA256"
+    with pytest.raises(ValueError, match="TLS_NONE"):
+        server_context(*papers(), suites="TLS_NONE")
+    server_context(*papers())
+
+
 def test_one_certificate_of_each_key_type() -> None:
     server = server_context(*papers())
     add_pair(server, *self_signed("rsa", rsa.generate_private_key(65537, 2048)))

@@ -111,6 +111,8 @@ class TlsProfile:
     """A PEM file of revocation lists; with it every authority of ``client_ca`` on the way needs one that is in force."""
     client_depth: int | None = None
     """How many authorities may stand between a client's certificate and one of ``client_ca``; unset leaves that open."""
+    suites: tuple[str, ...] = ()
+    """OpenSSL names of suites for TLS 1.3; empty takes all three that the library has."""
 
     @property
     def asks_clients(self) -> bool:

@@ -59,12 +59,17 @@ def _find_library() -> Any:
     module: Any = sys.modules.get("_ssl")
     try:
         library = ctypes.CDLL(module.__file__)
-        for name in ("SSL_CTX_ctrl", "SSL_CTX_set_verify_depth", "SSL_CTX_set_verify", "SSL_CTX_add_client_CA", "SSL_get_verify_result"):
-            getattr(library, name)
+        _declare(library)
     except (AttributeError, OSError, TypeError):
-        return None  # linked in a way that hides its symbols
+        return None  # linked in a way that hides its symbols, or not OpenSSL
+    return library
+
+
+def _declare(library: Any) -> None:
+    """Say what the functions take, as their manual pages do. Raises AttributeError if one is missing."""
     library.SSL_CTX_ctrl.restype = ctypes.c_long
     library.SSL_CTX_ctrl.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
+    library.SSL_CTX_set_ciphersuites.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     library.SSL_CTX_set_verify_depth.restype = None
     library.SSL_CTX_set_verify_depth.argtypes = [ctypes.c_void_p, ctypes.c_int]
     library.SSL_CTX_set_verify.restype = None
@@ -82,7 +87,6 @@ def _find_library() -> Any:
     library.X509_free.argtypes = [ctypes.c_void_p]
     library.X509_verify_cert_error_string.restype = ctypes.c_char_p
     library.X509_verify_cert_error_string.argtypes = [ctypes.c_long]
-    return library
 
 
 _LIBRARY: Final[Any] = _find_library()
@@ -187,6 +191,15 @@ def set_groups(made: ssl.SSLContext, groups: str) -> None:
     if _LIBRARY.SSL_CTX_ctrl(_context_of(made), _SET_GROUPS_LIST, 0, ctypes.create_string_buffer(groups.encode())) != 1:
         _LIBRARY.ERR_clear_error()
         raise ValueError(f"OpenSSL does not know all of the groups `{groups}`; names are such as X25519 and prime256v1")
+
+
+def set_suites(made: ssl.SSLContext, suites: str) -> None:
+    """Allow these suites of TLS 1.3, `:` between them. Raises ValueError."""
+    if _LIBRARY is None:
+        raise Unreachable("suites of TLS 1.3")
+    if _LIBRARY.SSL_CTX_set_ciphersuites(_context_of(made), suites.encode()) != 1:
+        _LIBRARY.ERR_clear_error()
+        raise ValueError(f"OpenSSL does not know all of the suites `{suites}`; names are such as TLS_AES_128_GCM_SHA256")
 
 
 def set_depth(made: ssl.SSLContext, depth: int) -> None:

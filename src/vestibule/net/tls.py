@@ -96,6 +96,7 @@ def server_context(
     ticket_key: bytes = b"",
     clients: ClientAuth | None = None,
     groups: str = "",
+    suites: str = "",
 ) -> ssl.SSLContext:
     """Make the context of one certificate.
 
@@ -114,6 +115,8 @@ def server_context(
     openssl.keep_no_sessions(made)
     add_pair(made, chain_pem, key_pem)
     openssl.set_protocols(made, alpn)
+    if suites:
+        openssl.set_suites(made, suites)
     if groups:
         openssl.set_groups(made, groups)
     if clients is not None:

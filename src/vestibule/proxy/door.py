@@ -5,6 +5,8 @@ now at every request, so a reload shows at the next request of a kept connection
 flight keep their plan.
 """
 
+from mypy_extensions import mypyc_attr
+
 from vestibule.exchange import Plan, Relays, Timeouts
 from vestibule.fault import CLIENT, CLIENT_TLS, UPSTREAM
 from vestibule.http.address import NetworkSet
@@ -65,6 +67,7 @@ class Tally:
         self.handshakes_failed = 0
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Refusals:
     """Tells of clients whose certificates were not accepted: they see no page, and ask the operator why. One a second is told."""
 

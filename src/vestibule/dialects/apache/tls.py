@@ -77,8 +77,7 @@ class Tls:
         """Return the TLS profile of a socket, making it where no built-in one says the same."""
         minimum, maximum = self._versions(default)
         clients = self._clients_of_door(scopes)
-        ciphers = default.find("SSLCipherSuite")
-        text = "" if ciphers is None or len(ciphers.args) == 2 else ciphers.text()
+        text, suites = self._suites(default)
         bare = TlsProfile(
             "",
             minimum,
@@ -90,6 +89,7 @@ class Tls:
             clients.verify,
             clients.crl,
             clients.depth,
+            suites,
         )
         if bare == TlsProfile(""):
             return "intermediate"
@@ -126,6 +126,17 @@ class Tls:
         if any(self._clients_of(each) != own for scopes in doors for each in scopes):
             return (When(Var("tls"), (ClientCertificate(403),)),)
         return ()
+
+    def _suites(self, scope: Scope) -> tuple[str, tuple[str, ...]]:
+        """Return the ciphers of TLS 1.2, and the suites of 1.3 that a first word `TLSv1.3` announces."""
+        ciphers = ""
+        suites: tuple[str, ...] = ()
+        for directive in scope.nearest("SSLCipherSuite"):
+            if len(directive.args) == 1 or directive.text().lower() == "ssl":
+                ciphers = directive.texts[-1]
+            else:
+                suites = tuple(directive.text(1).split(":"))
+        return ciphers, suites
 
     def _groups(self, scope: Scope) -> tuple[str, ...]:
         groups: tuple[str, ...] = ()

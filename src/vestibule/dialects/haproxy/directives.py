@@ -64,6 +64,7 @@ _GLOBAL = [
     *_rows("supported", "G", "pidfile", "A file for the process id."),
     *_rows("supported", "G", "log", "Where logs go: standard output or error; syslog becomes standard output."),
     *_rows("supported", "G", "ssl-default-bind-ciphers", "Ciphers of TLS 1.2."),
+    *_rows("supported", "G", "ssl-default-bind-ciphersuites", "Suites of TLS 1.3."),
     *_rows("supported", "G", "ssl-default-bind-curves", "Groups of TLS."),
     *_rows("supported", "G", "ssl-default-bind-options", "TLS versions and tickets."),
     *_rows("supported", "G", "ca-base | crt-base", "Directories that certificates count from."),
@@ -78,7 +79,6 @@ _GLOBAL = [
         "The runtime socket.",
         "`vestibule status` asks vestibule's own socket",
     ),
-    *_rows("harmless", "G", "ssl-default-bind-ciphersuites", "Suites of TLS 1.3.", "those of the TLS library are used, and all are sound"),
     *_rows("harmless", "G", "ssl-default-bind-sigalgs", "Signatures of TLS.", "those of the TLS library are used"),
     *_rows(
         "harmless",

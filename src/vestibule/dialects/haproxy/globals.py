@@ -60,6 +60,8 @@ def _apply(found: Globals, statement: Statement, words: list[str], report: Repor
         found.tls.ca_base = words[0]
     elif name == "ssl-default-bind-ciphers":
         found.tls.ciphers = tuple([each for each in words[0].split(":") if each])
+    elif name == "ssl-default-bind-ciphersuites":
+        found.tls.suites = tuple([each for each in words[0].split(":") if each])
     elif name == "ssl-default-bind-curves":
         found.tls.curves = tuple([each for each in words[0].split(":") if each])
     else:

@@ -41,6 +41,7 @@ class TlsDefaults:
     """What ``global`` says of TLS for every ``bind``."""
 
     ciphers: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
     curves: tuple[str, ...] = ()
     minimum: str = ""
     maximum: str = ""
@@ -304,6 +305,7 @@ class Binder:
             "1.2" if maximum == "1.2" else "1.3",
             ciphers,
             groups=tuple(curves[-1][1].split(":")) if curves else base.curves,
+            suites=tuple(options["ciphersuites"][-1][1].split(":")) if "ciphersuites" in options else base.suites,
             tickets=base.tickets and "no-tls-tickets" not in options,
             client_ca=client_ca,
             client_verify=self._verify(line, options, verify[1]) if client_ca else "require",

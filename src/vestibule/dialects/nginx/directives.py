@@ -151,6 +151,7 @@ _ROWS = _rows(
     ("ssl_verify_depth", "hs", "1", "authorities between a client's certificate and a trusted one; 1 unless said"),
     ("ssl_verify_client", "hs", "1",
      "`on`, `optional` or `optional_no_ca`; with the first two a certificate that is not accepted ends the handshake"),
+    ("ssl_conf_command", "hs", "2", "`Ciphersuites`: the TLS profile of the listener; other commands are left out"),
     ("ssl_ecdh_curve", "hs", "1", "the TLS profile of the listener"),
     ("ssl_reject_handshake", "hs", "flag", "a handshake for an unknown name is refused"),
     ("http2", "hs", "flag", "HTTP/2 on the listeners of the server"),
@@ -195,7 +196,7 @@ _ROWS += _rows(
      "answers are passed on as the upstream compressed them"),
     ("ssl_session_cache ssl_session_timeout ssl_session_ticket_key ssl_prefer_server_ciphers ssl_dhparam ssl_buffer_size"
      " ssl_early_data ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_stapling_responder"
-     " ssl_conf_command ssl_ocsp ssl_handshake_timeout", "hs", "1+",
+     " ssl_ocsp ssl_handshake_timeout", "hs", "1+",
      "vestibule has its own, safe choice here"),
     ("http2_max_concurrent_streams http2_recv_buffer_size http2_chunk_size http2_body_preread_size http2_push_preload", "hsl", "1",
      "vestibule has its own, safe choice here"),

@@ -93,6 +93,7 @@ class Tls:
             clients.verify,
             clients.crl,
             clients.depth,
+            self._suites(default),
         )
         if bare == TlsProfile(""):
             return "intermediate"
@@ -102,6 +103,17 @@ class Tls:
         self._record.origin(f"tls_profiles[{len(self._profiles)}]", door.span)
         self._profiles.append(replace(bare, name=f"nginx {len(self._profiles) + 1}"))
         return self._profiles[-1].name
+
+    def _suites(self, scope: Scope) -> tuple[str, ...]:
+        """Return the suites of TLS 1.3, for which nginx has but this way."""
+        suites: tuple[str, ...] = ()
+        for directive in scope.nearest("ssl_conf_command"):
+            if directive.text().lower() == "ciphersuites":
+                suites = tuple(directive.text(1).split(":"))
+            else:
+                message = f"`ssl_conf_command {directive.text()}` is left out"
+                self._record.warning(directive.span, "left-out", message, "vestibule has its own, safe choice here")
+        return suites
 
     def asks_of(self, doors: list[tuple[Door, list[Scope]]], scope: Scope) -> tuple[Action, ...]:
         """Return what a server itself must ask, where the sockets it is on do not ask it of everybody."""

@@ -75,6 +75,7 @@ TLS_PROFILE = Table(
         Key("minimum", Choice("1.2", "1.3"), '"1.2"', "minimum"),
         Key("maximum", Choice("1.2", "1.3"), '"1.3"', "maximum"),
         Key("ciphers", TEXTS, '["ECDHE-ECDSA-AES128-GCM-SHA256"]', "ciphers"),
+        Key("suites", TEXTS, '["TLS_AES_128_GCM_SHA256"]', "suites"),
         Key("groups", TEXTS, '["X25519", "prime256v1"]', "groups"),
         Key("tickets", FLAG, "true", "tickets"),
         Key("client_ca", PATH, '"family-ca.pem"', "client_ca"),
