@@ -47,6 +47,7 @@ ELSEWHERE = {
     "control/supervisor.py": "control/test_reload.py",
     "worker.py": "control/test_process.py",
     "start_worker.py": "control/test_process.py",
+    "originals/launch.py": "originals",
     "__main__.py": "test_cli.py",
 }
 

@@ -1,4 +1,5 @@
-"""The command line: `vestibule run`, `check`, `adapt`, `reload`, `reopen`, `status`, `stop`, `ca`, `version`.
+"""The command line: `vestibule run`, `check`, `adapt`, `reload`, `reopen`, `status`, `stop`, `ca`, `version`, and `nginx`, `haproxy`,
+`caddy`, `httpd` for who swaps one of those for it.
 
 Rules: what a command found goes to standard output, what is wrong to standard error; exit status 0 is well, 1 is not, 2 is a
 command that was not understood. What is slow to import is imported by the command that needs it.
@@ -311,3 +312,28 @@ def version() -> None:
     how = "interpreted" if str(fault.__file__).endswith(".py") else "compiled"
     python = ".".join(str(each) for each in sys.version_info[:3])
     click.echo(f"vestibule {vestibule.__version__} ({how}, Python {python})")
+
+
+# ---------------------------------------------------------------- as another program
+
+
+def _stand_in(name: str, summary: str) -> None:
+    """Add a command that takes the flags of another program."""
+
+    @main.command(
+        name,
+        help=summary,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
+    )
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def command(words: tuple[str, ...]) -> None:
+        import importlib
+
+        sys.exit(importlib.import_module(f"vestibule.originals.{name}").main(list(words)))
+
+
+_stand_in("nginx", "Start, check or signal as nginx does: -p -c -g -e -t -T -q -s -v -V.")
+_stand_in("haproxy", "Start or check as haproxy does: -f -c -D -W -Ws -db -p -C -sf -st -q -v -vv -cc.")
+_stand_in("caddy", "Run, start, stop, reload, validate or adapt as caddy does.")
+_stand_in("httpd", "Start, check or signal as httpd does: -f -d -t -S -D -C -c -k -X -v -V -M.")

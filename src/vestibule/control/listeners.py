@@ -195,7 +195,7 @@ class Listeners:
 
     def _take_inherited(self, place: _Place, address: InheritedAddress) -> None:
         name = place.listener.name
-        sockets = self._inherited.get(address.name, [])
+        sockets = self._inherited.get(address.name, []) or self._of_number(address.name)
         if not sockets:
             known = ", ".join(f"`{each}`" for each in self._inherited) or "none at all"
             raise ListenError(
@@ -207,6 +207,17 @@ class Listeners:
                 raise ListenError(name, f"the inherited socket `{address.name}` does not listen; use ListenStream= with Accept=no")
             sock.setblocking(False)
         place.sockets = list(sockets)
+
+    def _of_number(self, name: str) -> list[socket.socket]:
+        """Return the socket of a descriptor that is known by its number only, as HAProxy's `fd@5` says it."""
+        number = name.removeprefix("fd@")
+        if number == name or not number.isdecimal():
+            return []
+        try:
+            sock = socket.socket(fileno=os.dup(int(number)))
+        except OSError:
+            return []
+        return self._inherited.setdefault(name, [sock])
 
     def _is_ours(self, port: int) -> bool:
         """Whether some socket of ours is on the port: then SO_REUSEPORT lets the new one in, and a probe would only see ourselves."""

@@ -18,6 +18,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,16 @@ class StartError(Exception):
         self.reasons = reasons
 
 
+@dataclass(frozen=True)
+class Signals:
+    """Which signals say what. `drain` lets exchanges finish and, a second time, ends at once as `at_once` does."""
+
+    drain: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
+    at_once: tuple[signal.Signals, ...] = ()
+    reload: tuple[signal.Signals, ...] = (signal.SIGHUP,)
+    reopen: tuple[signal.Signals, ...] = (signal.SIGUSR1,)
+
+
 class Serving:
     """What is served, for who started the program: printed by the command line."""
 
@@ -61,15 +72,17 @@ class Serving:
         self.warnings = warnings
 
 
-def run(source: ConfigSource, on_serving: Callable[[Serving], None], command: list[str] | None = None) -> None:
-    """Serve a configuration until told to stop. Raises `StartError` if it cannot be served.
+def run(
+    source: ConfigSource, on_serving: Callable[[Serving], None], command: list[str] | None = None, signals: Signals | None = None
+) -> int:
+    """Serve a configuration until told to stop; return the number of the signal that said so, 0 for a command.
 
-    `command` starts a worker; without it, one of this program.
+    Raises `StartError` if it cannot be served. `command` starts a worker; without it, one of this program.
     """
-    asyncio.run(_run(source, on_serving, command or worker_command()))
+    return asyncio.run(_run(source, on_serving, command or worker_command(), signals or Signals()))
 
 
-async def _run(source: ConfigSource, on_serving: Callable[[Serving], None], command: list[str]) -> None:
+async def _run(source: ConfigSource, on_serving: Callable[[Serving], None], command: list[str], signals: Signals) -> int:
     draft = source.read()
     if draft.config is None or not draft.ok:
         raise StartError([each.render() for each in draft.diagnostics if each.severity is Severity.ERROR])
@@ -79,20 +92,33 @@ async def _run(source: ConfigSource, on_serving: Callable[[Serving], None], comm
         journal.open_target(draft.config.error_log.target, draft.config.error_log.level)
     except (AccountError, LogError) as bad:
         raise StartError([str(bad)]) from None
-    control = Control(source, draft.config.process, journal, command, account)
+    control = Control(source, draft.config.process, journal, command, account, signals)
     outcome = await control.start(draft)
     if not outcome.ok:
         await control.close()
         raise StartError(outcome.reasons)
+    # Whoever waits for us finds pid file and socket once we say that we serve.
+    await control.open_doors()
     on_serving(control.serving(outcome))
     await control.serve()
     await control.close()
+    return control.ended_by
 
 
 class Control:
     """The running program."""
 
-    def __init__(self, source: ConfigSource, process: Process, journal: ErrorLog, command: list[str], account: Account) -> None:
+    def __init__(
+        self,
+        source: ConfigSource,
+        process: Process,
+        journal: ErrorLog,
+        command: list[str],
+        account: Account,
+        signals: Signals,
+    ) -> None:
+        self.ended_by = 0
+        self._signals = signals
         base = self._base = source.base
         self._source = source
         self._process = process
@@ -125,10 +151,14 @@ class Control:
     async def start(self, draft: Draft) -> Outcome:
         """Serve the first configuration; tell the outcome."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_stop)
-        loop.add_signal_handler(signal.SIGHUP, self._begin, self._reload)
-        loop.add_signal_handler(signal.SIGUSR1, self._begin, self._reopen)
+        for number in self._signals.drain:
+            loop.add_signal_handler(number, self._on_stop, number)
+        for number in self._signals.at_once:
+            loop.add_signal_handler(number, self._on_end, number)
+        for number in self._signals.reload:
+            loop.add_signal_handler(number, self._begin, self._reload)
+        for number in self._signals.reopen:
+            loop.add_signal_handler(number, self._begin, self._reopen)
         return await self._reloader.start(draft)
 
     def serving(self, outcome: Outcome) -> Serving:
@@ -140,7 +170,6 @@ class Control:
 
     async def serve(self) -> None:
         """Go on until a signal or a command says stop, then let the workers finish."""
-        await self._open_doors()
         self._begin(self._look_around)
         await self._stop.wait()
         self._notifier.stopping()
@@ -165,7 +194,7 @@ class Control:
             (self._base / self._process.pid_file).unlink(missing_ok=True)
         self._journal.flush()
 
-    async def _open_doors(self) -> None:
+    async def open_doors(self) -> None:
         """Become reachable for the command line and the service manager. What fails here is told and no reason to stop."""
         if os.geteuid() == 0 and self._account.uid < 0:
             self._journal.warning("control.root", "workers run as root; name an account with process.user")
@@ -197,10 +226,15 @@ class Control:
         if not task.cancelled() and task.exception() is not None:
             self._journal.error("control.bug", f"this is a bug of vestibule: {task.exception()!r}")
 
-    def _on_stop(self) -> None:
+    def _on_stop(self, number: int = 0) -> None:
         if self._stop.is_set():
             self._hurry.set()
+        self.ended_by = number
         self._stop.set()
+
+    def _on_end(self, number: int) -> None:
+        self._hurry.set()
+        self._on_stop(number)
 
     async def _reload(self) -> None:
         self._notifier.reloading()

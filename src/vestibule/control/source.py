@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from glob import glob
 from pathlib import Path
+from typing import Protocol
 
 from vestibule import dialects
 from vestibule.dialects.read import Loaded
@@ -31,13 +32,12 @@ class Draft:
         self.diagnostics: tuple[Diagnostic, ...] = loaded.diagnostics
         self.ok = loaded.ok
         self.place = loaded.place
-        self.place = loaded.place
         self.base = base
         self.name = name
         """How messages call it: the path as given, or empty for the command line."""
 
 
-class _Included:
+class Included:
     """Reads the files that a configuration includes; their names count from `base`."""
 
     def __init__(self, base: Path) -> None:
@@ -76,7 +76,7 @@ class ConfigFile:
             return self._unreadable(f"byte {bad.start} is not UTF-8", "save the file as UTF-8")
         except OSError as bad:
             return self._unreadable(f"it cannot be read: {bad.strerror}", "give this user access to it")
-        loaded = dialects.load(self.name, text, _Included(self.base), self._dialect)
+        loaded = dialects.load(self.name, text, Included(self.base), self._dialect)
         return Draft(loaded, self.base, self.name, self._workers)
 
     def _unreadable(self, what: str, mend: str) -> Draft:
@@ -104,4 +104,19 @@ def command_line(to: str, *, host: str, cert: str, key: str, listen: tuple[str, 
     return CommandLine(lambda: for_command_line(to, host, cert, key, listen), workers)
 
 
-ConfigSource = ConfigFile | CommandLine
+class ConfigSource(Protocol):
+    """Whatever a configuration is read from."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it; empty for the command line."""
+        ...
+
+    @property
+    def base(self) -> Path:
+        """Where the files it names count from."""
+        ...
+
+    def read(self) -> Draft:
+        """Read and check it."""
+        ...

@@ -5,6 +5,6 @@ Facts: the language is described in HAProxy's configuration manual; what of it i
 
 from __future__ import annotations
 
-from vestibule.dialects.haproxy.lower import parse
+from vestibule.dialects.haproxy.lower import parse, parse_files
 
-__all__ = ["parse"]
+__all__ = ["parse", "parse_files"]

@@ -2,7 +2,8 @@
 
 Facts (HAProxy configuration manual, chapters 2.2 and 2.3): words are separated by blanks and tabs; ``#`` starts a
 comment; a backslash takes the meaning of a blank, ``#``, a quote or a backslash away and makes ``\\n \\r \\t \\xHH``;
-within "weak" quotes backslashes work and ``$NAME`` is a variable of the environment; within 'strong' quotes nothing has
+within "weak" quotes backslashes work and ``$NAME`` is a variable of the environment, ``${NAME-text}`` with what stands for it
+where there is none; within 'strong' quotes nothing has
 a meaning. Quotes may begin in the middle of a word.
 
 Rules: an unknown escape stays as it is, since regular expressions are full of them. A line that cannot be read is a
@@ -14,8 +15,10 @@ Not here: what the words mean (``tree``).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vestibule.dialects.haproxy.condition import ConditionError, holds
 from vestibule.dialects.haproxy.report import Report
 from vestibule.model.diagnostic import Span
 
@@ -61,21 +64,85 @@ class _Broken(Exception):
         self.hint = hint
 
 
-def read_lines(file: str, text: str, report: Report) -> list[Line]:
-    """Return the lines that hold words."""
+def read_lines(file: str, text: str, report: Report, environment: Mapping[str, str] | None = None) -> list[Line]:
+    """Return the lines that hold words and whose ``.if`` holds. Without an environment, variables of it are a mistake."""
     lines: list[Line] = []
+    blocks = _Blocks(file, report, environment or {})
     for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        if blocks.takes(number, raw) or blocks.hidden:
+            continue
         try:
-            words = _words(raw.rstrip("\r"))
+            words = _words(raw.rstrip("\r"), environment)
         except _Broken as bad:
             report.record.error(Span(file, number, bad.column), "syntax", bad.message, bad.hint)
             continue
         if words:
             lines.append(Line(file, number, tuple(words)))
+    blocks.end()
     return lines
 
 
-def _words(raw: str) -> list[Word]:
+class _Blocks:
+    """The ``.if`` blocks of one file: which of them hold, and so which lines are read."""
+
+    def __init__(self, file: str, report: Report, environment: Mapping[str, str]) -> None:
+        self._file = file
+        self._report = report
+        self._environment = environment
+        # For each open block: where it began, whether its part here is read, and whether one before was.
+        self._open: list[tuple[int, bool, bool]] = []
+
+    @property
+    def hidden(self) -> bool:
+        """Whether lines here are left out."""
+        return any(not reads for _, reads, _ in self._open)
+
+    def takes(self, number: int, raw: str) -> bool:
+        """Tell whether a line is one of these, and act on it."""
+        name, _, rest = raw.strip().partition(" ")
+        if not name.startswith("."):
+            return False
+        if name == ".if":
+            reads = not self.hidden and self._holds(number, rest)
+            self._open.append((number, reads, reads))
+        elif name in (".elif", ".else", ".endif"):
+            if not self._open:
+                self._wrong(number, f"`{name}` without an `.if`")
+                return True
+            at, _, done = self._open.pop()
+            if name != ".endif":
+                reads = not done and not self.hidden and (name == ".else" or self._holds(number, rest))
+                self._open.append((at, reads, done or reads))
+        elif name in (".notice", ".warning", ".diag", ".alert"):
+            if name in (".warning", ".alert") and not self.hidden:
+                self._say(number, name == ".alert", rest.strip().strip("\"'"))
+        else:
+            self._wrong(number, f"`{name}` is unknown")
+        return True
+
+    def end(self) -> None:
+        """Tell of a block that is never closed."""
+        for at, _, _ in self._open:
+            self._wrong(at, "this `.if` has no `.endif`")
+
+    def _holds(self, number: int, text: str) -> bool:
+        try:
+            return holds(text.partition("#")[0].strip(), self._environment)
+        except ConditionError as bad:
+            self._wrong(number, str(bad))
+            return False
+
+    def _wrong(self, number: int, message: str) -> None:
+        self._report.record.error(Span(self._file, number, 1), "condition", message)
+
+    def _say(self, number: int, fatal: bool, text: str) -> None:
+        if fatal:
+            self._report.record.error(Span(self._file, number, 1), "alert", text)
+        else:
+            self._report.record.warning(Span(self._file, number, 1), "warning", text)
+
+
+def _words(raw: str, environment: Mapping[str, str] | None) -> list[Word]:
     """Split one line."""
     words: list[Word] = []
     at = 0
@@ -85,12 +152,12 @@ def _words(raw: str) -> list[Word]:
         elif raw[at] == "#":
             break
         else:
-            word, at = _word(raw, at)
+            word, at = _word(raw, at, environment)
             words.append(word)
     return words
 
 
-def _word(raw: str, start: int) -> tuple[Word, int]:
+def _word(raw: str, start: int, environment: Mapping[str, str] | None) -> tuple[Word, int]:
     """Read the word that begins at ``start`` and return it with the index behind it."""
     parts: list[str] = []
     at = start
@@ -112,7 +179,8 @@ def _word(raw: str, start: int) -> tuple[Word, int]:
             quoted = True
             at += 1
         elif char == "$" and quote and (found := _VARIABLE.match(raw, at)):
-            raise _Broken(at + 1, f"the environment variable `{found[0]}` is not read", "write its value")
+            parts.append(_variable(found[0], at, environment))
+            at = found.end()
         elif not quote and char in " \t#":
             break
         else:
@@ -121,6 +189,15 @@ def _word(raw: str, start: int) -> tuple[Word, int]:
     if quote:
         raise _Broken(start + 1, f"the quote {quote} is never closed", f"end the word with {quote}")
     return Word("".join(parts), start + 1, quoted), at
+
+
+def _variable(text: str, at: int, environment: Mapping[str, str] | None) -> str:
+    """Return what a variable of the environment stands for."""
+    if environment is None:
+        raise _Broken(at + 1, f"the environment variable `{text}` is not read", "write its value")
+    name, dash, default = text[1:].strip("{}").partition("-")
+    value = environment.get(name, "")
+    return value or (default if dash else "")
 
 
 def _escape(raw: str, at: int) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from vestibule.dialects.haproxy.options import BIND_OPTIONS, Option
 from vestibule.dialects.haproxy.report import NOT_BUILT, Report, span
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText, find_files
-from vestibule.model.config import Address, Certificate, Limits, Listener, TcpAddress, TlsProfile, UnixAddress
+from vestibule.model.config import Address, Certificate, InheritedAddress, Limits, Listener, TcpAddress, TlsProfile, UnixAddress
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.quantity import format_listen, parse_port
 
@@ -161,6 +161,8 @@ class Binder:
     def _addresses(self, line: Line, at: int, text: str, options: dict[str, list[tuple[int, str]]]) -> list[Address]:
         """Read one address, which may be a range of ports; none, noted, if it cannot be read."""
         family, _, rest = text.rpartition("@")
+        if family == "fd" and rest.isdecimal():
+            return [InheritedAddress(text)]
         if family in ("abns", "fd", "sockpair", "quic4", "quic6", "rhttp", "mptcp", "udp", "udp4", "udp6"):
             self._report.not_built(line, at, f"listening on `{family}@`")
             return []

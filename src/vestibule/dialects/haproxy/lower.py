@@ -15,7 +15,7 @@ Not here: single lines (``rules``, ``listen``, ``servers``, ``settings``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.haproxy.acl import Acls
@@ -78,18 +78,27 @@ class Side:
 
 def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
     """Read a haproxy.cfg; files of patterns and answers come through ``read_text``."""
-    record = Record(name)
+    return parse_files([(name, text)], read_text)
+
+
+def parse_files(
+    texts: Sequence[tuple[str, str]], read_text: ReadText = read_nothing, environment: Mapping[str, str] | None = None
+) -> Loaded:
+    """Read files, each a name and a text, as one configuration; ``environment`` is what ``"$NAME"`` stands for, if it is known."""
+    names = tuple([name for name, _ in texts])
+    record = Record(names[0])
     report = Report(record)
-    sections = read_sections(read_lines(name, text, report), report)
+    lines = [line for name, text in texts for line in read_lines(name, text, report, environment)]
+    sections = read_sections(lines, report)
     origins = Origins()
     config = _Lowering(sections, report, origins, read_text).config()
     origins.tell(config, record)
-    record.origin("", Span(name, 1, 1))
+    record.origin("", Span(names[0], 1, 1))
     checked = check(config, record.place)
     if record.has_errors:
         # What is missing because it could not be read was told already.
         checked = tuple([each for each in checked if each.code != "no-certificate" and (each.code != "empty-list" or config.sites)])
-    return Loaded(config, record.merge(checked), (name,), record.place)
+    return Loaded(config, record.merge(checked), names, record.place)
 
 
 class _Lowering:

@@ -1,0 +1,166 @@
+"""`vestibule httpd`: the flags and signals of httpd (httpd(8), apachectl(8)).
+
+Facts: it goes into the background unless `-X` or `-DFOREGROUND` says otherwise. USR1 and HUP reload, WINCH drains, TERM ends at once.
+`-D NAME` defines a name for `IfDefine`; directives of `-C` come before the file and those of `-c` behind it.
+
+Rules: files that a configuration names count from the server root where one is said, else from the directory of the file.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import vestibule
+from vestibule.control.main import Signals
+from vestibule.control.source import Included
+from vestibule.dialects import apache as language
+from vestibule.dialects.read import Loaded
+from vestibule.model.config import Config
+from vestibule.model.diagnostic import Diagnostic, Span, error
+from vestibule.originals.launch import Text, Usage, diagnostics_of, errors_of, say, send, serve, split_flags, with_pid_file
+
+STANDS_FOR = "2.4.62"
+ROOT = "/etc/apache2"
+CONF = "apache2.conf"
+PID = "/var/run/apache2/apache2.pid"
+
+_TAKES = dict.fromkeys(["-D", "-d", "-f", "-C", "-c", "-e", "-E", "-k", "-n"], True)
+_TAKES |= dict.fromkeys(["-v", "-V", "-h", "-l", "-L", "-t", "-T", "-S", "-X", "-M", "-w"], False)
+_RUNNING = Signals(drain=(signal.SIGWINCH,), at_once=(signal.SIGTERM, signal.SIGINT), reload=(signal.SIGUSR1, signal.SIGHUP), reopen=())
+_SIGNALS = {
+    "stop": signal.SIGTERM,
+    "graceful": signal.SIGUSR1,
+    "restart": signal.SIGHUP,
+    "graceful-stop": signal.SIGWINCH,
+}
+_SERVER_ROOT = re.compile(r"^\s*ServerRoot\s+\"?([^\"\n]+?)\"?\s*$", re.MULTILINE | re.IGNORECASE)
+
+HELP = """\
+Usage: httpd [-D name] [-d directory] [-f file]
+             [-C "directive"] [-c "directive"]
+             [-k start|restart|graceful|graceful-stop|stop]
+             [-v] [-V] [-h] [-t] [-S] [-X] [-M]
+Options:
+  -D name            : define a name for use in <IfDefine name> directives
+  -d directory       : specify an alternate initial ServerRoot
+  -f file            : specify an alternate ServerConfigFile
+  -C "directive"     : process directive before reading config files
+  -c "directive"     : process directive after reading config files
+  -t                 : run syntax check for config files
+  -S                 : show the sites and listeners
+  -X                 : stay in the foreground"""
+
+
+class _Httpd:
+    """One call."""
+
+    def __init__(self, flags: list[tuple[str, str]]) -> None:
+        self.given = {name for name, _ in flags}
+        values = dict(flags)
+        self.defines = [value for name, value in flags if name == "-D"]
+        self.before = [value for name, value in flags if name == "-C"]
+        self.behind = [value for name, value in flags if name == "-c"]
+        root = Path(values.get("-d", ROOT)).absolute()
+        self.conf = root / values.get("-f", CONF)
+        self.base = root if "-d" in values else self._said_root() or self.conf.parent
+        self.foreground = "-X" in self.given or "FOREGROUND" in self.defines
+        self.source = Text(str(self.conf), self.base, self._load, self._adjust)
+
+    def _said_root(self) -> Path | None:
+        """Return the server root that the file says."""
+        try:
+            found = _SERVER_ROOT.search(self.conf.read_text(encoding="utf-8"))
+        except (OSError, UnicodeError):
+            return None
+        return Path(found[1]) if found is not None else None
+
+    def _load(self, included: Included) -> Loaded:
+        if not self.conf.is_file():
+            return Loaded(None, (error(Span(str(self.conf)), "unreadable", "there is no such file", "check the path"),))
+        lines = [f"Define {name}" for name in self.defines if name != "FOREGROUND"]
+        text = "\n".join([*lines, *self.before, f'Include "{self.conf}"', *self.behind]) + "\n"
+        return language.parse("command line", text, included)
+
+    def _adjust(self, config: Config) -> Config:
+        config = with_pid_file(config, PID)
+        return replace(config, process=replace(config.process, pid_file=str(self.base / config.process.pid_file)))
+
+    def test(self) -> int:
+        """Check the configuration as `-t` does."""
+        found, others, ok = diagnostics_of(self.source)
+        for each in found:
+            say(told(each))
+        for line in others:
+            say(line)
+        if ok:
+            say("Syntax OK")
+        return 0 if ok else 1
+
+    def show(self) -> int:
+        """Say which sites there are, as `-S` does."""
+        draft = self.source.read()
+        if draft.config is None or errors_of(list(draft.diagnostics)):
+            return self.test()
+        sys.stdout.write("VirtualHost configuration:\n")
+        for site in draft.config.sites:
+            sys.stdout.write(
+                f"{', '.join(site.listeners):22} {' '.join(site.hosts)} ({draft.place(f'sites.{site.name}').render() or self.conf})\n"
+            )
+        return 0
+
+    def control(self, command: str) -> int:
+        """Send the running program what `-k` says."""
+        config = self.source.read().config
+        path = Path(config.process.pid_file if config is not None else PID)
+        return send(path, _SIGNALS[command], lambda text: say(f"httpd (pid?) not running: {text}"))
+
+    def refuse(self, reasons: list[str]) -> int:
+        """Say why it does not start."""
+        for reason in reasons:
+            say(f"httpd: {reason}")
+        return 1
+
+
+def told(diagnostic: Diagnostic) -> str:
+    """Write a diagnostic as httpd does, on two lines."""
+    span = diagnostic.span
+    hint = f"; {diagnostic.hint}" if diagnostic.hint else ""
+    kind = "Syntax error" if diagnostic in errors_of([diagnostic]) else "Warning"
+    return f"AH00526: {kind} on line {span.line} of {span.file}:\n{diagnostic.message}{hint}"
+
+
+def main(words: list[str]) -> int:
+    """Do what httpd does with these words; return the exit status."""
+    try:
+        flags, others = split_flags(words, _TAKES)
+    except Usage as bad:
+        say(f"httpd: {bad}\n{HELP}")
+        return 1
+    given = dict(flags)
+    if "-h" in given or others:
+        say(HELP)
+        return 0 if "-h" in given else 1
+    if given.keys() & {"-v", "-V"}:
+        sys.stdout.write(f"Server version: Apache/{STANDS_FOR} (vestibule {vestibule.__version__})\n")
+        if "-V" in given:
+            sys.stdout.write(f' -D HTTPD_ROOT="{ROOT}"\n -D SERVER_CONFIG_FILE="{CONF}"\n -D DEFAULT_PIDLOG="{PID}"\n')
+        return 0
+    if given.keys() & {"-M", "-l"}:
+        sys.stdout.write("Loaded Modules:\n" + "".join([f" {name}_module (static)\n" for name in sorted(language.MODULES)]))
+        return 0
+    called = _Httpd(flags)
+    if "-S" in given:
+        return called.show()
+    if "-t" in given:
+        return called.test()
+    command = given.get("-k", "start")
+    if command in _SIGNALS:
+        return called.control(command)
+    if command != "start":
+        say(f"httpd: -k {command}: write start, restart, graceful, graceful-stop or stop")
+        return 1
+    return max(serve(called.source, _RUNNING, not called.foreground, called.refuse), 0)

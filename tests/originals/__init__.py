@@ -1,0 +1,1 @@
+"""vestibule started as nginx, HAProxy, Caddy and httpd are."""

@@ -1,0 +1,103 @@
+"""`vestibule nginx` as an init system and a person use nginx."""
+
+import os
+import signal
+
+from .conftest import Called, is_alive, wait_for
+
+NAME = "nginx"
+CONF = """\
+pid FOLDER/nginx.pid;
+error_log FOLDER/error.log debug;
+events {}
+http {
+    access_log FOLDER/access.log;
+    server { listen 127.0.0.1:PORT; return 200 "one"; }
+}
+"""
+
+
+def test_check(called: Called) -> None:
+    called.write("nginx.conf", CONF)
+    done = called("-p", f"{called.folder}/", "-c", "nginx.conf", "-t")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith(
+        f"nginx: the configuration file {called.folder}/nginx.conf syntax is ok\n"
+        f"nginx: configuration file {called.folder}/nginx.conf test is successful\n"
+    )
+    assert called("-p", str(called.folder), "-c", "nginx.conf", "-t", "-q").stderr == ""
+
+
+def test_check_of_a_bad_file(called: Called) -> None:
+    called.write("nginx.conf", "events {}\nhttp {\n    sever {}\n}\n")
+    done = called("-p", str(called.folder), "-c", "nginx.conf", "-t")
+    assert done.returncode == 1
+    assert "nginx: [emerg] " in done.stderr
+    assert f" in {called.folder}/nginx.conf:3" in done.stderr
+    assert done.stderr.endswith("nginx.conf test failed\n")
+
+
+def test_dump(called: Called) -> None:
+    called.write("inner.conf", "server { listen 127.0.0.1:PORT; return 204; }\n")
+    called.write("nginx.conf", "events {}\nhttp {\n    include inner.conf;\n}\n")
+    done = called("-p", str(called.folder), "-c", "nginx.conf", "-T")
+    assert done.returncode == 0
+    assert f"# configuration file {called.folder}/nginx.conf:\nevents {{}}" in done.stdout
+    assert f"# configuration file {called.folder}/inner.conf:\nserver" in done.stdout
+
+
+def test_daemon_reload_reopen_and_quit(called: Called) -> None:
+    called.write("nginx.conf", CONF)
+    flags = ("-p", f"{called.folder}/", "-c", "nginx.conf")
+    assert called(*flags).returncode == 0
+    pid = called.pid("nginx.pid")
+    assert called.get() == b"one"
+    called.write("nginx.conf", CONF.replace("one", "two"))
+    assert called(*flags, "-s", "reload").returncode == 0
+    assert called.serves(b"two")
+    (called.folder / "access.log").rename(called.folder / "access.log.1")
+    assert called(*flags, "-s", "reopen").returncode == 0
+    assert wait_for((called.folder / "access.log").exists)
+    assert called(*flags, "-s", "quit").returncode == 0
+    assert wait_for(lambda: not is_alive(pid))
+    assert not (called.folder / "nginx.pid").exists()
+    assert "[alert]" not in (called.folder / "error.log").read_text()
+
+
+def test_a_bad_reload_changes_nothing(called: Called) -> None:
+    called.write("nginx.conf", CONF)
+    flags = ("-p", f"{called.folder}/", "-c", "nginx.conf")
+    assert called(*flags).returncode == 0
+    pid = called.pid("nginx.pid")
+    called.write("nginx.conf", CONF.replace("return 200", "retrun 200"))
+    os.kill(pid, signal.SIGHUP)
+    assert wait_for(lambda: "refused" in (called.folder / "error.log").read_text())
+    assert called.get() == b"one"
+    os.kill(pid, signal.SIGTERM)
+    assert wait_for(lambda: not is_alive(pid))
+
+
+def test_foreground_by_a_directive_on_the_command_line(called: Called) -> None:
+    called.write("nginx.conf", CONF)
+    process = called.begin("-p", f"{called.folder}/", "-c", "nginx.conf", "-g", "daemon off; worker_processes 1;")
+    assert called.serves(b"one")
+    process.send_signal(signal.SIGQUIT)
+    assert process.wait(10) == 0
+
+
+def test_a_start_that_fails_says_so(called: Called) -> None:
+    called.write("nginx.conf", CONF.replace("127.0.0.1:PORT", "192.0.2.1:80"))
+    done = called("-p", f"{called.folder}/", "-c", "nginx.conf")
+    assert done.returncode == 1
+    assert "nginx: [emerg] " in done.stderr
+
+
+def test_versions_and_flags(called: Called) -> None:
+    assert called("-v").stderr.startswith("nginx version: nginx/1.")
+    lines = called("-V").stderr.splitlines()
+    assert lines[1].startswith("built with OpenSSL ")
+    assert lines[2] == "TLS SNI support enabled"
+    assert "--with-http_v2_module" in lines[3]
+    assert called("-x").stderr == 'nginx: invalid option: "-x"\n'
+    assert called("-s", "nonsense").returncode == 1
+    assert "Usage: nginx" in called("-h").stderr
