@@ -29,6 +29,7 @@ ELSEWHERE = {
     "proxy/announced.py": "e2e/test_layer4.py",
     "proxy/raw.py": "e2e/test_layer4.py",
     "proxy/pool.py": "proxy/test_upstream.py",
+    "proxy/hold.py": "proxy/test_upstream.py",
     "net/transport.py": "conformance/test_transport.py",
     # Steps and sources, by what a plan does with them.
     "plan/steps/forward.py": "plan/test_forward.py",

@@ -149,7 +149,7 @@ class _Maker:
         self._steps = StepMaker(self._mistakes, self._exprs)
         self._tls = TlsMaker(self._mistakes, config, assets)
         self._trusted = NetworkSet([])
-        self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root)
+        self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root, self._exprs)
         self._layer4 = Layer4Maker(self._mistakes, self._exprs, self._upstreams, registry.porches)
         self._log = LogMaker(self._mistakes, self._exprs, registry, self.root, logs, reporter)
 
@@ -208,7 +208,9 @@ class _Maker:
     def connections(self, key: str, listener: model.Listener, timeouts: model.Timeouts) -> Plan:
         """Make the plan of a listener that passes connections on as they are."""
         log = self._log.lines("access_log", self.config.access_log, Place(listener.name.encode()), False)
-        return self._layer4.plan(key, listener, _timeouts(timeouts), log)
+        times = _timeouts(timeouts)
+        times.hold_ms = 0  # who speaks first may be the server, and a client that hears nothing must not think it is there
+        return self._layer4.plan(key, listener, times, log)
 
     def announcers(self, key: str, listener: model.Listener) -> NetworkSet | None:
         """Make the set of those whose PROXY headers a listener reads."""
@@ -327,6 +329,9 @@ class _Maker:
         if level.site.hsts is not None and level.listener.tls:
             edits.append(hsts_edit(level.site.hsts.max_age_s, level.site.hsts.include_subdomains))
         response: list[Step] = []
+        mark = self._upstreams.mark(upstream) if upstream else None
+        if mark is not None:
+            response.append(mark)
         if edits:
             fixed = max([edit.scope for edit in edits]) == CONST
             response.append(FixedResponse(edits) if fixed else EditResponse(edits))
@@ -392,6 +397,7 @@ class _Maker:
             self.wrong(f"{key}.path.value", f"no regular expression: {bad}")
             return Choice(plan)
 
+
 # ---------------------------------------------------------------- small conversions
 
 
@@ -404,6 +410,7 @@ def _timeouts(timeouts: model.Timeouts) -> Timeouts:
         timeouts.keep_alive_ms,
         timeouts.tunnel_idle_ms,
         timeouts.tls_handshake_ms,
+        timeouts.hold_ms,
     )
 
 

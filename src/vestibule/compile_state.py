@@ -13,8 +13,10 @@ from vestibule.net.timers import Deadline, Timed
 from vestibule.plan.log_sink import Flusher, LogSink
 from vestibule.plan.state import State, StateTable
 from vestibule.proxy.door import Door, response_table
+from vestibule.proxy.family import Kin
 from vestibule.proxy.pool import AddressBook, Pool
 from vestibule.proxy.raw import Porches
+from vestibule.proxy.standing import Board
 
 # How long lines of a log wait for company.
 _FLUSH_MS: Final = 100
@@ -28,6 +30,16 @@ class PoolState(State):
 
     def close(self) -> None:
         self.pool.close()
+
+
+class KinState(State):
+    """The connections to the servers that a name stands for."""
+
+    def __init__(self, kin: Kin) -> None:
+        self.kin = kin
+
+    def close(self) -> None:
+        self.kin.keep(set())
 
 
 class LogFlusher(Flusher, Timed):
@@ -64,25 +76,31 @@ class LogFlusher(Flusher, Timed):
 
 
 class Registry(StateTable):
-    """What of one worker outlives a reload: pools, logs, and what is known of names."""
+    """What of one worker outlives a reload: pools, logs, what is known of names, and how servers stand."""
 
     def __init__(self) -> None:
         super().__init__()
         self.book = AddressBook()
+        self.board = Board()
         self.responses = response_table()
         self.porches = Porches()
         self.flusher = LogFlusher(self)
 
     def sweep(self, root: "Root") -> int:
         """Close what the configuration that serves now does not name; return how many."""
+        self.board.keep(root.upstreams)
         return self.keep(root.named)
 
     def figures(self) -> dict[str, dict[str, int]]:
         """Return the connections to each upstream server."""
         told: dict[str, dict[str, int]] = {}
         for _, state in self.items():
+            pools: list[Pool] = []
             if isinstance(state, PoolState):
-                pool = state.pool
+                pools = [state.pool]
+            elif isinstance(state, KinState):
+                pools = state.kin.all()
+            for pool in pools:
                 figures = told.setdefault(pool.name, {"connections": 0, "idle": 0})
                 figures["connections"] += pool.connections
                 figures["idle"] += pool.idle()
@@ -98,6 +116,7 @@ class Root:
     def __init__(self, registry: Registry, logs: dict[str, int]) -> None:
         self.doors: dict[str, Door] = {}
         self.named: set[str] = set()
+        self.upstreams: list[str] = []
         self.made: list[str] = []
         self._registry = registry
         self._logs = logs

@@ -1,6 +1,7 @@
 """Upstreams of the model to sources with their pools.
 
-Rules: a pool is state. It is found again by what identifies it: the server, its TLS and the settings of its connections.
+Rules: pools and standings are state. A pool is found again by what identifies it: the server, its TLS and the settings of its
+connections. A standing is found by upstream and server.
 
 Not here: which route asks which upstream (`compile.py`).
 """
@@ -9,34 +10,96 @@ import hashlib
 import ssl
 from typing import Final
 
-from vestibule.compile_expr import Mistakes
-from vestibule.compile_state import PoolState, Registry, Root
+from vestibule.compile_expr import ExprMaker, Mistakes
+from vestibule.compile_state import KinState, PoolState, Registry, Root
 from vestibule.compile_tls import reason
-from vestibule.exchange import Source
+from vestibule.exchange import Exchange, Source, Step
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.proxy_protocol import V1, V2
 from vestibule.link.messages import Assets, KeyPair
 from vestibule.model import config as model
+from vestibule.model.upstream import server_text
 from vestibule.net.reactor import Reactor
 from vestibule.net.tls import client_context
+from vestibule.plan.expr import Node
 from vestibule.plan.sources.closed import Closed
+from vestibule.plan.variables import Place
+from vestibule.proxy.balance import Balancer, First, Hash, KeyText, LeastConnections, PeakEwma, RandomTwo, Server, SourceKey
+from vestibule.proxy.family import Family, Kin, PoolMaker
 from vestibule.proxy.pool import Pool, PoolLimits, Target
-from vestibule.proxy.upstream import Server, Upstream
+from vestibule.proxy.rules import ON_CONNECT, ON_INVALID, ON_LOST, ON_TIMEOUT, Rules
+from vestibule.proxy.sticky import Marks, SetMark
+from vestibule.proxy.upstream import Upstream
 
 _ANNOUNCE: Final = {"": 0, "v1": V1, "v2": V2}
+_CAUSES: Final = {"connect": ON_CONNECT, "lost": ON_LOST, "timeout": ON_TIMEOUT, "invalid": ON_INVALID}
+_SECURE: Final = {"auto": -1, "always": 1, "never": 0}
+_SAME_SITE: Final = {"lax": "Lax", "strict": "Strict", "none": "None"}
 
+
+class _NodeKey(KeyText):
+    """The key of a hash that an expression makes."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def text(self, ex: Exchange) -> bytes:
+        return self._node.text(ex)
+
+
+class _Maker(PoolMaker):
+    """Makes pools that differ in their address alone."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        reactor: Reactor,
+        context: ssl.SSLContext | None,
+        tls_name: str,
+        limits: PoolLimits,
+        head_bytes: int,
+        announce: int,
+        raw: bool,
+    ) -> None:
+        self._registry = registry
+        self._reactor = reactor
+        self._context = context
+        self._tls_name = tls_name
+        self._limits = limits
+        self._head_bytes = head_bytes
+        self._announce = announce
+        self._raw = raw
+
+    def make(self, host: str, port: int) -> Pool:
+        return self.at(host, port, "")
+
+    def at(self, host: str, port: int, path: str) -> Pool:
+        """Return a pool of a host or of a socket."""
+        target = Target(host, port, path, self._context, self._tls_name, self._announce, self._raw)
+        heads = HeadLimits(self._head_bytes, 8_192, 200)
+        return Pool(self._reactor, target, self._registry.book, self._limits, heads, self._registry.responses)
 
 class UpstreamMaker:
     """Makes the sources that answer from upstream servers."""
 
-    def __init__(self, mistakes: Mistakes, config: model.Config, assets: Assets, registry: Registry, reactor: Reactor, root: Root) -> None:
+    def __init__(
+        self,
+        mistakes: Mistakes,
+        config: model.Config,
+        assets: Assets,
+        registry: Registry,
+        reactor: Reactor,
+        root: Root,
+        exprs: ExprMaker,
+    ) -> None:
         self._mistakes = mistakes
         self._config = config
         self._assets = assets
         self._registry = registry
         self._reactor = reactor
         self._root = root
+        self._exprs = exprs
         self._sources: dict[tuple[str, int, bool], Source] = {}
 
     def source(self, key: str, name: str, head_bytes: int, raw: bool = False) -> Source:
@@ -44,42 +107,145 @@ class UpstreamMaker:
         made = self._sources.get((name, head_bytes, raw))
         if made is not None:
             return made
-        found = [each for each in self._config.upstreams if each.name == name]
-        if not found:
+        upstream = self._find(name)
+        if upstream is None:
             self._mistakes.add(f"{key}.upstream", f"there is no upstream `{name}`")
             return Closed(PROXY_NO_ROUTE)
-        upstream = found[0]
         place = f"upstreams[{self._config.upstreams.index(upstream)}]"
-        servers = [Server(self._pool(place, upstream, each, head_bytes, raw), each.weight, each.backup) for each in upstream.servers]
-        if not servers:
+        if not upstream.servers:
             self._mistakes.add(f"{place}.servers", "an upstream needs a server")
             return Closed(PROXY_NO_ROUTE)
-        source = Upstream(name, servers, upstream.retry.attempts)
+        if upstream.health is not None:
+            self._mistakes.add(f"{place}.health", "active checks are not part of this build")
+        servers: list[Server] = []
+        families: list[Family] = []
+        for each in upstream.servers:
+            if each.resolve == "one":
+                standing = self._registry.board.find(upstream.server_key(each))
+                pool = self._pool(place, upstream, each, head_bytes, raw)
+                servers.append(Server(pool, each.weight, each.backup, standing, each.priority, each.disabled))
+            else:
+                families.append(self._family(place, upstream, each, head_bytes, raw))
+        source = Upstream(
+            name,
+            servers,
+            upstream.retry.attempts,
+            self._balancer(f"{place}.balance", upstream),
+            _rules(upstream),
+            self._registry.board,
+            self._new_marks(upstream),
+            upstream.balance.slow_start_ms,
+            families,
+            self._reactor,
+        )
         self._sources[(name, head_bytes, raw)] = source
+        self._root.upstreams.append(name)
         return source
+
+    def mark(self, name: str) -> Step | None:
+        """Return the response step that gives clients of an upstream their mark, if it has one."""
+        upstream = self._find(name)
+        if upstream is None or upstream.sticky is None:
+            return None
+        sticky = upstream.sticky
+        attributes = f"; Path={sticky.path}" if sticky.path else ""
+        if sticky.domain:
+            attributes += f"; Domain={sticky.domain}"
+        if sticky.max_age_s:
+            attributes += f"; Max-Age={sticky.max_age_s}"
+        if sticky.http_only:
+            attributes += "; HttpOnly"
+        if sticky.same_site:
+            attributes += f"; SameSite={_SAME_SITE[sticky.same_site]}"
+        return SetMark(sticky.cookie.encode(), sticky.header.encode(), attributes.encode(), _SECURE[sticky.secure])
+
+    def _find(self, name: str) -> model.Upstream | None:
+        for each in self._config.upstreams:
+            if each.name == name:
+                return each
+        return None
+
+    def _new_marks(self, upstream: model.Upstream) -> Marks | None:
+        """Make the marks of an upstream."""
+        sticky = upstream.sticky
+        if sticky is None:
+            return None
+        key = bytes.fromhex(self._assets.mark_key)
+        return Marks(key, upstream.name, sticky.cookie.encode(), sticky.header.encode())
+
+    def _balancer(self, key: str, upstream: model.Upstream) -> Balancer:
+        """Make the way of choosing."""
+        balance = upstream.balance
+        method = balance.method
+        if method == "least_connections":
+            return LeastConnections()
+        if method == "peak_ewma":
+            return PeakEwma()
+        if method == "random_two":
+            return RandomTwo()
+        if method == "first":
+            return First()
+        if method == "source":
+            return Hash(SourceKey(balance.ipv4_bits, balance.ipv6_bits), balance.bound)
+        if method == "hash":
+            if balance.key is None:
+                self._mistakes.add(f"{key}.key", "`hash` needs a key")
+                return Balancer()
+            place = Place(b"", b"", upstream.name.encode())
+            return Hash(_NodeKey(self._exprs.text(f"{key}.key", balance.key, place)), balance.bound)
+        return Balancer()
+
+    def _maker(self, key: str, upstream: model.Upstream, server: model.Server, head_bytes: int, raw: bool) -> _Maker:
+        """Make what makes pools of a server."""
+        settings = upstream.pool
+        most = server.max_connections if server.max_connections is not None else settings.max_connections
+        limits = PoolLimits(settings.idle_ms, settings.max_idle, -1 if most is None else most, settings.max_waiting, settings.wait_ms)
+        pair = self._assets.client_certificates.get(upstream.name)
+        ca = self._ca(upstream)
+        context = self._context(key, upstream.tls, pair, ca) if server.tls else None
+        tls_name = (upstream.tls.name or server.host or "localhost") if server.tls else ""
+        return _Maker(self._registry, self._reactor, context, tls_name, limits, head_bytes, _ANNOUNCE[server.proxy_protocol], raw)
+
+    def _ca(self, upstream: model.Upstream) -> str:
+        return self._assets.authorities.get(upstream.tls.ca, "") if upstream.tls.ca else ""
+
+    def _state_name(self, kind: str, upstream: model.Upstream, server: model.Server, head_bytes: int, raw: bool) -> str:
+        """Name the connections to a server by everything that identifies them."""
+        pair = self._assets.client_certificates.get(upstream.name)
+        ca = self._ca(upstream)
+        secrets = "" if not server.tls else _digest(repr(upstream.tls) + ca + (pair.chain_pem + pair.key_pem if pair else ""))
+        where = f"{server.host} {server.port} {server.path} {server.resolve}"
+        limits = f"{upstream.pool!r} {server.max_connections} {head_bytes}"
+        name = f"{kind} {upstream.name} {where} {secrets} {limits} {server.proxy_protocol} {raw}"
+        self._root.named.add(name)
+        return name
 
     def _pool(self, key: str, upstream: model.Upstream, server: model.Server, head_bytes: int, raw: bool) -> Pool:
         """Find or make the connections to one server."""
-        tls = upstream.tls
-        settings = upstream.pool
-        pair = self._assets.client_certificates.get(upstream.name)
-        ca = self._assets.authorities.get(tls.ca, "") if tls.ca else ""
-        secrets = "" if not server.tls else _digest(repr(tls) + ca + (pair.chain_pem + pair.key_pem if pair else ""))
-        name = f"pool {server.host} {server.port} {server.path} {secrets} {settings!r} {head_bytes} {server.proxy_protocol} {raw}"
+        name = self._state_name("pool", upstream, server, head_bytes, raw)
         state = self._registry.find(name)
-        self._root.named.add(name)
         if isinstance(state, PoolState):
             return state.pool
-        most = -1 if settings.max_connections is None else settings.max_connections
-        limits = PoolLimits(settings.idle_ms, settings.max_idle, most, settings.max_waiting, settings.wait_ms)
-        context = self._context(key, tls, pair, ca) if server.tls else None
-        tls_name = (tls.name or server.host or "localhost") if server.tls else ""
-        announce = _ANNOUNCE[server.proxy_protocol]
-        target = Target(server.host, server.port, server.path, context, tls_name, announce, raw)
-        pool = Pool(self._reactor, target, self._registry.book, limits, HeadLimits(head_bytes, 8_192, 200), self._registry.responses)
+        pool = self._maker(key, upstream, server, head_bytes, raw).at(server.host, server.port, server.path)
         self._registry.put(name, PoolState(pool))
         self._root.made.append(name)
         return pool
+
+    def _family(self, key: str, upstream: model.Upstream, server: model.Server, head_bytes: int, raw: bool) -> Family:
+        """Find or make the connections to the servers that a name stands for."""
+        name = self._state_name("kin", upstream, server, head_bytes, raw)
+        state = self._registry.find(name)
+        if isinstance(state, KinState):
+            kin = state.kin
+        else:
+            kin = Kin(self._maker(key, upstream, server, head_bytes, raw), self._registry.book)
+            self._registry.put(name, KinState(kin))
+            self._root.made.append(name)
+        is_srv = server.resolve == "srv"
+        board = self._registry.board
+        return Family(
+            kin, board, upstream.name, server.host, server.port, is_srv, server.weight, server.backup, server.priority, server.disabled
+        )
 
     def _context(self, key: str, tls: model.UpstreamTls, pair: KeyPair | None, ca: str) -> ssl.SSLContext | None:
         """Make the TLS context of connections to a server."""
@@ -103,12 +269,38 @@ class UpstreamMaker:
         return min(hosts).encode() if hosts else b""
 
 
+def _rules(upstream: model.Upstream) -> Rules:
+    """Make the rules of an upstream."""
+    rules = Rules()
+    rules.on = 0
+    for cause in upstream.retry.on:
+        rules.on |= _CAUSES[cause]
+    rules.retry_statuses = frozenset(upstream.retry.statuses)
+    rules.budget = upstream.retry.budget
+    passive = upstream.passive
+    rules.max_fails = passive.max_fails
+    rules.window_ms = passive.window_ms
+    rules.fail_statuses = frozenset(passive.statuses)
+    rules.latency_ms = passive.latency_ms
+    outliers = upstream.outliers
+    if outliers is not None:
+        rules.ejects = True
+        rules.consecutive = outliers.consecutive
+        rules.percent = outliers.percent
+        rules.requests = outliers.requests
+        rules.outlier_window_ms = outliers.window_ms
+        rules.eject_ms = outliers.eject_ms
+        rules.max_percent = outliers.max_percent
+    rules.learns = upstream.balance.method == "peak_ewma"
+    return rules
+
+
 def _server_host(server: model.Server) -> str:
     """Return the Host of a server: its port is left out where it is the scheme's own (RFC 9110 4.2)."""
     if server.path:
         return "localhost"
     host = f"[{server.host}]" if ":" in server.host else server.host
-    return host if server.port == (443 if server.tls else 80) else f"{host}:{server.port}"
+    return host if server.port == (443 if server.tls else 80) else server_text(server)
 
 
 def _digest(text: str) -> str:

@@ -64,6 +64,7 @@ class Timeouts:
         keep_alive_ms: int = 75_000,
         tunnel_idle_ms: int = 3_600_000,
         tls_handshake_ms: int = 15_000,
+        hold_ms: int = 0,
     ) -> None:
         self.connect_ms = connect_ms
         self.request_head_ms = request_head_ms
@@ -72,6 +73,7 @@ class Timeouts:
         self.keep_alive_ms = keep_alive_ms
         self.tunnel_idle_ms = tunnel_idle_ms
         self.tls_handshake_ms = tls_handshake_ms
+        self.hold_ms = hold_ms
 
 
 class Client:
@@ -189,6 +191,17 @@ class Source:
         """The exchange ended while `start` was still waiting for a stream."""
 
 
+class Chosen:
+    """The one of several that a source chose for an exchange. `watches` says that it wants to see the answer."""
+
+    def __init__(self) -> None:
+        self.watches = False
+
+    def on_answer(self, ex: "Exchange", head: ResponseHead) -> bool:
+        """Look at the head of the final answer. Return whether the source begins again instead of taking it."""
+        return False
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class BodyFilter:
     """Changes the body of one response as it passes."""
@@ -301,6 +314,9 @@ class Exchange:
         self.waiting = False  # a source or step has not called back yet
         self.tries = 0
         self.tried = 0  # which servers of the source, one bit each
+        self.try_ms = now_ms  # when the last try began
+        self.hold_until_ms = 0  # how long it may wait while no server can be reached; 0 while one could
+        self.chosen: Chosen | None = None
 
         self._backlog: list[bytes] = []
         self._backlog_trailers: Fields | None = None
@@ -476,6 +492,9 @@ class Exchange:
         down = self.down
         if self.over or down is None:
             return
+        chosen = self.chosen
+        if chosen is not None and chosen.watches and chosen.on_answer(self, head):
+            return
         self.response = head
         plan = self.plan
         if plan.response:
@@ -588,7 +607,7 @@ class Exchange:
             # The answer is delivered; the upstream only did not care for the rest of the request.
             self._finish(None)
             return
-        if side == UP and self.response is None and fault.retry and self.plan.source.retry(self, fault):
+        if side == UP and self.response is None and self.plan.source.retry(self, fault):
             return
         self.fault = fault
         if self.response is None and fault.kind.status and self.down is not None:

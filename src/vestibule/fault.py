@@ -23,6 +23,7 @@ SIDE_NAMES: Final = ("client", "upstream", "proxy")
 NEVER: Final = 0
 IF_REUSED: Final = 1  # only when the connection had served before: the peer may have closed it meanwhile
 SAFE: Final = 2  # nothing of the request reached an application
+REPEATABLE: Final = 3  # the server may have acted on it: only what may be repeated, where that is asked for
 
 
 class FaultKind:
@@ -134,16 +135,20 @@ UPSTREAM_TLS: Final = _kind(
 )
 UPSTREAM_LOST: Final = _kind("upstream.lost", 502, "The upstream server closed the connection before it answered.", "", IF_REUSED)
 UPSTREAM_TRUNCATED: Final = _kind("upstream.truncated", 502, "The upstream server ended its answer before it was complete.")
-UPSTREAM_BAD_SYNTAX: Final = _kind("upstream.bad_syntax", 502, "The answer of the upstream server is not valid HTTP.")
-UPSTREAM_BAD_FRAMING: Final = _kind("upstream.bad_framing", 502, "The length of the upstream server's answer is ambiguous or invalid.")
+UPSTREAM_BAD_SYNTAX: Final = _kind("upstream.bad_syntax", 502, "The answer of the upstream server is not valid HTTP.", "", REPEATABLE)
+UPSTREAM_BAD_FRAMING: Final = _kind(
+    "upstream.bad_framing", 502, "The length of the upstream server's answer is ambiguous or invalid.", "", REPEATABLE
+)
 UPSTREAM_BAD_UPGRADE: Final = _kind("upstream.bad_upgrade", 502, "The upstream server switched to a protocol nobody asked for.")
 UPSTREAM_SURPLUS: Final = _kind("upstream.surplus", 502, "The upstream server sent bytes that belong to no request.")
-UPSTREAM_HEAD_TOO_LARGE: Final = _kind("upstream.head_too_large", 502, "The head of the upstream server's answer is too large.")
+UPSTREAM_HEAD_TOO_LARGE: Final = _kind(
+    "upstream.head_too_large", 502, "The head of the upstream server's answer is too large.", "", REPEATABLE
+)
 UPSTREAM_TIMEOUT_CONNECT: Final = _kind(
     "upstream.timeout_connect", 504, "The upstream server did not accept the connection in time.", "timeouts.connect sets how long.", SAFE
 )
 UPSTREAM_TIMEOUT_HEAD: Final = _kind(
-    "upstream.timeout_head", 504, "The upstream server did not answer in time.", "timeouts.response_head sets how long."
+    "upstream.timeout_head", 504, "The upstream server did not answer in time.", "timeouts.response_head sets how long.", REPEATABLE
 )
 UPSTREAM_TIMEOUT_BODY: Final = _kind(
     "upstream.timeout_body", 504, "The upstream server sent no byte of its answer for too long.", "timeouts.body_idle sets how long."

@@ -36,6 +36,7 @@ from vestibule.link.messages import (
     Ready,
     Refused,
     ReopenLogs,
+    Servers,
     Status,
     StatusRequest,
     Stop,
@@ -174,6 +175,9 @@ class Worker(Crashes, Timed, Reporter):
         elif isinstance(message, Addresses):
             for name, addresses in message.names.items():
                 self.registry.book.update(name, addresses)
+        elif isinstance(message, Servers):
+            for key, state in message.states.items():
+                self.registry.board.told(key, state.up, state.mode, state.weight, self.reactor.now_ms)
         elif isinstance(message, Stop):
             self.stop(message.drain_ms)
         elif isinstance(message, StopNow):

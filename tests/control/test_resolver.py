@@ -2,10 +2,16 @@
 
 import asyncio
 import json
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+import dns.rrset
 import pytest
 
 from vestibule.control import resolver as module
@@ -137,3 +143,107 @@ def test_look_up_takes_addresses_and_refuses_nonsense() -> None:
 def test_names_are_hosts_that_are_no_addresses() -> None:
     servers = (Server("immich", 2283), Server("10.0.0.1", 80), Server("fd00::1", 80), Server(path="/run/x.sock"))
     assert names_of(Config((), (), (Upstream("a", servers),))) == {"immich"}
+
+
+# ---------------------------------------------------------------- DNS itself
+
+
+class NameServer:
+    """A name server on a free port that answers from a table of `NAME TYPE` to records."""
+
+    def __init__(self, ttl: int, table: dict[str, list[str]]) -> None:
+        self.table = table
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self._ttl = ttl
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            data, peer = self.sock.recvfrom(4096)
+            if not data:
+                return
+            query = dns.message.from_wire(data)
+            answer = dns.message.make_response(query)
+            question = query.question[0]
+            kind = dns.rdatatype.to_text(question.rdtype)
+            records = self.table.get(f"{question.name.to_text().rstrip('.')} {kind}")
+            if records:
+                answer.answer.append(dns.rrset.from_text(question.name, self._ttl, "IN", kind, *records))
+            elif records is None:
+                answer.set_rcode(dns.rcode.NXDOMAIN)
+            self.sock.sendto(answer.to_wire(), peer)
+
+    def close(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"", self.sock.getsockname())
+        self._thread.join(5)
+        self.sock.close()
+
+
+TABLE = {
+    "many.test A": ["192.0.2.1", "192.0.2.2"],
+    "many.test AAAA": ["2001:db8::1"],
+    "six.test AAAA": ["2001:db8::6"],
+    "six.test A": [],
+    "_immich._tcp.test SRV": ["10 5 2283 many.test.", "20 0 2284 six.test.", "30 1 1 nobody.test."],
+    "_none._tcp.test SRV": ["0 0 0 ."],
+}
+
+
+@pytest.fixture
+def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
+    monkeypatch.setattr(module, "LONG_S", 30.0)
+    server = NameServer(7, TABLE)
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers = ["127.0.0.1"]
+    resolver.port = server.sock.getsockname()[1]
+    monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
+    yield server
+    server.close()
+
+
+def test_all_addresses_of_a_name_with_their_time_to_live(name_server: NameServer) -> None:
+    found = module.look_up("all:many.test")
+    assert sorted(found) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    assert isinstance(found, module.Found) and found.ttl_s == 7
+    assert module.look_up("all:six.test") == ["2001:db8::6"]
+
+
+def test_what_dns_does_not_know_may_stand_in_the_hosts_file(name_server: NameServer) -> None:
+    assert set(module.look_up("all:localhost")) <= {"127.0.0.1", "::1"}
+
+
+def test_services_with_ports_weights_and_priorities(name_server: NameServer) -> None:
+    found = module.look_up("srv:_immich._tcp.test")
+    assert sorted(found) == [
+        "192.0.2.1 2283 5 10",
+        "192.0.2.2 2283 5 10",
+        "2001:db8::1 2283 5 10",
+        "2001:db8::6 2284 0 20",
+    ]
+    assert module.look_up("srv:_none._tcp.test") == []
+    with pytest.raises(OSError, match="SRV"):
+        module.look_up("srv:_other._tcp.test")
+
+
+@pytest.mark.parametrize(("ttl", "wait"), [(0.2, 1.0), (7.0, 7.0), (600.0, 30.0)])
+def test_an_answer_is_believed_for_as_long_as_it_holds(
+    journal: ErrorLog, monkeypatch: pytest.MonkeyPatch, ttl: float, wait: float
+) -> None:
+    monkeypatch.setattr(module, "LONG_S", 30.0)
+
+    async def play() -> None:
+        names = Resolver(journal, lambda _: None, lambda _: module.Found(["192.0.2.1"], ttl))
+        await names.addresses({"all:many.test"}, 5)
+        assert names._names["all:many.test"].wait_s == wait
+        names.keep(set())
+
+    asyncio.run(play())
+
+
+def test_names_are_asked_for_as_their_servers_are_resolved() -> None:
+    servers = [Server(f"{how}.test", 80, resolve=how) for how in ("one", "all", "srv")]  # type: ignore[arg-type]
+    config = Config((), (), (Upstream("u", (*servers, Server("192.0.2.1", 80, resolve="all"))),))
+    assert names_of(config) == {"one.test", "all:all.test", "srv:srv.test"}

@@ -217,6 +217,8 @@ def build(folder: Path, *, site: str = "", more: str = "", to: str = "", trusted
     """
     upstream = Upstream()
     port = free_ports(1)[0]
+    if "[timeouts]" not in more:
+        more += '\n[timeouts]\nhold = "0s"\n'  # what cannot be reached is told at once
     # JSON writes strings and arrays as TOML reads them.
     config = (
         f"trusted_proxies = {json.dumps(list(trusted))}\n{settings(folder, workers)}\n"

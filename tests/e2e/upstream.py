@@ -171,6 +171,7 @@ class Upstream:
         path: Path | None = None,
         tls: ssl.SSLContext | None = None,
         family: socket.AddressFamily = socket.AF_INET,
+        port: int = 0,
     ) -> None:
         self.script: Script = echo
         self.requests: list[Request] = []
@@ -185,7 +186,8 @@ class Upstream:
             self._listener.bind(str(path))
         else:
             self._listener = socket.socket(family)
-            self._listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", port))
         self._listener.listen(128)
         threading.Thread(target=self._accept, daemon=True).start()
 

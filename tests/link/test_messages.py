@@ -18,6 +18,7 @@ def full_assets() -> Assets:
     assets.client_certificates = {"immich": KeyPair("MINE", "MY KEY")}
     assets.addresses = {"immich": ["172.18.0.2", "fd00::2"], "gone": []}
     assets.ticket_key = "ab" * 80
+    assets.mark_key = "cd" * 32
     assets.listeners = {"http": [0], "https": [1, 2]}
     assets.logs = {"access.log": 3}
     return assets
@@ -28,6 +29,7 @@ EVERY: list[Message] = [
     messages.Commit(7),
     messages.Abort(7),
     messages.Addresses({"immich": ["::1"]}),
+    messages.Servers({"u 192.0.2.1:80": messages.ServerState(False, "drain", 7), "u [::1]:80": messages.ServerState(True, "", -1)}),
     messages.Stop(30_000),
     messages.StopNow(),
     messages.ReopenLogs({"access.log": 0}, [10]),

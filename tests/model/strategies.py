@@ -60,7 +60,7 @@ def _inner(inner: Any) -> Any:
 
 expressions: Any = st.recursive(_leaves, _inner, max_leaves=6)
 
-timeouts = st.builds(m.Timeouts, *[milliseconds] * 7)
+timeouts = st.builds(m.Timeouts, *[milliseconds] * 8)
 limits = st.builds(m.Limits, counts, counts, counts, optional(counts), counts, optional(counts), optional(counts), optional(counts))
 _forward = st.sampled_from(["set", "remove", "pass"])
 forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]))
@@ -100,22 +100,35 @@ def tcp_routes(upstreams: list[str]) -> Any:
     return to | st.builds(m.TcpRoute, st.just(""), words, names, optional(expressions))
 
 
+_ways = st.sampled_from(["one", "all", "srv"])
+_more = (st.integers(1, 9), st.booleans(), st.sampled_from(["", "v1", "v2"]), st.booleans(), counts, optional(counts), _ways)
 servers = st.builds(
-    m.Server,
-    st.sampled_from(["immich", "192.0.2.1", "2001:db8::1"]),
-    st.integers(1, 65535),
-    st.just(""),
-    st.booleans(),
-    st.integers(1, 9),
-    st.booleans(),
-    st.sampled_from(["", "v1", "v2"]),
-) | st.builds(m.Server, st.just(""), st.just(0), names, st.booleans(), st.integers(1, 9), st.booleans())
+    m.Server, st.sampled_from(["immich", "192.0.2.1", "2001:db8::1"]), st.integers(1, 65535), st.just(""), st.booleans(), *_more
+) | st.builds(m.Server, st.just(""), st.just(0), names, st.booleans(), *_more)
 
 
 def upstreams(name: str) -> Any:
     tls = st.builds(m.UpstreamTls, st.booleans(), words, words, words, words, words)
     pool = st.builds(m.Pool, milliseconds, counts, optional(counts), counts, milliseconds)
-    return st.builds(m.Upstream, st.just(name), lists(servers), tls, pool, st.builds(m.Retry, counts))
+    causes = st.sampled_from(["connect", "lost", "timeout", "invalid"])
+    methods = ["round_robin", "least_connections", "peak_ewma", "random_two", "source", "hash", "first"]
+    kinds = st.sampled_from(["immich", "http", "tcp", "tls"])
+    same_site = st.sampled_from(["", "lax", "strict", "none"])
+    secure = st.sampled_from(["auto", "always", "never"])
+    times = [milliseconds] * 3
+    return st.builds(
+        m.Upstream,
+        st.just(name),
+        lists(servers),
+        tls,
+        pool,
+        st.builds(m.Retry, counts, lists(causes), lists(counts), counts),
+        st.builds(m.Balance, st.sampled_from(methods), optional(expressions), counts, counts, counts, milliseconds),
+        st.builds(m.Passive, counts, milliseconds, lists(counts), milliseconds),
+        optional(st.builds(m.Sticky, words, words, words, words, counts, st.booleans(), secure, same_site)),
+        optional(st.builds(m.Outliers, counts, counts, counts, milliseconds, milliseconds, counts)),
+        optional(st.builds(m.HealthCheck, kinds, words, words, words, lists(counts), words, counts, *times, counts, counts, counts)),
+    )
 
 
 _flat_actions = st.one_of(

@@ -8,30 +8,37 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from tests.model.strategies import configs
 
 from vestibule.model.check import check
 from vestibule.model.config import (
     AccessLog,
+    Balance,
     Certificate,
     ClientCertificate,
     Config,
     Deny,
     ErrorLog,
     Forwarding,
+    HealthCheck,
     InheritedAddress,
     Limits,
     Listener,
+    Outliers,
+    Passive,
     Proxy,
     Redirect,
     Respond,
+    Retry,
     Rewrite,
     Route,
     Server,
     SetHeader,
     Site,
+    Sticky,
     Switch,
     TcpAddress,
     Timeouts,
@@ -68,7 +75,7 @@ def test_the_caller_says_which_place_a_path_is() -> None:
     assert one.span.key == "sites[0].source.upstream"
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @given(configs())
 def test_any_value_of_the_model_can_be_checked(config: Config) -> None:
     for each in check(config):
@@ -149,7 +156,9 @@ def test_addresses_that_cannot_be(address: TcpAddress | UnixAddress | InheritedA
 
 def test_every_time_out_and_limit_has_a_least() -> None:
     zero_timeouts = replace(SOUND, timeouts=Timeouts(*[0] * len(fields(Timeouts))))
-    assert [path for path, _ in found(zero_timeouts)] == [f"timeouts.{field.name}" for field in fields(Timeouts)]
+    assert [path for path, _ in found(zero_timeouts)] == [
+        f"timeouts.{field.name}" for field in fields(Timeouts) if field.name != "hold_ms"
+    ]
     below = replace(SOUND, limits=Limits(*[-1] * len(fields(Limits))))
     assert [path for path, _ in found(below)] == [f"limits.{field.name}" for field in fields(Limits)]
     assert found(replace(SOUND, limits=Limits(body_bytes=0))) == []
@@ -314,3 +323,43 @@ def test_what_profiles_ask_of_clients(profile: TlsProfile, place: str) -> None:
 def test_status_of_a_missing_client_certificate() -> None:
     codes = [code for _, code in found(with_site(request=(ClientCertificate(500),)))]
     assert "out-of-range" in codes
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "code"),
+    [
+        ({"balance": Balance("hash")}, "balance.key", "missing"),
+        ({"balance": Balance("first", Const("a"))}, "balance.key", "conflict"),
+        ({"balance": Balance("hash", Var("status"))}, "balance.key", "too-early"),
+        ({"balance": Balance("round_robin", bound=125)}, "balance.bound", "conflict"),
+        ({"balance": Balance("source", bound=100)}, "balance.bound", "out-of-range"),
+        ({"balance": Balance("source", ipv4_bits=33)}, "balance.ipv4_bits", "out-of-range"),
+        ({"balance": Balance("first", ipv6_bits=64)}, "balance.ipv6_bits", "conflict"),
+        ({"passive": Passive(window_ms=0)}, "passive.window_ms", "out-of-range"),
+        ({"passive": Passive(statuses=(99,))}, "passive.statuses[0]", "out-of-range"),
+        ({"retry": Retry(statuses=(503, 200))}, "retry.statuses[1]", "out-of-range"),
+        ({"sticky": Sticky()}, "sticky", "conflict"),
+        ({"sticky": Sticky("a", "b")}, "sticky", "conflict"),
+        ({"sticky": Sticky("a;b")}, "sticky.cookie", "bad-value"),
+        ({"sticky": Sticky(header="a b")}, "sticky.header", "bad-field"),
+        ({"sticky": Sticky("a", domain="a;b")}, "sticky.domain", "bad-value"),
+        ({"sticky": Sticky("a", secure="never", same_site="none")}, "sticky.same_site", "conflict"),
+        ({"outliers": Outliers(0)}, "outliers", "missing"),
+        ({"outliers": Outliers(percent=101)}, "outliers.percent", "out-of-range"),
+        ({"outliers": Outliers(eject_ms=0)}, "outliers.eject_ms", "out-of-range"),
+        ({"health": HealthCheck("tcp", path="/x")}, "health.path", "conflict"),
+        ({"health": HealthCheck("http", "GET X")}, "health.method", "bad-value"),
+        ({"health": HealthCheck("http", path="x")}, "health.path", "bad-path"),
+        ({"health": HealthCheck("http", host="a b")}, "health.host", "bad-host"),
+        ({"health": HealthCheck("http", statuses=(100,))}, "health.statuses[0]", "out-of-range"),
+        ({"health": HealthCheck(port=70_000)}, "health.port", "out-of-range"),
+        ({"health": HealthCheck(interval_ms=50)}, "health.interval_ms", "out-of-range"),
+        ({"health": HealthCheck(rise=0)}, "health.rise", "out-of-range"),
+        ({"health": HealthCheck(jitter=101)}, "health.jitter", "out-of-range"),
+        ({"servers": (Server("a", 80, max_connections=0),)}, "servers[0].max_connections", "out-of-range"),
+        ({"servers": (Server("192.0.2.1", 80, resolve="all"),)}, "servers[0].resolve", "conflict"),
+    ],
+)
+def test_what_an_upstream_cannot_be(changes: dict[str, object], path: str, code: str) -> None:
+    upstream = replace(SOUND.upstreams[0], **changes)  # type: ignore[arg-type]  # whatever the test is about
+    assert found(replace(SOUND, upstreams=(upstream,))) == [(f"upstreams[0].{path}", code)]

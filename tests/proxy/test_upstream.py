@@ -4,12 +4,14 @@ Not here: retries seen from both ends (`tests/plays/test_retry.py`).
 """
 
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tests.conformance.stream import Spy
-from vestibule.exchange import DOWN, Client, Exchange, Plan, Relays
+from vestibule.exchange import DOWN, Client, Exchange, Plan, Relays, Timeouts
 from vestibule.fault import CLIENT_GONE, Fault
 from vestibule.http.fields import fields_of
 from vestibule.http.h1 import HeadLimits
@@ -17,8 +19,11 @@ from vestibule.http.head import RequestHead
 from vestibule.net.reactor import Reactor
 from vestibule.proxy.door import response_table
 from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
+from vestibule.proxy.rules import ON_LOST, Rules
+from vestibule.proxy.standing import Board
 from vestibule.proxy.upstream import Server, Upstream
 
+BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -44,9 +49,26 @@ class Town:
         """Nobody listens in this house any more."""
         self.houses[at].close()
 
-    def ask(self, upstream: Upstream, method: bytes = b"GET") -> tuple[Spy, Exchange]:
+    def rebuild(self, at: int) -> None:
+        """Somebody does again."""
+        self.houses[at] = socket.create_server(("127.0.0.1", self.pools[at].target.port))
+        self.houses[at].setblocking(False)
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Turn until a condition holds, 5 s at most."""
+        end = time.monotonic() + 5
+        while not condition():
+            assert time.monotonic() < end
+            self.turn(1)
+
+    def exchange(self, upstream: Upstream, spy: Spy | None = None, hold_ms: int = 0) -> Exchange:
+        client = Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http")
+        plan = Plan("p", upstream, timeouts=Timeouts(hold_ms=hold_ms))
+        return Exchange(spy or Spy(), client, plan, Relays(), self.reactor.now_ms)
+
+    def ask(self, upstream: Upstream, method: bytes = b"GET", hold_ms: int = 0) -> tuple[Spy, Exchange]:
         spy = Spy()
-        ex = Exchange(spy, Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http"), Plan("p", upstream), Relays(), self.reactor.now_ms)
+        ex = self.exchange(upstream, spy, hold_ms)
         ex.on_request(RequestHead(method, b"/", b"a", fields_of([(b"Host", b"a")]), b"HTTP/1.1"), True)
         return spy, ex
 
@@ -233,3 +255,205 @@ def test_a_connection_begun_for_a_cancelled_exchange_serves_the_next(town: Town)
     assert town.pools[0].connections == 1
     assert len(town.socks) == 1
     assert not ex.over
+
+
+# ---------------------------------------------------------------- who may serve
+
+
+def fleet(town: Town, *weights: int, **settings: Any) -> Upstream:
+    board = Board()
+    servers = []
+    for weight in weights:
+        pool = town.pool()
+        servers.append(Server(pool, weight, standing=board.find(pool.name)))
+    return Upstream("u", servers, board=board, **settings)
+
+
+def chosen(town: Town, upstream: Upstream, times: int = 12) -> list[int]:
+    """Return how often each server is chosen, without asking it."""
+    counts = [0] * len(upstream.servers)
+    for _ in range(times):
+        server = upstream.choose(town.exchange(upstream))
+        if server is not None:
+            counts[upstream.servers.index(server)] += 1
+    return counts
+
+
+def test_commands_and_checks_decide_who_serves(town: Town) -> None:
+    upstream = fleet(town, 1, 1, 1)
+    keys = [server.standing.key for server in upstream.servers]
+    tell = upstream.board.told
+    assert chosen(town, upstream) == [4, 4, 4]
+    tell(keys[0], False, "", -1, 0)
+    assert chosen(town, upstream) == [0, 6, 6]
+    tell(keys[0], True, "", 4, 0)
+    assert chosen(town, upstream) == [8, 2, 2]
+    tell(keys[0], True, "drain", -1, 0)
+    tell(keys[1], True, "maintenance", -1, 0)
+    assert chosen(town, upstream) == [0, 0, 12]
+    tell(keys[2], True, "", 0, 0)
+    assert chosen(town, upstream) == [0, 0, 0]
+
+
+def test_a_disabled_server_waits_for_its_command(town: Town) -> None:
+    board = Board()
+    pools = [town.pool(), town.pool()]
+    servers = [Server(pool, standing=board.find(pool.name), disabled=pool is pools[1]) for pool in pools]
+    upstream = Upstream("u", servers, board=board)
+    assert chosen(town, upstream) == [12, 0]
+    board.told(pools[1].name, True, "ready", -1, 0)
+    assert chosen(town, upstream) == [6, 6]
+
+
+def test_priorities_go_before_backups(town: Town) -> None:
+    board = Board()
+    ranks = [(5, False), (0, True), (5, False), (1, False)]
+    servers = []
+    for priority, backup in ranks:
+        pool = town.pool()
+        servers.append(Server(pool, 1, backup, board.find(pool.name), priority))
+    upstream = Upstream("u", servers, board=board)
+    order = []
+    for gone in ([3], [0, 2], [1]):
+        order.append(chosen(town, upstream))
+        for at in gone:
+            board.told(servers[at].pool.name, False, "", -1, 0)
+    assert order == [[0, 0, 0, 12], [6, 0, 6, 0], [0, 12, 0, 0]]
+    assert chosen(town, upstream) == [0, 0, 0, 0]
+
+
+def test_when_failures_keep_all_out_all_serve(town: Town) -> None:
+    upstream = fleet(town, 1, 1)
+    far = town.reactor.now_ms + 60_000
+    upstream.standings[0].put_out(far)
+    assert chosen(town, upstream) == [0, 12]
+    upstream.standings[1].put_out(far)
+    assert chosen(town, upstream) == [6, 6]
+
+
+def test_who_was_out_is_back_in_time_and_warms_up(town: Town) -> None:
+    upstream = fleet(town, 2, 2, slow_start_ms=10_000)
+    back = town.reactor.now_ms + 1_000
+    upstream.standings[0].put_out(back)
+    shares = []
+    for after in (-1, 0, 2_500, 5_000, 10_000):
+        town.reactor.now_ms = back + after
+        upstream.choose(town.exchange(upstream))
+        shares.append(upstream.servers[0].share if upstream.standings[0].is_out(town.reactor.now_ms) is False else 0)
+    assert shares == [0, 1, 50, 100, 200] and upstream.servers[1].share == 200
+
+
+def test_a_full_server_is_passed_by(town: Town) -> None:
+    upstream = Upstream("u", [Server(town.pool(PoolLimits(connections_most=1))), Server(town.pool())])
+    upstream.servers[0].pool.connections = 1
+    assert chosen(town, upstream) == [0, 12]
+    upstream.servers[0].pool.connections = 0
+
+
+# ---------------------------------------------------------------- held while none can be reached
+
+
+def test_held_until_a_server_is_back(town: Town) -> None:
+    upstream = fleet(town, 1)
+    town.ruin(0)
+    asked = [town.ask(upstream, method, hold_ms=5_000) for method in (b"GET", b"GET", b"POST")]
+    town.turn()
+    assert all(not ex.over and ex.waiting for _, ex in asked)
+    town.rebuild(0)
+    town.wait(lambda: len(town.socks) == 3)
+    town.answer_all()
+    assert [(ex.over, ex.fault) for _, ex in asked] == [(True, None)] * 3
+    assert all(spy.calls == ["head", "end", "release"] for spy, _ in asked)
+
+
+def test_holding_ends_with_the_fault_it_began_with(town: Town) -> None:
+    upstream = fleet(town, 1)
+    town.ruin(0)
+    spy, ex = town.ask(upstream, hold_ms=400)
+    town.wait(lambda: ex.over)
+    assert ex.fault is not None and ex.fault.kind.name == "upstream.refused" and spy.calls[0] == "head"
+
+
+def test_what_checks_say_is_down_is_held_for_too_and_answered_503(town: Town) -> None:
+    upstream = fleet(town, 1)
+    upstream.board.told(upstream.servers[0].standing.key, False, "", -1, 0)
+    _, ex = town.ask(upstream, hold_ms=300)
+    _, saved = town.ask(upstream, hold_ms=60_000)
+    town.wait(lambda: ex.over)
+    assert ex.fault is not None and ex.fault.kind.name == "upstream.down"
+    upstream.board.told(upstream.servers[0].standing.key, True, "", -1, 0)
+    town.wait(lambda: len(town.socks) == 1)
+    town.answer_all()
+    assert saved.over and saved.fault is None
+
+
+def test_a_client_that_leaves_is_held_no_more(town: Town) -> None:
+    upstream = fleet(town, 1)
+    town.ruin(0)
+    _, ex = town.ask(upstream, hold_ms=60_000)
+    town.turn()
+    ex.on_fault(DOWN, Fault(CLIENT_GONE))
+    town.rebuild(0)
+    for _ in range(40):
+        town.reactor.turn(10)
+    town.turn()
+    assert town.socks == [] and ex.over
+
+
+# ---------------------------------------------------------------- answers that are not taken
+
+
+def again(**settings: Any) -> Rules:
+    rules = Rules()
+    rules.retry_statuses = frozenset((503,))
+    for name, value in settings.items():
+        setattr(rules, name, value)
+    return rules
+
+
+@pytest.mark.parametrize(("method", "passed"), [(b"GET", False), (b"PUT", False), (b"POST", True)])
+def test_another_server_is_asked_after_a_status_if_the_request_may_be_repeated(town: Town, method: bytes, passed: bool) -> None:
+    upstream = fleet(town, 1, 1, rules=again())
+    spy, ex = town.ask(upstream, method)
+    town.turn()
+    town.socks[0].sendall(BUSY)
+    town.turn()
+    if passed:
+        assert ex.over and ex.response is not None and ex.response.status == 503 and len(town.socks) == 1
+        return
+    assert not ex.over and len(town.socks) == 2 and spy.calls == []
+    town.socks[1].sendall(ANSWER)
+    town.turn()
+    assert ex.over and ex.response is not None and ex.response.status == 200 and ex.tries == 2
+
+
+def test_without_a_budget_the_answer_is_passed_on(town: Town) -> None:
+    upstream = fleet(town, 1, 1, rules=again(saved=0))
+    _, ex = town.ask(upstream)
+    town.turn()
+    town.socks[0].sendall(BUSY)
+    town.turn()
+    assert ex.over and ex.response is not None and ex.response.status == 503
+
+
+def test_a_fresh_connection_that_dies_is_tried_again_where_asked(town: Town) -> None:
+    upstream = fleet(town, 1, 1, rules=again(on=ON_LOST))
+    _, get = town.ask(upstream)
+    _, post = town.ask(upstream, b"POST")
+    town.turn()
+    for sock in town.socks:
+        sock.close()
+    town.socks.clear()
+    town.turn()
+    town.answer_all()
+    assert get.over and get.fault is None and get.tries == 2
+    assert post.over and post.fault is not None and post.tries == 1
+
+
+def test_each_request_adds_its_share_to_the_budget(town: Town) -> None:
+    upstream = fleet(town, 1, rules=again(saved=0, budget=30))
+    for _ in range(50):
+        town.ask(upstream)
+    assert upstream.rules.saved == 1_020, "what is saved does not pile up"
+    town.turn(60)
+    town.answer_all()

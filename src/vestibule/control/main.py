@@ -140,6 +140,7 @@ class Control:
             resolver=self._resolver,
             authority=self._authority,
             supervisor=self._supervisor,
+            state_dir=state_dir,
         )
         self._reloader = Reloader(source, parts)
         self._stop = asyncio.Event()

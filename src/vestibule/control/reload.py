@@ -28,6 +28,7 @@ from pathlib import Path
 
 from vestibule.control.authority import AuthorityError, LocalAuthority, subject_names
 from vestibule.control.certs import Facts, FileWatch, Loaded, Problem, load, new_ticket_key
+from vestibule.control.keys import mark_key
 from vestibule.control.listeners import ListenError, Listeners, Opening
 from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
 from vestibule.control.resolver import Resolver, names_of
@@ -83,6 +84,7 @@ class Parts:
         resolver: Resolver,
         authority: LocalAuthority,
         supervisor: Supervisor,
+        state_dir: Path | None = None,
     ) -> None:
         self.journal = journal
         self.access_logs = access_logs
@@ -90,6 +92,7 @@ class Parts:
         self.resolver = resolver
         self.authority = authority
         self.supervisor = supervisor
+        self.state_dir = state_dir
 
 
 class Reloader:
@@ -212,6 +215,8 @@ class Reloader:
         names = names_of(config)
         loaded.assets.addresses = await parts.resolver.addresses(names, NAME_PATIENCE_S)
         loaded.assets.ticket_key = self._fresh_ticket_key()
+        if parts.state_dir is not None and any(upstream.sticky is not None for upstream in config.upstreams):
+            loaded.assets.mark_key = mark_key(parts.state_dir)
 
         # Compile dry. The slow imports of the data plane are for this alone, and the workers begin meanwhile.
         wrong = await asyncio.to_thread(compile_dry, config, loaded.assets)

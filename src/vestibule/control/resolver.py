@@ -9,6 +9,9 @@ Rules:
 * A name that had addresses keeps them while DNS is silent, because an old address is worth more than none.
 * A start never waits for a name longer than asked to.
 
+* A name that stands for many servers (`all:`, `srv:`) is asked of DNS itself, which tells how long its answer holds: that long it
+  is believed, and no longer than `LONG_S`. What DNS does not know is looked up as others are (`/etc/hosts`).
+
 Not here: connecting, and which address is tried first (`net/connect.py`).
 """
 
@@ -25,10 +28,24 @@ from vestibule.model.config import Config
 
 SHORT_S = 5.0
 LONG_S = 30.0
+# However short an answer holds.
+LEAST_S = 1.0
 # A lookup still running after this is left to its thread and asked anew.
 PATIENCE_S = 20.0
 
+ALL_PREFIX = "all:"
+SRV_PREFIX = "srv:"
+_PREFIXES = {"one": "", "all": ALL_PREFIX, "srv": SRV_PREFIX}
+
 Lookup = Callable[[str], list[str]]
+
+
+class Found(list[str]):
+    """What a lookup found, and for how long it holds; 0 is not known."""
+
+    def __init__(self, items: list[str], ttl_s: float) -> None:
+        super().__init__(items)
+        self.ttl_s = ttl_s
 
 
 class _Name:
@@ -44,10 +61,60 @@ class _Name:
 
 
 def look_up(name: str) -> list[str]:
-    """Return the addresses of a name of both families, in the order the system prefers. Raises OSError."""
+    """Return the addresses of a name of both families, in the order the system prefers. Raises OSError.
+
+    `all:NAME` and `srv:NAME` ask DNS for its records.
+    """
+    if name.startswith(ALL_PREFIX):
+        return _all(name.removeprefix(ALL_PREFIX))
+    if name.startswith(SRV_PREFIX):
+        return _services(name.removeprefix(SRV_PREFIX))
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     # A scope (`fe80::1%eth0`) is part of the address; getaddrinfo writes it so.
     return list(dict.fromkeys(str(row[4][0]) for row in found))
+
+
+def _all(name: str) -> list[str]:
+    """Return all addresses of a name with their time to live."""
+    import dns.exception
+    import dns.resolver
+
+    found: list[str] = []
+    ttl = LONG_S
+    for kind in ("A", "AAAA"):
+        try:
+            answer = dns.resolver.resolve(name, kind, search=True, lifetime=PATIENCE_S / 3)
+        except (dns.exception.DNSException, OSError):
+            continue
+        found += [record.address for record in answer]
+        ttl = min(ttl, answer.ttl)
+    # Hosts files, mDNS and the like.
+    return Found(found, ttl) if found else look_up(name)
+
+
+def _services(name: str) -> list[str]:
+    """Return `address port weight priority` for the SRV records of a name (RFC 2782)."""
+    import dns.exception
+    import dns.resolver
+
+    try:
+        answer = dns.resolver.resolve(name, "SRV", search=True, lifetime=PATIENCE_S / 3)
+    except dns.exception.DNSException as bad:
+        raise OSError(f"SRV: {bad or type(bad).__name__}") from None
+    found: list[str] = []
+    ttl = float(answer.ttl)
+    for record in sorted(answer, key=lambda each: (each.priority, -each.weight, each.port, each.target.to_text())):
+        host = record.target.to_text().rstrip(".")
+        if not host:
+            continue  # a dot alone: the service is decidedly not there
+        try:
+            addresses = _all(host)
+        except OSError:
+            continue
+        ttl = min(ttl, getattr(addresses, "ttl_s", ttl))
+        # Records weigh as they say, however many addresses their host has.
+        found += [f"{address} {record.port} {record.weight} {record.priority}" for address in addresses]
+    return Found(found, ttl)
 
 
 class Resolver:
@@ -110,12 +177,13 @@ class Resolver:
             self._journal.info("resolver.found", f"{name} has addresses again", name=name)
         entry.failed = False
         # Round robin in DNS changes the order only; that is no reason to move.
+        ttl = addresses.ttl_s if isinstance(addresses, Found) else 0.0
         if sorted(addresses) == sorted(entry.addresses):
-            entry.wait_s = min(entry.wait_s * 2, LONG_S)
+            entry.wait_s = _within(ttl) if ttl else min(entry.wait_s * 2, LONG_S)
             return
         is_first = not entry.asked.is_set()
         entry.addresses = addresses
-        entry.wait_s = SHORT_S
+        entry.wait_s = _within(ttl) if ttl else SHORT_S
         if not is_first:
             self._journal.info("resolver.moved", f"{name} is at {', '.join(addresses)} now", name=name)
         # The first answer too: it may have come after the start had lost its patience.
@@ -132,8 +200,13 @@ class Resolver:
 
 def names_of(config: Config) -> set[str]:
     """Return the hosts of upstream servers that are names, not addresses."""
-    hosts = {server.host for upstream in config.upstreams for server in upstream.servers if server.host and not server.path}
-    return {host for host in hosts if not _is_address(host)}
+    servers = [server for upstream in config.upstreams for server in upstream.servers if server.host and not server.path]
+    return {_PREFIXES[server.resolve] + server.host for server in servers if not _is_address(server.host)}
+
+
+def _within(ttl_s: float) -> float:
+    """Return when to ask again: when the answer ends, but neither all the time nor too late."""
+    return min(max(ttl_s, LEAST_S), LONG_S)
 
 
 def _is_address(host: str) -> bool:

@@ -75,6 +75,7 @@ class Generation:
         assets.client_certificates = self.assets.client_certificates
         assets.addresses = self.assets.addresses
         assets.ticket_key = self.assets.ticket_key
+        assets.mark_key = self.assets.mark_key
         for name, sockets in self.opening.sockets(slot).items():
             assets.listeners[name] = list(range(len(fds), len(fds) + len(sockets)))
             fds += [sock.fileno() for sock in sockets]

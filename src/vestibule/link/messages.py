@@ -1,6 +1,6 @@
 """The messages between the control process and its workers.
 
-Facts: to a worker go Prepare, Commit, Abort, Addresses, Stop, StopNow, ReopenLogs and StatusRequest; from it come Hello, Ready,
+Facts: to a worker go Prepare, Commit, Abort, Addresses, Servers, Stop, StopNow, ReopenLogs and StatusRequest; from it come Hello, Ready,
 Refused, Status, Event and Drained. A worker's life: Hello; then Prepare → Ready or Refused, Commit or Abort, any number of times;
 then Stop → Drained, and the process ends.
 
@@ -18,6 +18,8 @@ Not here: how JSON lies on the wire (`frame`), who keeps descriptors until they 
 from typing import Any, Final
 
 from vestibule.link.frame import LinkError
+
+SERVER_MODES: Final = ("", "ready", "drain", "maintenance")
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -59,6 +61,7 @@ class Assets:
     `revocations`: PEM by the path of a file of revocation lists as the model writes it (`TlsProfile.client_crl`).
     `client_certificates`: by upstream name, what is shown to it.
     `addresses`: the IP addresses of each `Server.host` that is a name; empty while it has none.
+    `mark_key`: in hex, what marks of sticky clients are signed with, the same in all workers and after restarts.
     `ticket_key`: 80 bytes in hex, the same in all workers, so that a TLS session resumes with any of them.
     `listeners`: by listener name, the indexes of its sockets in `Prepare.fds`; more than one only where systemd passed several.
     `logs`: by path, the index of the open file in `Prepare.fds`. `stdout` and `stderr` are 1 and 2 in the worker and not here.
@@ -71,6 +74,7 @@ class Assets:
         self.client_certificates: dict[str, KeyPair] = {}
         self.addresses: dict[str, list[str]] = {}
         self.ticket_key = ""
+        self.mark_key = ""
         self.listeners: dict[str, list[int]] = {}
         self.logs: dict[str, int] = {}
 
@@ -83,6 +87,7 @@ class Assets:
             "client_certificates": {name: pair.to_json() for name, pair in self.client_certificates.items()},
             "addresses": self.addresses,
             "ticket_key": self.ticket_key,
+            "mark_key": self.mark_key,
             "listeners": self.listeners,
             "logs": self.logs,
         }
@@ -97,6 +102,7 @@ class Assets:
         assets.client_certificates = _pairs(data, "client_certificates", "assets")
         assets.addresses = _text_lists(data, "addresses", "assets")
         assets.ticket_key = _text(data, "ticket_key", "assets")
+        assets.mark_key = _text(data, "mark_key", "assets")
         for name, indexes in _dict(data, "listeners", "assets").items():
             if not isinstance(indexes, list):
                 raise LinkError(f"assets.listeners.{name}: a list is expected")
@@ -157,6 +163,36 @@ class Addresses(Message):
 
     def to_json(self) -> dict[str, object]:
         return {"type": "addresses", "names": self.names}
+
+
+class ServerState:
+    """How a server stands: what checks say, and what a command said (`ready`, `drain`, `maintenance`, or nothing; -1 is no weight)."""
+
+    def __init__(self, up: bool, mode: str, weight: int) -> None:
+        self.up = up
+        self.mode = mode
+        self.weight = weight
+
+    def to_json(self) -> dict[str, object]:
+        return {"up": self.up, "mode": self.mode, "weight": self.weight}
+
+    @staticmethod
+    def from_json(data: dict[str, Any], place: str) -> "ServerState":
+        mode = _text(data, "mode", place)
+        if mode not in SERVER_MODES:
+            raise LinkError(f"{place}.mode: `{mode}` is unknown")
+        return ServerState(_bool(data, "up", place), mode, _int(data, "weight", place))
+
+
+class Servers(Message):
+    """These servers, by `Upstream.server_key`, stand like this now; others stay as they are. No answer."""
+
+    def __init__(self, states: dict[str, ServerState]) -> None:
+        super().__init__()
+        self.states = states
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "servers", "states": {key: state.to_json() for key, state in self.states.items()}}
 
 
 class Stop(Message):
@@ -300,6 +336,13 @@ def _from_control(kind: str, data: dict[str, Any], fds: list[int]) -> Message | 
         return Abort(_int(data, "generation", kind))
     if kind == "addresses":
         return Addresses(_text_lists(data, "names", kind))
+    if kind == "servers":
+        states: dict[str, ServerState] = {}
+        for key, state in _dict(data, "states", kind).items():
+            if not isinstance(state, dict):
+                raise LinkError(f"{kind}.states.{key}: an object is expected")
+            states[key] = ServerState.from_json(state, f"{kind}.states.{key}")
+        return Servers(states)
     if kind == "stop":
         return Stop(_int(data, "drain_ms", kind))
     if kind == "stop_now":

@@ -14,6 +14,7 @@ from dataclasses import fields
 
 from vestibule.model.check_layer4 import check_layer4
 from vestibule.model.check_route import MAX_DEPTH, check_actions, check_source, check_text
+from vestibule.model.check_upstream import check_upstream
 from vestibule.model.config import (
     ANY_HOST,
     BUILT_IN_PROFILES,
@@ -25,9 +26,7 @@ from vestibule.model.config import (
     InheritedAddress,
     Limits,
     Listener,
-    Pool,
     Route,
-    Server,
     Site,
     Source,
     Switch,
@@ -35,8 +34,6 @@ from vestibule.model.config import (
     Timeouts,
     TlsProfile,
     UnixAddress,
-    Upstream,
-    UpstreamTls,
     When,
 )
 from vestibule.model.diagnostic import Diagnostic, Span, has_errors
@@ -46,9 +43,6 @@ from vestibule.model.quantity import parse_host, parse_listen_host, parse_networ
 
 _CONNECTION_TIMEOUTS = ("request_head_ms", "keep_alive_ms", "tls_handshake_ms")
 _CONNECTION_LIMITS = ("head_bytes", "fields", "target_bytes", "requests_per_connection", "connections", "concurrent")
-
-_NODE_IDLE_MS = 5_000
-"""Node's server closes idle connections after this long; see ``Pool.idle_ms``."""
 
 _MAX_MODE = 0o777
 
@@ -65,7 +59,7 @@ def check(config: Config, place: Callable[[str], Span] | None = None) -> tuple[D
         _check_listener(found, f"listeners[{at}]", listener, config)
     _check_addresses(found, config.listeners)
     for at, upstream in enumerate(config.upstreams):
-        _check_upstream(found, f"upstreams[{at}]", upstream)
+        check_upstream(found, f"upstreams[{at}]", upstream)
     for at, profile in enumerate(config.tls_profiles):
         _check_profile(found, f"tls_profiles[{at}]", profile)
     for at, certificate in enumerate(config.certificates):
@@ -117,7 +111,7 @@ def _check_timeouts(found: Findings, path: str, timeouts: Timeouts | None, outer
     if timeouts is None:
         return
     for field in fields(timeouts):
-        found.at_least(f"{path}.{field.name}", getattr(timeouts, field.name), 1)
+        found.at_least(f"{path}.{field.name}", getattr(timeouts, field.name), 0 if field.name == "hold_ms" else 1)
         if outer is not None and field.name in _CONNECTION_TIMEOUTS:
             _same(found, f"{path}.{field.name}", getattr(timeouts, field.name) == getattr(outer, field.name))
 
@@ -247,55 +241,6 @@ def _check_profile(found: Findings, path: str, profile: TlsProfile) -> None:
         if getattr(profile, name) and not profile.client_ca:
             found.error(f"{path}.{name}", "conflict", "there are no authorities whose certificates this is about", "set `client_ca`")
     found.at_least(f"{path}.client_depth", profile.client_depth, 0)
-
-
-# ---------------------------------------------------------------- upstreams
-
-
-def _check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
-    if not upstream.servers:
-        found.error(f"{path}.servers", "empty-list", f"the upstream `{upstream.name}` has no server")
-    elif all(server.backup for server in upstream.servers):
-        found.error(f"{path}.servers", "conflict", "every server is a backup", "one at least must not be")
-    for at, server in enumerate(upstream.servers):
-        _check_server(found, f"{path}.servers[{at}]", server, upstream.tls)
-    if upstream.servers and upstream.tls != UpstreamTls() and not any(server.tls for server in upstream.servers):
-        found.warning(f"{path}.tls", "unused", "no server of this upstream speaks TLS", "write `https://` before it")
-    if upstream.tls.key and not upstream.tls.cert:
-        found.error(f"{path}.tls.key", "conflict", "a key needs its certificate", "set `cert`")
-    if upstream.tls.ca and not upstream.tls.verify:
-        found.error(f"{path}.tls.ca", "conflict", "authorities are named and verification is off")
-    _check_pool(found, f"{path}.pool", upstream.pool)
-    found.at_least(f"{path}.retry.attempts", upstream.retry.attempts, 1)
-
-
-def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) -> None:
-    if server.path:
-        if server.host or server.port:
-            found.error(path, "conflict", "a server has a host and port or the path of a socket, not both")
-        elif server.tls and tls.verify and not tls.name:
-            found.error(path, "missing", "TLS over a unix socket needs a name to verify", "set the `name` in `tls`")
-    elif not server.host:
-        found.error(path, "missing", "a server needs a host and a port, or the path of a socket")
-    elif not 1 <= server.port <= 65_535:
-        found.error(f"{path}.port", "out-of-range", f"{server.port} is no port", "ports are from 1 to 65535")
-    if not 1 <= server.weight <= 65_535:
-        found.error(f"{path}.weight", "out-of-range", f"{server.weight} is no weight", "weights are from 1 to 65535")
-
-
-def _check_pool(found: Findings, path: str, pool: Pool) -> None:
-    found.at_least(f"{path}.idle_ms", pool.idle_ms, 0)
-    found.at_least(f"{path}.max_idle", pool.max_idle, 0)
-    found.at_least(f"{path}.max_connections", pool.max_connections, 1)
-    found.at_least(f"{path}.max_waiting", pool.max_waiting, 0)
-    found.at_least(f"{path}.wait_ms", pool.wait_ms, 1)
-    if pool.idle_ms >= _NODE_IDLE_MS and pool.max_idle:
-        found.warning(
-            f"{path}.idle_ms",
-            "stale-connections",
-            "Immich closes idle connections after 5 s, so requests will now and then meet a closed one",
-            "keep it below 5 s",
-        )
 
 
 # ---------------------------------------------------------------- sites

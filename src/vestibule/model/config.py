@@ -33,6 +33,7 @@ from vestibule.model.action import (
     StripPrefix,
     When,
 )
+from vestibule.model.balance import Balance, HealthCheck, Outliers, Passive, Sticky
 from vestibule.model.door import (
     BUILT_IN_PROFILES,
     Address,
@@ -78,6 +79,7 @@ __all__ = [
     "Action",
     "AddHeader",
     "Address",
+    "Balance",
     "BasicAuth",
     "Certificate",
     "ClientCertificate",
@@ -85,10 +87,13 @@ __all__ = [
     "Deny",
     "ErrorLog",
     "Forwarding",
+    "HealthCheck",
     "Hsts",
     "InheritedAddress",
     "Limits",
     "Listener",
+    "Outliers",
+    "Passive",
     "PathMatch",
     "Pool",
     "Process",
@@ -103,6 +108,7 @@ __all__ = [
     "SetHeader",
     "Site",
     "Source",
+    "Sticky",
     "StripPrefix",
     "Switch",
     "TcpAddress",

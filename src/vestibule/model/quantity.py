@@ -245,7 +245,7 @@ def parse_server_host(text: str) -> str:
 
 def format_server(server: Server) -> str | None:
     """Write a server as ``parse_server`` reads it; None where it has more to it than an address."""
-    if server.weight != 1 or server.backup or server.proxy_protocol:
+    if server != type(server)(server.host, server.port, server.path, server.tls):
         return None
     if server.path:
         return None if server.tls or server.host or server.port else f"unix:{server.path}"

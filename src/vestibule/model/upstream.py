@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+from vestibule.model.balance import Balance, HealthCheck, Outliers, Passive, Sticky
+
+RetryCause: TypeAlias = Literal["connect", "lost", "timeout", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,15 @@ class Server:
     proxy_protocol: Literal["", "v1", "v2"] = ""
     """Begin each connection with a PROXY protocol header of this version, which tells the server who the client is; empty sends
     none."""
+    disabled: bool = False
+    """Whether it gets no requests until ``vestibule upstream enable`` says so."""
+    priority: int = 0
+    """Servers of the lowest number that are well share the requests; the next number serves while none of them is."""
+    max_connections: int | None = None
+    """Connections to this server at a time, instead of the pool's ``max_connections``."""
+    resolve: Literal["one", "all", "srv"] = "one"
+    """What a name stands for. ``one``: one server, whose addresses are tried in turn. ``all``: a server for each of its
+    addresses. ``srv``: the servers that its SRV records name, with their ports, weights and priorities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,15 @@ class Retry:
 
     attempts: int = 3
     """Tries in all, the first included."""
+    on: tuple[RetryCause, ...] = ("connect", "lost")
+    """What is tried again. ``connect``: no connection could be made, so any request. The others are for requests that may be
+    repeated (GET, HEAD, OPTIONS, PUT, DELETE) and whose body was not sent yet: ``lost``, the connection broke before the answer;
+    ``timeout``, no answer in time; ``invalid``, an answer that is no HTTP."""
+    statuses: tuple[int, ...] = ()
+    """Answers after which another server is asked, if the request may be repeated."""
+    budget: int = 20
+    """How many requests may be tried again for each 100 requests, beyond a few a second. Connections that could not be made
+    do not count: nobody had any work from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +105,25 @@ class Upstream:
     """Its kept connections."""
     retry: Retry = Retry()
     """When a request is tried again."""
+    balance: Balance = Balance()
+    """Which server gets the next request."""
+    passive: Passive = Passive()
+    """When a server is left out because its requests fail."""
+    sticky: Sticky | None = None
+    """Whether a client stays with its server."""
+    outliers: Outliers | None = None
+    """Whether servers that fail more than others are ejected."""
+    health: HealthCheck | None = None
+    """Whether servers are asked how they are."""
+
+    def server_key(self, server: Server) -> str:
+        """Name a server among those of all upstreams, the same in every process."""
+        return f"{self.name} {server_text(server)}"
+
+
+def server_text(server: Server) -> str:
+    """Write where a server is, as logs and commands name it."""
+    if server.path:
+        return f"unix:{server.path}"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port}"

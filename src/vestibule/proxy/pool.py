@@ -37,11 +37,13 @@ class AddressBook:
     """Addresses of upstream names, as the control process last told them."""
 
     def __init__(self) -> None:
+        self.version = 0
         self._names: dict[str, list[str]] = {}
 
     def update(self, name: str, addresses: list[str]) -> None:
         """Learn the addresses of a name; none means that it does not resolve."""
         self._names[name] = addresses
+        self.version += 1
 
     def find(self, name: str) -> list[str]:
         """Return what is known; an address stands for itself."""
@@ -135,6 +137,15 @@ class Pool(Keeper):
 
     def idle(self) -> int:
         return len(self._idle)
+
+    def load(self) -> int:
+        """Return how many exchanges it serves, or that wait for it."""
+        return self.connections - len(self._idle) + len(self._waiting)
+
+    def is_full(self) -> bool:
+        """Tell whether one more request would have to wait."""
+        most = self.limits.connections_most
+        return 0 <= most <= self.connections and not self._idle
 
     # ---- for exchanges
 

@@ -22,6 +22,7 @@ from vestibule.exchange import UP, Exchange, Stream
 from vestibule.fault import (
     IF_REUSED,
     NEVER,
+    REPEATABLE,
     UPSTREAM_BAD_UPGRADE,
     UPSTREAM_LOST,
     UPSTREAM_SURPLUS,
@@ -243,7 +244,7 @@ class H1UpConnection(Stream, Owner, Timed):
         if self._response_begun or self.reader.has_rest():
             ex.on_fault(UP, Fault(UPSTREAM_TRUNCATED, detail))
         else:
-            ex.on_fault(UP, Fault(UPSTREAM_LOST, detail, IF_REUSED if self.served and not self._interims else NEVER))
+            ex.on_fault(UP, Fault(UPSTREAM_LOST, detail, NEVER if self._interims else IF_REUSED if self.served else REPEATABLE))
 
     def on_drained(self) -> None:
         if self.exchange is not None:

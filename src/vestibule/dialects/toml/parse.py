@@ -22,42 +22,53 @@ from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.dialects.toml.notes import Notes
 from vestibule.dialects.toml.routes import Routes, Upstreams
 from vestibule.dialects.toml.schema import (
+    BALANCE,
     CERTIFICATE,
     ERROR_LOG,
     FORWARDING,
+    HEALTH,
     HSTS,
     LIMITS,
     LISTENER,
+    OUTLIERS,
+    PASSIVE,
     POOL,
     PROCESS,
     RETRY,
     ROOT,
     SERVER,
     SITE,
+    STICKY,
     TCP_ROUTE,
     TIMEOUTS,
     TLS_PROFILE,
     UPSTREAM,
     UPSTREAM_TLS,
 )
-from vestibule.dialects.toml.values import Level, Section, Spot, TomlTable, read_access_log, read_flat, read_level
+from vestibule.dialects.toml.table import Table
+from vestibule.dialects.toml.values import Level, Section, Spot, T, TomlTable, read_access_log, read_flat, read_level
 from vestibule.model.check import check
 from vestibule.model.config import (
     ANY_HOST,
     AccessLog,
     Address,
+    Balance,
     Certificate,
     Config,
     ErrorLog,
     Forwarding,
+    HealthCheck,
     Hsts,
     Limits,
     Listener,
+    Outliers,
+    Passive,
     Pool,
     Process,
     Retry,
     Server,
     Site,
+    Sticky,
     TcpAddress,
     TcpRoute,
     Timeouts,
@@ -266,7 +277,20 @@ class _Parser:
             tls = read_flat(section.inside("tls"), UPSTREAM_TLS, section.data.get("tls", {}), UpstreamTls())
             pool = read_flat(section.inside("pool"), POOL, section.data.get("pool", {}), Pool())
             retry = read_flat(section.inside("retry"), RETRY, section.data.get("retry", {}), Retry())
-            self._upstreams.declare(Upstream(name, tuple(servers), tls, pool, retry))
+            self._upstreams.declare(
+                Upstream(
+                    name,
+                    tuple(servers),
+                    tls,
+                    pool,
+                    retry,
+                    read_flat(section.inside("balance"), BALANCE, section.data.get("balance", {}), Balance()),
+                    read_flat(section.inside("passive"), PASSIVE, section.data.get("passive", {}), Passive()),
+                    _optional(section, "sticky", STICKY, Sticky()),
+                    _optional(section, "outliers", OUTLIERS, Outliers()),
+                    _optional(section, "health", HEALTH, HealthCheck()),
+                )
+            )
 
     # ------------------------------------------------------------ sites
 
@@ -413,6 +437,7 @@ def _server(spot: Spot, value: object) -> Server | None:
         place.error("bad-value", str(bad))
         return None
     section.mark("weight", "backup", "proxy_protocol")
+    section.mark("weight", "backup", "disabled", "priority", "max_connections", "resolve")
     if "tls" in section and not server.path:
         section.error("tls", "conflict", "`tls` is for unix sockets", "write `https://` before a host")
     return replace(
@@ -421,7 +446,16 @@ def _server(spot: Spot, value: object) -> Server | None:
         weight=section.read("weight", 1),
         backup=section.read("backup", False),
         proxy_protocol=section.read("proxy_protocol", ""),
+        disabled=section.read("disabled", False),
+        priority=section.read("priority", 0),
+        max_connections=section.read("max_connections", None),
+        resolve=section.read("resolve", "one"),
     )
+
+
+def _optional(section: Section, name: str, table: Table, base: T) -> T | None:
+    """Read a table that means something by being there."""
+    return read_flat(section.inside(name), table, section.data[name], base) if name in section else None
 
 
 def _hosts(name: str, section: Section) -> tuple[str, ...]:

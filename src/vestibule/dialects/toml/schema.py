@@ -29,9 +29,14 @@ from vestibule.dialects.toml.schema_settings import (
     TIMEOUTS,
 )
 from vestibule.dialects.toml.schema_upstream import (
+    BALANCE,
+    HEALTH,
+    OUTLIERS,
+    PASSIVE,
     POOL,
     RETRY,
     SERVER,
+    STICKY,
     UPSTREAM,
     UPSTREAM_TLS,
 )
@@ -41,13 +46,17 @@ from vestibule.model import config as model
 __all__ = [
     "ACCESS_LOG",
     "ACTION",
+    "BALANCE",
     "CERTIFICATE",
     "ERROR_LOG",
     "FLAT",
     "FORWARDING",
+    "HEALTH",
     "HSTS",
     "LIMITS",
     "LISTENER",
+    "OUTLIERS",
+    "PASSIVE",
     "POOL",
     "PROCESS",
     "REDIRECT",
@@ -57,6 +66,7 @@ __all__ = [
     "ROUTE",
     "SERVER",
     "SITE",
+    "STICKY",
     "TCP_ROUTE",
     "TIMEOUTS",
     "TLS_PROFILE",
@@ -84,5 +94,23 @@ ROOT = Table(
     ),
 )
 
-FLAT = (PROCESS, TIMEOUTS, LIMITS, FORWARDING, ACCESS_LOG, ERROR_LOG, TLS_PROFILE, CERTIFICATE, UPSTREAM_TLS, POOL, RETRY, HSTS)
+FLAT = (
+    PROCESS,
+    TIMEOUTS,
+    LIMITS,
+    FORWARDING,
+    ACCESS_LOG,
+    ERROR_LOG,
+    TLS_PROFILE,
+    CERTIFICATE,
+    UPSTREAM_TLS,
+    POOL,
+    RETRY,
+    HSTS,
+    BALANCE,
+    STICKY,
+    PASSIVE,
+    OUTLIERS,
+    HEALTH,
+)
 """Tables whose keys are the fields of one class, one for one (a name is the table's own)."""

@@ -29,6 +29,7 @@ TIMEOUTS = Table(
         Key("keep_alive", DURATION, '"75s"', "keep_alive_ms"),
         Key("tunnel_idle", DURATION, '"1h"', "tunnel_idle_ms"),
         Key("tls_handshake", DURATION, '"15s"', "tls_handshake_ms"),
+        Key("hold", DURATION, '"10s"', "hold_ms"),
     ),
 )
 

@@ -7,8 +7,11 @@ from vestibule.dialects.toml.form import (
     DURATION,
     FLAG,
     PATH,
+    SECONDS,
+    TEMPLATE,
     TEXT,
     Choice,
+    ListOf,
     Shape,
     Unlimited,
 )
@@ -30,6 +33,10 @@ SERVER = Table(
         Key("weight", COUNT, "1", "weight"),
         Key("backup", FLAG, "false", "backup"),
         Key("proxy_protocol", Choice("v1", "v2"), '"v2"', "proxy_protocol"),
+        Key("disabled", FLAG, "false", "disabled"),
+        Key("priority", COUNT, "0", "priority"),
+        Key("max_connections", Unlimited(COUNT), "100", "max_connections"),
+        Key("resolve", Choice("one", "all", "srv"), '"all"', "resolve"),
     ),
 )
 
@@ -64,7 +71,94 @@ RETRY = Table(
     "upstreams.NAME.retry",
     model.Retry,
     "When a request is tried again.",
-    (Key("attempts", COUNT, "3", "attempts"),),
+    (
+        Key("attempts", COUNT, "3", "attempts"),
+        Key("on", ListOf(Choice("connect", "lost", "timeout", "invalid")), '["connect", "lost"]', "on"),
+        Key("statuses", ListOf(COUNT), "[502, 503]", "statuses"),
+        Key("budget", COUNT, "20", "budget"),
+    ),
+)
+
+BALANCE = Table(
+    "upstreams.NAME.balance",
+    model.Balance,
+    "Which server gets the next request.",
+    (
+        Key(
+            "method",
+            Choice("round_robin", "least_connections", "peak_ewma", "random_two", "source", "hash", "first"),
+            '"least_connections"',
+            "method",
+        ),
+        Key("key", TEMPLATE, '"{target}"', "key"),
+        Key("bound", COUNT, "125", "bound"),
+        Key("ipv4_bits", COUNT, "24", "ipv4_bits"),
+        Key("ipv6_bits", COUNT, "64", "ipv6_bits"),
+        Key("slow_start", DURATION, '"30s"', "slow_start_ms"),
+    ),
+)
+
+STICKY = Table(
+    "upstreams.NAME.sticky",
+    model.Sticky,
+    "Keeping a client with its server, by a cookie or a header.",
+    (
+        Key("cookie", TEXT, '"server"', "cookie"),
+        Key("header", TEXT, '"X-Server"', "header"),
+        Key("path", TEXT, '"/"', "path"),
+        Key("domain", TEXT, '"example.org"', "domain"),
+        Key("max_age", SECONDS, '"1d"', "max_age_s"),
+        Key("http_only", FLAG, "true", "http_only"),
+        Key("secure", Choice("auto", "always", "never"), '"auto"', "secure"),
+        Key("same_site", Choice("", "lax", "strict", "none"), '"lax"', "same_site"),
+    ),
+)
+
+PASSIVE = Table(
+    "upstreams.NAME.passive",
+    model.Passive,
+    "Leaving out a server whose requests fail.",
+    (
+        Key("max_fails", COUNT, "1", "max_fails"),
+        Key("window", DURATION, '"10s"', "window_ms"),
+        Key("statuses", ListOf(COUNT), "[500, 503]", "statuses"),
+        Key("latency", DURATION, '"30s"', "latency_ms"),
+    ),
+)
+
+OUTLIERS = Table(
+    "upstreams.NAME.outliers",
+    model.Outliers,
+    "Ejecting servers that fail more than the others. An empty table is enough.",
+    (
+        Key("consecutive", COUNT, "5", "consecutive"),
+        Key("percent", COUNT, "50", "percent"),
+        Key("requests", COUNT, "20", "requests"),
+        Key("window", DURATION, '"10s"', "window_ms"),
+        Key("eject", DURATION, '"30s"', "eject_ms"),
+        Key("max_percent", COUNT, "34", "max_percent"),
+    ),
+)
+
+HEALTH = Table(
+    "upstreams.NAME.health",
+    model.HealthCheck,
+    "Asking servers whether they are well. An empty table asks Immich's ping.",
+    (
+        Key("kind", Choice("immich", "http", "tcp", "tls"), '"immich"', "kind"),
+        Key("method", TEXT, '"GET"', "method"),
+        Key("path", TEXT, '"/health"', "path"),
+        Key("host", TEXT, '"photos.lan"', "host"),
+        Key("statuses", ListOf(COUNT), "[200]", "statuses"),
+        Key("body", TEXT, '"ok"', "body"),
+        Key("port", COUNT, "8081", "port"),
+        Key("interval", DURATION, '"2s"', "interval_ms"),
+        Key("fast", DURATION, '"1s"', "fast_ms"),
+        Key("timeout", DURATION, '"2s"', "timeout_ms"),
+        Key("rise", COUNT, "2", "rise"),
+        Key("fall", COUNT, "3", "fall"),
+        Key("jitter", COUNT, "10", "jitter"),
+    ),
 )
 
 UPSTREAM = Table(
@@ -81,5 +175,10 @@ UPSTREAM = Table(
         Key("tls", Shape(TABLE), '{ ca = "lan-ca.pem" }', "tls"),
         Key("pool", Shape(TABLE), "{ max_idle = 16 }", "pool"),
         Key("retry", Shape(TABLE), "{ attempts = 2 }", "retry"),
+        Key("balance", Shape(TABLE), '{ method = "least_connections" }', "balance"),
+        Key("passive", Shape(TABLE), "{ max_fails = 3 }", "passive"),
+        Key("sticky", Shape(TABLE), '{ cookie = "server" }', "sticky"),
+        Key("outliers", Shape(TABLE), "{}", "outliers"),
+        Key("health", Shape(TABLE), "{}", "health"),
     ),
 )

@@ -14,18 +14,23 @@ from dataclasses import MISSING, fields
 from vestibule.dialects.toml.form import PAIRS, TEMPLATE, TEST, Shape, Unlimited, key_text, quote
 from vestibule.dialects.toml.schema import (
     ACCESS_LOG,
+    BALANCE,
     CERTIFICATE,
     ERROR_LOG,
     FORWARDING,
+    HEALTH,
     HSTS,
     LIMITS,
     LISTENER,
+    OUTLIERS,
+    PASSIVE,
     POOL,
     PROCESS,
     RETRY,
     ROOT,
     ROUTE,
     SITE,
+    STICKY,
     TCP_ROUTE,
     TIMEOUTS,
     TLS_PROFILE,
@@ -37,15 +42,19 @@ from vestibule.model.config import (
     AccessLog,
     Action,
     AddHeader,
+    Balance,
     BasicAuth,
     ClientCertificate,
     Config,
     Deny,
     ErrorLog,
     Forwarding,
+    HealthCheck,
     Hsts,
     Limits,
     Listener,
+    Outliers,
+    Passive,
     Pool,
     Process,
     Proxy,
@@ -58,6 +67,7 @@ from vestibule.model.config import (
     Server,
     SetHeader,
     Site,
+    Sticky,
     StripPrefix,
     Switch,
     TcpAddress,
@@ -191,6 +201,17 @@ class _Writer:
         self._section(f"{path}.tls", UPSTREAM_TLS, upstream.tls, UpstreamTls())
         self._section(f"{path}.pool", POOL, upstream.pool, Pool())
         self._section(f"{path}.retry", RETRY, upstream.retry, Retry())
+        self._section(f"{path}.balance", BALANCE, upstream.balance, Balance())
+        self._section(f"{path}.passive", PASSIVE, upstream.passive, Passive())
+        for name, table, value, base in (
+            ("sticky", STICKY, upstream.sticky, Sticky()),
+            ("outliers", OUTLIERS, upstream.outliers, Outliers()),
+            ("health", HEALTH, upstream.health, HealthCheck()),
+        ):
+            if value is not None:
+                self._header(f"[{path}.{name}]")
+                for key, text in self._fields(table, value, base):
+                    self._key(key, text)
 
     # ------------------------------------------------------------ sites and routes
 
@@ -284,6 +305,14 @@ def _server(server: Server) -> str:
         pairs.append(("backup", "true"))
     if server.proxy_protocol:
         pairs.append(("proxy_protocol", quote(server.proxy_protocol)))
+    if server.disabled:
+        pairs.append(("disabled", "true"))
+    if server.priority:
+        pairs.append(("priority", str(server.priority)))
+    if server.max_connections is not None:
+        pairs.append(("max_connections", str(server.max_connections)))
+    if server.resolve != "one":
+        pairs.append(("resolve", quote(server.resolve)))
     return _inline(pairs)
 
 

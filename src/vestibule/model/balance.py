@@ -1,0 +1,122 @@
+"""How requests are shared among the servers of an upstream, and when a server is left out.
+
+Not here: the servers themselves (``upstream``), what is valid (``check_upstream``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from vestibule.model.expr import Expr
+
+BalanceMethod: TypeAlias = Literal["round_robin", "least_connections", "peak_ewma", "random_two", "source", "hash", "first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Which server gets the next request. Every worker counts for itself; ``source`` and ``hash`` choose alike in all."""
+
+    method: BalanceMethod = "round_robin"
+    """``round_robin``: in turn, by weight. ``least_connections``: fewest requests in flight for its weight. ``peak_ewma``:
+    shortest expected wait, from answer times of late. ``random_two``: the less busy of two drawn by weight. ``source``:
+    the same server for the same client. ``hash``: the same server for the same ``key``. ``first``: the first in order
+    that has a connection free (set ``max_connections``)."""
+    key: Expr | None = None
+    """What ``hash`` looks at."""
+    bound: int = 0
+    """For ``source`` and ``hash``: the most load a server may have, in percent of its fair share, before the next one in
+    the key's own order is taken; 0 is no bound. 125 is usual."""
+    ipv4_bits: int = 32
+    """For ``source``: how many bits of an IPv4 address count."""
+    ipv6_bits: int = 128
+    """For ``source``: how many bits of an IPv6 address count."""
+    slow_start_ms: int = 0
+    """How long the share of a server that is back grows to its whole; 0 gives it all at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sticky:
+    """A client stays with its server: a signed mark, the same in all workers, after reloads and after restarts."""
+
+    cookie: str = ""
+    """The name of the cookie that holds the mark."""
+    header: str = ""
+    """The name of a header that holds the mark, in answers and requests, instead of a cookie."""
+    path: str = "/"
+    """The cookie's ``Path``."""
+    domain: str = ""
+    """The cookie's ``Domain``; empty leaves it out."""
+    max_age_s: int = 0
+    """The cookie's ``Max-Age`` in seconds; 0 leaves it out, and the cookie ends with the browser's session."""
+    http_only: bool = True
+    """Whether scripts may not see the cookie."""
+    secure: Literal["auto", "always", "never"] = "auto"
+    """Whether the cookie is sent over TLS only; ``auto`` says so where the client came over TLS."""
+    same_site: Literal["", "lax", "strict", "none"] = "lax"
+    """The cookie's ``SameSite``; empty leaves it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passive:
+    """Leaving out a server whose requests fail; it has no effect on an upstream of one server. Counted in each worker."""
+
+    max_fails: int = 1
+    """Failures within ``window`` after which the server is left out for as long again; 0 never leaves it out."""
+    window_ms: int = 10_000
+    """The time in which failures are counted, and for which the server is then left out."""
+    statuses: tuple[int, ...] = ()
+    """Answers that count as failures, besides connections that fail, break or time out."""
+    latency_ms: int = 0
+    """An answer that took longer counts as a failure; 0 never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outliers:
+    """Ejecting servers that fail more than the others. Counted in each worker."""
+
+    consecutive: int = 5
+    """Failures in a row that eject a server; 0 does not count them. A failure is an answer from 500 on, or none."""
+    percent: int = 0
+    """The share of failures within ``window`` that ejects a server; 0 does not look at it."""
+    requests: int = 20
+    """Requests within ``window`` below which its share of failures says nothing."""
+    window_ms: int = 10_000
+    """The time over which failures are counted."""
+    eject_ms: int = 30_000
+    """How long a server stays out the first time; the second time twice as long, and so on up to ten times."""
+    max_percent: int = 34
+    """The share of the servers that may be out at a time. One always may, unless it is the only one."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """Asking servers whether they are well, from the control process."""
+
+    kind: Literal["immich", "http", "tcp", "tls"] = "immich"
+    """``immich``: ``/api/server/ping`` must answer 200 with ``pong``. ``http``: a request of your own. ``tcp``: a connection.
+    ``tls``: a connection with a handshake."""
+    method: str = "GET"
+    """For ``http``: the method."""
+    path: str = "/"
+    """For ``http``: path and query."""
+    host: str = ""
+    """For ``http``: the Host; empty is the server's."""
+    statuses: tuple[int, ...] = ()
+    """For ``http``: answers that mean well; empty is any from 200 to 399."""
+    body: str = ""
+    """For ``http``: a text that the first 64 KiB of the answer must contain."""
+    port: int = 0
+    """Another port to ask; 0 is the server's."""
+    interval_ms: int = 2_000
+    """The time between two checks of a server that is well."""
+    fast_ms: int = 1_000
+    """The same while it is not, or while its state is about to change."""
+    timeout_ms: int = 2_000
+    """How long a check may take."""
+    rise: int = 2
+    """Good checks in a row after which a server that was down is up."""
+    fall: int = 3
+    """Bad checks in a row after which a server that was up is down."""
+    jitter: int = 10
+    """How much the time between checks varies, in percent, so that they do not all come at once."""

@@ -1,0 +1,170 @@
+"""What upstreams must be like: servers, connections, sharing, health.
+
+Not here: whether a route uses them (``check``).
+"""
+
+from __future__ import annotations
+
+import re
+
+from vestibule.model.check_route import check_field_name, check_text
+from vestibule.model.config import Balance, HealthCheck, Outliers, Passive, Pool, Retry, Server, Sticky, Upstream, UpstreamTls
+from vestibule.model.expr import Phase
+from vestibule.model.findings import Findings
+
+# Node's default `keepAliveTimeout`.
+_NODE_IDLE_MS = 5_000
+
+# RFC 9110 5.6.2: what a name of a cookie is made of (RFC 6265 4.1.1).
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_ATTRIBUTE = re.compile(r"[ -:<-~]*")
+
+
+def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
+    """Check one upstream."""
+    if not upstream.servers:
+        found.error(f"{path}.servers", "empty-list", f"the upstream `{upstream.name}` has no server")
+    elif all(server.backup for server in upstream.servers):
+        found.error(f"{path}.servers", "conflict", "every server is a backup", "one at least must not be")
+    for at, server in enumerate(upstream.servers):
+        _check_server(found, f"{path}.servers[{at}]", server, upstream.tls)
+    if upstream.servers and upstream.tls != UpstreamTls() and not any(server.tls for server in upstream.servers):
+        found.warning(f"{path}.tls", "unused", "no server of this upstream speaks TLS", "write `https://` before it")
+    if upstream.tls.key and not upstream.tls.cert:
+        found.error(f"{path}.tls.key", "conflict", "a key needs its certificate", "set `cert`")
+    if upstream.tls.ca and not upstream.tls.verify:
+        found.error(f"{path}.tls.ca", "conflict", "authorities are named and verification is off")
+    _check_pool(found, f"{path}.pool", upstream.pool)
+    _check_retry(found, f"{path}.retry", upstream.retry)
+    _check_balance(found, f"{path}.balance", upstream.balance)
+    _check_passive(found, f"{path}.passive", upstream.passive)
+    if upstream.sticky is not None:
+        _check_sticky(found, f"{path}.sticky", upstream.sticky)
+    if upstream.outliers is not None:
+        _check_outliers(found, f"{path}.outliers", upstream.outliers)
+    if upstream.health is not None:
+        _check_health(found, f"{path}.health", upstream)
+
+
+def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) -> None:
+    if server.path:
+        if server.host or server.port:
+            found.error(path, "conflict", "a server has a host and port or the path of a socket, not both")
+        elif server.tls and tls.verify and not tls.name:
+            found.error(path, "missing", "TLS over a unix socket needs a name to verify", "set the `name` in `tls`")
+    elif not server.host:
+        found.error(path, "missing", "a server needs a host and a port, or the path of a socket")
+    elif not 1 <= server.port <= 65_535:
+        found.error(f"{path}.port", "out-of-range", f"{server.port} is no port", "ports are from 1 to 65535")
+    found.at_least(f"{path}.max_connections", server.max_connections, 1)
+    found.at_least(f"{path}.priority", server.priority, 0)
+    if server.resolve != "one" and (server.path or server.host.replace(".", "").isdigit() or ":" in server.host):
+        found.error(f"{path}.resolve", "conflict", "only a name can stand for several servers")
+    if not 1 <= server.weight <= 65_535:
+        found.error(f"{path}.weight", "out-of-range", f"{server.weight} is no weight", "weights are from 1 to 65535")
+
+
+def _check_pool(found: Findings, path: str, pool: Pool) -> None:
+    found.at_least(f"{path}.idle_ms", pool.idle_ms, 0)
+    found.at_least(f"{path}.max_idle", pool.max_idle, 0)
+    found.at_least(f"{path}.max_connections", pool.max_connections, 1)
+    found.at_least(f"{path}.max_waiting", pool.max_waiting, 0)
+    found.at_least(f"{path}.wait_ms", pool.wait_ms, 1)
+    if pool.idle_ms >= _NODE_IDLE_MS and pool.max_idle:
+        found.warning(
+            f"{path}.idle_ms",
+            "stale-connections",
+            "Immich closes idle connections after 5 s, so requests will now and then meet a closed one",
+            "keep it below 5 s",
+        )
+
+
+def _check_retry(found: Findings, path: str, retry: Retry) -> None:
+    found.at_least(f"{path}.attempts", retry.attempts, 1)
+    found.at_least(f"{path}.budget", retry.budget, 0)
+    _check_statuses(found, f"{path}.statuses", retry.statuses, 400)
+
+
+def _check_statuses(found: Findings, path: str, statuses: tuple[int, ...], least: int) -> None:
+    for at, status in enumerate(statuses):
+        if not least <= status <= 599:
+            found.error(f"{path}[{at}]", "out-of-range", f"{status} is no status that can stand here", f"write {least} to 599")
+
+
+def _check_balance(found: Findings, path: str, balance: Balance) -> None:
+    if balance.method == "hash":
+        if balance.key is None:
+            found.error(f"{path}.key", "missing", "`hash` needs a `key`", 'for one server per address: `key = "{client_ip}"`')
+        else:
+            check_text(found, f"{path}.key", balance.key, Phase.REQUEST, is_field=False)
+    elif balance.key is not None:
+        found.error(f"{path}.key", "conflict", f"`{balance.method}` looks at no key", 'say `method = "hash"`')
+    if balance.bound:
+        if balance.method not in ("hash", "source"):
+            found.error(f"{path}.bound", "conflict", "a bound is for `hash` and `source`")
+        elif balance.bound < 101:
+            found.error(f"{path}.bound", "out-of-range", "a server needs room for more than its fair share", "125 is usual")
+    for name, bits, most in (("ipv4_bits", balance.ipv4_bits, 32), ("ipv6_bits", balance.ipv6_bits, 128)):
+        if not 1 <= bits <= most:
+            found.error(f"{path}.{name}", "out-of-range", f"an address has no {bits} bits", f"write 1 to {most}")
+        elif bits != most and balance.method != "source":
+            found.error(f"{path}.{name}", "conflict", "only `source` looks at addresses")
+    found.at_least(f"{path}.slow_start_ms", balance.slow_start_ms, 0)
+
+
+def _check_passive(found: Findings, path: str, passive: Passive) -> None:
+    found.at_least(f"{path}.max_fails", passive.max_fails, 0)
+    found.at_least(f"{path}.window_ms", passive.window_ms, 1)
+    found.at_least(f"{path}.latency_ms", passive.latency_ms, 0)
+    _check_statuses(found, f"{path}.statuses", passive.statuses, 100)
+
+
+def _check_sticky(found: Findings, path: str, sticky: Sticky) -> None:
+    if bool(sticky.cookie) == bool(sticky.header):
+        found.error(path, "conflict", "a mark needs a `cookie` or a `header`, one of the two")
+    if sticky.cookie and not _TOKEN.fullmatch(sticky.cookie):
+        found.error(f"{path}.cookie", "bad-value", f"`{sticky.cookie}` is no name of a cookie", "use letters, digits, `-` and `_`")
+    if sticky.header:
+        check_field_name(found, f"{path}.header", sticky.header)
+    for name, value in (("path", sticky.path), ("domain", sticky.domain)):
+        if not _ATTRIBUTE.fullmatch(value):
+            found.error(f"{path}.{name}", "bad-value", "a cookie cannot carry this", "use printable ASCII without `;`")
+    if sticky.same_site == "none" and sticky.secure == "never":
+        found.error(f"{path}.same_site", "conflict", "browsers take `SameSite=None` only with `Secure`")
+
+
+def _check_outliers(found: Findings, path: str, outliers: Outliers) -> None:
+    if not outliers.consecutive and not outliers.percent:
+        found.error(path, "missing", "nothing ejects a server", "set `consecutive` or `percent`")
+    for name, percent in (("percent", outliers.percent), ("max_percent", outliers.max_percent)):
+        if not 0 <= percent <= 100:
+            found.error(f"{path}.{name}", "out-of-range", f"{percent} is no share in percent", "write 0 to 100")
+    found.at_least(f"{path}.consecutive", outliers.consecutive, 0)
+    found.at_least(f"{path}.requests", outliers.requests, 1)
+    found.at_least(f"{path}.window_ms", outliers.window_ms, 1)
+    found.at_least(f"{path}.eject_ms", outliers.eject_ms, 1)
+
+
+def _check_health(found: Findings, path: str, upstream: Upstream) -> None:
+    health = upstream.health
+    assert health is not None
+    plain = HealthCheck()
+    if health.kind != "http":
+        for name in ("method", "path", "host", "statuses", "body"):
+            if getattr(health, name) != getattr(plain, name) and not (name == "host" and health.kind == "immich"):
+                found.error(f"{path}.{name}", "conflict", f"a check of kind `{health.kind}` has no `{name}`", 'say `kind = "http"`')
+    if not _TOKEN.fullmatch(health.method):
+        found.error(f"{path}.method", "bad-value", f"`{health.method}` is no method")
+    if not health.path.startswith("/") or not re.fullmatch("[!-~]+", health.path):
+        found.error(f"{path}.path", "bad-path", f"`{health.path}` is no path", "begin with `/` and escape what is not ASCII")
+    if not re.fullmatch("[!-~]*", health.host):
+        found.error(f"{path}.host", "bad-host", f"`{health.host}` is no host")
+    _check_statuses(found, f"{path}.statuses", health.statuses, 200)
+    if not 0 <= health.port <= 65_535:
+        found.error(f"{path}.port", "out-of-range", f"{health.port} is no port", "ports are from 1 to 65535")
+    for name in ("interval_ms", "fast_ms", "timeout_ms"):
+        found.at_least(f"{path}.{name}", getattr(health, name), 100)
+    for name in ("rise", "fall"):
+        found.at_least(f"{path}.{name}", getattr(health, name), 1)
+    if not 0 <= health.jitter <= 100:
+        found.error(f"{path}.jitter", "out-of-range", f"{health.jitter} is no share in percent", "write 0 to 100")

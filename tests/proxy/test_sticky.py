@@ -1,0 +1,89 @@
+"""Marks: signed alike everywhere, taken from cookies and headers, set once."""
+
+import pytest
+
+from tests.conformance.stream import Spy
+from tests.proxy.yard import Yard
+from vestibule.exchange import Exchange
+from vestibule.http.fields import EMPTY
+from vestibule.http.head import ResponseHead
+from vestibule.proxy.sticky import Marks, SetMark
+
+
+def marked(yard: Yard, key: bytes = b"k", cookie: bytes = b"srv", header: bytes = b"") -> Marks:
+    marks = Marks(key, "u", cookie, header)
+    marks.take(yard.servers)
+    return marks
+
+
+def answered(yard: Yard, ex: Exchange, at: int, scheme: bytes = b"http") -> Exchange:
+    ex.client.scheme = scheme
+    ex.chosen = yard.servers[at]
+    ex.up = Spy()
+    ex.response = ResponseHead(200, b"", EMPTY)
+    return ex
+
+
+def test_marks_depend_on_the_key_and_the_server_alone() -> None:
+    one, two, other = Yard(1, 1), Yard(1, 1), Yard(1, 1)
+    marked(one)
+    marked(two)
+    marked(other, b"x")
+    tokens = [[server.token for server in yard.servers] for yard in (one, two, other)]
+    assert tokens[0] == tokens[1] != tokens[2] and tokens[0][0] != tokens[0][1]
+    assert all(len(token) == 32 and b"127" not in token for token in tokens[0])
+    for yard in (one, two, other):
+        yard.close()
+
+
+@pytest.mark.parametrize("value", [b"srv=%s", b"a=b; srv=%s; c=d", b"srv=stale; srv=%s", b" srv = %s "])
+def test_a_cookie_names_its_server(value: bytes) -> None:
+    yard = Yard(1, 1)
+    marks = marked(yard)
+    assert marks.find(yard.exchange(headers=[(b"Cookie", value % yard.servers[1].token)])) is yard.servers[1]
+    yard.close()
+
+
+@pytest.mark.parametrize("value", [b"", b"srv=", b"srv=0123", b"xsrv=%s", b"srv=%sx"])
+def test_what_is_no_mark_names_nobody(value: bytes) -> None:
+    yard = Yard(1, 1)
+    marks = marked(yard)
+    value = value.replace(b"%s", yard.servers[1].token)
+    assert marks.find(yard.exchange(headers=[(b"Cookie", value)])) is None
+    yard.close()
+
+
+def test_a_header_names_its_server() -> None:
+    yard = Yard(1, 1)
+    marks = marked(yard, cookie=b"", header=b"X-Server")
+    assert marks.find(yard.exchange(headers=[(b"x-server", yard.servers[0].token)])) is yard.servers[0]
+    ex = answered(yard, yard.exchange(), 1)
+    SetMark(b"", b"X-Server", b"", -1).run(ex)
+    assert ex.response is not None and ex.response.fields.get(b"x-server") == yard.servers[1].token
+    yard.close()
+
+
+@pytest.mark.parametrize(
+    ("secure", "scheme", "ends"),
+    [(-1, b"http", b"A"), (-1, b"https", b"A; Secure"), (1, b"http", b"A; Secure"), (0, b"https", b"A")],
+)
+def test_a_cookie_is_set_with_its_attributes(secure: int, scheme: bytes, ends: bytes) -> None:
+    yard = Yard(1)
+    marked(yard)
+    ex = answered(yard, yard.exchange(), 0, scheme)
+    SetMark(b"srv", b"", b"; A", secure).run(ex)
+    assert ex.response is not None
+    assert ex.response.fields.get(b"set-cookie") == b"srv=" + yard.servers[0].token + b"; " + ends
+    yard.close()
+
+
+def test_nothing_is_set_where_the_mark_is_right_or_nobody_was_asked() -> None:
+    yard = Yard(1, 1)
+    marked(yard)
+    right = answered(yard, yard.exchange(headers=[(b"Cookie", b"srv=" + yard.servers[0].token)]), 0)
+    own = answered(yard, yard.exchange(), 0)
+    own.up = None  # an answer of ours
+    for ex in (right, own):
+        SetMark(b"srv", b"", b"", -1).run(ex)
+        assert ex.response is not None and ex.response.fields is EMPTY
+    yard.close()
