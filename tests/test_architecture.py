@@ -14,7 +14,8 @@ COMPILE = {"compile_expr", "compile_layer4", "compile_log", "compile_state", "co
 ALLOWED: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
-    "cli": {"control", "dialects", "model", "fault", "originals"},
+    "cli": {"cli_cert", "control", "dialects", "model", "fault", "originals"},
+    "cli_cert": {"cli", "control"},
     "fault": set(),
     "http": {"fault"},
     "net": {"fault"},
@@ -27,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "compile_log": {"exchange", "model", "plan", "compile_expr", "compile_state"},
     "compile_state": {"net", "plan", "proxy"},
     "compile_steps": {"exchange", "model", "plan", "compile_expr"},
-    "compile_tls": {"link", "model", "net", "compile_expr"},
+    "compile_tls": {"link", "model", "net", "compile_expr", "compile_state"},
     "compile_upstream": {"exchange", "fault", "http", "link", "model", "net", "plan", "proxy"}
     | {"compile_expr", "compile_state", "compile_tls"},
     "worker": {"compile", "compile_state", "link", "model", "net", "proxy"},

@@ -43,6 +43,13 @@ ELSEWHERE = {
     "model/findings.py": "model/test_check.py",
     # Parts of the configuration, through its door.
     "model/*.py": "model/test_config.py",
+    # Orders, by giving them to an issuer.
+    "control/acme/records.py": "control/acme/test_store.py",
+    "control/acme/client.py": "control/acme/test_work.py",
+    "control/acme/order.py": "control/acme/test_work.py",
+    "control/acme/proof.py": "control/acme/test_work.py",
+    "control/acme/keeper.py": "e2e/test_acme.py",
+    "cli_cert.py": "e2e/test_acme.py",
     # Processes, by running them.
     "control/admin.py": "control/test_main.py",
     "control/supervisor.py": "control/test_reload.py",

@@ -1,5 +1,5 @@
-"""The command line: `vestibule run`, `check`, `adapt`, `reload`, `reopen`, `status`, `stop`, `ca`, `version`, and `nginx`, `haproxy`,
-`caddy`, `httpd` for who swaps one of those for it.
+"""The command line: `vestibule run`, `check`, `adapt`, `reload`, `reopen`, `status`, `stop`, `ca`, `cert`, `version`, and `nginx`,
+`haproxy`, `caddy`, `httpd` for who swaps one of those for it.
 
 Rules: what a command found goes to standard output, what is wrong to standard error; exit status 0 is well, 1 is not, 2 is a
 command that was not understood. What is slow to import is imported by the command that needs it.
@@ -337,3 +337,9 @@ _stand_in("nginx", "Start, check or signal as nginx does: -p -c -g -e -t -T -q -
 _stand_in("haproxy", "Start or check as haproxy does: -f -c -D -W -Ws -db -p -C -sf -st -q -v -vv -cc.")
 _stand_in("caddy", "Run, start, stop, reload, validate or adapt as caddy does.")
 _stand_in("httpd", "Start, check or signal as httpd does: -f -d -t -S -D -C -c -k -X -v -V -M.")
+
+
+# Last, because it uses what stands above.
+from vestibule.cli_cert import cert  # noqa: E402
+
+main.add_command(cert)

@@ -34,6 +34,7 @@ from vestibule.net.reactor import Reactor
 from vestibule.plan.error_page import ClearPage
 from vestibule.plan.expr import CONST
 from vestibule.plan.fault_log import Reporter
+from vestibule.plan.sources.challenge import CHALLENGES, Challenge
 from vestibule.plan.sources.closed import Closed
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
 from vestibule.plan.steps.deny import CheckPath
@@ -45,9 +46,6 @@ from vestibule.plan.variables import Place
 from vestibule.proxy.door import Door
 
 __all__ = ["CompileError", "Reporter", "compile_config", "dry_compile"]
-
-# ACME's challenges are answered here or not at all (RFC 8555 8.3).
-_CHALLENGES: Final = b"/.well-known/acme-challenge/"
 
 _FORWARDING_MODES: Final = {"set": SET, "remove": REMOVE, "pass": KEEP}
 _PATH_KINDS: Final = {"exact": EXACT, "prefix": PREFIX, "regex": REGEX}
@@ -147,7 +145,8 @@ class _Maker:
         self.errors = self._mistakes.lines
         self._exprs = ExprMaker(self._mistakes)
         self._steps = StepMaker(self._mistakes, self._exprs)
-        self._tls = TlsMaker(self._mistakes, config, assets)
+        self._tls = TlsMaker(self._mistakes, config, assets, registry.challenges)
+        self.root.certificates = self._tls
         self._trusted = NetworkSet([])
         self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root, self._exprs)
         self._layer4 = Layer4Maker(self._mistakes, self._exprs, self._upstreams, registry.porches)
@@ -255,6 +254,9 @@ class _Maker:
             switch.bind_to_sni(profile.client_verify == "require")
         # Requests that never reach a site are logged as the configuration says.
         log = self._log.lines("access_log", config.access_log, Place(listener.name.encode()), False)
+        if config.wants_acme:
+            source = Challenge(self.registry.tokens)
+            switch.claim(self.registry.tokens, Plan(listener.name, source, log=log, error_page=ClearPage(False)))
         return Plan(listener.name, switch, log=log, error_page=ClearPage(False), timeouts=_timeouts(config.timeouts))
 
     # ---- sites and routes
@@ -291,7 +293,7 @@ class _Maker:
         named = [host for host in level.site.hosts if "*" not in host]
         redirect = HttpsRedirect(level.site.https_port, named[0].encode() if named else b"")
         choices = [
-            Choice(self.plan(key, level, Closed(PROXY_NO_ROUTE), [], ""), PREFIX, _CHALLENGES),
+            Choice(self.plan(key, level, Closed(PROXY_NO_ROUTE), [], ""), PREFIX, CHALLENGES),
             Choice(self.plan(key, level, redirect, [], "")),
         ]
         return make_switch(choices, WRITTEN)

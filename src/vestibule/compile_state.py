@@ -10,7 +10,9 @@ from typing import Final
 
 from vestibule.net.reactor import Reactor
 from vestibule.net.timers import Deadline, Timed
+from vestibule.net.tls import OpenChallenges
 from vestibule.plan.log_sink import Flusher, LogSink
+from vestibule.plan.sources.challenge import OpenTokens
 from vestibule.plan.state import State, StateTable
 from vestibule.proxy.door import Door, response_table
 from vestibule.proxy.family import Kin
@@ -85,6 +87,8 @@ class Registry(StateTable):
         self.responses = response_table()
         self.porches = Porches()
         self.flusher = LogFlusher(self)
+        self.tokens = OpenTokens()
+        self.challenges = OpenChallenges()
 
     def sweep(self, root: "Root") -> int:
         """Close what the configuration that serves now does not name; return how many."""
@@ -107,6 +111,14 @@ class Registry(StateTable):
         return told
 
 
+class Certificates:
+    """The certificates of a generation, which may be renewed while it serves."""
+
+    def renew(self, pairs: dict[str, tuple[str, str]]) -> list[str]:
+        """Serve these (chain and key, PEM) by name, each as far as it is named here; return what went wrong."""
+        raise NotImplementedError
+
+
 class Root:
     """One generation: the doors by the name of their listener, and what they stand on.
 
@@ -118,6 +130,7 @@ class Root:
         self.named: set[str] = set()
         self.upstreams: list[str] = []
         self.made: list[str] = []
+        self.certificates: Certificates | None = None
         self._registry = registry
         self._logs = logs
         self._sinks: dict[str, LogSink] = {}

@@ -17,9 +17,10 @@ import ssl
 from typing import Any
 
 from vestibule.compile_expr import Mistakes
-from vestibule.link.messages import INTERNAL_PREFIX, Assets, KeyPair
+from vestibule.compile_state import Certificates
+from vestibule.link.messages import ACME_PREFIX, INTERNAL_PREFIX, Assets, KeyPair
 from vestibule.model import config as model
-from vestibule.net.tls import INTERMEDIATE_CIPHERS, ClientAuth, TlsChoice, add_pair, server_context
+from vestibule.net.tls import INTERMEDIATE_CIPHERS, ClientAuth, OpenChallenges, TlsChoice, add_pair, server_context
 
 _ALPN = {"h1": "http/1.1", "h2": "h2"}
 
@@ -27,14 +28,26 @@ MODERN = model.TlsProfile("modern", minimum="1.3")
 INTERMEDIATE = model.TlsProfile("intermediate")
 
 
-class TlsMaker:
-    """Makes the choice of certificates for each listener of a configuration."""
+class _Made:
+    """A context with what it was made from."""
 
-    def __init__(self, mistakes: Mistakes, config: model.Config, assets: Assets) -> None:
+    def __init__(self, names: list[str], listener: model.Listener, profile: model.TlsProfile, context: ssl.SSLContext) -> None:
+        self.names = names
+        self.listener = listener
+        self.profile = profile
+        self.context = context
+
+
+class TlsMaker(Certificates):
+    """Makes the choice of certificates for each listener of a configuration, and renews them while it serves."""
+
+    def __init__(self, mistakes: Mistakes, config: model.Config, assets: Assets, challenges: OpenChallenges) -> None:
         self._mistakes = mistakes
         self._config = config
         self._assets = assets
-        self._made: dict[tuple[str, str], ssl.SSLContext | None] = {}
+        self._challenges = challenges if config.wants_acme else None
+        self._made: dict[tuple[str, str], _Made | None] = {}
+        self._choices: dict[str, TlsChoice] = {}
 
     def profile(self, key: str, listener: model.Listener) -> model.TlsProfile:
         """Return the TLS profile of a listener."""
@@ -63,12 +76,32 @@ class TlsMaker:
                 self._mistakes.add(f"{key}.tls", "no site is served here, so there is no certificate")
             return None
         default = self._default(listener, [self._config.sites[at] for at in here], served, firsts)
-        choice = TlsChoice(next(iter(firsts.values())), default)
+        choice = TlsChoice(next(iter(firsts.values())), default, self._challenges)
         for host, context in served.items():
             if host != model.ANY_HOST:
                 choice.add(host, context)
         choice.arm()
+        self._choices[listener.name] = choice
         return choice
+
+    def renew(self, pairs: dict[str, tuple[str, str]]) -> list[str]:
+        for name, (chain, key) in pairs.items():
+            if name in self._assets.certificates:
+                self._assets.certificates[name] = KeyPair(chain, key)
+        mistakes = Mistakes()
+        before = self._mistakes
+        self._mistakes = mistakes
+        for made in self._made.values():
+            if made is None or not _share(made.names, pairs):
+                continue
+            held = [self._assets.certificates[name] for name in made.names]
+            context = self._make("certificates", made.names, held, made.listener, made.profile)
+            choice = self._choices.get(made.listener.name)
+            if context is not None and choice is not None:
+                choice.replace(made.context, context)
+                made.context = context
+        self._mistakes = before
+        return mistakes.lines
 
     def _default(
         self,
@@ -92,6 +125,8 @@ class TlsMaker:
         names = list(site.certificates)
         if site.internal_tls:
             names.append(INTERNAL_PREFIX + site.name)
+        if site.acme:
+            names.append(ACME_PREFIX + site.name)
         if not names:
             self._mistakes.add(f"{key}.certificates", f"the site `{site.name}` is served with TLS and has no certificate")
             return []
@@ -166,8 +201,10 @@ class TlsMaker:
     ) -> ssl.SSLContext | None:
         known = (listener.name, "\0".join(names))
         if known not in self._made:
-            self._made[known] = self._make(key, names, pairs, listener, profile)
-        return self._made[known]
+            context = self._make(key, names, pairs, listener, profile)
+            self._made[known] = None if context is None else _Made(names, listener, profile, context)
+        made = self._made[known]
+        return None if made is None else made.context
 
     def _make(
         self, key: str, names: list[str], pairs: list[KeyPair], listener: model.Listener, profile: model.TlsProfile
@@ -211,6 +248,13 @@ class TlsMaker:
             return None
         depth = -1 if profile.client_depth is None else profile.client_depth
         return ClientAuth(authorities.encode(), profile.client_verify, lists.encode(), depth)
+
+
+def _share(names: list[str], pairs: dict[str, tuple[str, str]]) -> bool:
+    for name in names:  # noqa: SIM110 - because mypyc makes a slow generator of `any(...)`
+        if name in pairs:
+            return True
+    return False
 
 
 def _leaf_of(pair: KeyPair) -> Any:

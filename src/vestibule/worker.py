@@ -27,6 +27,8 @@ from vestibule.link.frame import LinkError
 from vestibule.link.messages import (
     Abort,
     Addresses,
+    Certificates,
+    Challenges,
     Commit,
     Drained,
     Event,
@@ -178,6 +180,10 @@ class Worker(Crashes, Timed, Reporter):
         elif isinstance(message, Servers):
             for key, state in message.states.items():
                 self.registry.board.told(key, state.up, state.mode, state.weight, self.reactor.now_ms)
+        elif isinstance(message, Certificates):
+            self._renew(message)
+        elif isinstance(message, Challenges):
+            self._show(message)
         elif isinstance(message, Stop):
             self.stop(message.drain_ms)
         elif isinstance(message, StopNow):
@@ -258,6 +264,24 @@ class Worker(Crashes, Timed, Reporter):
         for fds in made.sockets.values():
             for fd in fds:
                 os.close(fd)
+
+    def _renew(self, message: Certificates) -> None:
+        """Serve renewed certificates, in what serves and in what is about to."""
+        pairs = {name: (pair.chain_pem, pair.key_pem) for name, pair in message.pairs.items()}
+        for generation in (self.serving, self.prepared):
+            if generation is not None and generation.root.certificates is not None:
+                for line in generation.root.certificates.renew(pairs):
+                    self.report("error", "tls.renew", f"a renewed certificate is not served: {line}", {})
+
+    def _show(self, message: Challenges) -> None:
+        """Answer exactly these challenges of ACME."""
+        self.registry.tokens.answers = {token.encode(): answer.encode() for token, answer in message.tokens.items()}
+        try:
+            self.registry.challenges.replace(
+                {name: (pair.chain_pem.encode(), pair.key_pem.encode()) for name, pair in message.handshakes.items()}
+            )
+        except (OSError, ValueError) as bad:
+            self.report("error", "tls.challenge", f"a challenge is not shown: {bad}", {})
 
     def _reopen_logs(self, message: ReopenLogs) -> None:
         if self.serving is None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from vestibule.control import supervisor as supervisor_module
+from vestibule.control.acme.store import DirectoryStore
 from vestibule.control.authority import LocalAuthority
 from vestibule.control.listeners import Listeners
 from vestibule.control.logs import AccessLogFiles, ErrorLog
@@ -61,6 +62,7 @@ class Rig:
             listeners=self.listeners,
             resolver=self.resolver,
             authority=LocalAuthority(base / "state"),
+            store=DirectoryStore(base / "state" / "acme"),
             supervisor=self.supervisor,
         )
         self.reloader = Reloader(self.source, parts)

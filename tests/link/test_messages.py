@@ -30,6 +30,8 @@ EVERY: list[Message] = [
     messages.Abort(7),
     messages.Addresses({"immich": ["::1"]}),
     messages.Servers({"u 192.0.2.1:80": messages.ServerState(False, "drain", 7), "u [::1]:80": messages.ServerState(True, "", -1)}),
+    messages.Certificates({"acme:photos": messages.KeyPair("chain", "key")}),
+    messages.Challenges({"token": "token.thumbprint"}, {"a.example": messages.KeyPair("chain", "key")}),
     messages.Stop(30_000),
     messages.StopNow(),
     messages.ReopenLogs({"access.log": 0}, [10]),

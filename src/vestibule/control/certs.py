@@ -213,6 +213,20 @@ def _load_pair(loaded: Loaded, name: str, key: str, files: _Files, is_client: bo
     return KeyPair(pem_of(chain), pem_of_key(private))
 
 
+class PairError(Exception):
+    """A certificate and key that cannot be used; the text says why and how to mend it."""
+
+
+def read_pair(cert: Path, key: Path | None) -> tuple[KeyPair, Facts]:
+    """Read a certificate with its chain, and its key, which is in the same file without `key`. Raises `PairError`."""
+    try:
+        private = _read_key(key or cert, [], key is not None)
+        chain, _ = _order(_read_certificates(cert), private, cert, key or cert)
+    except _FileError as bad:
+        raise PairError(str(bad)) from None
+    return KeyPair(pem_of(chain), pem_of_key(private)), describe(cert.name, chain[0])
+
+
 def _load_authority(loaded: Loaded, key: str, base: Path, file: str) -> None:
     path = base / file
     loaded.files.add(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vestibule.control.accounts import AccountError, account_of
+from vestibule.control.acme.store import DirectoryStore
 from vestibule.control.authority import LocalAuthority
 from vestibule.control.reload import compile_dry, gather, problems_of
 from vestibule.control.source import Draft
@@ -31,7 +32,7 @@ def inspect(draft: Draft) -> Findings:
     if draft.config is None:
         return Findings(lines, False)
     with TemporaryDirectory(prefix="vestibule-check-") as passing:
-        loaded = gather(draft.config, draft.base, LocalAuthority(Path(passing)))
+        loaded = gather(draft.config, draft.base, LocalAuthority(Path(passing)), DirectoryStore(Path(passing)))
     problems = loaded.problems
     if draft.ok and not loaded.errors:
         problems = problems + compile_dry(draft.config, loaded.assets)

@@ -25,6 +25,8 @@ from typing import Any
 import vestibule
 from vestibule import fault
 from vestibule.control.accounts import AccountError, account_of, state_dir_of
+from vestibule.control.acme.keeper import Keeper
+from vestibule.control.acme.store import DirectoryStore
 from vestibule.control.admin import AdminError, AdminServer, Answer, socket_path
 from vestibule.control.authority import LocalAuthority
 from vestibule.control.certs import Facts
@@ -128,6 +130,7 @@ class Control:
         self._notifier = Notifier(os.environ)
         state_dir = state_dir_of(process, base, os.environ)
         self._authority = LocalAuthority(state_dir)
+        self._store = DirectoryStore(state_dir / "acme")
         admin = base / process.admin_socket if process.admin_socket else socket_path(state_dir, os.getpid())
         self._admin = AdminServer(admin, self._command)
         self._supervisor = Supervisor(journal, command, account)
@@ -139,10 +142,12 @@ class Control:
             listeners=self._listeners,
             resolver=self._resolver,
             authority=self._authority,
+            store=self._store,
             supervisor=self._supervisor,
             state_dir=state_dir,
         )
         self._reloader = Reloader(source, parts)
+        self._keeper = Keeper(self._store, journal, self._supervisor.show_challenges, self._reloader.take_pairs)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -172,6 +177,8 @@ class Control:
     async def serve(self) -> None:
         """Go on until a signal or a command says stop, then let the workers finish."""
         self._begin(self._look_around)
+        self._keeper.want(self._reloader.wanted)
+        self._begin(self._keeper.run)
         await self._stop.wait()
         self._notifier.stopping()
         config = self._reloader.config
@@ -186,6 +193,7 @@ class Control:
         """End whatever is left."""
         for task in self._tasks:
             task.cancel()
+        self._keeper.close()
         self._hurry.set()
         await self._supervisor.stop(0, self._hurry)
         self._resolver.keep(set())
@@ -240,6 +248,7 @@ class Control:
     async def _reload(self) -> None:
         self._notifier.reloading()
         await self._reloader.reload()
+        self._keeper.want(self._reloader.wanted)
         self._notifier.ready(self._status_line())
 
     async def _reopen(self) -> None:
@@ -253,6 +262,7 @@ class Control:
             why = f"changed: {', '.join(path.name for path in changed)}" if changed else self._reloader.is_due()
             if why:
                 await self._reloader.refresh(why)
+                self._keeper.want(self._reloader.wanted)
 
     def _status_line(self) -> str:
         last = self._reloader.last
@@ -271,10 +281,17 @@ class Control:
         if command == "reopen":
             reasons = await self._reloader.reopen_logs()
             return {"ok": not reasons, "reasons": reasons}
+        verb, _, name = command.partition(" ")
+        if verb == "renew":
+            names = await self._keeper.renew(name)
+            return {"ok": bool(names), "names": names, "reasons": [] if names else [f"no certificate is issued automatically for `{name}`"]}
+        if command == "look":
+            await self._keeper.look()
+            return {"ok": True}
         if command == "stop":
             self._on_stop()
             return {"ok": True}
-        return {"ok": False, "reasons": [f"there is no command `{command}`; known are reload, status, reopen, stop"]}
+        return {"ok": False, "reasons": [f"there is no command `{command}`; known are reload, status, reopen, renew, stop"]}
 
     async def _status(self) -> dict[str, object]:
         config = self._reloader.config
@@ -290,6 +307,7 @@ class Control:
             "listeners": self._reloader.opening.addresses(),
             "sites": {} if config is None else {site.name: list(site.hosts) for site in config.sites},
             "certificates": [_certificate(facts) for facts in self._reloader.facts.values()],
+            "issued": await asyncio.to_thread(self._keeper.report),
             "upstream_addresses": self._resolver.report(),
             "workers": await self._supervisor.status(),
         }

@@ -26,6 +26,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from vestibule.control.acme.records import Record
+from vestibule.control.acme.store import Store, StoreError
+from vestibule.control.acme.wanted import Wanted, id_of, wishes_of
 from vestibule.control.authority import AuthorityError, LocalAuthority, subject_names
 from vestibule.control.certs import Facts, FileWatch, Loaded, Problem, load, new_ticket_key
 from vestibule.control.keys import mark_key
@@ -34,7 +37,7 @@ from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
 from vestibule.control.resolver import Resolver, names_of
 from vestibule.control.source import ConfigSource, Draft
 from vestibule.control.supervisor import Generation, Supervisor
-from vestibule.link.messages import INTERNAL_PREFIX, Assets
+from vestibule.link.messages import ACME_PREFIX, INTERNAL_PREFIX, Assets, KeyPair
 from vestibule.model.config import Config
 from vestibule.model.diagnostic import Diagnostic, Severity
 from vestibule.model.wire import to_json
@@ -64,6 +67,14 @@ class Outcome:
         return not self.reasons
 
 
+class Gathered(Loaded):
+    """What was loaded, and which certificates are wanted beyond that."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        super().__init__(loaded.assets, loaded.facts, loaded.problems, loaded.files)
+        self.wanted: list[Wanted] = []
+
+
 class _Refused(Exception):
     """A step said no; everything it opened is closed again."""
 
@@ -83,6 +94,7 @@ class Parts:
         listeners: Listeners,
         resolver: Resolver,
         authority: LocalAuthority,
+        store: Store,
         supervisor: Supervisor,
         state_dir: Path | None = None,
     ) -> None:
@@ -91,6 +103,7 @@ class Parts:
         self.listeners = listeners
         self.resolver = resolver
         self.authority = authority
+        self.store = store
         self.supervisor = supervisor
         self.state_dir = state_dir
 
@@ -110,6 +123,8 @@ class Reloader:
         self._internal_rest_until = 0.0
         self.config: Config | None = None
         self.facts: dict[str, Facts] = {}
+        self.wanted: list[Wanted] = []
+        """The certificates that what is served wants issued."""
         self.last: Outcome | None = None
 
     @property
@@ -132,6 +147,12 @@ class Reloader:
         async with self._lock:
             assert self._draft is not None
             return await self._attempt(self._draft, why)
+
+    async def take_pairs(self, pairs: dict[str, KeyPair], facts: dict[str, Facts]) -> None:
+        """Have what is served use these certificates, by their names among the assets; connections do not notice."""
+        async with self._lock:
+            self._parts.supervisor.renew(pairs)
+            self.facts.update(facts)
 
     async def reopen_logs(self) -> list[str]:
         """Open all log files anew, after a rotation; return what went wrong."""
@@ -161,6 +182,8 @@ class Reloader:
                 # One that cannot be made, or for no longer than the old one, is not tried all the time.
                 self._internal_rest_until = time.monotonic() + INTERNAL_REST_S
                 return f"certificate of {name.removeprefix(INTERNAL_PREFIX)}"
+            if name.startswith(ACME_PREFIX) and facts.name.startswith(INTERNAL_PREFIX) and facts.is_due:
+                return f"stand-in certificate of {name.removeprefix(ACME_PREFIX)}"
         return ""
 
     def _is_ticket_key_old(self) -> bool:
@@ -197,7 +220,7 @@ class Reloader:
         current = self._parts.supervisor.current
         return current.number if current is not None else 0
 
-    async def _serve(self, draft: Draft) -> Loaded:
+    async def _serve(self, draft: Draft) -> Gathered:
         """Go through all steps; return the files that were gathered. Raises `_Refused`, and then all is as before."""
         parts = self._parts
         config = draft.config
@@ -209,7 +232,7 @@ class Reloader:
             _start_workers(parts.supervisor, slots)
 
         # Gather.
-        loaded = await asyncio.to_thread(gather, config, draft.base, parts.authority)
+        loaded = await asyncio.to_thread(gather, config, draft.base, parts.authority, parts.store)
         if loaded.errors:
             raise _Refused([_render(draft, each) for each in loaded.errors])
         names = names_of(config)
@@ -248,7 +271,7 @@ class Reloader:
         parts.resolver.keep(names)
         self._watch.watch(loaded.files)
         self._speak_to(config)
-        self._draft, self.config, self.facts = draft, config, loaded.facts
+        self._draft, self.config, self.facts, self.wanted = draft, config, loaded.facts, loaded.wanted
         return loaded
 
     def _open(self, config: Config, draft: Draft, slots: int) -> tuple[dict[str, int], Opening]:
@@ -295,11 +318,18 @@ class Reloader:
         return [_at(draft, f"process.{name}", "this changes at the next start, not at a reload", "warning") for name in changed]
 
 
-def gather(config: Config, base: Path, authority: LocalAuthority) -> Loaded:
+def gather(config: Config, base: Path, authority: LocalAuthority, store: Store) -> Gathered:
     """Read all files of a configuration and make what the local CA is to make. Blocks; never raises for a bad file."""
-    loaded = load(config, base)
+    loaded = Gathered(load(config, base))
+    wishes = wishes_of(config, base)
+    loaded.wanted = wishes.wanted
+    loaded.problems += wishes.problems
+    loaded.files |= wishes.files
     for at, site in enumerate(config.sites):
-        if not site.internal_tls:
+        prefix = ACME_PREFIX if site.acme else INTERNAL_PREFIX
+        if not site.internal_tls and not site.acme:
+            continue
+        if site.acme and _take_issued(loaded, store, id_of(config, site), ACME_PREFIX + site.name):
             continue
         try:
             pair, facts = authority.pair_for(subject_names(site.hosts))
@@ -308,9 +338,24 @@ def gather(config: Config, base: Path, authority: LocalAuthority) -> Loaded:
             continue
         if authority.doubt and all(each.text != authority.doubt for each in loaded.problems):
             loaded.problems.append(Problem(f"sites[{at}]", authority.doubt, is_error=False))
-        loaded.assets.certificates[INTERNAL_PREFIX + site.name] = pair
-        loaded.facts[INTERNAL_PREFIX + site.name] = replace(facts, name=INTERNAL_PREFIX + site.name)
+        loaded.assets.certificates[prefix + site.name] = pair
+        loaded.facts[prefix + site.name] = replace(facts, name=INTERNAL_PREFIX + site.name)
     return loaded
+
+
+def _take_issued(loaded: Gathered, store: Store, id: str, name: str) -> bool:
+    """Use the certificate that is kept for a site, if one is; whether its end has come does not matter, it is better than none."""
+    try:
+        record = Record(store, id)
+        pair, facts = record.pair(), record.facts()
+    except StoreError as bad:
+        loaded.problems.append(Problem("acme", str(bad), is_error=False))
+        return False
+    if pair is None or facts is None:
+        return False
+    loaded.assets.certificates[name] = pair
+    loaded.facts[name] = facts
+    return True
 
 
 def compile_dry(config: Config, assets: Assets) -> list[Problem]:

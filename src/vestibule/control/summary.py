@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from vestibule.control.authority import how_to_trust
-from vestibule.link.messages import INTERNAL_PREFIX
+from vestibule.link.messages import ACME_PREFIX, INTERNAL_PREFIX
 from vestibule.model.config import ANY_HOST, Config, Listener, Proxy, Redirect, Respond, Server, Site, Source, Switch, Upstream
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ def summarise(serving: Serving) -> Iterator[str]:
         targets = ", ".join(dict.fromkeys(_targets(site.source, serving.config)))
         for url in _urls(site, listeners, serving.addresses):
             yield f"  {url}  ->  {targets}"
-    for facts in serving.facts.values():
+    for name, facts in serving.facts.items():
         kind = "from the local CA" if facts.name.startswith(INTERNAL_PREFIX) else f"issued by {facts.issuer}"
+        if name.startswith(ACME_PREFIX) and facts.name.startswith(INTERNAL_PREFIX):
+            kind += " until a trusted one is issued, which happens now"
         yield f"  certificate for {', '.join(facts.names)}: {kind}, until {facts.not_after:%Y-%m-%d} ({facts.days_left} days)"
     for warning in serving.warnings:
         yield f"  {warning}"
@@ -96,6 +98,12 @@ def tell_status(answer: dict[str, Any]) -> Iterator[str]:
         yield f"site           {name}: {', '.join(hosts)}"
     for each in answer["certificates"]:
         yield f"certificate    {', '.join(each['hosts'])}: until {each['until']} ({each['days_left']} days)"
+    for each in answer["issued"]:
+        renewal = f", renewed from {each['renewal']}" if each.get("renewal") else ""
+        by = f" by {each['issuer']}" if each.get("issuer") else ""
+        yield f"acme           {', '.join(each['hosts'])}: {each['state']}{by}{renewal}"
+        if each["reason"]:
+            yield f"               {each['reason']}"
     for name, addresses in answer["upstream_addresses"].items():
         yield f"upstream name  {name}: {', '.join(addresses) or 'no address'}"
     for worker in answer["workers"]:

@@ -27,10 +27,13 @@ from vestibule.link.messages import (
     Abort,
     Addresses,
     Assets,
+    Certificates,
+    Challenges,
     Commit,
     Drained,
     Event,
     Hello,
+    KeyPair,
     Message,
     Prepare,
     Ready,
@@ -132,6 +135,7 @@ class Supervisor:
         self._status_id = 0
         self._stopping = False
         self._all_gone = asyncio.Event()
+        self._challenges = Challenges({}, {})
         self.current: Generation | None = None
 
     # ------------------------------------------------------------ generations
@@ -195,6 +199,21 @@ class Supervisor:
             self.current.assets.addresses.update(names)
         for worker in self._everyone():
             worker.tell(Addresses(names))
+
+    def renew(self, pairs: dict[str, KeyPair]) -> None:
+        """Have every worker serve these certificates, by their names among the assets, to new clients."""
+        if self.current is not None:
+            self.current.assets.certificates.update(pairs)
+        for worker in self._everyone():
+            worker.tell(Certificates(pairs))
+
+    async def show_challenges(self, tokens: dict[str, str], handshakes: dict[str, KeyPair]) -> None:
+        """Have every worker answer exactly these challenges of ACME; return when they do."""
+        self._challenges = Challenges(tokens, handshakes)
+        for worker in self._workers():
+            worker.tell(self._challenges)
+        # The link keeps the order: who answers this has taken what came before.
+        await self.status()
 
     def reopen_logs(self, logs: dict[str, int]) -> None:
         """Have the workers write to these files from now on."""
@@ -323,6 +342,8 @@ class Supervisor:
         # Names may have moved since the generation was put together.
         if self.current.assets.addresses:
             worker.tell(Addresses(self.current.assets.addresses))
+        if self._challenges.tokens or self._challenges.handshakes:
+            worker.tell(self._challenges)
 
     # ------------------------------------------------------------ lives and deaths
 

@@ -1,8 +1,8 @@
 """The messages between the control process and its workers.
 
-Facts: to a worker go Prepare, Commit, Abort, Addresses, Servers, Stop, StopNow, ReopenLogs and StatusRequest; from it come Hello, Ready,
-Refused, Status, Event and Drained. A worker's life: Hello; then Prepare → Ready or Refused, Commit or Abort, any number of times;
-then Stop → Drained, and the process ends.
+Facts: to a worker go Prepare, Commit, Abort, Addresses, Servers, Certificates, Challenges, Stop, StopNow, ReopenLogs and
+StatusRequest; from it come Hello, Ready, Refused, Status, Event and Drained. A worker's life: Hello; then Prepare → Ready or
+Refused, Commit or Abort, any number of times; then Stop → Drained, and the process ends.
 
 Rules:
 * Descriptors are not in the JSON. A message that has some holds them in `fds`, and its JSON says how many and which is which by
@@ -25,6 +25,9 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 
 # The asset under this prefix and a site's name is the certificate made by the local CA for that site.
 INTERNAL_PREFIX: Final = "internal:"
+
+# The asset under this prefix and a site's name is the certificate issued for that site by ACME, or what stands in for it.
+ACME_PREFIX: Final = "acme:"
 
 
 class Message:
@@ -56,7 +59,7 @@ class KeyPair:
 class Assets:
     """What a generation needs from outside the model: workers open no file and ask no DNS.
 
-    `certificates`: by `Certificate.name`, and by `INTERNAL_PREFIX` + site name for those of the local CA.
+    `certificates`: by `Certificate.name`, and by `INTERNAL_PREFIX` or `ACME_PREFIX` + site name.
     `authorities`: PEM by the path of a CA file as the model writes it (`UpstreamTls.ca`, `TlsProfile.client_ca`).
     `revocations`: PEM by the path of a file of revocation lists as the model writes it (`TlsProfile.client_crl`).
     `client_certificates`: by upstream name, what is shown to it.
@@ -193,6 +196,34 @@ class Servers(Message):
 
     def to_json(self) -> dict[str, object]:
         return {"type": "servers", "states": {key: state.to_json() for key, state in self.states.items()}}
+
+
+class Certificates(Message):
+    """These certificates, by their names in `Assets.certificates`, serve new handshakes from now on. No answer."""
+
+    def __init__(self, pairs: dict[str, KeyPair]) -> None:
+        super().__init__()
+        self.pairs = pairs
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "certificates", "pairs": {name: pair.to_json() for name, pair in self.pairs.items()}}
+
+
+class Challenges(Message):
+    """Exactly these challenges of ACME are open now. No answer.
+
+    `tokens`: what a token below `/.well-known/acme-challenge/` is answered with (RFC 8555 8.3). `handshakes`: by host name, what a
+    client that offers `acme-tls/1` is shown (RFC 8737).
+    """
+
+    def __init__(self, tokens: dict[str, str], handshakes: dict[str, KeyPair]) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.handshakes = handshakes
+
+    def to_json(self) -> dict[str, object]:
+        handshakes = {name: pair.to_json() for name, pair in self.handshakes.items()}
+        return {"type": "challenges", "tokens": self.tokens, "handshakes": handshakes}
 
 
 class Stop(Message):
@@ -343,6 +374,10 @@ def _from_control(kind: str, data: dict[str, Any], fds: list[int]) -> Message | 
                 raise LinkError(f"{kind}.states.{key}: an object is expected")
             states[key] = ServerState.from_json(state, f"{kind}.states.{key}")
         return Servers(states)
+    if kind == "certificates":
+        return Certificates(_pairs(data, "pairs", kind))
+    if kind == "challenges":
+        return Challenges(_texts(data, "tokens", kind), _pairs(data, "handshakes", kind))
     if kind == "stop":
         return Stop(_int(data, "drain_ms", kind))
     if kind == "stop_now":

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
+from vestibule.model.check_acme import check_acme
 from vestibule.model.check_layer4 import check_layer4
 from vestibule.model.check_route import MAX_DEPTH, check_actions, check_source, check_text
 from vestibule.model.check_upstream import check_upstream
@@ -67,6 +68,7 @@ def check(config: Config, place: Callable[[str], Span] | None = None) -> tuple[D
             found.error(f"certificates[{at}].cert", "empty-value", "a certificate needs a file")
     for at, site in enumerate(config.sites):
         _check_site(found, f"sites[{at}]", site, config)
+    check_acme(found, config)
     _check_hosts(found, config)
     # What nobody uses is worth a word only when the references themselves are right.
     if not has_errors(found.diagnostics):
@@ -274,12 +276,12 @@ def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
 
 def _check_site_tls(found: Findings, path: str, site: Site, listeners: Sequence[Listener]) -> None:
     has_tls = any(listener.tls for listener in listeners)
-    if has_tls and not site.certificates and not site.internal_tls:
+    if has_tls and not site.certificates and not site.internal_tls and not site.acme:
         found.error(
             f"{path}.certificates",
             "no-certificate",
             f"the site `{site.name}` is served with TLS and has no certificate",
-            "name one, or have one made by the local CA",
+            "name one, have one issued, or have one made by the local CA",
         )
     if not has_tls and listeners:
         if site.certificates or site.internal_tls:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vestibule.model.acme import BUILT_IN_ISSUERS, Acme, DnsProvider, Issuer
 from vestibule.model.action import (
     Action,
     AddHeader,
@@ -73,9 +74,11 @@ from vestibule.model.upstream import (
 
 __all__ = [
     "ANY_HOST",
+    "BUILT_IN_ISSUERS",
     "BUILT_IN_PROFILES",
     "REDACTED",
     "AccessLog",
+    "Acme",
     "Action",
     "AddHeader",
     "Address",
@@ -85,11 +88,13 @@ __all__ = [
     "ClientCertificate",
     "Config",
     "Deny",
+    "DnsProvider",
     "ErrorLog",
     "Forwarding",
     "HealthCheck",
     "Hsts",
     "InheritedAddress",
+    "Issuer",
     "Limits",
     "Listener",
     "Outliers",
@@ -155,6 +160,10 @@ class Site:
     """The certificates for its hosts on TLS listeners; several may differ by key type."""
     internal_tls: bool = False
     """Whether a certificate from the local CA is made for its hosts."""
+    acme: bool = False
+    """Whether a trusted certificate for its hosts is issued by ACME. Until it is there, the local CA's serves."""
+    issuers: tuple[str, ...] = ()
+    """Who is asked for that, by name, the next where one fails; empty is as ``acme.issuers``."""
     redirect_http: bool = False
     """Whether requests on listeners without TLS are sent (308) to https on the same host."""
     https_port: int = 443
@@ -187,6 +196,12 @@ class Config:
     """The program as the operating system sees it."""
     certificates: tuple[Certificate, ...] = ()
     """The certificates."""
+    acme: Acme = Acme()
+    """What holds for certificates that are issued automatically."""
+    issuers: tuple[Issuer, ...] = ()
+    """Issuers besides Let's Encrypt and ZeroSSL."""
+    dns_providers: tuple[DnsProvider, ...] = ()
+    """Who writes the records that prove names by DNS."""
     tls_profiles: tuple[TlsProfile, ...] = ()
     """TLS profiles besides ``intermediate`` and ``modern``."""
     trusted_proxies: tuple[str, ...] = ()
@@ -201,3 +216,8 @@ class Config:
     """The access log of sites that have none of their own."""
     error_log: ErrorLog = ErrorLog()
     """The log of the program itself."""
+
+    @property
+    def wants_acme(self) -> bool:
+        """Whether any certificate is issued automatically."""
+        return any(site.acme for site in self.sites)

@@ -30,6 +30,10 @@ INTERMEDIATE_CIPHERS: Final = (
 
 _PRIORITIZE_CHACHA: Final = 1 << 21  # SSL_OP_PRIORITIZE_CHACHA in openssl/ssl.h
 
+# The protocol by which an issuer looks at a challenge (RFC 8737 4), and as it stands in a client's hello.
+ACME_TLS: Final = "acme-tls/1"
+ACME_OFFER: Final = b"\x0aacme-tls/1"
+
 # What becomes of a client's certificate: one is required, one is verified if there is one, any is taken.
 VERIFY_REQUIRED: Final = "require"
 VERIFY_OPTIONAL: Final = "optional"
@@ -38,9 +42,13 @@ VERIFY_ANY: Final = "any"
 
 @mypyc_attr(native_class=False)
 class AskedObject(ssl.SSLObject):
-    """A server-side TLS object that remembers which name its client asked for."""
+    """A server-side TLS object that remembers which name its client asked for.
+
+    `validates` is set before the handshake where the client offers `ACME_TLS`.
+    """
 
     asked_name = ""
+    validates = False
 
 
 class ClientAuth:
@@ -175,6 +183,17 @@ def _memory_file(data: bytes) -> int:
     return fd
 
 
+class OpenChallenges:
+    """What issuers are shown in a handshake while they look, by host name; the same for all listeners of a worker."""
+
+    def __init__(self) -> None:
+        self.contexts: dict[str, ssl.SSLContext] = {}
+
+    def replace(self, pairs: dict[str, tuple[bytes, bytes]]) -> None:
+        """Show exactly these from now on. Raises ValueError or ssl.SSLError, and then all is as before."""
+        self.contexts = {name.lower(): server_context(chain, key, alpn=(ACME_TLS,)) for name, (chain, key) in pairs.items()}
+
+
 class TlsChoice:
     """Which certificate a client gets, by the name it asks for (RFC 6066 3).
 
@@ -182,9 +201,10 @@ class TlsChoice:
     unless `default` is there.
     """
 
-    def __init__(self, base: ssl.SSLContext, default: ssl.SSLContext | None) -> None:
+    def __init__(self, base: ssl.SSLContext, default: ssl.SSLContext | None, challenges: OpenChallenges | None = None) -> None:
         self.base = base
         self.default = default
+        self.challenges = challenges
         self._exact: dict[str, ssl.SSLContext] = {}
         self._wildcards: dict[str, ssl.SSLContext] = {}
 
@@ -209,6 +229,22 @@ class TlsChoice:
                 return found
         return self.default
 
+    def is_validated(self) -> bool:
+        """Tell whether an issuer may come and look at a challenge now."""
+        return self.challenges is not None and len(self.challenges.contexts) > 0
+
+    def replace(self, old: ssl.SSLContext, new: ssl.SSLContext) -> None:
+        """Serve `new` wherever `old` is served. Handshakes that began with the old one end with it."""
+        for held in (self._exact, self._wildcards):
+            for name in list(held):
+                if held[name] is old:
+                    held[name] = new
+        if self.default is old:
+            self.default = new
+        if self.base is old:
+            self.base = new
+            self.arm()
+
     def arm(self) -> None:
         """Have the base context ask this choice in every handshake."""
         self.base.sni_callback = self.choose
@@ -216,6 +252,12 @@ class TlsChoice:
     def choose(self, connection: Any, name: str | None, base: ssl.SSLContext) -> int | None:
         """Pick the context of a handshake; called by OpenSSL. An int refuses, with this alert."""
         connection.asked_name = name or ""
+        if connection.validates and self.challenges is not None:
+            shown = self.challenges.contexts.get((name or "").lower())
+            if shown is None:
+                return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
+            connection.context = shown
+            return None
         found = self.find(name or "")
         if found is None:
             return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)

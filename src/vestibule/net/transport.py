@@ -26,6 +26,7 @@ from mypy_extensions import trait
 
 from vestibule.net.reactor import READ, RECORD_BYTES, SCRATCH_BYTES, WRITE, Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
+from vestibule.net.tls import ACME_OFFER, AskedObject
 
 # Queue size at which the writer is told to stop. It bounds memory per direction together with one read.
 MARK: Final = 65_536
@@ -401,6 +402,8 @@ class TlsTransport(Transport):
         wrapper: Any = self.tls
         self._records: TlsObject = wrapper._sslobj
         self.secured = False
+        self.watches_hello = False  # only while a challenge of ACME is open
+        self._hello = b""
         self._leftover = b""  # ciphertext the kernel did not take
         self._peer_ended = False
 
@@ -416,6 +419,8 @@ class TlsTransport(Transport):
         if early:
             self.bytes_in += len(early)
             self._inward.write(early)
+            if self.watches_hello:
+                self._look_for_validation(early)
             if self._shake():
                 self._decrypt()
 
@@ -433,9 +438,21 @@ class TlsTransport(Transport):
         self.bytes_in += count
         self.active_ms = self.reactor.now_ms
         self._inward.write(self.reactor.view[:count])
-        if not self.secured and not self._shake():
-            return
+        if not self.secured:
+            if self.watches_hello:
+                self._look_for_validation(bytes(self.reactor.view[:count]))
+            if not self._shake():
+                return
         self._decrypt()
+
+    def _look_for_validation(self, data: bytes) -> None:
+        """Note whether the client offers the protocol of ACME's validation: the choice of certificate comes before that of protocol."""
+        self._hello += data
+        tls = self.tls
+        if ACME_OFFER in self._hello and isinstance(tls, AskedObject):
+            tls.validates = True
+        if len(self._hello) > _RECORD:
+            self.watches_hello = False
 
     def _on_fin(self) -> None:
         self.pause()

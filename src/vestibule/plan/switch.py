@@ -17,6 +17,7 @@ from vestibule.exchange import Exchange, Plan, Source
 from vestibule.fault import CLIENT_MISDIRECTED, CLIENT_NO_CERTIFICATE, PROXY_NO_ROUTE, PROXY_NO_SITE, Fault, ProtocolError
 from vestibule.http.target import host_of, normal_path
 from vestibule.plan.expr import Node
+from vestibule.plan.sources.challenge import OpenTokens
 from vestibule.plan.steps.deny import refuse
 
 # Kinds of path conditions.
@@ -50,6 +51,13 @@ class HostSwitch(Source):
         self._strict_sni = False
         self._wants_certificate = False
         self._known: dict[bytes, Plan] = {}
+        self._tokens: OpenTokens | None = None
+        self._challenge = default
+
+    def claim(self, tokens: OpenTokens, plan: Plan) -> None:
+        """Have the tokens of ACME that are open answered by a plan, before any site."""
+        self._tokens = tokens
+        self._challenge = plan
 
     def add(self, host: bytes, plan: Plan) -> None:
         """Serve a host (`a.example`), or all below one (`*.example`), by a plan."""
@@ -86,6 +94,11 @@ class HostSwitch(Source):
         return self._default
 
     def start(self, ex: Exchange) -> None:
+        tokens = self._tokens
+        if tokens is not None and tokens.answers and tokens.find(ex.request.target) is not None:
+            assert self._challenge is not None  # claimed with the tokens
+            ex.enter(self._challenge)
+            return
         authority = ex.request.authority
         plan = self._known.get(authority)
         if plan is None:

@@ -15,7 +15,7 @@ from vestibule.http.address import NetworkSet
 from vestibule.net.listen import Acceptor
 from vestibule.net.peer import peer_certificate
 from vestibule.net.timers import Deadline, Timed
-from vestibule.net.tls import AskedObject
+from vestibule.net.tls import ACME_TLS, AskedObject
 from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
 from vestibule.proxy.announced import Announcement, Doorman, may_announce
 from vestibule.proxy.door import Porch
@@ -51,6 +51,7 @@ class Entry(Acceptor, Doorman):
         if door.tls is not None:
             secure = TlsTransport(porch.reactor, sock, None, door.tls.base, True, None)
             secure.owner = Greeting(porch, secure, client)
+            secure.watches_hello = door.tls.is_validated()
             secure.start()
             return
         transport = PlainTransport(porch.reactor, sock, None)
@@ -93,6 +94,7 @@ class Entry(Acceptor, Doorman):
             client.scheme = b"https"
             secure = TlsTransport(porch.reactor, transport.sock, None, door.tls.base, True, None)
             secure.owner = Greeting(porch, secure, client)
+            secure.watches_hello = door.tls.is_validated()
             secure.take_over(transport, early)
             return
         client.scheme = b"http"
@@ -134,7 +136,13 @@ class Greeting(Owner, Timed):
         client.tls_cipher = cipher[0].encode("ascii") if cipher is not None else b""
         if tls.context.verify_mode != ssl.CERT_NONE:
             client.certificate = peer_certificate(tls)
-        self._start(tls.selected_alpn_protocol() == "h2")
+        protocol = tls.selected_alpn_protocol()
+        if protocol == ACME_TLS:
+            # The handshake was all the issuer wanted to see (RFC 8737 4).
+            self._leave()
+            transport.close()
+            return
+        self._start(protocol == "h2")
 
     def on_data(self, data: bytes) -> None:
         self._seen += data

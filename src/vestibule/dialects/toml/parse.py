@@ -4,9 +4,9 @@ Rules:
 * Everything wrong is reported at once; only a syntax error, which TOML's reader stops at, stands alone.
 * What a site leaves out is decided here and nowhere else; see ``_Parser._listeners``.
 
-Facts: without a certificate nothing safe can be offered to the public, and a name nobody certifies can have one from the
-local CA. So: a site with a certificate is on 443, and on 80 to redirect; one whose hosts are all private is the same with
-a certificate of the local CA; any other is plain on 8080, never on the public ports by accident.
+Facts: public names can have a certificate by ACME, and a name nobody certifies can have one from the local CA. So: a site
+with a certificate is on 443, and on 80 to redirect; one whose hosts are all private is the same with a certificate of the
+local CA, and one with public names with an issued one; a site for any host is plain on 8080.
 
 Not here: routes and actions (``routes``), what makes sense (``model/check.py``).
 """
@@ -22,12 +22,15 @@ from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.dialects.toml.notes import Notes
 from vestibule.dialects.toml.routes import Routes, Upstreams
 from vestibule.dialects.toml.schema import (
+    ACME,
     BALANCE,
     CERTIFICATE,
+    DNS_PROVIDER,
     ERROR_LOG,
     FORWARDING,
     HEALTH,
     HSTS,
+    ISSUER,
     LIMITS,
     LISTENER,
     OUTLIERS,
@@ -51,14 +54,17 @@ from vestibule.model.check import check
 from vestibule.model.config import (
     ANY_HOST,
     AccessLog,
+    Acme,
     Address,
     Balance,
     Certificate,
     Config,
+    DnsProvider,
     ErrorLog,
     Forwarding,
     HealthCheck,
     Hsts,
+    Issuer,
     Limits,
     Listener,
     Outliers,
@@ -166,6 +172,10 @@ class _Parser:
         error_log = read_flat(self._top("error_log"), ERROR_LOG, {"target": log} if isinstance(log, str) else log, ErrorLog())
         process = read_flat(self._top("process"), PROCESS, root.data.get("process", {}), Process())
         profiles = self._profiles(root)
+        acme = read_flat(self._top("acme"), ACME, root.data.get("acme", {}), Acme())
+        issuers = tuple([read_flat(spot, ISSUER, value, Issuer(name)) for name, value, spot in self._named(root, "issuers")])
+        named = self._named(root, "dns_providers")
+        providers = [read_flat(spot, DNS_PROVIDER, value, DnsProvider(name, "")) for name, value, spot in named]
         self._read_certificates(root)
         # Before all that may name an upstream.
         self._read_upstreams(root)
@@ -177,6 +187,9 @@ class _Parser:
             upstreams=self._upstreams.all(),
             process=process,
             certificates=tuple(self._certificates),
+            acme=acme,
+            issuers=issuers,
+            dns_providers=tuple(providers),
             tls_profiles=profiles,
             trusted_proxies=root.read("trusted_proxies", ()),
             timeouts=level.timeouts,
@@ -303,13 +316,13 @@ class _Parser:
         return tuple(sites)
 
     def _site(self, name: str, section: Section, outer: Level) -> Site:
-        section.mark("hosts", "certificates", "https_port", "redirect_http", "hsts")
+        section.mark("hosts", "certificates", "issuers", "https_port", "redirect_http", "hsts")
         section.inside("listen", "listeners")
         section.inside("tls", "internal_tls")
         hosts = _hosts(name, section)
         certificates = self._site_certificates(name, section)
-        internal = _internal(section, hosts, bool(certificates))
-        listeners = self._site_listeners(section, hosts, internal or bool(certificates))
+        mode = _tls_mode(section, hosts, bool(certificates))
+        listeners = self._site_listeners(section, hosts, mode != "off" or bool(certificates))
         if ANY_HOST in hosts:
             self._take_any(name, listeners)
         doors = [self._listeners[each] for each in listeners]
@@ -322,7 +335,9 @@ class _Parser:
             request=self._routes.actions(section, "request"),
             response=self._routes.actions(section, "response"),
             certificates=certificates,
-            internal_tls=internal,
+            internal_tls=mode == "internal",
+            acme=mode == "acme",
+            issuers=section.read("issuers", ()),
             redirect_http=section.read("redirect_http", _has_both(doors)),
             https_port=section.read("https_port", _https_port(doors)),
             hsts=_hsts(section),
@@ -470,24 +485,16 @@ def _hosts(name: str, section: Section) -> tuple[str, ...]:
         return ()
 
 
-def _internal(section: Section, hosts: tuple[str, ...], certified: bool) -> bool:
-    """Whether the local CA makes the certificate: said, or because nobody else would and nothing else was asked for."""
+def _tls_mode(section: Section, hosts: tuple[str, ...], certified: bool) -> str:
+    """Who makes the certificate: said, or because nobody else would and nothing else was asked for; `off` is nobody."""
     if "tls" in section:
-        mode = section.read("tls", "off")
+        mode: str = section.read("tls", "off")
         if mode == "off" and certified:
             section.error("tls", "conflict", "the site has a certificate and TLS is off")
-        return mode == "internal"
+        return mode
     if certified or "listen" in section or not hosts or ANY_HOST in hosts:
-        return False
-    if all(is_private_host(host) for host in hosts):
-        return True
-    section.spot.notes.warning(
-        section.spot.key,
-        "no-certificate",
-        "the site has no certificate and is served over plain HTTP on port 8080",
-        'name its `cert`, or say `tls = "off"` if something in front of vestibule speaks TLS',
-    )
-    return False
+        return "off"
+    return "internal" if all(is_private_host(host) for host in hosts) else "acme"
 
 
 def _hsts(section: Section) -> Hsts | None:

@@ -6,6 +6,7 @@ Not here: what a key is (``table``), how tables become the model (``parse``) and
 from __future__ import annotations
 
 from vestibule.dialects.toml.form import Shape
+from vestibule.dialects.toml.schema_acme import ACME, DNS_PROVIDER, ISSUER
 from vestibule.dialects.toml.schema_listen import (
     CERTIFICATE,
     LISTENER,
@@ -45,14 +46,17 @@ from vestibule.model import config as model
 
 __all__ = [
     "ACCESS_LOG",
+    "ACME",
     "ACTION",
     "BALANCE",
     "CERTIFICATE",
+    "DNS_PROVIDER",
     "ERROR_LOG",
     "FLAT",
     "FORWARDING",
     "HEALTH",
     "HSTS",
+    "ISSUER",
     "LIMITS",
     "LISTENER",
     "OUTLIERS",
@@ -89,6 +93,19 @@ ROOT = Table(
         Key("listeners", Shape("a table of tables"), '{ local = { address = "127.0.0.1:8080" } }', "listeners"),
         Key("tls_profiles", Shape("a table of tables"), '{ strict = { minimum = "1.3" } }', "tls_profiles"),
         Key("certificates", Shape("a table of tables"), '{ photos = { cert = "fullchain.pem" } }', "certificates"),
+        Key("acme", Shape(TABLE), '{ email = "you@example.org" }', "acme"),
+        Key(
+            "issuers",
+            Shape("a table of tables"),
+            '{ house = { directory = "https://ca.lan/acme/directory" } }',
+            "issuers",
+        ),
+        Key(
+            "dns_providers",
+            Shape("a table of tables"),
+            '{ home = { provider = "cloudflare", options = { auth_token = "file:token" } } }',
+            "dns_providers",
+        ),
         Key("upstreams", Shape("a table of tables"), '{ immich = { servers = ["http://immich:2283"] } }', "upstreams"),
         Key("sites", Shape("a table of tables"), '{ "photos.lan" = { to = "http://immich:2283" } }', "sites"),
     ),
@@ -103,6 +120,9 @@ FLAT = (
     ERROR_LOG,
     TLS_PROFILE,
     CERTIFICATE,
+    ACME,
+    ISSUER,
+    DNS_PROVIDER,
     UPSTREAM_TLS,
     POOL,
     RETRY,

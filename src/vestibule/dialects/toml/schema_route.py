@@ -103,12 +103,13 @@ SITE = Table(
         Key("certificates", NAMES, '["photos-rsa", "photos-ecdsa"]', "certificates"),
         Key(
             "tls",
-            Choice("internal", "off"),
+            Choice("acme", "internal", "off"),
             '"internal"',
-            doc="`internal` has a certificate made by the local CA; `off` serves plain HTTP. Without a certificate and without"
-            " `listen`, hosts that no public authority could certify (localhost, `.lan`, addresses) are `internal`, others"
-            " `off`.",
+            doc="`acme` has a trusted certificate issued automatically; `internal` has one made by the local CA; `off` serves"
+            " plain HTTP. Without a certificate and without `listen`, public names are `acme`, and hosts that no public"
+            " authority could certify (localhost, `.lan`, addresses) are `internal`; a site for any host is `off`.",
         ),
+        Key("issuers", NAMES, '["house"]', "issuers"),
         Key(
             "redirect_http",
             FLAG,

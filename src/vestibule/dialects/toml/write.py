@@ -14,12 +14,15 @@ from dataclasses import MISSING, fields
 from vestibule.dialects.toml.form import PAIRS, TEMPLATE, TEST, Shape, Unlimited, key_text, quote
 from vestibule.dialects.toml.schema import (
     ACCESS_LOG,
+    ACME,
     BALANCE,
     CERTIFICATE,
+    DNS_PROVIDER,
     ERROR_LOG,
     FORWARDING,
     HEALTH,
     HSTS,
+    ISSUER,
     LIMITS,
     LISTENER,
     OUTLIERS,
@@ -40,6 +43,7 @@ from vestibule.dialects.toml.table import Table
 from vestibule.dialects.toml.values import Level
 from vestibule.model.config import (
     AccessLog,
+    Acme,
     Action,
     AddHeader,
     Balance,
@@ -111,6 +115,7 @@ class _Writer:
         self._section("forwarding", FORWARDING, config.forwarding, Forwarding())
         self._section("access_log", ACCESS_LOG, config.access_log, AccessLog())
         self._section("error_log", ERROR_LOG, config.error_log, ErrorLog())
+        self._section("acme", ACME, config.acme, Acme())
         level = Level(config.timeouts, config.limits, config.forwarding, config.access_log)
         for at, listener in enumerate(config.listeners):
             self._listener(listener, level, f"listeners[{at}]")
@@ -118,6 +123,10 @@ class _Writer:
             self._named("tls_profiles", profile.name, TLS_PROFILE, profile, at)
         for at, certificate in enumerate(config.certificates):
             self._named("certificates", certificate.name, CERTIFICATE, certificate, at)
+        for at, issuer in enumerate(config.issuers):
+            self._named("issuers", issuer.name, ISSUER, issuer, at)
+        for at, provider in enumerate(config.dns_providers):
+            self._named("dns_providers", provider.name, DNS_PROVIDER, provider, at)
         for at, upstream in enumerate(config.upstreams):
             self._upstream(upstream, f"upstreams[{at}]")
         for at, site in enumerate(config.sites):
@@ -223,8 +232,10 @@ class _Writer:
         if site.certificates:
             self._key("certificates", SITE.key("certificates").form.write(site.certificates))
         # Certificates and `off` contradict each other, and with certificates nothing would be made anyway.
-        if site.internal_tls or not site.certificates:
-            self._key("tls", quote("internal" if site.internal_tls else "off"))
+        if site.acme or site.internal_tls or not site.certificates:
+            self._key("tls", quote("acme" if site.acme else "internal" if site.internal_tls else "off"))
+        if site.issuers:
+            self._key("issuers", SITE.key("issuers").form.write(site.issuers))
         self._key("redirect_http", "true" if site.redirect_http else "false")
         self._key("https_port", str(site.https_port))
         if site.hsts is not None:
