@@ -1,5 +1,5 @@
-"""The command line: `vestibule run`, `check`, `adapt`, `reload`, `reopen`, `status`, `stop`, `ca`, `cert`, `version`, and `nginx`,
-`haproxy`, `caddy`, `httpd` for who swaps one of those for it.
+"""The command line: `vestibule run`, `check`, `adapt`, `reload`, `reopen`, `status`, `upstream`, `stop`, `ca`, `cert`, `version`,
+and `nginx`, `haproxy`, `caddy`, `httpd` for who swaps one of those for it.
 
 Rules: what a command found goes to standard output, what is wrong to standard error; exit status 0 is well, 1 is not, 2 is a
 command that was not understood. What is slow to import is imported by the command that needs it.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -205,6 +206,73 @@ def status(socket_file: str | None, config: str | None, pid: int | None, as_json
 
     for line in tell_status(answer):
         click.echo(line)
+
+
+@main.group(cls=_Group)
+def upstream() -> None:
+    """See and change how servers of upstreams stand, until the program ends."""
+
+
+@upstream.command("list")
+@_socket_options
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def upstream_list(socket_file: str | None, config: str | None, pid: int | None, as_json: bool) -> None:
+    """Say how each server stands."""
+    answer = _ask("status", socket_file, config, pid)
+    _stop_if_refused(answer, "no status")
+    servers = answer["servers"]
+    assert isinstance(servers, list)
+    if as_json:
+        click.echo(json.dumps(servers, indent=2))
+        return
+    from vestibule.control.summary import tell_server
+
+    for row in servers:
+        click.echo(tell_server(row))
+
+
+def _change(verb: str, words: list[str], socket_file: str | None, config: str | None, pid: int | None) -> None:
+    """Send a command about a server."""
+    answer = _ask(shlex.join(["upstream", verb, *words]), socket_file, config, pid)
+    _stop_if_refused(answer, "nothing is changed")
+    click.echo("ok")
+
+
+@upstream.command()
+@click.argument("name")
+@click.argument("server")
+@_socket_options
+def drain(name: str, server: str, socket_file: str | None, config: str | None, pid: int | None) -> None:
+    """Give SERVER of upstream NAME no new clients; those that belong to it (`sticky`) stay. `all` is every server."""
+    _change("drain", [name, server], socket_file, config, pid)
+
+
+@upstream.command()
+@click.argument("name")
+@click.argument("server")
+@_socket_options
+def enable(name: str, server: str, socket_file: str | None, config: str | None, pid: int | None) -> None:
+    """Let SERVER of upstream NAME serve again, or at last where it is `disabled`. `all` is every server."""
+    _change("enable", [name, server], socket_file, config, pid)
+
+
+@upstream.command()
+@click.argument("name")
+@click.argument("server")
+@_socket_options
+def disable(name: str, server: str, socket_file: str | None, config: str | None, pid: int | None) -> None:
+    """Give SERVER of upstream NAME no requests: maintenance. Those in flight end as they would. `all` is every server."""
+    _change("disable", [name, server], socket_file, config, pid)
+
+
+@upstream.command()
+@click.argument("name")
+@click.argument("server")
+@click.argument("weight", type=click.IntRange(0, 65_535))
+@_socket_options
+def weight(name: str, server: str, weight: int, socket_file: str | None, config: str | None, pid: int | None) -> None:
+    """Give SERVER of upstream NAME another share of the requests; 0 is no new clients."""
+    _change("weight", [name, server, str(weight)], socket_file, config, pid)
 
 
 @main.command()

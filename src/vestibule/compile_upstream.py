@@ -115,8 +115,6 @@ class UpstreamMaker:
         if not upstream.servers:
             self._mistakes.add(f"{place}.servers", "an upstream needs a server")
             return Closed(PROXY_NO_ROUTE)
-        if upstream.health is not None:
-            self._mistakes.add(f"{place}.health", "active checks are not part of this build")
         servers: list[Server] = []
         families: list[Family] = []
         for each in upstream.servers:

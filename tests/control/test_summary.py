@@ -75,6 +75,11 @@ def test_status_in_words() -> None:
             {"hosts": ["y"], "state": "failed 2 times, next try later", "reason": "port 80 cannot be reached"},
         ],
         "upstream_addresses": {"immich": [], "other": ["10.0.0.1"]},
+        "servers": [
+            {"upstream": "u", "server": "a:1", "state": "up", "checked": True, "last_check": "", "weight": 2, "backup": False},
+            {"upstream": "u", "server": "b:1", "state": "down", "checked": True, "last_check": "refused", "weight": 1, "backup": True},
+            {"upstream": "u", "server": "c:1", "state": "disabled", "checked": False, "last_check": None, "weight": 1, "backup": False},
+        ],
         "workers": [worker, {"slot": 0, "pid": 11, "uptime_s": 5.0, "replaced": 0}],
         "stopping": True,
     }

@@ -1,7 +1,10 @@
 """Several servers behind the real program: clients that stay, servers that come and go, restarts nobody notices."""
 
 import contextlib
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,3 +139,55 @@ def test_a_server_that_fails_is_left_alone_for_a_while(tmp_path: Path) -> None:
         assert {made.who() for _ in range(8)} == {"1"}
         made.revive(0)
         assert {made.who() for _ in range(8)} == {"1"}
+
+
+def test_commands_act_on_the_running_program(tmp_path: Path) -> None:
+    with fleet(tmp_path, 3, workers=2) as made:
+        names = [f"127.0.0.1:{port}" for port in made.ports]
+
+        def tell(*words: str) -> set[str]:
+            done = made.proxy.control("upstream", *words)
+            assert done.returncode == 0, done.stderr
+            # The workers hear of it within a turn.
+            time.sleep(0.2)
+            return {made.who() for _ in range(12)}
+
+        assert tell("drain", "u", names[0]) == {"1", "2"}
+        assert tell("disable", "u", names[1]) == {"2"}
+        assert made.proxy.control("reload").returncode == 0
+        assert {made.who() for _ in range(8)} == {"2"}
+        listed = made.proxy.control("upstream", "list").stdout.splitlines()
+        assert [line.split()[2].rstrip(",") for line in listed] == ["draining", "disabled", "up"]
+        assert f"u {names[1]}: disabled" in made.proxy.control("status").stdout
+        assert tell("enable", "u", "all") == {"0", "1", "2"}
+        assert tell("weight", "u", names[2], "0") == {"0", "1"}
+        wrong = made.proxy.control("upstream", "drain", "u", "nobody")
+        assert wrong.returncode == 1 and names[0] in wrong.stderr
+
+
+def test_checks_take_servers_out_and_back_and_a_reload_changes_nothing(tmp_path: Path) -> None:
+    more = '[upstreams.u.health]\ninterval = "200ms"\nfast = "100ms"\nrise = 2\nfall = 2\n[upstreams.u.retry]\non = []'
+    with fleet(tmp_path, 2, more, workers=2) as made:
+
+        def sick(turn: Turn) -> None:
+            turn.answer(b"{}" if b"ping" in turn.request.target else b"0", b"200 OK")
+
+        def well(turn: Turn) -> None:
+            turn.answer(b'{"res":"pong"}' if turn.request.target == b"/api/server/ping" else b"w")
+
+        for upstream in made.upstreams:
+            upstream.script = well
+        made.upstreams[0].script = sick
+        made.proxy.wait_for("health.down")
+        time.sleep(0.2)
+        assert {made.who() for _ in range(8)} == {"w"}
+        assert made.proxy.control("reload").returncode == 0
+        assert {made.who() for _ in range(8)} == {"w"}
+        worker = made.proxy.workers[0]
+        os.kill(worker, signal.SIGKILL)
+        assert made.proxy.wait_until(lambda: worker not in made.proxy.workers and len(made.proxy.workers) == 2)
+        assert {made.who() for _ in range(8)} == {"w"}
+        assert "down" in made.proxy.control("upstream", "list").stdout
+        made.upstreams[0].script = well
+        made.upstreams[1].script = sick
+        made.proxy.wait_for("health.up")

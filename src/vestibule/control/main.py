@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable, Coroutine
@@ -30,6 +31,7 @@ from vestibule.control.acme.store import DirectoryStore
 from vestibule.control.admin import AdminError, AdminServer, Answer, socket_path
 from vestibule.control.authority import LocalAuthority
 from vestibule.control.certs import Facts
+from vestibule.control.health import Health
 from vestibule.control.listeners import Listeners
 from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
 from vestibule.control.notify import Notifier, take_inherited
@@ -134,7 +136,9 @@ class Control:
         admin = base / process.admin_socket if process.admin_socket else socket_path(state_dir, os.getpid())
         self._admin = AdminServer(admin, self._command)
         self._supervisor = Supervisor(journal, command, account)
-        self._resolver = Resolver(journal, self._supervisor.tell_addresses)
+        self._resolver = Resolver(journal, self._on_addresses)
+        self._health = Health(journal, self._resolver, self._supervisor.tell_servers)
+        self._supervisor.server_states = self._health.states
         self._listeners = Listeners(base, take_inherited(os.environ, os.getpid()))
         parts = Parts(
             journal=journal,
@@ -145,6 +149,7 @@ class Control:
             store=self._store,
             supervisor=self._supervisor,
             state_dir=state_dir,
+            health=self._health,
         )
         self._reloader = Reloader(source, parts)
         self._keeper = Keeper(self._store, journal, self._supervisor.show_challenges, self._reloader.take_pairs)
@@ -197,6 +202,7 @@ class Control:
         self._hurry.set()
         await self._supervisor.stop(0, self._hurry)
         self._resolver.keep(set())
+        self._health.stop()
         self._listeners.close()
         await self._admin.stop()
         if self._process.pid_file:
@@ -221,6 +227,11 @@ class Control:
             except OSError as bad:
                 self._journal.error("control.pid_file", f"process.pid_file cannot be written: {bad.strerror}")
         self._notifier.ready(self._status_line())
+
+    def _on_addresses(self, names: dict[str, list[str]]) -> None:
+        """Pass on where names point now."""
+        self._supervisor.tell_addresses(names)
+        self._health.refresh()
 
     # ------------------------------------------------------------ signals and the clock
 
@@ -291,7 +302,10 @@ class Control:
         if command == "stop":
             self._on_stop()
             return {"ok": True}
-        return {"ok": False, "reasons": [f"there is no command `{command}`; known are reload, status, reopen, renew, stop"]}
+        if command.startswith("upstream "):
+            reasons = self._health.command(shlex.split(command)[1:])
+            return {"ok": not reasons, "reasons": reasons}
+        return {"ok": False, "reasons": [f"there is no command `{command}`; known are reload, status, upstream, reopen, renew, stop"]}
 
     async def _status(self) -> dict[str, object]:
         config = self._reloader.config
@@ -309,6 +323,7 @@ class Control:
             "certificates": [_certificate(facts) for facts in self._reloader.facts.values()],
             "issued": await asyncio.to_thread(self._keeper.report),
             "upstream_addresses": self._resolver.report(),
+            "servers": self._health.report(),
             "workers": await self._supervisor.status(),
         }
 

@@ -31,6 +31,7 @@ from vestibule.control.acme.store import Store, StoreError
 from vestibule.control.acme.wanted import Wanted, id_of, wishes_of
 from vestibule.control.authority import AuthorityError, LocalAuthority, subject_names
 from vestibule.control.certs import Facts, FileWatch, Loaded, Problem, load, new_ticket_key
+from vestibule.control.health import Health
 from vestibule.control.keys import mark_key
 from vestibule.control.listeners import ListenError, Listeners, Opening
 from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
@@ -97,6 +98,7 @@ class Parts:
         store: Store,
         supervisor: Supervisor,
         state_dir: Path | None = None,
+        health: Health | None = None,
     ) -> None:
         self.journal = journal
         self.access_logs = access_logs
@@ -106,6 +108,7 @@ class Parts:
         self.store = store
         self.supervisor = supervisor
         self.state_dir = state_dir
+        self.health = health
 
 
 class Reloader:
@@ -269,6 +272,8 @@ class Reloader:
         parts.supervisor.commit(generation)
         parts.access_logs.commit(logs)
         parts.resolver.keep(names)
+        if parts.health is not None:
+            parts.health.watch(config, draft.base)
         self._watch.watch(loaded.files)
         self._speak_to(config)
         self._draft, self.config, self.facts, self.wanted = draft, config, loaded.facts, loaded.wanted

@@ -106,6 +106,8 @@ def tell_status(answer: dict[str, Any]) -> Iterator[str]:
             yield f"               {each['reason']}"
     for name, addresses in answer["upstream_addresses"].items():
         yield f"upstream name  {name}: {', '.join(addresses) or 'no address'}"
+    for each in answer["servers"]:
+        yield f"server         {tell_server(each)}"
     for worker in answer["workers"]:
         figures = worker.get("figures")
         shown = (
@@ -115,6 +117,18 @@ def tell_status(answer: dict[str, Any]) -> Iterator[str]:
         yield f"worker {worker['slot']:<7} process {worker['pid']}, up {_span(worker['uptime_s'])}{replaced}: {shown}"
     if answer["stopping"]:
         yield "stopping"
+
+
+def tell_server(row: dict[str, Any]) -> str:
+    """Write how a server stands in one line."""
+    more = [f"weight {row['weight']}"]
+    if row["backup"]:
+        more.append("backup")
+    if row["last_check"]:
+        more.append(f"check: {row['last_check']}")
+    elif row["checked"]:
+        more.append("check: well" if row["last_check"] == "" else "not checked yet")
+    return f"{row['upstream']} {row['server']}: {row['state']}, {', '.join(more)}"
 
 
 def _span(seconds: float) -> str:

@@ -17,7 +17,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vestibule.control.listeners import Opening
@@ -39,6 +39,8 @@ from vestibule.link.messages import (
     Ready,
     Refused,
     ReopenLogs,
+    Servers,
+    ServerState,
     Status,
     StatusRequest,
     Stop,
@@ -137,6 +139,7 @@ class Supervisor:
         self._all_gone = asyncio.Event()
         self._challenges = Challenges({}, {})
         self.current: Generation | None = None
+        self.server_states: Callable[[], dict[str, ServerState]] = dict
 
     # ------------------------------------------------------------ generations
 
@@ -214,6 +217,12 @@ class Supervisor:
             worker.tell(self._challenges)
         # The link keeps the order: who answers this has taken what came before.
         await self.status()
+
+    def tell_servers(self, states: dict[str, ServerState]) -> None:
+        """Pass on how servers stand now."""
+        if states:
+            for worker in self._everyone():
+                worker.tell(Servers(states))
 
     def reopen_logs(self, logs: dict[str, int]) -> None:
         """Have the workers write to these files from now on."""
@@ -344,6 +353,9 @@ class Supervisor:
             worker.tell(Addresses(self.current.assets.addresses))
         if self._challenges.tokens or self._challenges.handshakes:
             worker.tell(self._challenges)
+        states = self.server_states()
+        if states:
+            worker.tell(Servers(states))
 
     # ------------------------------------------------------------ lives and deaths
 

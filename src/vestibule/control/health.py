@@ -1,0 +1,248 @@
+"""How servers are: checks of them, and what commands say. Workers are told what changes.
+
+Facts: every worker would ask every server by itself, and each would know something else; so one process asks. Immich answers
+`{"res":"pong"}` to `/api/server/ping` once it serves.
+
+Rules:
+* A server is well until checks say otherwise, so that a start does not wait for them. Rise and fall count checks in a row.
+* What is known is kept by `Upstream.server_key` through reloads: only a check that is another now begins anew.
+* A check runs to its end or its time-out before the next one is due; the time between varies by the jitter.
+* What a command said holds until another command or the end of the program; a reload does not change it.
+
+Not here: one check (`check.py`), failures of requests (the workers), the command line (`cli.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vestibule.control.check import Probe, examine
+from vestibule.control.logs import ErrorLog
+from vestibule.control.resolver import ALL_PREFIX, SRV_PREFIX, Resolver
+from vestibule.link.messages import ServerState
+from vestibule.model.config import Config, HealthCheck, Server, Upstream
+from vestibule.model.upstream import server_text
+
+COMMANDS = ("drain", "enable", "disable", "weight")
+_MODES = {"drain": "drain", "enable": "ready", "disable": "maintenance"}
+WEIGHT_MOST = 65_535
+
+Tell = Callable[[dict[str, ServerState]], None]
+
+
+class _Known:
+    """What is known of one server."""
+
+    def __init__(self, upstream: str, text: str) -> None:
+        self.upstream = upstream
+        self.text = text
+        self.up = True
+        self.in_a_row = 0  # checks that say the other thing
+        self.checks = 0
+        self.last = ""
+        self.changed_at = time.time()
+        self.mode = ""
+        self.weight = -1
+        self.task: asyncio.Task[None] | None = None
+        self.probe: Probe | None = None
+
+    def state(self) -> ServerState:
+        return ServerState(self.up, self.mode, self.weight)
+
+    def is_told(self) -> bool:
+        """Whether there is anything a worker would not think by itself."""
+        return not self.up or self.mode != "" or self.weight >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A server as it is now: one of the configuration, or one that a name stands for."""
+
+    upstream: Upstream
+    server: Server
+    name: str  # what TLS verifies: a name also where one of its addresses is asked
+
+
+class Health:
+    """Watches the servers of a configuration."""
+
+    def __init__(self, journal: ErrorLog, resolver: Resolver, tell: Tell) -> None:
+        self._journal = journal
+        self._resolver = resolver
+        self._tell = tell
+        self._known: dict[str, _Known] = {}
+        self._places: dict[str, _Place] = {}
+        self._config: Config | None = None
+        self._base = Path()
+
+    # ------------------------------------------------------------ what is watched
+
+    def watch(self, config: Config, base: Path) -> None:
+        """Watch the servers of this configuration and no others."""
+        self._config = config
+        self._base = base
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take the servers that names stand for now."""
+        if self._config is None:
+            return
+        self._places = {}
+        for upstream in self._config.upstreams:
+            for server in upstream.servers:
+                name = upstream.tls.name or server.host
+                for each in self._servers(server):
+                    self._places.setdefault(upstream.server_key(each), _Place(upstream, each, name))
+        gone = {key: known for key, known in self._known.items() if key not in self._places}
+        for key, former in gone.items():
+            del self._known[key]
+            _stop(former)
+        # One that comes back must not be what it was.
+        self._tell({key: ServerState(True, "", -1) for key, old in gone.items() if old.is_told()})
+        for key, place in self._places.items():
+            if key not in self._known:
+                self._known[key] = _Known(place.upstream.name, server_text(place.server))
+            self._check(key, self._known[key], place)
+
+    def _servers(self, server: Server) -> list[Server]:
+        """Return the servers that one of the configuration stands for."""
+        if server.resolve == "one":
+            return [server]
+        told = self._resolver.report()
+        if server.resolve == "all":
+            return [replace(server, host=address, resolve="one") for address in told.get(ALL_PREFIX + server.host, [])]
+        found: list[Server] = []
+        for line in told.get(SRV_PREFIX + server.host, []):
+            host, port, _, _ = line.split(" ")
+            found.append(replace(server, host=host, port=int(port), resolve="one"))
+        return found
+
+    def _check(self, key: str, known: _Known, place: _Place) -> None:
+        """Have the check of a server run as it is configured now."""
+        check = place.upstream.health
+        probe = Probe(check, place.server, place.upstream.tls, place.name, self._base) if check is not None else None
+        if probe == known.probe and known.task is not None:
+            return
+        _stop(known)
+        known.probe = probe
+        if probe is not None and check is not None:
+            known.task = asyncio.get_running_loop().create_task(self._watch(key, known, probe, check))
+        elif not known.up:
+            # Nobody asks any more.
+            known.up = True
+            self._tell({key: known.state()})
+
+    async def _watch(self, key: str, known: _Known, probe: Probe, check: HealthCheck) -> None:
+        """Check one server for ever."""
+        while True:
+            bad = await examine(probe, self._resolver.report())
+            self._take(key, known, check, bad)
+            calm = known.up and known.in_a_row == 0
+            wait = (check.interval_ms if calm else check.fast_ms) / 1000
+            await asyncio.sleep(wait * (1 + check.jitter / 100 * random.uniform(-1, 1)))
+
+    def _take(self, key: str, known: _Known, check: HealthCheck, bad: str) -> None:
+        """Take the outcome of a check."""
+        known.checks += 1
+        known.last = bad
+        if (bad == "") == known.up:
+            known.in_a_row = 0
+            return
+        known.in_a_row += 1
+        if known.in_a_row < (check.fall if known.up else check.rise):
+            return
+        known.up = not known.up
+        known.in_a_row = 0
+        known.changed_at = time.time()
+        if known.up:
+            self._journal.info("health.up", f"{known.text} of {known.upstream} is well again", upstream=known.upstream, server=known.text)
+        else:
+            self._journal.warning("health.down", f"{known.text} of {known.upstream}: {bad}", upstream=known.upstream, server=known.text)
+        self._tell({key: known.state()})
+
+    def stop(self) -> None:
+        """Check nothing any more."""
+        self._config = None
+        for known in self._known.values():
+            _stop(known)
+        self._known = {}
+
+    # ------------------------------------------------------------ what is told
+
+    def states(self) -> dict[str, ServerState]:
+        """Return what a new worker must be told."""
+        return {key: known.state() for key, known in self._known.items() if known.is_told()}
+
+    def report(self) -> list[dict[str, object]]:
+        """Return what is known of each server, for people and programs."""
+        rows: list[dict[str, object]] = []
+        for key, place in self._places.items():
+            known = self._known[key]
+            rows.append(
+                {
+                    "upstream": known.upstream,
+                    "server": known.text,
+                    "state": _word(known, place.server),
+                    "checked": place.upstream.health is not None,
+                    "last_check": known.last if known.checks else None,
+                    "weight": place.server.weight if known.weight < 0 else known.weight,
+                    "backup": place.server.backup,
+                    "since_s": round(time.time() - known.changed_at, 1),
+                }
+            )
+        return rows
+
+    # ------------------------------------------------------------ commands
+
+    def command(self, words: list[str]) -> list[str]:
+        """Do what `vestibule upstream` was told; return the reasons against it."""
+        verb, upstream, server = [*words, "", "", ""][:3]
+        if verb not in COMMANDS:
+            return [f"`{verb}` is unknown; known are {', '.join(COMMANDS)}"]
+        if len(words) != (4 if verb == "weight" else 3):
+            return [f"`{verb}` needs an upstream, a server{' and a weight' if verb == 'weight' else ''}"]
+        found = [(key, known) for key, known in self._known.items() if known.upstream == upstream and server in (known.text, "all")]
+        if not found:
+            return [self._nobody(upstream, server)]
+        weight = -1
+        if verb == "weight":
+            if not words[3].isdecimal() or int(words[3]) > WEIGHT_MOST:
+                return [f"`{words[3]}` is no weight; weights are from 0 (no new clients) to {WEIGHT_MOST}"]
+            weight = int(words[3])
+        for _, known in found:
+            if verb == "weight":
+                known.weight = weight
+            else:
+                known.mode = _MODES[verb]
+            self._journal.info("upstream.command", f"{known.text} of {upstream}: {' '.join([verb, *words[3:]])}", upstream=upstream)
+        self._tell({key: known.state() for key, known in found})
+        return []
+
+    def _nobody(self, upstream: str, server: str) -> str:
+        names = sorted({known.upstream for known in self._known.values()})
+        if upstream not in names:
+            return f"there is no upstream `{upstream}`; there are {', '.join(names) or 'none'}"
+        servers = ", ".join(known.text for known in self._known.values() if known.upstream == upstream)
+        return f"`{upstream}` has no server `{server}`; it has {servers}, and `all` means each of them"
+
+
+def _word(known: _Known, server: Server) -> str:
+    """Say in a word how a server stands."""
+    if known.mode == "maintenance" or (server.disabled and known.mode != "ready"):
+        return "disabled"
+    if not known.up:
+        return "down"
+    return "draining" if known.mode == "drain" or known.weight == 0 else "up"
+
+
+def _stop(known: _Known) -> None:
+    if known.task is not None:
+        known.task.cancel()
+        known.task = None
+
+

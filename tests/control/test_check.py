@@ -1,0 +1,168 @@
+"""One check against real servers, well and sick."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import certs
+from vestibule.control.check import Probe, examine
+from vestibule.model.config import HealthCheck, Server, UpstreamTls
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+HTTP = HealthCheck("http", path="/health", timeout_ms=1_000)
+PONG = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"res":"pong"}'
+
+
+def says(answer: bytes, heard: list[bytes] | None = None) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got = await reader.readuntil(b"\r\n\r\n")
+        if heard is not None:
+            heard.append(got)
+        writer.write(answer)
+        writer.close()
+
+    return serve
+
+
+def outcome(check: HealthCheck, serve: Serve, **settings: str) -> str:
+    """Return what a check says of a server."""
+
+    async def play() -> str:
+        ended = asyncio.Event()
+
+        async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await serve(reader, writer)
+            except (EOFError, OSError):
+                pass
+            writer.close()
+            ended.set()
+
+        server = await asyncio.start_server(served, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        place = Server("immich.test", port, **settings)  # type: ignore[arg-type]
+        found = await examine(Probe(check, place, UpstreamTls(), "", Path()), {"immich.test": ["127.0.0.1"]})
+        async with asyncio.timeout(5):
+            await ended.wait()
+        server.close()
+        await asyncio.sleep(0.01)
+        return found
+
+    return asyncio.run(play())
+
+
+def test_the_ping_of_immich() -> None:
+    heard: list[bytes] = []
+    assert outcome(HealthCheck(), says(PONG, heard)) == ""
+    assert heard[0].startswith(b"GET /api/server/ping HTTP/1.1\r\nHost: immich.test:")
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "does not contain `pong`"),
+        (b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n", "answered 502"),
+        (b"HTTP/1.1 204 No\r\n\r\n", "answered 204"),
+        (b"SSH-2.0-x\r\n\r\n", "no HTTP"),
+        (b"HTTP/1.1 2\r\n\r\n", "no HTTP"),
+        (b"", "closed"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "too large"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\npong", "read"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "invalid literal"),
+    ],
+)
+def test_an_immich_that_is_not_well(answer: bytes, why: str) -> None:
+    assert why in outcome(HealthCheck(), says(answer))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\nit is well",
+        b"HTTP/1.0 302 Found\r\nContent-Length: 7\r\n\r\nit is w",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nit \r\n4;x=y\r\nis w\r\n0\r\n\r\n",
+    ],
+)
+def test_bodies_of_every_framing(answer: bytes) -> None:
+    check = HealthCheck("http", "HEAD", "/x", "photos.test", body="it is w")
+    heard: list[bytes] = []
+    assert outcome(check, says(answer, heard)) == ""
+    assert heard[0].startswith(b"HEAD /x HTTP/1.1\r\nHost: photos.test\r\n")
+
+
+def test_only_the_statuses_that_are_expected() -> None:
+    check = HealthCheck("http", statuses=(401,))
+    assert outcome(check, says(b"HTTP/1.1 401 Who\r\n\r\n")) == ""
+    assert "answered 200" in outcome(check, says(b"HTTP/1.1 200 OK\r\n\r\n"))
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+def test_silence_is_not_waited_for_longer_than_asked() -> None:
+    assert outcome(HealthCheck("http", timeout_ms=200), silent) == "no answer within 0.2 s"
+
+
+def test_a_connection_is_enough_for_tcp() -> None:
+    assert outcome(HealthCheck("tcp"), silent) == ""
+
+
+def test_nobody_there() -> None:
+    probe = Probe(HealthCheck("tcp"), Server("127.0.0.1", 9), UpstreamTls(), "", Path())
+    assert asyncio.run(examine(probe, {})) != ""
+    nowhere = Probe(HealthCheck("tcp"), Server("immich.test", 80), UpstreamTls(), "", Path())
+    assert asyncio.run(examine(nowhere, {"immich.test": []})) == "the name has no address"
+
+
+@pytest.mark.parametrize(("version", "header"), [("v1", b"PROXY UNKNOWN\r\n"), ("v2", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")])
+def test_a_proxy_header_that_names_no_client_goes_first(version: str, header: bytes) -> None:
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readexactly(len(header)))
+        await says(PONG)(reader, writer)
+
+    assert outcome(HealthCheck(), serve, proxy_protocol=version) == ""
+    assert heard == [header]
+
+
+async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer whoever asks, and let go of whoever does not."""
+    try:
+        await says(PONG)(reader, writer)
+    except (EOFError, OSError):
+        writer.close()
+
+
+def test_a_socket_and_tls(tmp_path: Path) -> None:
+    authority = certs.Authority()
+    context = certs.server(authority.bundle(tmp_path / "bundle.pem", "immich.test"))
+    authority.write_root(tmp_path / "root.pem")
+
+    def probe(kind: str, port: int, tls: UpstreamTls, path: str = "") -> Probe:
+        server = Server("" if path else "127.0.0.1", port, path, tls=not path)
+        return Probe(HealthCheck(kind), server, tls, "immich.test", tmp_path)  # type: ignore[arg-type]
+
+    async def play() -> list[str]:
+        secure = await asyncio.start_server(patient, "127.0.0.1", 0, ssl=context)
+        plain = await asyncio.start_unix_server(says(PONG), tmp_path / "s.sock")
+        port = secure.sockets[0].getsockname()[1]
+        ours = UpstreamTls(ca="root.pem")
+        found = [
+            await examine(probe("immich", port, ours), {}),
+            await examine(probe("tls", port, ours), {}),
+            await examine(probe("tls", port, UpstreamTls(verify=False)), {}),
+            await examine(probe("tls", port, UpstreamTls()), {}),
+            await examine(probe("immich", 0, ours, str(tmp_path / "s.sock")), {}),
+        ]
+        secure.close()
+        plain.close()
+        await asyncio.sleep(0.05)
+        return found
+
+    found = asyncio.run(play())
+    assert found[:3] == ["", "", ""] and found[3].startswith("TLS: CERTIFICATE_VERIFY_FAILED") and found[4] == ""

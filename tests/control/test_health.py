@@ -1,0 +1,155 @@
+"""What checks lead to, what is kept over a reload, and commands; one check is a fake."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vestibule.control import health as module
+from vestibule.control.check import Probe
+from vestibule.control.health import Health
+from vestibule.control.logs import ErrorLog
+from vestibule.control.resolver import Resolver
+from vestibule.link.messages import ServerState
+from vestibule.model.config import Config, HealthCheck, Server, Upstream
+
+CHECK = HealthCheck("tcp", interval_ms=100, fast_ms=100, rise=2, fall=3, jitter=0)
+ONE, TWO = Server("192.0.2.1", 80), Server("192.0.2.2", 80)
+
+
+def config(*servers: Server, check: HealthCheck | None = CHECK, name: str = "u") -> Config:
+    return Config((), (), (Upstream(name, servers, health=check),))
+
+
+class Town:
+    """A `Health` whose servers are well or sick as the test says."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        journal = ErrorLog(tmp_path)
+        self.sick: set[str] = set()
+        self.asked: list[str] = []
+        self.told: list[tuple[str, bool, str, int]] = []
+        self.names: dict[str, list[str]] = {}
+        self.resolver = Resolver(journal, lambda _: None)
+        monkeypatch.setattr(self.resolver, "report", lambda: self.names)
+        monkeypatch.setattr(module, "examine", self._examine)
+        self.health = Health(journal, self.resolver, self._tell)
+
+    async def _examine(self, probe: Probe, addresses: Mapping[str, list[str]]) -> str:
+        self.asked.append(probe.server.host)
+        return "sick" if probe.server.host in self.sick else ""
+
+    def _tell(self, states: dict[str, ServerState]) -> None:
+        self.told += [(key, state.up, state.mode, state.weight) for key, state in states.items()]
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not true():
+                await asyncio.sleep(0.01)
+
+    def play(self, story: Callable[["Town"], Any]) -> None:
+        async def whole() -> None:
+            await story(self)
+            self.health.stop()
+
+        asyncio.run(whole())
+
+
+@pytest.fixture
+def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Town:
+    return Town(tmp_path, monkeypatch)
+
+
+def test_so_many_checks_in_a_row_change_a_server(town: Town) -> None:
+    async def story(town: Town) -> None:
+        town.health.watch(config(ONE, TWO), Path())
+        await town.until(lambda: len(town.asked) >= 4)
+        assert town.told == []
+        town.sick.add("192.0.2.1")
+        since = town.asked.count("192.0.2.1")
+        await town.until(lambda: bool(town.told))
+        assert town.told == [("u 192.0.2.1:80", False, "", -1)]
+        assert town.asked.count("192.0.2.1") - since == 3
+        assert [state.up for state in town.health.states().values()] == [False]
+        town.sick.clear()
+        since = town.asked.count("192.0.2.1")
+        await town.until(lambda: len(town.told) == 2)
+        assert town.told[1] == ("u 192.0.2.1:80", True, "", -1)
+        assert town.asked.count("192.0.2.1") - since == 2 and town.health.states() == {}
+
+    town.play(story)
+
+
+def test_a_reload_keeps_what_is_known(town: Town) -> None:
+    async def story(town: Town) -> None:
+        town.sick.add("192.0.2.1")
+        town.health.watch(config(ONE), Path())
+        await town.until(lambda: bool(town.told))
+        town.told.clear()
+        town.health.watch(config(ONE, TWO), Path())
+        town.health.watch(config(ONE, TWO, check=replace(CHECK, rise=5)), Path())
+        assert town.told == [] and town.health.report()[0]["state"] == "down"
+        town.health.watch(config(TWO), Path())
+        assert town.told == [("u 192.0.2.1:80", True, "", -1)], "one that comes back must not be what it was"
+        town.told.clear()
+        town.sick.add("192.0.2.2")
+        await town.until(lambda: bool(town.told))
+        town.health.watch(config(TWO, check=None), Path())
+        assert town.told[-1] == ("u 192.0.2.2:80", True, "", -1), "nobody asks any more"
+
+    town.play(story)
+
+
+def test_servers_that_names_stand_for(town: Town) -> None:
+    async def story(town: Town) -> None:
+        town.names = {"all:many.test": ["192.0.2.7", "2001:db8::7"], "srv:_x._tcp.test": ["192.0.2.8 81 5 1"]}
+        servers = (Server("many.test", 80, resolve="all"), Server("_x._tcp.test", 9, resolve="srv"))
+        town.health.watch(config(*servers), Path())
+        assert [row["server"] for row in town.health.report()] == ["192.0.2.7:80", "[2001:db8::7]:80", "192.0.2.8:81"]
+        town.names["all:many.test"] = ["192.0.2.9"]
+        town.health.refresh()
+        assert [row["server"] for row in town.health.report()] == ["192.0.2.9:80", "192.0.2.8:81"]
+        await town.until(lambda: "192.0.2.9" in town.asked)
+
+    town.play(story)
+
+
+def test_commands(town: Town) -> None:
+    async def story(town: Town) -> None:
+        town.health.watch(config(ONE, replace(TWO, disabled=True), check=None), Path())
+        do = town.health.command
+        assert [row["state"] for row in town.health.report()] == ["up", "disabled"]
+        assert do(["drain", "u", "192.0.2.1:80"]) == [] and do(["enable", "u", "192.0.2.2:80"]) == []
+        assert [row["state"] for row in town.health.report()] == ["draining", "up"]
+        assert do(["weight", "u", "all", "7"]) == []
+        assert town.told[-2:] == [("u 192.0.2.1:80", True, "drain", 7), ("u 192.0.2.2:80", True, "ready", 7)]
+        assert do(["disable", "u", "192.0.2.2:80"]) == []
+        assert [row["state"] for row in town.health.report()] == ["draining", "disabled"]
+        assert town.asked == []
+
+    town.play(story)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "`` is unknown"),
+        (["stop", "u", "all"], "`stop` is unknown"),
+        (["drain", "u"], "needs an upstream, a server"),
+        (["weight", "u", "all"], "and a weight"),
+        (["weight", "u", "all", "-1"], "no weight"),
+        (["weight", "u", "all", "99999"], "no weight"),
+        (["drain", "v", "all"], "there is no upstream `v`; there are u"),
+        (["drain", "u", "x"], "`u` has no server `x`; it has 192.0.2.1:80"),
+    ],
+)
+def test_a_command_that_makes_no_sense(town: Town, words: list[str], why: str) -> None:
+    async def story(town: Town) -> None:
+        town.health.watch(config(ONE, check=None), Path())
+        (reason,) = town.health.command(words)
+        assert why in reason and town.told == []
+
+    town.play(story)
