@@ -18,6 +18,9 @@ from vestibule.proxy.upstream import Server, Upstream
 from .pair import Far, FarTls, server_side
 from .stream import Rig, Spy
 
+# Upstreams are part of the configuration: they and their servers know each other, and outlive exchanges.
+_TABLES: list[Upstream] = []
+
 
 class SpySource(Source):
     """Answers with a spy."""
@@ -138,7 +141,9 @@ class H1UpRig(H1Rig):
             response_table(),
         )
         client = Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http")
-        self.ex = Exchange(self.spy, client, Plan("rig", Upstream("rig", [Server(self.pool)])), Relays(), self.reactor.now_ms)
+        upstream = Upstream("rig", [Server(self.pool)])
+        _TABLES.append(upstream)
+        self.ex = Exchange(self.spy, client, Plan("rig", upstream), Relays(), self.reactor.now_ms)
         fields = FieldsTable(0, 100).find(b"Host: a\r\nTransfer-Encoding: chunked\r\n")
         self.ex.on_request(RequestHead(b"POST", b"/", b"a", fields, b"HTTP/1.1"), False)
         sock, _ = house.accept()
