@@ -64,12 +64,13 @@ ORDER = (
     schema.LIMITS,
     schema.FORWARDING,
     schema.ACCESS_LOG,
+    schema.COMPRESSION,
     schema.ERROR_LOG,
     schema.PROCESS,
 )
 """Every table, as the page has them: first what most people need."""
 
-INLINE = {"listeners.NAME.routes", "servers", "actions", "respond", "redirect", "hsts", "routes"}
+INLINE = {"compress", "listeners.NAME.routes", "servers", "actions", "respond", "redirect", "hsts", "routes"}
 """Tables that are written inside others and have no header of their own."""
 
 

@@ -24,7 +24,7 @@ from vestibule.compile_state import Registry, Root
 from vestibule.compile_steps import StepMaker, are_steady
 from vestibule.compile_tls import TlsMaker
 from vestibule.compile_upstream import UpstreamMaker
-from vestibule.exchange import ErrorPage, Plan, Source, Step, Timeouts
+from vestibule.exchange import ErrorPage, FilterMaker, Plan, Source, Step, Timeouts
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.address import Network, NetworkSet
 from vestibule.http.h1 import HeadLimits
@@ -34,6 +34,7 @@ from vestibule.net.reactor import Reactor
 from vestibule.plan.error_page import ClearPage
 from vestibule.plan.expr import CONST
 from vestibule.plan.fault_log import Reporter
+from vestibule.plan.filters.compress import Compress
 from vestibule.plan.sources.challenge import CHALLENGES, Challenge
 from vestibule.plan.sources.closed import Closed
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
@@ -107,6 +108,7 @@ class _Level:
         limits: model.Limits,
         forwarding: model.Forwarding,
         access_log: model.AccessLog,
+        compression: model.Compression | None,
     ) -> None:
         self.name = name
         self.site = site
@@ -115,6 +117,7 @@ class _Level:
         self.limits = limits
         self.forwarding = forwarding
         self.access_log = access_log
+        self.compression = compression
         self.request: tuple[model.Action, ...] = ()
         self.response: tuple[model.Action, ...] = ()
         self.request_key = ""
@@ -272,6 +275,7 @@ class _Maker:
             site.limits or config.limits,
             site.forwarding or config.forwarding,
             site.access_log or config.access_log,
+            site.compression,
         )
         terms = self.terms(f"{key}.forwarding", level.forwarding, site.source)
         if site.redirect_http and not listener.tls:
@@ -308,6 +312,7 @@ class _Maker:
             route.limits or outer.limits,
             route.forwarding or outer.forwarding,
             route.access_log or outer.access_log,
+            route.compression or outer.compression,
         )
         level.request = outer.request + route.request
         level.request_key = f"{key}.request"
@@ -342,7 +347,8 @@ class _Maker:
         most = -1 if _is_switch(source) else _most(level.limits.body_bytes)
         log_key = key if level.site.access_log is not None else "config"
         log = self._log.lines(f"{log_key}.access_log", level.access_log, place, level.site.immich)
-        return Plan(level.name, source, request, response, (), log, page, _timeouts(level.timeouts), most)
+        filters = _filters(level.compression) if not _is_switch(source) else []
+        return Plan(level.name, source, request, response, filters, log, page, _timeouts(level.timeouts), most)
 
     def terms(self, key: str, forwarding: model.Forwarding, source: model.Source) -> Terms:
         """Make the terms of forwarding to the upstream of a source."""
@@ -414,6 +420,13 @@ def _timeouts(timeouts: model.Timeouts) -> Timeouts:
         timeouts.tls_handshake_ms,
         timeouts.hold_ms,
     )
+
+
+def _filters(compression: model.Compression | None) -> list[FilterMaker]:
+    """Make the filters of a plan; none costs an answer nothing."""
+    if compression is None or not compression.types:
+        return []
+    return [Compress([kind.lower().encode() for kind in compression.types], compression.min_bytes, compression.level)]
 
 
 def _most(limit: int | None) -> int:

@@ -541,6 +541,12 @@ class Exchange:
         down = self.down
         if self.over or down is None:
             return
+        if self._filter is not None:
+            rest = self._filter.feed(b"", True)
+            self._filter = None
+            if rest:
+                self.response_bytes += len(rest)
+                down.send_body(rest, False)
         down.send_trailers(fields)
         self._end_response()
 

@@ -68,6 +68,8 @@ access_logs = st.builds(m.AccessLog, logs, st.sampled_from(["json", "combined"])
     m.AccessLog, logs, st.just("template"), expressions, lists(words)
 )
 
+compressions = st.builds(m.Compression, lists(st.sampled_from(["text/*", "*", "application/json"])), counts, st.integers(1, 9))
+
 processes = st.builds(m.Process, counts, words, words, words, words, words, milliseconds)
 error_logs = st.builds(m.ErrorLog, logs, st.sampled_from(["debug", "info", "warning", "error"]))
 
@@ -166,10 +168,12 @@ def _sources(upstream_names: list[str]) -> Any:
             limits=optional(limits),
             forwarding=optional(forwardings),
             access_log=optional(access_logs),
+            compression=optional(compressions),
         )
         return st.builds(m.Switch, lists(routes, 2), st.sampled_from(["written", "best"]))
 
-    return st.recursive(simple, switch, max_leaves=3)
+    nested = simple | switch(simple)
+    return nested | switch(nested)
 
 
 @st.composite
@@ -199,6 +203,7 @@ def configs(draw: Any) -> m.Config:
             limits=draw(optional(limits)),
             forwarding=draw(optional(forwardings)),
             access_log=draw(optional(access_logs)),
+            compression=draw(optional(compressions)),
         )
         for name in draw(st.lists(names, max_size=2, unique=True))
     ]

@@ -51,7 +51,7 @@ def document(table: Table, key: Key) -> str:
         return f'listeners.front = {{ address = ":443", routes = [{inline}] }}\n' + SITE
     if table is schema.SERVER:
         return f"upstreams.x.servers = [{inline}]\n" + SITE
-    if table in (schema.RESPOND, schema.REDIRECT, schema.HSTS):
+    if table in (schema.RESPOND, schema.REDIRECT, schema.HSTS, schema.COMPRESSION):
         return f'[sites."photos.example.org"]\n{table.title} = {inline}\n'
     return f"[{table.title}]\n{line}" + SITE
 
@@ -77,6 +77,7 @@ def test_keys_and_fields_belong_together() -> None:
         "limits",
         "forwarding",
         "access_log",
+        "compression",
         "name",
         "host",
         "port",
@@ -85,6 +86,7 @@ def test_keys_and_fields_belong_together() -> None:
         "upstream",
         "listeners",
         "internal_tls",
+        "acme",
         "address",
         "tls",
         "hsts",

@@ -17,6 +17,7 @@ from vestibule.model.config import (
     AddHeader,
     BasicAuth,
     ClientCertificate,
+    Compression,
     Deny,
     PathMatch,
     Proxy,
@@ -135,6 +136,7 @@ def check_route(found: Findings, path: str, route: Route, upstreams: Sequence[st
         check_test(found, f"{path}.when", route.when, Phase.REQUEST)
     check_actions(found, f"{path}.request", route.request, Phase.REQUEST)
     check_actions(found, f"{path}.response", route.response, Phase.RESPONSE)
+    check_compression(found, f"{path}.compression", route.compression)
     check_source(found, f"{path}.source", route.source, upstreams, depth + 1)
 
 
@@ -209,6 +211,18 @@ def _check_request_action(found: Findings, path: str, action: Rewrite | StripPre
                 found.error(f"{path}.path", "bad-path", "the new path does not begin with `/`")
         if action.query is not None:
             check_text(found, f"{path}.query", action.query, Phase.REQUEST)
+
+
+def check_compression(found: Findings, path: str, compression: Compression | None) -> None:
+    """Check what is compressed."""
+    if compression is None:
+        return
+    if not 1 <= compression.level <= 9:
+        found.error(f"{path}.level", "out-of-range", f"{compression.level} is no level", "levels are from 1 to 9")
+    found.at_least(f"{path}.min_bytes", compression.min_bytes, 0)
+    for at, kind in enumerate(compression.types):
+        if kind != "*" and not re.fullmatch(r"[A-Za-z0-9.+-]+/(?:[A-Za-z0-9.+-]+|\*)", kind):
+            found.error(f"{path}.types[{at}]", "bad-value", f"`{kind}` is no media type", "write `text/html`, `text/*` or `*`")
 
 
 def check_field_name(found: Findings, path: str, name: str) -> None:

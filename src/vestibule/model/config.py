@@ -49,6 +49,7 @@ from vestibule.model.layer4 import TcpRoute
 from vestibule.model.settings import (
     REDACTED,
     AccessLog,
+    Compression,
     ErrorLog,
     Forwarding,
     Limits,
@@ -86,6 +87,7 @@ __all__ = [
     "BasicAuth",
     "Certificate",
     "ClientCertificate",
+    "Compression",
     "Config",
     "Deny",
     "DnsProvider",
@@ -180,6 +182,8 @@ class Site:
     """Forwarding; None is as the configuration's."""
     access_log: AccessLog | None = None
     """The access log; None is as the configuration's."""
+    compression: Compression | None = None
+    """Which answers are compressed; None compresses nothing."""
 
 
 @dataclass(frozen=True, slots=True)

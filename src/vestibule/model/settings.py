@@ -115,3 +115,24 @@ class Process:
     """The unix socket ``vestibule reload`` and ``status`` talk to; empty puts it into the state directory."""
     stop_ms: int = 30_000
     """How long exchanges in flight may go on after SIGTERM before they are cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """Which answers are compressed with gzip for clients that take it. What is marked ``no-transform`` never is."""
+
+    types: tuple[str, ...] = (
+        "text/*",
+        "application/javascript",
+        "application/json",
+        "application/manifest+json",
+        "application/wasm",
+        "application/xml",
+        "application/rss+xml",
+        "image/svg+xml",
+    )
+    """Media types; ``text/*`` is any text, ``*`` any type. An empty list compresses nothing."""
+    min_bytes: int = 1_024
+    """Shorter answers stay as they are, where their length is known."""
+    level: int = 4
+    """From 1, quick, to 9, small."""

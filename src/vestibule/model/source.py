@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from vestibule.model.action import Action
 from vestibule.model.expr import Expr
-from vestibule.model.settings import AccessLog, Forwarding, Limits, Timeouts
+from vestibule.model.settings import AccessLog, Compression, Forwarding, Limits, Timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +97,5 @@ class Route:
     """Forwarding; None is as the enclosing route or site."""
     access_log: AccessLog | None = None
     """The access log; None is as the enclosing route or site."""
+    compression: Compression | None = None
+    """Which answers are compressed; None is as the enclosing route or site."""

@@ -137,6 +137,9 @@ _ROWS = _rows(
     ("auth_basic", "hslx", "1", "basic authentication with this realm"),
     ("auth_basic_user_file", "hslx", "1", "its users"),
     # Answers.
+    ("gzip", "hsli", "flag", "whether answers are compressed"),
+    ("gzip_types", "hsl", "1+", "media types besides text/html; `*` is any"),
+    ("gzip_min_length gzip_comp_level", "hsl", "1", "from which size on, and how well"),
     ("add_header", "hsli", "2-3", "a field of the answer, with `always` or for good answers only"),
     # TLS.
     ("ssl_certificate", "hs", "1", "a certificate of the site; several may differ by key type"),
@@ -191,9 +194,9 @@ _ROWS += _rows(
      " proxy_cache_lock_age proxy_cache_max_range_offset proxy_cache_convert_head proxy_store proxy_store_access"
      " proxy_ignore_headers open_file_cache open_file_cache_errors open_file_cache_min_uses open_file_cache_valid", "hsli", "1+",
      "nothing is cached"),
-    ("gzip gzip_static gunzip gzip_vary gzip_proxied gzip_types gzip_comp_level gzip_min_length gzip_buffers gzip_http_version"
-     " gzip_disable brotli brotli_types brotli_static brotli_comp_level", "hsli", "1+",
-     "answers are passed on as the upstream compressed them"),
+    ("gzip_static gunzip gzip_vary gzip_proxied gzip_buffers gzip_http_version gzip_disable", "hsli", "1+",
+     "with `gzip on`, what a client takes and the answer allows is compressed, and Vary says so"),
+    ("brotli brotli_types brotli_static brotli_comp_level", "hsli", "1+", "gzip is what vestibule compresses with"),
     ("ssl_session_cache ssl_session_timeout ssl_session_ticket_key ssl_prefer_server_ciphers ssl_dhparam ssl_buffer_size"
      " ssl_early_data ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_stapling_responder"
      " ssl_ocsp ssl_handshake_timeout", "hs", "1+",

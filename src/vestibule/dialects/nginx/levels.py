@@ -25,6 +25,7 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     BasicAuth,
+    Compression,
     Deny,
     Limits,
     SetHeader,
@@ -100,6 +101,18 @@ def _dashed(line: Expr) -> Expr:
     """Return a line in which what is absent is a dash, as nginx writes it."""
     parts = line.parts if isinstance(line, Concat) else (line,)
     return concat([part if isinstance(part, Const) and part.value != "" else Default(part, Const("-")) for part in parts])
+
+
+def compression_of(scope: Scope) -> Compression | None:
+    """Return what is compressed; None where nothing says so. nginx begins at 20 bytes and with HTML."""
+    if scope.find("gzip") is None:
+        return None
+    if not scope.flag("gzip", False):
+        return Compression(types=())
+    named = scope.find("gzip_types")
+    types = dict.fromkeys(["text/html", *(named.texts if named is not None else ())])
+    level = scope.count("gzip_comp_level", 1)
+    return Compression(("*",) if "*" in types else tuple(types), scope.count("gzip_min_length", 20), level)
 
 
 def access_log_of(scope: Scope, formats: dict[str, Expr]) -> AccessLog | None:

@@ -12,10 +12,10 @@ nothing at all, or a location that is there to serve files, is an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.flow import FLOW, Flow, not_built
-from vestibule.dialects.nginx.levels import access_log_of, access_of, added_fields, limits_of, method_limits_of, timeouts_of
+from vestibule.dialects.nginx.levels import access_log_of, access_of, added_fields, compression_of, limits_of, method_limits_of, timeouts_of
 from vestibule.dialects.nginx.proxying import Upstreams, proxied
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -26,6 +26,7 @@ from vestibule.dialects.record import Record
 from vestibule.model.config import (
     AccessLog,
     Action,
+    Compression,
     Deny,
     Forwarding,
     Limits,
@@ -50,6 +51,7 @@ class Level:
     limits: Limits
     forwarding: Forwarding
     access_log: AccessLog | None
+    compression: Compression | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ class Locations:
 
     def _level(self, scope: Scope, outer: Level) -> Level:
         log = access_log_of(scope, self._formats)
-        return Level(timeouts_of(scope, outer.timeouts), limits_of(scope, outer.limits), outer.forwarding, log)
+        limits = limits_of(scope, outer.limits)
+        return Level(timeouts_of(scope, outer.timeouts), limits, outer.forwarding, log, compression_of(scope))
 
     # ------------------------------------------------------------ locations
 
@@ -134,7 +137,7 @@ class Locations:
             return served[0]
         forwardings = [each.level.forwarding for each in served if isinstance(each.part.source, Proxy)]
         if forwardings and level.forwarding != forwardings[0]:
-            level = Level(level.timeouts, level.limits, forwardings[0], level.access_log)
+            level = replace(level, forwarding=forwardings[0])
             routes = [self._record.changed(route, _inherit(route, level)) for route in routes]
         return Served(Part(Switch(tuple(routes), "best")), level)
 
@@ -205,7 +208,7 @@ class Locations:
         if found is None:
             return Served(NOTHING, level)
         part, forwarding = found
-        return Served(part.before(*before), Level(level.timeouts, level.limits, forwarding, level.access_log))
+        return Served(part.before(*before), replace(level, forwarding=forwarding))
 
     def _warn_of_files(self, scope: Scope, path: _Path) -> None:
         """A location with files of its own is there for them; only an error page can be done without."""
@@ -247,6 +250,7 @@ def _route(path: PathMatch | None, served: Served, outer: Level) -> Route:
         limits=level.limits if level.limits != outer.limits else None,
         forwarding=level.forwarding if level.forwarding != outer.forwarding else None,
         access_log=level.access_log if level.access_log != outer.access_log else None,
+        compression=level.compression if level.compression != outer.compression else None,
     )
 
 
@@ -262,6 +266,7 @@ def _inherit(route: Route, level: Level) -> Route:
         timeouts=route.timeouts,
         limits=route.limits,
         access_log=route.access_log,
+        compression=route.compression,
     )
 
 

@@ -241,6 +241,7 @@ class _Lowering:
             limits=own.limits if own.limits != level.limits else None,
             forwarding=own.forwarding if own.forwarding != level.forwarding else None,
             access_log=own.access_log,
+            compression=own.compression,
         )
 
     def _asks(self, doors: list[Door], servers: list[_Server], at: int) -> tuple[Action, ...]:

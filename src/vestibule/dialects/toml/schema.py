@@ -23,6 +23,7 @@ from vestibule.dialects.toml.schema_route import (
 )
 from vestibule.dialects.toml.schema_settings import (
     ACCESS_LOG,
+    COMPRESSION,
     ERROR_LOG,
     FORWARDING,
     LIMITS,
@@ -50,6 +51,7 @@ __all__ = [
     "ACTION",
     "BALANCE",
     "CERTIFICATE",
+    "COMPRESSION",
     "DNS_PROVIDER",
     "ERROR_LOG",
     "FLAT",

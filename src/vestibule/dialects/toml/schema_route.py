@@ -75,6 +75,12 @@ _LEVEL_KEYS = (
         '"off"',
         doc="The access log here and inside; see `[access_log]`.",
     ),
+    Key(
+        "compress",
+        Shape("true, false or a table"),
+        '{ types = ["text/*"] }',
+        doc="Which answers are compressed here and inside; see `compress`. `false` compresses none.",
+    ),
 )
 
 SITE = Table(

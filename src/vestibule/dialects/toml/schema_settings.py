@@ -97,3 +97,14 @@ PROCESS = Table(
         Key("stop", DURATION, '"30s"', "stop_ms"),
     ),
 )
+
+COMPRESSION = Table(
+    "compress",
+    model.Compression,
+    "Answers compressed with gzip for clients that take it; nothing is by default. `true` is the table without keys.",
+    (
+        Key("types", TEXTS, '["text/html", "application/json"]', "types"),
+        Key("min", SIZE, '"1KiB"', "min_bytes"),
+        Key("level", COUNT, "4", "level"),
+    ),
+)

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from vestibule.dialects.toml.form import Form, ListOf, Text, kind_name
 from vestibule.dialects.toml.notes import Notes, join
-from vestibule.dialects.toml.schema import ACCESS_LOG, FORWARDING, LIMITS, TIMEOUTS
+from vestibule.dialects.toml.schema import ACCESS_LOG, COMPRESSION, FORWARDING, LIMITS, TIMEOUTS
 from vestibule.dialects.toml.table import Table
-from vestibule.model.config import AccessLog, Forwarding, Limits, Timeouts
+from vestibule.model.config import AccessLog, Compression, Forwarding, Limits, Timeouts
 
 T = TypeVar("T")
 
@@ -193,4 +193,12 @@ def read_level(section: Section, outer: Level) -> tuple[dict[str, Any], Level]:
             own[table.title] = read_flat(section.inside(table.title), table, section.data[table.title], base)
     if "access_log" in section:
         own["access_log"] = read_access_log(section.inside("access_log"), section.data["access_log"], outer.access_log)
-    return own, replace(outer, **own)
+    inner = replace(outer, **own)
+    if "compress" in section:
+        spot = section.inside("compress", "compression")
+        value = section.data["compress"]
+        if isinstance(value, bool):
+            own["compression"] = Compression() if value else Compression(types=())
+        else:
+            own["compression"] = read_flat(spot, COMPRESSION, value, Compression())
+    return own, inner

@@ -17,6 +17,7 @@ from vestibule.dialects.toml.schema import (
     ACME,
     BALANCE,
     CERTIFICATE,
+    COMPRESSION,
     DNS_PROVIDER,
     ERROR_LOG,
     FORWARDING,
@@ -49,6 +50,7 @@ from vestibule.model.config import (
     Balance,
     BasicAuth,
     ClientCertificate,
+    Compression,
     Config,
     Deny,
     ErrorLog,
@@ -264,6 +266,7 @@ class _Writer:
         self._override(path, LIMITS, level.limits, outer.limits)
         self._override(path, FORWARDING, level.forwarding, outer.forwarding)
         self._override(path, ACCESS_LOG, level.access_log, outer.access_log)
+        self._override(path, COMPRESSION, level.compression, Compression())
         if isinstance(source, Switch):
             inner = Level(
                 level.timeouts or outer.timeouts,

@@ -1,0 +1,1 @@
+"""What changes a body as it passes."""
