@@ -203,6 +203,6 @@ def test_a_hundred_swaps_lose_no_handshake_and_no_request(serve: Serve, pebble: 
         for each in threads:
             each.join(20)
     assert failures == []
-    assert len(serials) > 50
+    assert len(serials) > 10, "the certificates did not change while clients knocked"
     assert counts["handshakes"] >= 100
     assert presented(pebble.tls_port, "swaps.example.org").serial_number == paper.certificate.serial_number

@@ -500,3 +500,16 @@ def test_only_the_strict_parse_fills_the_memory_of_a_reader() -> None:
     read(reader, [b"GET / HTTP/1.0\r\n\r\n"])
     reader.restart()
     assert read(reader, [b"GET / HTTP/1.1\r\n\r\n"]) == [("fault", b"client.bad_host")]
+
+
+def test_a_bare_lf_is_the_same_fault_whole_and_in_pieces() -> None:
+    data = b"GET \n/ HTTP/1.1\r\nHost: a\r\n\r\n"
+    faults = set()
+    for size in (1, len(data)):
+        reader = RequestReader(HeadLimits(), FieldsTable(CLIENT, 100))
+        with pytest.raises(ProtocolError) as refused:
+            for at in range(0, len(data), size):
+                reader.feed(data[at : at + size])
+                reader.next()
+        faults.add(refused.value.kind.name)
+    assert faults == {"client.bad_syntax"}

@@ -345,7 +345,7 @@ class RequestReader(Reader):
     def _make_head(self, line: bytes, fields: Fields) -> RequestHead:
         """Read the request line and check it against the fields (RFC 9112 3)."""
         parts = line.split(b" ")
-        if len(parts) != 3:
+        if len(parts) != 3 or line.find(b"\n") >= 0:  # the same fault as when the line comes in pieces
             raise self.bad_syntax("not a request line")
         method, target, version = parts
         if method not in _METHODS:
