@@ -68,14 +68,15 @@ class Vestibule:
         extra: Mapping[str, str] = MappingProxyType({}),
         before: Sequence[str] = (),
         keep: Sequence[int] = (),
+        name: str = "vestibule.toml",
     ) -> None:
         """Start, and wait until every one of `ports` is listened on.
 
         `extra` is added to the environment; `before` is a command that runs the program in its turn; `keep` are descriptors
-        it inherits.
+        it inherits; `name` is the file of the configuration, where its language is another.
         """
         self.folder = folder
-        self.file = folder / "vestibule.toml"
+        self.file = folder / name
         self.output = folder / "output.log"
         self.write(config)
         with self.output.open("wb") as output:

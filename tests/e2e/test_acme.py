@@ -135,6 +135,69 @@ def test_a_failed_proof_is_explained(serve: Serve, pebble: issuer.Pebble) -> Non
     assert served.issued()
 
 
+def test_tokens_nobody_issued_go_to_the_upstream_where_it_is_served_in_the_clear(serve: Serve, pebble: issuer.Pebble) -> None:
+    served = serve("plain.example.org", 'challenges = ["http-01"]')
+    text = served.proxy.file.read_text().replace('tls = "acme"', 'tls = "acme"\nredirect_http = false')
+    served.proxy.write(text)
+    assert served.proxy.control("reload").returncode == 0
+    for path in ("/.well-known/immich", "/.well-known/acme-challenge/unknown"):
+        assert get(pebble.http_port, path, "plain.example.org").startswith(b"HTTP/1.1 200"), path
+    assert served.issued()
+
+
+def test_a_kill_in_the_middle_of_an_order_is_gone_on_from(serve: Serve, pebble: issuer.Pebble, tmp_path: Path) -> None:
+    before = pebble.orders()
+    served = serve("killed.example.org", workers=1)
+    orders = tmp_path / "state" / "acme" / "orders"
+    assert served.proxy.wait_until(lambda: any('"url": "https' in each.read_text() for each in orders.glob("*.json")))
+    served.proxy.process.kill()
+    served.proxy.wait()
+    again = Vestibule(tmp_path, served.proxy.file.read_text(), [pebble.tls_port])
+    try:
+        # A validation that the kill cut off is final, and its order with it; then the next try is asked for by hand.
+        assert again.wait_until(lambda: "issued a certificate" in again.said() or "acme.failed" in again.said())
+        if "acme.failed" in again.said():
+            assert again.control("cert", "renew").returncode == 0
+        assert again.wait_until(lambda: is_trusted(pebble, pebble.tls_port, "killed.example.org"))
+        assert pebble.orders() - before <= 1 + again.said().count("acme.failed")
+    finally:
+        again.stop()
+
+
+def test_commands_about_certificates(serve: Serve, pebble: issuer.Pebble) -> None:
+    name = "commands.example.org"
+    served = serve(name)
+    assert served.issued()
+    listed = served.proxy.control("cert", "list")
+    assert listed.stdout.startswith(f"{name}: from pebble, until ")
+    assert "BEGIN CERTIFICATE" in served.proxy.control("cert", "show", name).stdout
+    assert '"status": "valid"' in served.proxy.control("cert", "account").stdout
+    first = presented(pebble.tls_port, name).serial_number
+    assert "revoked" in served.proxy.control("cert", "revoke", name).stdout
+    assert pebble.certificate_status(first)["Status"] == "Revoked"
+    assert served.proxy.wait_until(lambda: presented(pebble.tls_port, name).serial_number != first)
+    wrong = served.proxy.control("cert", "show", "other.example.org")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert f"known are {name}" in wrong.stderr
+
+
+def test_a_caddyfile_of_three_lines_gets_its_certificate(pebble: issuer.Pebble, tmp_path: Path) -> None:
+    upstream = Upstream()
+    config = (
+        f"{{\n\thttps_port {pebble.tls_port}\n\thttp_port {pebble.http_port}\n\tdefault_bind 127.0.0.1\n"
+        f"\tacme_ca {pebble.directory}\n\tacme_ca_root {pebble.ca}\n}}\n"
+        f"caddy.example.org {{\n\treverse_proxy 127.0.0.1:{upstream.port}\n}}\n"
+    )
+    ports = [pebble.tls_port, pebble.http_port]
+    proxy = Vestibule(tmp_path, config, ports, extra={"STATE_DIRECTORY": str(tmp_path / "state")}, name="Caddyfile")
+    try:
+        assert proxy.wait_until(lambda: is_trusted(pebble, pebble.tls_port, "caddy.example.org")), proxy.said()
+        assert get(pebble.http_port, "/", "caddy.example.org").startswith(b"HTTP/1.1 308")
+    finally:
+        proxy.stop()
+        upstream.close()
+
+
 def test_a_restart_serves_what_was_issued(serve: Serve, pebble: issuer.Pebble, tmp_path: Path) -> None:
     served = serve("restart.example.org")
     assert served.issued()

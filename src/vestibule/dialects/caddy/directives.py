@@ -83,7 +83,6 @@ DIRECTIVES: dict[str, Directive] = {each.name: each for each in (*_ORDERED, *_EL
 ONCE = {"handle": "handle", "handle_path": "handle", "rewrite": "rewrite"}
 """Directives of which only the first that matches is carried out, by group."""
 
-_CERTIFICATES = "getting certificates from an authority is not built yet; the local CA makes them"
 _TUNE = "it tunes a part of Caddy that is built otherwise here"
 
 OPTIONS: dict[str, Directive] = {
@@ -98,17 +97,17 @@ OPTIONS: dict[str, Directive] = {
         Directive("servers", "supported", "Time-outs and trusted proxies."),
         Directive("order", "supported", "Another place in the order of directives."),
         Directive("log", "harmless", "The log of the program.", "it goes to standard error as JSON"),
-        Directive("email", "harmless", "An account for certificates.", _CERTIFICATES),
-        Directive("acme_ca", "harmless", "The authority for certificates.", _CERTIFICATES),
-        Directive("acme_ca_root", "harmless", "The authority for certificates.", _CERTIFICATES),
-        Directive("acme_dns", "harmless", "How names are proven.", _CERTIFICATES),
-        Directive("acme_eab", "harmless", "An account for certificates.", _CERTIFICATES),
-        Directive("cert_issuer", "harmless", "The authority for certificates.", _CERTIFICATES),
-        Directive("preferred_chains", "harmless", "Certificates.", _CERTIFICATES),
-        Directive("key_type", "harmless", "Keys of certificates.", _CERTIFICATES),
-        Directive("cert_lifetime", "harmless", "Certificates.", _CERTIFICATES),
-        Directive("renew_interval", "harmless", "Certificates.", _CERTIFICATES),
-        Directive("renewal_window_ratio", "harmless", "Certificates.", _CERTIFICATES),
+        Directive("email", "supported", "Where issuers may write to."),
+        Directive("acme_ca", "supported", "The directory of the issuer."),
+        Directive("acme_ca_root", "supported", "Who certifies that directory."),
+        Directive("acme_dns", "supported", "Prove names by DNS."),
+        Directive("acme_eab", "supported", "An external account."),
+        Directive("cert_issuer", "supported", "`acme` or `zerossl`."),
+        Directive("preferred_chains", "harmless", "Certificates.", "the issuer's first chain is used"),
+        Directive("key_type", "supported", "Keys of certificates."),
+        Directive("cert_lifetime", "harmless", "Certificates.", "the issuer decides"),
+        Directive("renew_interval", "harmless", "Certificates.", "renewals are looked for every few seconds"),
+        Directive("renewal_window_ratio", "harmless", "Certificates.", "the issuer advises, or a third of the lifetime is left"),
         Directive("ocsp_stapling", "harmless", "Certificates.", "answers of OCSP are not stapled"),
         Directive("ocsp_interval", "harmless", "Certificates.", "answers of OCSP are not stapled"),
         Directive("skip_install_trust", "harmless", "Trust in the local CA.", "vestibule installs nothing"),
@@ -128,7 +127,7 @@ OPTIONS: dict[str, Directive] = {
         Directive("events", "error", "Events.", "leave it out"),
         Directive("filesystem", "error", "File systems.", "leave it out"),
         Directive("layer4", "error", "A plugin.", "leave it out"),
-        Directive("dns", "harmless", "How names are proven.", _CERTIFICATES),
+        Directive("dns", "supported", "Prove names by DNS."),
         Directive("ech", "harmless", "Encrypted hellos.", "they are not built yet"),
     )
 }

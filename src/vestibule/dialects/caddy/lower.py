@@ -108,6 +108,7 @@ class _Lowering:
         for block, keys in keyed:
             sites.extend(self._block(block, keys, plain, [site.name for site in sites]))
         sites = [self._asking(site) for site in sites]
+        self._sites.acme.finish()
         used = {listener.tls_profile for listener in self._listeners.values()}
         return Config(
             listeners=tuple(self._listeners.values()),
@@ -115,6 +116,9 @@ class _Lowering:
             upstreams=tuple(self._proxies.upstreams.values()),
             process=self._process,
             certificates=tuple(self._sites.certificates.values()),
+            acme=self._sites.acme.acme,
+            issuers=tuple(self._sites.acme.issuers.values()),
+            dns_providers=tuple(self._sites.acme.providers),
             tls_profiles=tuple([each for each in self._sites.profiles if each.name in used]),
             trusted_proxies=self._proxies.trusted,
             timeouts=self._timeouts,
@@ -135,6 +139,8 @@ class _Lowering:
                 self._port(line)
             elif line.name == "auto_https":
                 self._auto_https(line, words)
+            elif self._sites.acme.option(line):
+                pass
             elif line.name == "local_certs":
                 self._options.local_certs = True
             elif line.name == "default_bind":
@@ -285,7 +291,7 @@ class _Lowering:
         bind = self._sites.bind(of["bind"], self._options)
         log = self._sites.log(of["log"])
         sites: list[Site] = []
-        for group in self._groups(keys, plain):
+        for group in self._groups(keys, plain, tls):
             site = self._site(group, _within(piece, group.first.path), tls, bind, plain)
             name = _free_name(site.name, [*names, *[each.name for each in sites]])
             sites.append(self._origins.at(group.first.token.span, replace(site, name=name, access_log=log)))
@@ -301,11 +307,12 @@ class _Lowering:
         asked = When(Var("tls"), (ClientCertificate(403),))
         return self._origins.move(site, replace(site, request=(asked, *site.request)))
 
-    def _groups(self, keys: list[Key], plain: set[tuple[str, int]]) -> list[_Group]:
-        groups: dict[tuple[int, bool, bool, str, bool], _Group] = {}
+    def _groups(self, keys: list[Key], plain: set[tuple[str, int]], tls: Tls) -> list[_Group]:
+        own = not tls.certificates
+        groups: dict[tuple[int, bool, bool, str, bool, bool], _Group] = {}
         for key in keys:
             redirected = key.automatic and (key.host, self._options.http_port) not in plain
-            mark = (key.port, key.tls, redirected, key.path, key.host == ANY_HOST)
+            mark = (key.port, key.tls, redirected, key.path, key.host == ANY_HOST, own and self._is_issued(key.host, tls))
             groups.setdefault(mark, _Group([])).keys.append(key)
         return list(groups.values())
 
@@ -317,9 +324,8 @@ class _Lowering:
         listeners = [self._open(host, first.port, first.tls, profile, first) for host in bind]
         if redirected:
             listeners.extend([self._open(host, self._options.http_port, False, "intermediate", first) for host in bind])
-        internal = first.tls and not tls.certificates
-        if internal:
-            self._tell_internal(group, tls)
+        made = first.tls and not tls.certificates
+        acme = made and self._is_issued(first.host, tls)
         asked: tuple[Action, ...] = ()
         if tls.wants_any and first.tls:
             asked = (When(Compare("==", Var("tls_client_verify"), Const("NONE")), (Deny(403),)),)
@@ -331,7 +337,9 @@ class _Lowering:
             request=asked + piece.request,
             response=piece.response,
             certificates=tuple(tls.certificates) if first.tls else (),
-            internal_tls=internal,
+            internal_tls=made and not acme,
+            acme=acme,
+            issuers=self._sites.acme.keep(tls.asked, hosts) if acme else (),
             redirect_http=redirected,
             https_port=first.port if first.tls else 443,
             timeouts=self._site_timeouts(piece.timeouts),
@@ -346,16 +354,13 @@ class _Lowering:
         own = self._timeouts
         return replace(timeouts, request_head_ms=own.request_head_ms, keep_alive_ms=own.keep_alive_ms)
 
-    def _tell_internal(self, group: _Group, tls: Tls) -> None:
-        """Say that a certificate comes from the local CA, where Caddy would ask an authority."""
-        public = [key for key in group.keys if not is_private_host(key.host)]
-        if public and not tls.internal and not self._options.local_certs and group.first.host != ANY_HOST:
-            self._report.warning(
-                public[0].token,
-                "local-certificate",
-                f"`{public[0].host}` is served with a certificate of the local CA, since getting one from an authority is not built yet",
-                "name one with `tls CERT KEY`",
-            )
+    def _is_issued(self, host: str, tls: Tls) -> bool:
+        """Tell whether a host has its certificate by ACME: a public name, or any that asks for an issuer of its own."""
+        if tls.internal or host == ANY_HOST or not self._options.https:
+            return False
+        if tls.asked.issuers or tls.asked.dns is not None:
+            return True
+        return not self._options.local_certs and not is_private_host(host)
 
     def _open(self, host: str, port: int, tls: bool, profile: str, key: Key) -> str:
         """Return the name of the listener at an address, making it if it is the first to be asked for."""

@@ -4,18 +4,16 @@ Facts (Caddy's documentation, "Caddyfile Concepts", "Automatic HTTPS"): a host i
 from 80, unless its address says ``http://`` or the port 80; an address without a host is plain HTTP unless it says
 otherwise. Names that no authority could certify have certificates of the local CA; others have them from ACME.
 
-Rules: getting certificates from an authority is not built yet, so those hosts are served with certificates of the local
-CA, and a warning says so.
-
-Not here: directives for requests (``flow``).
+Not here: directives for requests (``flow``), how certificates are got (``acme``).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from vestibule.dialects.caddy.acme import AcmeReader, Asked
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.placeholders import State, read_expr
 from vestibule.dialects.caddy.report import Report, near
@@ -29,18 +27,6 @@ _ADDRESS = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\[\]]*)(?::([^/
 _VERSIONS = {"tls1.2": "1.2", "tls1.3": "1.3"}
 
 _TLS_LEFT_OUT = {
-    "dns": "getting certificates from an authority is not built yet",
-    "issuer": "getting certificates from an authority is not built yet",
-    "ca": "getting certificates from an authority is not built yet",
-    "ca_root": "getting certificates from an authority is not built yet",
-    "key_type": "getting certificates from an authority is not built yet",
-    "eab": "getting certificates from an authority is not built yet",
-    "resolvers": "getting certificates from an authority is not built yet",
-    "propagation_timeout": "getting certificates from an authority is not built yet",
-    "propagation_delay": "getting certificates from an authority is not built yet",
-    "dns_ttl": "getting certificates from an authority is not built yet",
-    "dns_challenge_override_domain": "getting certificates from an authority is not built yet",
-    "reuse_private_keys": "getting certificates from an authority is not built yet",
     "insecure_secrets_log": "secrets are never written",
 }
 
@@ -92,7 +78,7 @@ class Tls:
 
     certificates: list[str]
     internal: bool = False
-    email: bool = False
+    asked: Asked = field(default_factory=Asked)
     profile: TlsProfile | None = None
     wants_any: bool = False
     """Whether clients must show a certificate, and may show any."""
@@ -139,6 +125,7 @@ class SiteReader:
     def __init__(self, report: Report, origins: Origins) -> None:
         self._report = report
         self._origins = origins
+        self.acme = AcmeReader(report)
         self.certificates: dict[str, Certificate] = {}
         self.profiles: list[TlsProfile] = []
 
@@ -213,7 +200,7 @@ class SiteReader:
             if words == ["internal"]:
                 found.internal = True
             elif len(words) == 1:
-                found.email = True
+                self.acme.email(words[0], segment)
             elif len(words) == 2:
                 found.certificates.append(self._certificate(segment))
             elif len(words) > 2:
@@ -260,12 +247,14 @@ class SiteReader:
             return self._client_auth(found, profile, line)
         if line.name in ("issuer", "ca") and words[:1] == ["internal"]:
             found.internal = True
+        elif self.acme.tls_line(line, found.asked):
+            pass
         elif line.name in _TLS_LEFT_OUT:
             self._report.left_out(line.head, f"`{line.name}`", _TLS_LEFT_OUT[line.name])
         elif line.name in ("on_demand", "load", "get_certificate", "renewal_window_ratio", "force_automate"):
             self._report.not_built(line.head, f"`{line.name}` of `tls`", "name a certificate and its key")
         else:
-            known = ["protocols", "ciphers", "curves", "client_auth", *_TLS_LEFT_OUT]
+            known = ["protocols", "ciphers", "curves", "client_auth", "dns", "issuer", "ca", "ca_root", "eab", "key_type", *_TLS_LEFT_OUT]
             self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `tls`", near(line.name, known))
         return profile
 
