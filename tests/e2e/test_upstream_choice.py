@@ -377,13 +377,14 @@ def test_site_may_have_less_patience_with_a_reader_than_its_listener(impatient: 
 
 
 def test_upstream_that_takes_no_body_is_504(hurry: Rig) -> None:
+    done = threading.Event()
+
     def script(turn: Turn) -> None:
         done.wait(20)
         turn.close()
 
     hurry.upstream.script = script
     exchange = hurry.client.open("POST", "/", [JSON], length=100_000_000)
-    done = threading.Event()
 
     def send() -> None:
         with contextlib.suppress(OSError):

@@ -43,6 +43,7 @@ def names(upstream: Upstream, yard: Yard) -> list[str]:
     return [server.pool.name for server in upstream.servers]
 
 
+@pytest.mark.interpreted_only  # who makes pools is a trait, and those cannot be derived from
 def test_every_address_is_a_server(yard: Yard) -> None:
     upstream, pools, book = upstream_of(yard, False)
     assert upstream.choose(yard.exchange()) is None
@@ -60,6 +61,7 @@ def test_every_address_is_a_server(yard: Yard) -> None:
     assert all(server.weight == 3 for server in upstream.servers)
 
 
+@pytest.mark.interpreted_only  # who makes pools is a trait, and those cannot be derived from
 def test_services_bring_ports_weights_and_priorities(yard: Yard) -> None:
     upstream, _, book = upstream_of(yard, True)
     book.update("srv:immich.test", ["192.0.2.1 2283 5 10", "192.0.2.2 2284 0 20"])

@@ -20,7 +20,7 @@ import socket
 import zlib
 from typing import Final
 
-from mypy_extensions import trait
+from mypy_extensions import mypyc_attr, trait
 
 from vestibule.exchange import Chosen, Exchange
 from vestibule.http.head import ResponseHead
@@ -151,6 +151,7 @@ class First(Balancer):
         return super().choose(servers, ex)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class KeyText:
     """What is hashed, found in an exchange. An expression of the configuration is put in by `compile`."""
 

@@ -60,6 +60,8 @@ _FORMATS = {
     "vhost_common": '%v %h %l %u %t "%r" %>s %b',
 }
 
+_ANYBODY = ("0.0.0.0/0", "::/0")
+
 
 @dataclass(slots=True)
 class _Server:
@@ -116,6 +118,10 @@ class _Lowering:
         for server in servers:
             self._lower(server, timeouts, limits)
         listeners = self._listeners(servers, timeouts, limits)
+        trusted = self._trusted([server.scope for server in servers])
+        if not trusted:
+            # httpd takes a PROXY header from whoever connects; who may is for the address to say.
+            listeners = tuple([replace(each, proxy_protocol_from=_ANYBODY) if each.proxy_protocol else each for each in listeners])
         return Config(
             listeners=listeners,
             sites=self._sites(servers, timeouts, limits),
@@ -123,7 +129,7 @@ class _Lowering:
             process=self._process(),
             certificates=self._tls.certificates(),
             tls_profiles=self._tls.profiles(),
-            trusted_proxies=self._trusted([server.scope for server in servers]),
+            trusted_proxies=trusted,
             timeouts=timeouts,
             limits=limits,
             forwarding=Forwarding("pass", "pass", "client", "drop"),

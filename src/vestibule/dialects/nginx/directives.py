@@ -215,7 +215,8 @@ _LATER = "it is not built yet; take it out, or keep nginx for this part"
 
 _ROWS += _rows(
     How.MISSING,
-    ("stream mail", "m", "0{", "only HTTP is served so far; keep nginx for this part"),
+    ("stream", "m", "0{", "write it as a listener with `routes` in TOML, or as `mode tcp` in a haproxy.cfg"),
+    ("mail", "m", "0{", "mail is not proxied; keep nginx for this part"),
     ("split_clients", "h", "2{", _LATER),
     ("alias try_files", "sl", "1+", "files are not served; proxy the location to something that serves them"),
     ("proxy_ssl_crl", "hsl", "1", "certificates of upstreams are not checked against revocation lists yet"),
