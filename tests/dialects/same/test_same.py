@@ -76,7 +76,7 @@ def level_of(config: Config, level: Site | Route, outer: Site | Route | Config) 
     return shown | {"source": source_of(config, source, whole)}
 
 
-IGNORED = ("timeouts", "limits", "access_log", "https_port")
+IGNORED = ("timeouts", "limits", "access_log", "https_port", "immich")
 """What every language has defaults of its own for."""
 
 

@@ -342,6 +342,7 @@ class _Lowering:
             issuers=self._sites.acme.keep(tls.asked, hosts) if acme else (),
             redirect_http=redirected,
             https_port=first.port if first.tls else 443,
+            immich=False,
             timeouts=self._site_timeouts(piece.timeouts),
             limits=None if piece.limits is None else replace(self._limits, body_bytes=piece.limits.body_bytes),
             forwarding=piece.forwarding,

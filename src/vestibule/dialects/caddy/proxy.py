@@ -12,6 +12,7 @@ Not here: matchers and order (``flow``).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from vestibule.dialects.caddy.directives import PROXY_OPTIONS, TRANSPORT_OPTIONS, Directive
 from vestibule.dialects.caddy.lexer import Token
@@ -19,6 +20,7 @@ from vestibule.dialects.caddy.matchers import networks
 from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr
 from vestibule.dialects.caddy.quantity import parse_duration
 from vestibule.dialects.caddy.report import Report, near
+from vestibule.dialects.caddy.sharing import Sharing, SharingReader
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece
@@ -30,7 +32,6 @@ from vestibule.model.config import (
     Proxy,
     RemoveHeader,
     Respond,
-    Retry,
     Server,
     SetHeader,
     Timeouts,
@@ -41,13 +42,15 @@ from vestibule.model.config import (
 from vestibule.model.expr import Compare, Concat, Const, Default, Expr, If, InNet, Var
 from vestibule.model.quantity import format_server, parse_port, parse_server_host
 
-TIMEOUTS = Timeouts(connect_ms=3_000, keep_alive_ms=300_000)
-"""Caddy's own where it has any: 3 s to connect, 5 min for an idle client. It has no other limits of time."""
+TIMEOUTS = Timeouts(connect_ms=3_000, keep_alive_ms=300_000, hold_ms=0)
+"""Caddy's own where it has any: 3 s to connect, 5 min for an idle client. It has no other limits of time, and no request waits
+for a server to come back unless ``lb_try_duration`` says so."""
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """What is told of the client is written by actions, as Caddy does it."""
 
-_POLICIES = ("random", "random_choose", "round_robin", "weighted_round_robin")
+_RANGE_MOST = 256
+"""Servers that one address with a range of ports may stand for."""
 
 _HOP = ("connection", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive", "proxy-connection", "content-length")
 
@@ -59,6 +62,9 @@ class Transport:
     tls: UpstreamTls | None = None
     pool: Pool = field(default_factory=Pool)
     timeouts: Timeouts = TIMEOUTS
+    proxy_protocol: Literal["", "v1", "v2"] = ""
+    plain_ports: tuple[str, ...] = ()
+    """Ports of servers that have no TLS where the others have."""
 
 
 class Proxies:
@@ -67,6 +73,7 @@ class Proxies:
     def __init__(self, report: Report, origins: Origins) -> None:
         self._report = report
         self._origins = origins
+        self._sharing = SharingReader(report)
         self.upstreams: dict[str, Upstream] = {}
         self.trusted: tuple[str, ...] = ()
 
@@ -77,8 +84,8 @@ class Proxies:
         request: list[Action] = []
         response: list[Action] = []
         forwarding: Forwarding | None = None
-        retry, policy = Retry(), ""
-        weights: tuple[str, ...] = ()
+        sharing = Sharing()
+        found: list[Server] = []
         trusted = self.trusted
         for line in self._known(segment.inside(), PROXY_OPTIONS, "reverse_proxy"):
             if line.name == "to":
@@ -89,25 +96,25 @@ class Proxies:
                 request.extend(self.edits(line, 1, state))
             elif line.name == "header_down":
                 response.extend(self.edits(line, 1, state))
-            elif line.name == "lb_policy":
-                policy, weights = "".join(line.texts()[:1]), tuple(line.texts(2))
-                self._check_policy(line, policy, targets)
-            elif line.name == "lb_retries":
-                retry = Retry((self._number(line, 1) or 0) + 1)
+            elif line.name == "dynamic":
+                found.extend([self._origins.at(line.span, server) for server in self._sharing.dynamic(line)])
+            elif self._sharing.line(sharing, line):
+                pass
             elif line.name == "trusted_proxies":
                 trusted = (*trusted, *self.networks(line))
             else:
                 transport = self._transport(line)
-        servers = self._servers(segment, targets, weights if policy == "weighted_round_robin" else ())
-        if not servers:
+        if targets or not any(line.name == "dynamic" for line in segment.inside()):
+            found = self._sharing.weigh(sharing, [*self._servers(segment, targets), *found])
+        if not found:
             return Piece(Respond(503))
-        name = self._upstream(segment, servers, transport, retry)
+        name = self._upstream(segment, found, transport, self._sharing.finish(sharing))
         told = self._told(trusted)
         for action in told:
             self._origins.at(segment.span, action)
-        timeouts = None if transport.timeouts == TIMEOUTS else transport.timeouts
+        timeouts = replace(transport.timeouts, hold_ms=sharing.hold_ms)
         source = self._origins.at(segment.span, Proxy(name))
-        return Piece(source, (*told, *request), tuple(response), timeouts, forwarding=forwarding)
+        return Piece(source, (*told, *request), tuple(response), None if timeouts == TIMEOUTS else timeouts, forwarding=forwarding)
 
     def networks(self, line: Segment) -> tuple[str, ...]:
         """Read the networks of a ``trusted_proxies`` line."""
@@ -142,45 +149,44 @@ class Proxies:
 
     # ------------------------------------------------------------ servers
 
-    def _servers(self, segment: Segment, targets: list[Token], weights: tuple[str, ...]) -> list[Server]:
+    def _servers(self, segment: Segment, targets: list[Token]) -> list[Server]:
         servers: list[Server] = []
         if not targets:
             self._report.error(segment.head, "missing", "`reverse_proxy` needs a server", "write `reverse_proxy host:port`")
-        for at, token in enumerate(targets):
+        for token in targets:
             try:
-                server = read_server(token.text)
+                read = read_servers(token.text)
             except ValueError as bad:
                 self._report.error(token, "bad-address", str(bad), "write `host:port` or `http://host:port`")
                 continue
             except Unreadable as bad:
                 self._report.error(token, bad.code, bad.message, bad.hint)
                 continue
-            if weights:
-                text = weights[at] if at < len(weights) else "1"
-                if not text.isdecimal() or not 1 <= int(text) <= 65_535:
-                    self._report.error(token, "bad-value", f"`{text}` is no weight", "weights are from 1 to 65535")
-                else:
-                    server = replace(server, weight=int(text))
-            servers.append(self._origins.at(token.span, server))
+            servers.extend([self._origins.at(token.span, server) for server in read])
         return servers
 
-    def _check_policy(self, line: Segment, policy: str, targets: list[Token]) -> None:
-        if policy in _POLICIES or len(targets) < 2:
-            return
-        self._report.not_built(line.head, f"`lb_policy {policy}`", "write `lb_policy round_robin`")
-
-    def _upstream(self, segment: Segment, servers: list[Server], transport: Transport, retry: Retry) -> str:
+    def _upstream(self, segment: Segment, servers: list[Server], transport: Transport, sharing: Sharing) -> str:
         """Return the name of the upstream, making it if there is none like it."""
-        if transport.tls is not None:
-            moved = [
-                self._origins.move(server, replace(server, tls=True, port=443 if server.port == 80 else server.port)) for server in servers
-            ]
-            servers = moved
         if len({server.tls for server in servers}) > 1:
             self._report.not_built(segment.head, "servers with TLS and without in one `reverse_proxy`", "make two")
-        text = " ".join([format_server(replace(server, weight=1, tls=server.tls and not server.path)) or server.path for server in servers])
+        servers = [self._origins.move(server, _spoken(server, transport)) for server in servers]
+        pool = transport.pool
+        if sharing.most is not None:
+            # A server that has as many is passed over, and where all have, nobody waits.
+            pool = replace(pool, max_connections=min(sharing.most, pool.max_connections or sharing.most), max_waiting=0)
+        text = " ".join([_name_of(server) for server in servers])
+        made = Upstream(
+            text,
+            tuple(servers),
+            transport.tls or UpstreamTls(),
+            pool,
+            sharing.retry,
+            sharing.balance,
+            sharing.passive,
+            sharing.sticky,
+            health=sharing.health,
+        )
         name, number = text, 2
-        made = Upstream(text, tuple(servers), transport.tls or UpstreamTls(), transport.pool, retry)
         while name in self.upstreams and replace(self.upstreams[name], name=text) != made:
             name, number = f"{text} #{number}", number + 1
         if name not in self.upstreams:
@@ -199,6 +205,9 @@ class Proxies:
         for inner in self._known(line.inside(), TRANSPORT_OPTIONS, "transport http"):
             value = "".join(inner.texts()[:1])
             uses_tls = uses_tls or inner.name.startswith("tls")
+            if "{" in value:
+                self._report.not_built(inner.token(1), f"placeholders in `{inner.name}`", "write the value")
+                continue
             if inner.name == "tls_insecure_skip_verify":
                 tls = replace(tls, verify=False)
             elif inner.name == "tls_server_name":
@@ -207,7 +216,13 @@ class Proxies:
                 tls = replace(tls, ca=self._authority(inner))
             elif inner.name == "tls_client_auth":
                 cert, key = (*inner.texts(), "", "")[:2]
+                if not key:
+                    self._report.not_built(inner.head, "a certificate that is made for servers", "name a certificate and its key")
                 tls = replace(tls, cert=cert, key=key)
+            elif inner.name == "tls_except_ports":
+                found.plain_ports = tuple(inner.texts())
+            elif inner.name == "proxy_protocol":
+                self._proxy_protocol(found, inner, value)
             elif inner.name == "versions":
                 self._check_versions(inner)
             elif inner.name != "tls":
@@ -215,6 +230,14 @@ class Proxies:
         if uses_tls:
             found.tls = tls
         return found
+
+    def _proxy_protocol(self, found: Transport, line: Segment, value: str) -> None:
+        if value == "v1":
+            found.proxy_protocol = "v1"
+        elif value == "v2":
+            found.proxy_protocol = "v2"
+        else:
+            self._report.error(line.token(1), "bad-value", f"`{value}` is no version of the PROXY protocol", "write `v1` or `v2`")
 
     def _authority(self, line: Segment) -> str:
         words = line.texts()
@@ -327,15 +350,32 @@ def tell_state(line: Segment, table: dict[str, Directive], where: str, report: R
     return row is not None and row.state == "supported"
 
 
-def read_server(text: str) -> Server:
-    """Read the address of a server. Raises ``ValueError`` or ``Unreadable``."""
+def _spoken(server: Server, transport: Transport) -> Server:
+    """Return a server as the transport speaks to it."""
+    tls = server.tls
+    if transport.tls is not None:
+        tls = str(server.port) not in transport.plain_ports
+    port = 443 if tls and server.port == 80 and server.resolve == "one" else server.port
+    return replace(server, tls=tls, port=port, proxy_protocol=transport.proxy_protocol)
+
+
+def _name_of(server: Server) -> str:
+    """Return what messages call a server."""
+    if server.resolve != "one":
+        return f"{server.resolve} {server.host}" if server.resolve == "srv" else f"all {server.host}:{server.port}"
+    plain = Server(server.host, server.port, server.path, server.tls and not server.path)
+    return format_server(plain) or server.path
+
+
+def read_servers(text: str) -> list[Server]:
+    """Read the address of a server, or of one for each port of a range. Raises ``ValueError`` or ``Unreadable``."""
     scheme, mark, rest = text.partition("://")
     if "{" in text:
         raise Unreadable("not-built", f"the placeholder in `{text}`: not built yet", "write the address")
     if not mark:
         scheme, rest = "", text
     if rest.startswith("unix/"):
-        return Server(path=rest.removeprefix("unix/").partition("|")[0], tls=scheme == "https")
+        return [Server(path=rest.removeprefix("unix/").partition("|")[0], tls=scheme == "https")]
     if scheme not in ("", "http", "https"):
         raise Unreadable("not-built", f"`{scheme}://` towards servers: not built yet", "write `http://` or `https://`")
     rest = rest.removeprefix("tcp/").removesuffix("/") if not mark else rest.removesuffix("/")
@@ -344,7 +384,11 @@ def read_server(text: str) -> Server:
     host, colon, port = rest.rpartition(":")
     if not colon or rest.endswith("]"):
         host, port = rest, ""
-    if "-" in port:
-        raise Unreadable("not-built", "a range of ports: not built yet", "write each server")
-    number = parse_port(port) if port else (443 if scheme == "https" else 80)
-    return Server(parse_server_host(host) if host else "localhost", number, tls=scheme == "https")
+    name = parse_server_host(host) if host else "localhost"
+    if not port:
+        return [Server(name, 443 if scheme == "https" else 80, tls=scheme == "https")]
+    first, _, last = port.partition("-")
+    numbers = range(parse_port(first), parse_port(last or first) + 1)
+    if not 1 <= len(numbers) <= _RANGE_MOST:
+        raise ValueError(f"`{port}` is no range of 1 to {_RANGE_MOST} ports")
+    return [Server(name, number, tls=scheme == "https") for number in numbers]
