@@ -29,7 +29,7 @@ from vestibule.proxy.balance import Balancer, First, Hash, KeyText, LeastConnect
 from vestibule.proxy.family import Family, Kin, PoolMaker
 from vestibule.proxy.pool import Pool, PoolLimits, Target
 from vestibule.proxy.rules import ON_CONNECT, ON_INVALID, ON_LOST, ON_TIMEOUT, Rules
-from vestibule.proxy.sticky import Marks, SetMark
+from vestibule.proxy.sticky import Marks, SetMark, Where
 from vestibule.proxy.upstream import Upstream
 
 _ANNOUNCE: Final = {"": 0, "v1": V1, "v2": V2}
@@ -121,7 +121,9 @@ class UpstreamMaker:
             if each.resolve == "one":
                 standing = self._registry.board.find(upstream.server_key(each))
                 pool = self._pool(place, upstream, each, head_bytes, raw)
-                servers.append(Server(pool, each.weight, each.backup, standing, each.priority, each.disabled))
+                server = Server(pool, each.weight, each.backup, standing, each.priority, each.disabled)
+                server.mark = each.mark.encode()
+                servers.append(server)
             else:
                 families.append(self._family(place, upstream, each, head_bytes, raw))
         source = Upstream(
@@ -143,7 +145,7 @@ class UpstreamMaker:
     def mark(self, name: str) -> Step | None:
         """Return the response step that gives clients of an upstream their mark, if it has one."""
         upstream = self._find(name)
-        if upstream is None or upstream.sticky is None:
+        if upstream is None or upstream.sticky is None or not upstream.sticky.give:
             return None
         sticky = upstream.sticky
         attributes = f"; Path={sticky.path}" if sticky.path else ""
@@ -155,7 +157,7 @@ class UpstreamMaker:
             attributes += "; HttpOnly"
         if sticky.same_site:
             attributes += f"; SameSite={_SAME_SITE[sticky.same_site]}"
-        return SetMark(sticky.cookie.encode(), sticky.header.encode(), attributes.encode(), _SECURE[sticky.secure])
+        return SetMark(_where(sticky), attributes.encode(), _SECURE[sticky.secure])
 
     def _find(self, name: str) -> model.Upstream | None:
         for each in self._config.upstreams:
@@ -169,7 +171,7 @@ class UpstreamMaker:
         if sticky is None:
             return None
         key = bytes.fromhex(self._assets.mark_key)
-        return Marks(key, upstream.name, sticky.cookie.encode(), sticky.header.encode())
+        return Marks(key, upstream.name, _where(sticky), sticky.give, sticky.strict)
 
     def _balancer(self, key: str, upstream: model.Upstream) -> Balancer:
         """Make the way of choosing."""
@@ -265,6 +267,11 @@ class UpstreamMaker:
         if len(hosts) > 1:
             self._mistakes.add(key, f"the servers of `{name}` have different addresses; write the Host that they expect")
         return min(hosts).encode() if hosts else b""
+
+
+def _where(sticky: model.Sticky) -> Where:
+    """Return where requests carry the marks of an upstream."""
+    return Where(sticky.cookie.encode(), sticky.header.encode(), sticky.parameter.encode(), sticky.separator.encode())
 
 
 def _rules(upstream: model.Upstream) -> Rules:

@@ -192,10 +192,12 @@ class Source:
 
 
 class Chosen:
-    """The one of several that a source chose for an exchange. `watches` says that it wants to see the answer."""
+    """The one of several that a source chose for an exchange. `watches` says that it wants to see the answer; `token` marks clients
+    that stay with it."""
 
     def __init__(self) -> None:
         self.watches = False
+        self.token = b""
 
     def on_answer(self, ex: "Exchange", head: ResponseHead) -> bool:
         """Look at the head of the final answer. Return whether the source begins again instead of taking it."""

@@ -7,11 +7,12 @@ from tests.proxy.yard import Yard
 from vestibule.exchange import Exchange
 from vestibule.http.fields import EMPTY
 from vestibule.http.head import ResponseHead
-from vestibule.proxy.sticky import Marks, SetMark
+from vestibule.proxy.sticky import Marks, SetMark, Where
+from vestibule.proxy.upstream import Upstream
 
 
 def marked(yard: Yard, key: bytes = b"k", cookie: bytes = b"srv", header: bytes = b"") -> Marks:
-    marks = Marks(key, "u", cookie, header)
+    marks = Marks(key, "u", Where(cookie, header))
     marks.take(yard.servers)
     return marks
 
@@ -58,7 +59,7 @@ def test_a_header_names_its_server() -> None:
     marks = marked(yard, cookie=b"", header=b"X-Server")
     assert marks.find(yard.exchange(headers=[(b"x-server", yard.servers[0].token)])) is yard.servers[0]
     ex = answered(yard, yard.exchange(), 1)
-    SetMark(b"", b"X-Server", b"", -1).run(ex)
+    SetMark(Where(b"", b"X-Server"), b"", -1).run(ex)
     assert ex.response is not None and ex.response.fields.get(b"x-server") == yard.servers[1].token
     yard.close()
 
@@ -71,7 +72,7 @@ def test_a_cookie_is_set_with_its_attributes(secure: int, scheme: bytes, ends: b
     yard = Yard(1)
     marked(yard)
     ex = answered(yard, yard.exchange(), 0, scheme)
-    SetMark(b"srv", b"", b"; A", secure).run(ex)
+    SetMark(Where(b"srv", b""), b"; A", secure).run(ex)
     assert ex.response is not None
     assert ex.response.fields.get(b"set-cookie") == b"srv=" + yard.servers[0].token + b"; " + ends
     yard.close()
@@ -84,6 +85,60 @@ def test_nothing_is_set_where_the_mark_is_right_or_nobody_was_asked() -> None:
     own = answered(yard, yard.exchange(), 0)
     own.up = None  # an answer of ours
     for ex in (right, own):
-        SetMark(b"srv", b"", b"", -1).run(ex)
+        SetMark(Where(b"srv", b""), b"", -1).run(ex)
         assert ex.response is not None and ex.response.fields is EMPTY
+    yard.close()
+
+
+def routed(yard: Yard, strict: bool = False) -> Marks:
+    """Marks as an application gives them behind its session; the last server has none."""
+    for at, server in enumerate(yard.servers[:-1]):
+        server.mark = b"r%d" % at
+    marks = Marks(b"k", "u", Where(b"SID", b"", b"sid", b"."), False, strict)
+    marks.take(yard.servers)
+    return marks
+
+
+@pytest.mark.parametrize(
+    ("target", "cookie", "at"),
+    [
+        ("/", b"SID=abc.r1", 1),
+        ("/", b"SID=abc.r0; other=1", 0),
+        ("/x;sid=abc.r1", b"", 1),
+        ("/x;sid=abc.r1/y", b"", 1),
+        ("/x?a=b&sid=abc.r1", b"", 1),
+        ("/x;sid=abc.r1", b"SID=abc.r0", 1),
+        ("/", b"SID=abc", None),
+        ("/", b"SID=r1", None),
+        ("/", b"SID=abc.r2", None),
+        ("/", b"SID=abc.r1.r0", None),
+        ("/", b"SID=.", None),
+        ("/xsid=abc.r1", b"", None),
+    ],
+)
+def test_a_mark_of_ones_own_stands_behind_a_session(target: str, cookie: bytes, at: int | None) -> None:
+    yard = Yard(1, 1, 1)
+    marks = routed(yard)
+    found = marks.find(yard.exchange(target=target, headers=[(b"Cookie", cookie)]))
+    assert found is (None if at is None else yard.servers[at])
+    yard.close()
+
+
+def test_a_server_without_a_mark_has_none_where_none_is_given() -> None:
+    yard = Yard(1, 1, 1)
+    routed(yard)
+    assert [server.token for server in yard.servers] == [b"r0", b"r1", b""]
+    yard.close()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_client_whose_server_is_out_gets_another_or_none(strict: bool) -> None:
+    yard = Yard(1, 1, 1)
+    upstream = Upstream("u", yard.servers, board=yard.board, marks=routed(yard, strict), reactor=yard.reactor)
+    ex = yard.exchange(headers=[(b"Cookie", b"SID=abc.r1")])
+    assert upstream.choose(ex) is yard.servers[1]
+    yard.servers[1].standing.up = False
+    yard.board.version += 1
+    assert (upstream.choose(ex) is None) is strict
+    assert upstream.choose(yard.exchange()) is not None
     yard.close()

@@ -55,6 +55,16 @@ class Sticky:
     """Whether the cookie is sent over TLS only; ``auto`` says so where the client came over TLS."""
     same_site: Literal["", "lax", "strict", "none"] = "lax"
     """The cookie's ``SameSite``; empty leaves it out."""
+    parameter: str = ""
+    """The name of a parameter, in the path behind a ``;`` or in the query, that holds the mark; it is looked at before the cookie."""
+    separator: str = ""
+    """A character, behind whose first occurrence the mark begins: many applications put it behind their own session. Empty: the
+    mark is the whole value."""
+    give: bool = True
+    """Whether clients get their mark from here. Without, it is for the application, or a field of yours, to give it, and only
+    servers with a ``mark`` have clients that stay."""
+    strict: bool = False
+    """Whether a client whose server is out is answered 503, instead of being given another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ _NODE_IDLE_MS = 5_000
 
 # RFC 9110 5.6.2: what a name of a cookie is made of (RFC 6265 4.1.1).
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]+")
 _ATTRIBUTE = re.compile(r"[ -:<-~]*")
 
 
@@ -40,6 +41,7 @@ def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
     _check_passive(found, f"{path}.passive", upstream.passive)
     if upstream.sticky is not None:
         _check_sticky(found, f"{path}.sticky", upstream.sticky)
+    _check_marks(found, path, upstream)
     if upstream.outliers is not None:
         _check_outliers(found, f"{path}.outliers", upstream.outliers)
     if upstream.health is not None:
@@ -119,9 +121,35 @@ def _check_passive(found: Findings, path: str, passive: Passive) -> None:
     _check_statuses(found, f"{path}.statuses", passive.statuses, 100)
 
 
+def _check_marks(found: Findings, path: str, upstream: Upstream) -> None:
+    """Marks of one's own must be told apart, and are a value of a cookie."""
+    taken: set[str] = set()
+    for at, server in enumerate(upstream.servers):
+        place = f"{path}.servers[{at}].mark"
+        if not server.mark:
+            continue
+        if not _VALUE.fullmatch(server.mark):
+            found.error(place, "bad-value", f"`{server.mark}` cannot be a mark", "use letters, digits, `-`, `_` and `.`")
+        if server.resolve != "one":
+            found.error(place, "conflict", "a name that stands for several servers cannot have one mark", "leave it out")
+        if server.mark in taken:
+            found.error(place, "duplicate", f"`{server.mark}` marks another server already")
+        taken.add(server.mark)
+    if taken and upstream.sticky is None:
+        found.warning(f"{path}.servers", "unused", "nothing looks at these marks", "add `sticky`")
+    if upstream.sticky is not None and not upstream.sticky.give and not taken:
+        found.error(f"{path}.sticky.give", "missing", "no server has a mark, and none is given", "give servers a `mark`")
+
+
 def _check_sticky(found: Findings, path: str, sticky: Sticky) -> None:
     if bool(sticky.cookie) == bool(sticky.header):
         found.error(path, "conflict", "a mark needs a `cookie` or a `header`, one of the two")
+    if sticky.parameter and not _TOKEN.fullmatch(sticky.parameter):
+        found.error(f"{path}.parameter", "bad-value", f"`{sticky.parameter}` is no name of a parameter", "use letters, digits, `-` and `_`")
+    if len(sticky.separator) > 1 or not _ATTRIBUTE.fullmatch(sticky.separator):
+        found.error(f"{path}.separator", "bad-value", f"`{sticky.separator}` is not one character", 'write `"."`')
+    if sticky.separator and sticky.give:
+        found.error(f"{path}.separator", "conflict", "a mark behind a session is for the application to give", "say `give = false`")
     if sticky.cookie and not _TOKEN.fullmatch(sticky.cookie):
         found.error(f"{path}.cookie", "bad-value", f"`{sticky.cookie}` is no name of a cookie", "use letters, digits, `-` and `_`")
     if sticky.header:

@@ -38,6 +38,9 @@ class Server:
     resolve: Literal["one", "all", "srv"] = "one"
     """What a name stands for. ``one``: one server, whose addresses are tried in turn. ``all``: a server for each of its
     addresses. ``srv``: the servers that its SRV records name, with their ports, weights and priorities."""
+    mark: str = ""
+    """What marks clients that stay with this server, as it stands in the cookie, the header or the parameter of ``sticky``; empty
+    has a signed mark."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,8 @@ _ROWS = (
              nginx="$proxy_host", haproxy="be_name"),
     Variable("upstream_address", _T, Phase.UPSTREAM, "exchange", "Address of the server, with its port.",
              nginx="$upstream_addr", caddy="{http.reverse_proxy.upstream.hostport}"),
+    Variable("upstream_mark", _T, Phase.UPSTREAM, "exchange",
+             "What marks clients that stay with the server; empty where nothing does.", apache="%{BALANCER_WORKER_ROUTE}e"),
     Variable("upstream_connect_ms", _N, Phase.UPSTREAM, "exchange",
              "Milliseconds until there was a connection to the server; 0 on a kept one.",
              nginx="$upstream_connect_time"),

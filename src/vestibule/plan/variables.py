@@ -294,6 +294,11 @@ class UpstreamAddress(Node):
         return ex.upstream_name.encode() if ex.upstream_name else None
 
 
+class UpstreamMark(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return None if ex.chosen is None else ex.chosen.token
+
+
 class UpstreamConnectMs(NumberNode):
     def value(self, ex: Exchange) -> int:
         return ex.connect_ms
@@ -404,6 +409,7 @@ _NODES: Final[dict[str, Node]] = {
     "time": Time(EXCHANGE),
     "time_local": TimeLocal(EXCHANGE),
     "upstream_address": UpstreamAddress(EXCHANGE),
+    "upstream_mark": UpstreamMark(EXCHANGE),
     "upstream_connect_ms": UpstreamConnectMs(EXCHANGE),
     "status": Status(EXCHANGE),
     "head_ms": HeadMs(EXCHANGE),

@@ -47,7 +47,7 @@ class Server(Chosen):
         self.share = weight
         self.current = 0  # smooth weighted round robin's running credit
         self.bit = 0  # its place in `Exchange.tried`
-        self.token = b""  # what marks a client as this server's
+        self.mark = b""  # what marks a client as this server's, where that was chosen
         self.seed = zlib.crc32(pool.name.encode())
 
     def on_answer(self, ex: Exchange, head: ResponseHead) -> bool:

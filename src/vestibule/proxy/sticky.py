@@ -1,7 +1,8 @@
 """Clients that stay with their server: a mark in a cookie or a header.
 
-Facts: a mark is an HMAC of the server under a key that all workers share and the control process keeps, so a client can neither
-make one nor read from it where servers are, and it holds in every worker, after reloads and after restarts.
+Facts: unless it was chosen in the configuration, a mark is an HMAC of the server under a key that all workers share and the control
+process keeps, so a client can neither make one nor read from it where servers are, and it holds in every worker, after reloads and
+after restarts.
 
 Rules
   A mark that names a server which may not serve is as none: the client gets another server and its mark.
@@ -20,12 +21,46 @@ from vestibule.proxy.balance import Server
 _DIGITS = 32
 
 
+class Where:
+    """Where requests carry marks: in a cookie or a header, and in a parameter, which comes first. What stands before a separator
+    is left out."""
+
+    def __init__(self, cookie: bytes, header: bytes, parameter: bytes = b"", separator: bytes = b"") -> None:
+        self.cookie = cookie
+        self.header = header
+        self._parameter = b"" if not parameter else parameter + b"="
+        self._separator = separator
+
+    def carried(self, ex: Exchange) -> list[bytes]:
+        """Return the marks that a request carries."""
+        found: list[bytes] = []
+        if self._parameter:
+            self._in_target(ex.request.target, found)
+        fields = ex.request.fields
+        if self.header:
+            found.extend(fields.get_all(self.header.lower()))
+        else:
+            for line in fields.get_all(b"cookie"):
+                for pair in line.split(b";"):
+                    name, _, value = pair.partition(b"=")
+                    if name.strip() == self.cookie:
+                        found.append(value.strip())
+        return [value.partition(self._separator)[2] for value in found] if self._separator else found
+
+    def _in_target(self, target: bytes, found: list[bytes]) -> None:
+        path, _, query = target.partition(b"?")
+        for part in path.replace(b"/", b";").split(b";") + query.split(b"&"):
+            if part.startswith(self._parameter):
+                found.append(part[len(self._parameter) :])
+
+
 class Marks:
     """The marks of an upstream's servers, and where requests carry them."""
 
-    def __init__(self, key: bytes, upstream: str, cookie: bytes, header: bytes) -> None:
-        self.cookie = cookie
-        self.header = header
+    def __init__(self, key: bytes, upstream: str, where: Where, gives: bool = True, strict: bool = False) -> None:
+        self.strict = strict  # whether a marked client gets its own server or none
+        self._where = where
+        self._gives = gives
         self._key = key
         self._upstream = upstream
         self._by_token: dict[bytes, Server] = {}
@@ -34,39 +69,27 @@ class Marks:
         """Mark these servers and no others."""
         self._by_token = {}
         for server in servers:
-            text = f"{self._upstream} {server.pool.name}".encode()
-            server.token = hmac.new(self._key, text, hashlib.sha256).hexdigest()[:_DIGITS].encode()
-            self._by_token[server.token] = server
+            server.token = server.mark
+            if not server.token and self._gives:
+                text = f"{self._upstream} {server.pool.name}".encode()
+                server.token = hmac.new(self._key, text, hashlib.sha256).hexdigest()[:_DIGITS].encode()
+            if server.token:
+                self._by_token[server.token] = server
 
     def find(self, ex: Exchange) -> Server | None:
         """Return the server that the request's mark names."""
-        for token in carried(ex, self.cookie, self.header):
+        for token in self._where.carried(ex):
             server = self._by_token.get(token)
             if server is not None:
                 return server
         return None
 
 
-def carried(ex: Exchange, cookie: bytes, header: bytes) -> list[bytes]:
-    """Return the marks that a request carries."""
-    fields = ex.request.fields
-    if header:
-        return fields.get_all(header.lower())
-    found: list[bytes] = []
-    for line in fields.get_all(b"cookie"):
-        for pair in line.split(b";"):
-            name, _, value = pair.partition(b"=")
-            if name.strip() == cookie:
-                found.append(value.strip())
-    return found
-
-
 class SetMark(Step):
     """The response step that gives a client its mark. `attributes` follow the cookie's value."""
 
-    def __init__(self, cookie: bytes, header: bytes, attributes: bytes, secure: int) -> None:
-        self._cookie = cookie
-        self._header = header
+    def __init__(self, where: Where, attributes: bytes, secure: int) -> None:
+        self._where = where
         self._attributes = attributes
         self._secure = secure  # 0 never, 1 always, -1 where the client came over TLS
 
@@ -75,12 +98,13 @@ class SetMark(Step):
         response = ex.response
         if not isinstance(server, Server) or response is None or not server.token or ex.up is None:
             return PASS
-        if server.token in carried(ex, self._cookie, self._header):
+        where = self._where
+        if server.token in where.carried(ex):
             return PASS
-        if self._header:
-            response.fields = response.fields.plus([(self._header, server.token)])
+        if where.header:
+            response.fields = response.fields.plus([(where.header, server.token)])
             return PASS
-        value = self._cookie + b"=" + server.token + self._attributes
+        value = where.cookie + b"=" + server.token + self._attributes
         if self._secure > 0 or (self._secure < 0 and ex.client.scheme == b"https"):
             value += b"; Secure"
         response.fields = response.fields.plus([(b"Set-Cookie", value)])

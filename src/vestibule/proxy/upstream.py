@@ -219,8 +219,11 @@ class Upstream(Source, Owner, Resumer):
                 break
         if self.marks is not None:
             marked = self.marks.find(ex)
-            if marked is not None and marked.owner is self and self._may_stay(marked):
-                return marked
+            if marked is not None and marked.owner is self:
+                if self._may_stay(marked):
+                    return marked
+                if self.marks.strict:
+                    return None
         fit = self._fit
         if len(fit) == 1:
             return fit[0]
@@ -242,6 +245,8 @@ class Upstream(Source, Owner, Resumer):
 
     def _choose_other(self, ex: Exchange) -> Server | None:
         """Choose a server this exchange has not tried, by rank; where all were tried, any of the first rank."""
+        if self.marks is not None and self.marks.strict and self.marks.find(ex) is not None:
+            return None
         self._sort()
         for rank in self._ranks:
             left = [server for server in rank if not ex.tried & server.bit]

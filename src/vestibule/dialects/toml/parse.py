@@ -452,7 +452,7 @@ def _server(spot: Spot, value: object) -> Server | None:
         place.error("bad-value", str(bad))
         return None
     section.mark("weight", "backup", "proxy_protocol")
-    section.mark("weight", "backup", "disabled", "priority", "max_connections", "resolve")
+    section.mark("weight", "backup", "disabled", "priority", "max_connections", "resolve", "mark")
     if "tls" in section and not server.path:
         section.error("tls", "conflict", "`tls` is for unix sockets", "write `https://` before a host")
     return replace(
@@ -465,6 +465,7 @@ def _server(spot: Spot, value: object) -> Server | None:
         priority=section.read("priority", 0),
         max_connections=section.read("max_connections", None),
         resolve=section.read("resolve", "one"),
+        mark=section.read("mark", ""),
     )
 
 

@@ -37,6 +37,7 @@ SERVER = Table(
         Key("priority", COUNT, "0", "priority"),
         Key("max_connections", Unlimited(COUNT), "100", "max_connections"),
         Key("resolve", Choice("one", "all", "srv"), '"all"', "resolve"),
+        Key("mark", TEXT, '"a"', "mark"),
     ),
 )
 
@@ -111,6 +112,10 @@ STICKY = Table(
         Key("http_only", FLAG, "true", "http_only"),
         Key("secure", Choice("auto", "always", "never"), '"auto"', "secure"),
         Key("same_site", Choice("", "lax", "strict", "none"), '"lax"', "same_site"),
+        Key("parameter", TEXT, '"jsessionid"', "parameter"),
+        Key("separator", TEXT, '"."', "separator"),
+        Key("give", FLAG, "true", "give"),
+        Key("strict", FLAG, "false", "strict"),
     ),
 )
 

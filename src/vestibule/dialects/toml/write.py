@@ -327,6 +327,8 @@ def _server(server: Server) -> str:
         pairs.append(("max_connections", str(server.max_connections)))
     if server.resolve != "one":
         pairs.append(("resolve", quote(server.resolve)))
+    if server.mark:
+        pairs.append(("mark", quote(server.mark)))
     return _inline(pairs)
 
 
