@@ -195,7 +195,7 @@ class _Maker:
         return Door(
             listener.name,
             self.connections(key, listener, timeouts) if raw else self.hosts(key, listener),
-            HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields),
+            HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields, listener.bare_lf),
             _timeouts(timeouts),
             self._tls.choice(key, listener) if listener.tls and not raw else None,
             "h2" in listener.protocols,

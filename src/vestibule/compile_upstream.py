@@ -61,6 +61,7 @@ class _Maker(PoolMaker):
         head_bytes: int,
         announce: int,
         raw: bool,
+        bare_lf: bool,
     ) -> None:
         self._registry = registry
         self._reactor = reactor
@@ -70,6 +71,7 @@ class _Maker(PoolMaker):
         self._head_bytes = head_bytes
         self._announce = announce
         self._raw = raw
+        self._bare_lf = bare_lf
 
     def make(self, host: str, port: int) -> Pool:
         return self.at(host, port, "")
@@ -77,7 +79,7 @@ class _Maker(PoolMaker):
     def at(self, host: str, port: int, path: str) -> Pool:
         """Return a pool of a host or of a socket."""
         target = Target(host, port, path, self._context, self._tls_name, self._announce, self._raw)
-        heads = HeadLimits(self._head_bytes, 8_192, 200)
+        heads = HeadLimits(self._head_bytes, 8_192, 200, self._bare_lf)
         return Pool(self._reactor, target, self._registry.book, self._limits, heads, self._registry.responses)
 
 class UpstreamMaker:
@@ -204,7 +206,8 @@ class UpstreamMaker:
         ca = self._ca(upstream)
         context = self._context(key, upstream.tls, pair, ca) if server.tls else None
         tls_name = (upstream.tls.name or server.host or "localhost") if server.tls else ""
-        return _Maker(self._registry, self._reactor, context, tls_name, limits, head_bytes, _ANNOUNCE[server.proxy_protocol], raw)
+        announce = _ANNOUNCE[server.proxy_protocol]
+        return _Maker(self._registry, self._reactor, context, tls_name, limits, head_bytes, announce, raw, settings.bare_lf)
 
     def _ca(self, upstream: model.Upstream) -> str:
         return self._assets.authorities.get(upstream.tls.ca, "") if upstream.tls.ca else ""

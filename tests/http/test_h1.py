@@ -513,3 +513,47 @@ def test_a_bare_lf_is_the_same_fault_whole_and_in_pieces() -> None:
                 reader.next()
         faults.add(refused.value.kind.name)
     assert faults == {"client.bad_syntax"}
+
+
+def lenient() -> HeadLimits:
+    return HeadLimits(200, 100, 10, bare_lf=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"GET /a HTTP/1.1\nHost: a\n\n",
+        b"GET /a HTTP/1.1\r\nHost: a\n\r\n",
+        b"GET /a HTTP/1.1\nHost: a\r\n\n",
+        b"\nGET /a HTTP/1.1\nHost: a\n\n",
+        b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_a_bare_lf_ends_lines_of_a_head_where_it_may(text: bytes) -> None:
+    for pieces in ways(text + text):
+        reader = requests(lenient())
+        events = read(reader, pieces)
+        assert [name for name, _ in events] == ["head", "end", "head", "end"]
+        assert reader.head is not None
+        assert (reader.head.target, reader.head.authority, reader.head.fields.block) == (b"/a", b"a", b"Host: a\r\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("client.bad_syntax", b"\n\nGET / HTTP/1.1\nHost: a\n\n"),
+        ("client.bad_framing", b"POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n1\nx\n0\n\n"),
+        ("client.bad_syntax", b"GET / HTTP/1.1\nHost: a\rX: b\n\n"),
+        ("client.head_too_large", b"GET / HTTP/1.1\nHost: a\n" + b"X: y\n" * 60),
+    ],
+)
+def test_a_bare_lf_ends_nothing_else(fault: str, text: bytes) -> None:
+    assert fault_of(lambda: requests(lenient()), text) == fault
+
+
+def test_an_answer_of_a_script_may_end_lines_with_a_bare_lf() -> None:
+    reader = ResponseReader(lenient(), FieldsTable(UPSTREAM, 100))
+    reader.expect(b"GET")
+    events = read(reader, [b"HTTP/1.1 200 OK\nX: 1\nContent-Length: 4\n\na\n\n\n"])
+    assert [name for name, _ in events] == ["head", "body", "end"]
+    assert events[1] == ("body", b"a\n\n\n")

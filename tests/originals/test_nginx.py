@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 
 from .conftest import Called, is_alive, wait_for
 
@@ -101,3 +102,16 @@ def test_versions_and_flags(called: Called) -> None:
     assert called("-x").stderr == 'nginx: invalid option: "-x"\n'
     assert called("-s", "nonsense").returncode == 1
     assert "Usage: nginx" in called("-h").stderr
+
+
+def test_heads_may_end_their_lines_with_lf_alone(called: Called) -> None:
+    called.write("nginx.conf", CONF.replace("error_log", "#"))
+    process = called.begin("-p", f"{called.folder}/", "-c", "nginx.conf", "-e", "e.log", "-g", "daemon off; worker_processes 1;")
+    assert called.serves(b"one")
+    with socket.create_connection(("127.0.0.1", called.port), 10) as client:
+        client.sendall(b"GET / HTTP/1.0\nHost: a\n\n")
+        answer = b"".join(iter(lambda: client.recv(1000), b""))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    process.send_signal(signal.SIGQUIT)
+    assert process.wait(10) == 0
+    assert (called.folder / "e.log").exists()

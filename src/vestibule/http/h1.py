@@ -12,6 +12,8 @@ Rules
   3. After the last event of a message `next` returns PAUSED until `restart`: a pipelined request is
      not looked at before its turn (RFC 9112 9.3.2).
   4. Limits are arguments, never globals.
+  5. Where `HeadLimits.bare_lf` says so, a head may end its lines with LF alone; it is put into order before it is looked at, so
+     that nothing after it meets one. Chunks and trailers never may.
 
 Not here: what to do with a head (`exchange.py`), connection reuse (`proxy/`).
 """
@@ -73,12 +75,13 @@ _METHOD_LONGEST: Final = 32
 
 
 class HeadLimits:
-    """What a head may measure: bytes of the whole head, bytes of the target, number of field lines."""
+    """What a head may measure: bytes of the whole head, bytes of the target, number of field lines; and how its lines may end."""
 
-    def __init__(self, head: int = 16_384, target: int = 8_192, fields: int = 100) -> None:
+    def __init__(self, head: int = 16_384, target: int = 8_192, fields: int = 100, bare_lf: bool = False) -> None:
         self.head = head
         self.target = target
         self.fields = fields
+        self.bare_lf = bare_lf
 
 
 @mypyc_attr(allow_interpreted_subclasses=False)
@@ -171,17 +174,33 @@ class Reader:
         size = (end if end >= 0 else len(self._buffer)) - self._at
         if size > self.limits.head:
             raise self._too_large(end)
-        if end < 0 and self._at < len(self._buffer):
+        if end < 0 and self._at < len(self._buffer) and not (self.limits.bare_lf and self._state == _START):
             # A bare LF would keep us waiting for a CRLF that the peer does not mean to send.
             seen = self._buffer[self._at :]
             if seen.count(b"\n") != seen.count(b"\r\n"):
                 raise self.bad_syntax("bare LF in the head")
         return end
 
+    def _mend_lines(self) -> None:
+        """Give the lines of the head that comes next their CR, once the whole head is there (rule 5)."""
+        buffer = self._buffer
+        end = buffer.find(b"\n\n", self._at)
+        usual = buffer.find(b"\n\r\n", self._at)
+        after = end + 2
+        if end < 0 or 0 <= usual < end:
+            end = usual
+            after = usual + 3
+        if end < 0:
+            return
+        head = buffer[self._at : after]
+        if head.count(b"\n") != head.count(b"\r\n"):
+            self._buffer = head.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + buffer[after:]
+            self._at = 0
+
     def _too_large(self, end: int) -> ProtocolError:
         if self.side == UPSTREAM:
             return ProtocolError(UPSTREAM_HEAD_TOO_LARGE, f"over {self.limits.head} bytes")
-        line = self._buffer.find(b"\r\n", self._at)
+        line = self._buffer.find(b"\n" if self.limits.bare_lf else b"\r\n", self._at)
         if self._state == _START and (line if line >= 0 else len(self._buffer)) - self._at > self.limits.target:
             return ProtocolError(CLIENT_TARGET_TOO_LONG, f"over {self.limits.target} bytes (limits.target)")
         return ProtocolError(CLIENT_HEAD_TOO_LARGE, f"over {self.limits.head} bytes (limits.head)")
@@ -310,6 +329,13 @@ class RequestReader(Reader):
             return self._next_body()
         if self._at == len(self._buffer):
             return NEED
+        if self.limits.bare_lf:
+            if self._buffer[self._at] == 10 and not self._skipped:
+                self._skipped = True
+                self._at += 1
+                if self._at == len(self._buffer):
+                    return NEED
+            self._mend_lines()
         if self._buffer[self._at] == 13 and self._buffer.startswith(b"\r\n", self._at):
             # One empty line before a request is a known habit of old clients (RFC 9112 2.2).
             if self._skipped or self._buffer.startswith(b"\r\n", self._at + 2):
@@ -427,6 +453,8 @@ class ResponseReader(Reader):
             return self._next_body()
         if self._at == len(self._buffer):
             return NEED
+        if self.limits.bare_lf:
+            self._mend_lines()
         end = self._find_head()
         if end < 0:
             return NEED

@@ -84,6 +84,9 @@ class Listener:
     """Time-outs of connections before a site is known."""
     limits: Limits | None = None
     """Limits of connections before a site is known."""
+    bare_lf: bool = False
+    """Whether a line of an HTTP/1 request head may end with LF alone (RFC 9112 section 2.2 leaves that open). A proxy in front
+    that reads such a head otherwise can be made to let a request through unseen, so it is off. Chunks never may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ class Pool:
     """Requests that may wait for a connection; further ones are answered 503."""
     wait_ms: int = 30_000
     """How long a request may wait for a connection (503)."""
+    bare_lf: bool = False
+    """Whether a line of an answer's head may end with LF alone, as scripts write it; otherwise that is an error (502)."""
 
 
 @dataclass(frozen=True, slots=True)

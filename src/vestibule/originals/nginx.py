@@ -3,7 +3,8 @@
 Facts: without `daemon off` it goes into the background. HUP reloads, USR1 opens logs anew, QUIT drains, TERM and INT end at once.
 Scripts read versions and modules from `-V`, which names here what vestibule does and nothing else.
 
-Rules: certificates and includes count from the directory of the configuration, pid and log files from the prefix.
+Rules: certificates and includes count from the directory of the configuration, pid and log files from the prefix. Who swaps the
+program gets its tolerance too: heads may end their lines with LF alone.
 """
 
 from __future__ import annotations
@@ -30,10 +31,16 @@ CONF = "/etc/nginx/nginx.conf"
 PID = "/run/nginx.pid"
 LOGS = "/var/log/nginx"
 
+_SERVED = ("ssl", "v2", "realip")
+_NOT_SERVED = (
+    *("fastcgi", "scgi", "uwsgi", "grpc", "memcached", "ssi", "autoindex", "mirror", "charset", "userid", "browser", "empty_gif"),
+    *("referer", "split_clients", "tunnel", "limit_conn", "limit_req", "upstream_least_time"),
+)
 MODULES = " ".join(
     (
-        *(f"--with-http_{name}_module" for name in ("ssl", "v2", "realip")),
-        *(f"--without-http_{name}_module" for name in ("fastcgi", "scgi", "uwsgi", "memcached", "ssi", "autoindex", "mirror")),
+        *(f"--with-http_{name}_module" for name in _SERVED),
+        *(f"--without-http_{name}_module" for name in _NOT_SERVED),
+        "--without-http-cache",
     )
 )
 
@@ -87,16 +94,20 @@ class _Nginx:
         return loaded
 
     def _adjust(self, config: Config) -> Config:
-        """Have logs and pid file where nginx has them."""
+        """Have logs and pid file where nginx has them, and take the ends of lines that nginx takes."""
         config = with_pid_file(config, PID)
         process = replace(config.process, pid_file=str(self.prefix / config.process.pid_file))
-        config = replace(config, process=process)
+        listeners = tuple([replace(each, bare_lf=True) for each in config.listeners])
+        upstreams = tuple([replace(each, pool=replace(each.pool, bare_lf=True)) for each in config.upstreams])
+        config = replace(config, process=process, listeners=listeners, upstreams=upstreams)
         if self.is_daemon():
             has_logs = Path(LOGS).is_dir()
             if config.access_log == AccessLog():
                 config = replace(config, access_log=AccessLog(f"{LOGS}/access.log" if has_logs else "off", "combined"))
-            if config.error_log.target == "stderr" and (self.error_log or has_logs):
-                config = replace(config, error_log=ErrorLog(self.error_log or f"{LOGS}/error.log", config.error_log.level))
+            if config.error_log.target == "stderr" and has_logs and not self.error_log:
+                config = replace(config, error_log=ErrorLog(f"{LOGS}/error.log", config.error_log.level))
+        if config.error_log.target == "stderr" and self.error_log not in ("", "stderr"):
+            config = replace(config, error_log=ErrorLog(str(self.prefix / self.error_log), config.error_log.level))
         return config
 
     def is_daemon(self) -> bool:

@@ -44,6 +44,7 @@ LISTENER = Table(
         Key("proxy_protocol_from", NETWORKS, '["10.0.0.1"]', "proxy_protocol_from"),
         Key("routes", Shape("an array of tables"), '[{ names = ["mail.example.org"], to = "tcp://192.168.1.25:443" }]', "routes"),
         Key("backlog", COUNT, "1024", "backlog"),
+        Key("bare_lf", FLAG, "false", "bare_lf"),
         Key("timeouts", Shape(TABLE), '{ request_head = "30s" }', "timeouts"),
         Key("limits", Shape(TABLE), '{ head = "32KiB" }', "limits"),
     ),
