@@ -109,14 +109,17 @@ class Counted:
     seconds: float
 
 
-def keep_alive(load: Load, address: str, seconds: int, connections: int, browser: bool, *, threads: int = 1) -> Counted:
-    """Ask for one address over and over on a fixed number of connections, as fast as answers come."""
+def keep_alive(load: Load, address: str, seconds: int, connections: int, browser: bool, *, threads: int = 1, hosts: int = 0) -> Counted:
+    """Ask for one address over and over on a fixed number of connections, as fast as answers come.
+
+    With `hosts`, each request is for one of so many, `s1.example` and so on, drawn at random.
+    """
     # wrk takes whole seconds only.
     command = [find_program("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", str(_HERE / "wrk.lua")]
     if browser:
         for line in BROWSER_HEADERS:
             command += ["-H", line]
-    text = load.run([*command, address], seconds + 30)
+    text = load.run([*command, address, *(["--", str(hosts)] if hosts else [])], seconds + 30)
     found = _COUNTED.search(text)
     if found is None:
         raise BenchError(f"wrk printed no count: {text[-300:].strip()}")

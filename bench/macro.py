@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench import check, report
+from bench.growth import Connections, Hops, Sites
 from bench.h2 import H2
 from bench.load import GROUP, SUITE, Load
 from bench.peer import BenchError, Contender, Pins, known_contenders, raise_file_limit, version_of
@@ -26,7 +27,8 @@ from bench.suites import SIZES, Bench, Bulk, Idle, LatencySuite, Logs, Requests,
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent
 #: Every suite in the order it runs.
-SUITES: dict[str, type[Suite]] = {suite.name: suite for suite in (Requests, Logs, Bulk, Tls, Idle, LatencySuite, H2, Scaling, Soak)}
+_ALL = (Requests, Logs, Bulk, Tls, Idle, LatencySuite, H2, Scaling, Sites, Connections, Hops, Soak)
+SUITES: dict[str, type[Suite]] = {suite.name: suite for suite in _ALL}
 
 
 def spoken(arguments: list[str]) -> list[str]:

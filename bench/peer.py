@@ -30,6 +30,13 @@ Protocols h2 http/1.1
 H2WindowSize 1048576
 H2MinWorkers {threads}
 H2MaxWorkers {threads}"""
+_NGINX_SITE = "    server { listen 127.0.0.1:@PLAIN@; server_name @NAME@; location / { proxy_pass http://app; } }"
+_VESTIBULE_SITE = """
+[sites.@LABEL@]
+hosts = "@NAME@"
+listen = "http://127.0.0.1:@PLAIN@"
+to = "app"
+redirect_http = false"""
 
 
 class BenchError(Exception):
@@ -57,6 +64,8 @@ class Site:
     http2: bool = False
     #: Worker threads for the contender that needs one per open tunnel.
     threads: int = 128
+    #: Sites with names of their own beside the one for any other host.
+    sites: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,8 +83,15 @@ class Contender:
     must_say: str = ""
     #: Further values for its template.
     values: dict[str, str] = field(default_factory=dict)
+    #: One more site in its language, `@NAME@` being its host and `@LABEL@` the first part of that, or "" where the bench has none.
+    site: str = ""
     #: The suites it takes part in; empty means all.
     suites: tuple[str, ...] = ()
+
+    @property
+    def names_sites(self) -> bool:
+        """Whether its configuration can be made to name many sites."""
+        return bool(self.site)
 
 
 def nofile_limit() -> int:
@@ -198,6 +214,8 @@ def start_contender(contender: Contender, site: Site, certificate: Path, pins: P
     directory.chmod(0o777)
     plain, tls = free_port(), free_port()
     values = template_values(replace(site, directory=directory), certificate, plain, tls) | contender.values
+    named = ({"NAME": f"s{number}.example", "LABEL": f"s{number}"} for number in range(1, site.sites + 1))
+    values["SITES"] = "\n".join(render(contender.site, values | name) for name in named)
     template = _HERE / "peers" / contender.template
     config = directory / contender.template
     config.write_text(render(template.read_text(), values))
@@ -240,7 +258,7 @@ def known_contenders(source: Path, python: str, compiled_python: str) -> dict[st
     run = ("-P", "-m", "vestibule", "run")
     version = ("-P", "-m", "vestibule", "version")
     everyone = [
-        Contender("nginx", "nginx.conf", (nginx, "-c"), (nginx, "-v")),
+        Contender("nginx", "nginx.conf", (nginx, "-c"), (nginx, "-v"), site=_NGINX_SITE),
         Contender("haproxy", "haproxy.cfg", (haproxy, "-db", "-f"), (haproxy, "-v"), worker_is="thread"),
         # On loopback `splice-auto` hardly ever decides to splice; this row shows what HAProxy does when told to.
         Contender(
@@ -259,7 +277,14 @@ def known_contenders(source: Path, python: str, compiled_python: str) -> dict[st
             worker_is="",
         ),
         Contender("apache2", "apache.conf", (apache, "-D", "FOREGROUND", "-f"), (apache, "-v")),
-        Contender("vestibule", "vestibule.toml", (compiled_python, *run), (compiled_python, *version), must_say="(compiled"),
+        Contender(
+            "vestibule",
+            "vestibule.toml",
+            (compiled_python, *run),
+            (compiled_python, *version),
+            must_say="(compiled",
+            site=_VESTIBULE_SITE,
+        ),
         Contender(
             "vestibule-py",
             "vestibule.toml",
@@ -267,6 +292,7 @@ def known_contenders(source: Path, python: str, compiled_python: str) -> dict[st
             (python, *version),
             environment={"PYTHONPATH": str(source)},
             must_say="(interpreted",
+            site=_VESTIBULE_SITE,
         ),
     ]
     return {contender.name: contender for contender in everyone}
@@ -277,7 +303,7 @@ def start_file_origin(directory: Path, pins: Pins) -> tuple[Process, int]:
     files = directory / "files"
     if not files.exists():
         files.mkdir(mode=0o755)
-        for name, size in (("12", 12), ("1k", 1024), ("20k", 20480)):
+        for name, size in (("idle", 2), ("12", 12), ("1k", 1024), ("20k", 20480)):
             (files / name).write_bytes(os.urandom(size // 2).hex().encode())
     port = free_port()
     values = {"DIR": str(directory), "PORT": str(port), "FILES": str(files), "NOFILE": str(nofile_limit())}
@@ -344,7 +370,7 @@ def template_values(site: Site, certificate: Path, plain: int, tls: int) -> dict
         "THREADS": str(site.threads),
         "ALL_THREADS": str(site.threads * site.workers),
         "NOFILE": str(nofile_limit()),
-        "MAXCONN": str((nofile_limit() - 2000) // 2),
+        "MAXCONN": str(max(11_000, (nofile_limit() - 2000) // 2)),
         "CERT": str(certificate / "cert.pem"),
         "KEY": str(certificate / "key.pem"),
         "PEM": str(certificate / "both.pem"),

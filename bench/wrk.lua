@@ -1,3 +1,14 @@
+-- With an argument N, each request is for one of N hosts.
+function init(args)
+  local hosts = tonumber(args[1])
+  if hosts then
+    request = function()
+      wrk.headers["Host"] = "s" .. math.random(hosts) .. ".example"
+      return wrk.format()
+    end
+  end
+end
+
 -- Prints what wrk counted as one line the harness can read.
 function done(summary, latency, requests)
   local e = summary.errors
