@@ -8,7 +8,8 @@ Not here: the languages (`dialects`), whether certificate files are good (`certs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from glob import glob
 from pathlib import Path
@@ -45,6 +46,11 @@ class Included:
 
     def __call__(self, path: str) -> str:
         return (self._base / path).read_text(encoding="utf-8")
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables of the environment, for languages that ask for them."""
+        return os.environ
 
     def find_files(self, pattern: str) -> list[str]:
         """Return the files that a pattern matches, sorted by name, as nginx and others include them."""

@@ -7,7 +7,7 @@ Not here: the dialects, and how a file's dialect is recognised (``dialects/__ini
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -25,6 +25,21 @@ class FindsFiles(Protocol):
     def find_files(self, pattern: str) -> list[str]:
         """Return the files that a pattern matches, named as it names them, in the order of their names."""
         ...
+
+
+@runtime_checkable
+class KnowsEnvironment(Protocol):
+    """A ``ReadText`` that also knows the variables of the environment."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Return them by name."""
+        ...
+
+
+def environment_of(read_text: ReadText) -> Mapping[str, str] | None:
+    """Return the variables of the environment; None where the text stands alone."""
+    return read_text.environment if isinstance(read_text, KnowsEnvironment) else None
 
 
 def is_pattern(name: str) -> bool:

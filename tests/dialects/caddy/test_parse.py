@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ from tests.dialects.golden import Golden, text_of
 
 from vestibule.dialects import load, recognise
 from vestibule.dialects.caddy import parse
+from vestibule.model.config import BasicAuth, Respond
+from vestibule.model.diagnostic import Severity
+from vestibule.model.expr import Const
 
 FILES = {
     "common.caddy": "encode gzip\nheader X-Common {args[0]}\n",
     "sites/a.caddy": "a.example.net {\n\treverse_proxy a:80\n}\n",
     "sites/b.caddy": "b.example.net {\n\treverse_proxy b:80\n}\n",
+    "secret.txt": "a{b}c\n",
     "loop.caddy": "import loop.caddy\n",
 }
 # What every Caddyfile says alike is not shown again.
@@ -36,6 +41,35 @@ def test_every_sound_case_can_be_moved_to_toml(case: Path) -> None:
 @pytest.mark.parametrize("case", CASES, ids=[case.stem for case in CASES])
 def test_every_sound_case_can_be_built(case: Path) -> None:
     GOLDEN.check_build(case)
+
+
+class Environment:
+    """Variables of the environment, and no files."""
+
+    def __init__(self, **variables: str) -> None:
+        self.environment: Mapping[str, str] = variables
+
+    def __call__(self, path: str) -> str:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+
+def test_the_environment_is_put_in() -> None:
+    text = "{$HOST} {\n\tbasic_auth {\n\t\t{env.NAME} {env.HASH}\n\t}\n\treverse_proxy {$UP:immich:2283} {env.OTHER}:80\n}\n"
+    hashed = "$2a$14$" + "a" * 53
+    found = parse("Caddyfile", text, Environment(HOST="a.example.net", NAME="al ice", HASH=hashed, OTHER="other"))
+    assert found.ok, [each.render() for each in found.diagnostics]
+    assert found.config is not None
+    assert found.config.sites[0].hosts == ("a.example.net",)
+    assert found.config.sites[0].request[0] == BasicAuth((("al ice", hashed),), "restricted")
+    assert [server.host for server in found.config.upstreams[0].servers] == ["immich", "other"]
+
+
+def test_what_the_environment_lacks_is_empty_and_told() -> None:
+    found = parse("Caddyfile", "http://a.example.net {\n\trespond x{$A}y{env.B}z{$C:c}\n}\n", Environment(A=""))
+    assert found.ok
+    assert [(each.code, each.severity) for each in found.diagnostics] == [("environment", Severity.WARNING)] * 2
+    assert found.config is not None
+    assert found.config.sites[0].source == Respond(200, Const("xyzc"))
 
 
 def test_there_are_enough_cases() -> None:

@@ -52,7 +52,7 @@ _ORDERED = (
     Directive("push", "harmless", "HTTP/2 pushes.", "browsers have dropped them"),
     Directive("intercept", "error", "Replace answers.", "leave it out"),
     Directive("templates", "error", "Templates.", "leave it out"),
-    Directive("invoke", "error", "Named routes.", "use a snippet and `import`"),
+    Directive("invoke", "supported", "A named route."),
     Directive("handle", "supported", "Directives for the first of several that matches."),
     Directive("handle_path", "supported", "As `handle`, and takes its path off."),
     Directive("route", "supported", "Directives in the order they are written."),

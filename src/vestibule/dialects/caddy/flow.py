@@ -48,7 +48,9 @@ Tail = Callable[[State, Carry], Piece]
 class Flow:
     """Lowers the directives of sites."""
 
-    def __init__(self, rules: Rules, report: Report, origins: Origins) -> None:
+    def __init__(self, rules: Rules, report: Report, origins: Origins, routes: dict[str, tuple[Segment, ...]]) -> None:
+        self._routes = routes
+        self._invoked: list[str] = []
         self._rules = rules
         self._report = report
         self._origins = origins
@@ -59,7 +61,7 @@ class Flow:
         """Return what a site does."""
         matchers = Matchers(segments, self._report)
         matchers.check(State())
-        self._rewrites = _has_rewrite(segments)
+        self._rewrites = _has_rewrite(segments) or any(_has_rewrite(each) for each in self._routes.values())
         return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(), _nothing)
 
     # ------------------------------------------------------------ order
@@ -128,6 +130,13 @@ class Flow:
 
                 piece = self._run(body, inner, state, carry, after)
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+            if segment.name == "invoke":
+
+                def resume(later: State, carried: Carry, rest: list[Segment] = rest) -> Piece:
+                    return self._run(rest, matchers, later, carried, tail)
+
+                piece = self._invoke(segment, first, state, carry, resume)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             if segment.name == "rewrite" and rest and rest[0].name == "rewrite" and matcher.test is not None:
                 action = self._rules.rewrite(segment, first, state)
                 piece = self._run([each for each in rest if each.name != "rewrite"], matchers, state.after_rewrite(), carry, tail)
@@ -160,6 +169,29 @@ class Flow:
             else:
                 assert step is None or isinstance(step, Keep)
         return tail(state, carry).before(request)
+
+    def _invoke(self, segment: Segment, first: int, state: State, carry: Carry, tail: Tail) -> Piece:
+        """Do what a named route says, with its own matchers, and then what comes after it."""
+        name = segment.token(first).text if first < len(segment.tokens) else ""
+        if name not in self._routes:
+            self._report.error(segment.token(first), "unknown-reference", f"there is no route `{name}`", near(name, list(self._routes)))
+            return tail(state, carry)
+        if name in self._invoked:
+            self._report.error(segment.token(first), "too-deep", f"the route `{name}` invokes itself")
+            return tail(state, carry)
+        self._invoked.append(name)
+
+        def after(later: State, carried: Carry) -> Piece:
+            # What follows is outside of the route, and may invoke it again.
+            self._invoked.pop()
+            piece = tail(later, carried)
+            self._invoked.append(name)
+            return piece
+
+        inside = self._routes[name]
+        piece = self._sorted(inside, Matchers(inside, self._report), state, carry, after)
+        self._invoked.pop()
+        return piece
 
     def _check_values(self, segment: Segment, step: Mark) -> None:
         """A value is made when the answer comes, and would follow from the path as it was rewritten until then."""

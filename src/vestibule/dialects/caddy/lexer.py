@@ -5,7 +5,7 @@ beginning of a token lets it hold blanks and line ends, ``\\"`` is a quote withi
 starts a comment; a backslash at the end of a line joins the next; ``<<MARK`` begins a text of several lines. ``{$NAME}``
 and ``{$NAME:default}`` are variables of the environment, put in before anything is read.
 
-Rules: the environment is not read here; a default is used, with a warning.
+Rules: where the environment is not known, a default is used, with a warning.
 
 Not here: blocks and imports (``tree``).
 """
@@ -13,6 +13,7 @@ Not here: blocks and imports (``tree``).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vestibule.dialects.record import Record
@@ -42,22 +43,30 @@ class Token:
         return self.text == "}" and not self.quoted
 
 
-def read_tokens(file: str, text: str, record: Record) -> list[Token]:
+def read_tokens(file: str, text: str, record: Record, environment: Mapping[str, str] | None = None) -> list[Token]:
     """Return all tokens of a text; what cannot be read is noted."""
-    return _Lexer(file, _put_environment(file, text.removeprefix("\ufeff").replace("\r\n", "\n"), record), record).run()
+    plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    return _Lexer(file, _put_environment(file, plain, record, environment), record).run()
 
 
-def _put_environment(file: str, text: str, record: Record) -> str:
+def _put_environment(file: str, text: str, record: Record, environment: Mapping[str, str] | None) -> str:
     def put(found: re.Match[str]) -> str:
         line = text.count("\n", 0, found.start()) + 1
         span = Span(file, line, found.start() - (text.rfind("\n", 0, found.start()) + 1) + 1)
         if text[text.rfind("\n", 0, found.start()) + 1 : found.start()].lstrip().startswith("#"):
             return found[0]
-        if found[2] is None:
-            record.error(span, "environment", f"the environment variable `{found[1]}` is not read", "write its value")
-            return ""
-        record.warning(span, "environment", f"the environment variable `{found[1]}` is not read", "its default is used")
-        return found[2][1:]
+        name = found[1]
+        if environment is not None and environment.get(name):
+            return environment[name]
+        if found[2] is not None:
+            if environment is None:
+                record.warning(span, "environment", f"the environment variable `{name}` is not read", "its default is used")
+            return found[2][1:]
+        if environment is None:
+            record.error(span, "environment", f"the environment variable `{name}` is not read", "write its value")
+        else:
+            record.warning(span, "environment", f"the environment variable `{name}` is not set", f"write `{{${name}:DEFAULT}}` or set it")
+        return ""
 
     return _ENVIRONMENT.sub(put, text)
 
@@ -140,19 +149,20 @@ class _Lexer:
         return "".join(parts)
 
     def _heredoc(self, mark: str, span: Span) -> str:
-        """Read lines until one that holds the mark alone; its indentation is taken off every line."""
+        """Read lines until one that begins with the mark; its indentation is taken off every line. The line goes on behind it."""
         lines: list[str] = []
+        last = re.compile(rf"([ \t]*){re.escape(mark)}(?=\s|\Z)")
         end = self._text.find("\n", self._at)
         while 0 <= end < len(self._text):
             start = end + 1
             end = self._text.find("\n", start)
             line = self._text[start:] if end < 0 else self._text[start:end]
-            if line.strip().split(" ")[:1] == [mark] and line.strip() == mark:
-                indent = line[: len(line) - len(line.lstrip())]
+            closing = last.match(line)
+            if closing is not None:
                 self._line += len(lines) + 1
                 self._line_start = start
-                self._at = start + len(line)
-                return "\n".join([each.removeprefix(indent) for each in lines])
+                self._at = start + closing.end()
+                return "\n".join([each.removeprefix(closing[1]) for each in lines])
             lines.append(line)
         self._record.error(span, "syntax", f"the text that begins with `<<{mark}` never ends", f"write `{mark}` on a line of its own")
         self._at = len(self._text)

@@ -58,7 +58,7 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
     report = Report(record)
     file = read_file(name, text, read_text, report)
     origins = Origins()
-    config = _Lowering(report, origins).config(file.options, file.sites)
+    config = _Lowering(report, origins, file.routes).config(file.options, file.sites)
     origins.tell(config, record)
     record.origin("", Span(name, 1, 1))
     checked = check(config, record.place)
@@ -82,12 +82,12 @@ class _Group:
 class _Lowering:
     """Lowers one file; used once."""
 
-    def __init__(self, report: Report, origins: Origins) -> None:
+    def __init__(self, report: Report, origins: Origins, routes: dict[str, tuple[Segment, ...]]) -> None:
         self._report = report
         self._origins = origins
         self._options = Options()
         self._proxies = Proxies(report, origins)
-        self._flow = Flow(Rules(self._proxies, report, origins), report, origins)
+        self._flow = Flow(Rules(self._proxies, report, origins), report, origins, routes)
         self._sites = SiteReader(report, origins)
         self._listeners: dict[str, Listener] = {}
         self._own_tls: dict[str, TlsProfile | None] = {}

@@ -5,6 +5,12 @@ block makes a snippet; any other key is an address of a site, several with comma
 its braces may be left out. ``import`` puts a snippet or files in its place; ``{args[0]}`` and ``{args[:]}`` are its
 arguments.
 
+A block behind an ``import`` stands in for ``{block}`` there, and what it has under a name for ``{blocks.NAME}``. ``&(name)``
+before a block makes a named route. ``{env.NAME}`` and ``{file.PATH}`` are placeholders that do not depend on the request.
+
+Rules: those two are put in here, where the environment and the files are known, except where a secret is better kept as
+a reference (``_REFERENCES``).
+
 Not here: what directives mean (``lower``).
 """
 
@@ -14,12 +20,16 @@ import re
 from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.caddy.lexer import Token, read_tokens
-from vestibule.dialects.caddy.report import NOT_BUILT, Report, near
-from vestibule.dialects.read import ReadText, find_files, is_pattern
+from vestibule.dialects.caddy.report import Report, near
+from vestibule.dialects.read import ReadText, environment_of, find_files, is_pattern
 from vestibule.model.diagnostic import Span
 
 _ARGUMENT = re.compile(r"\{args(?:\.([0-9]+)|\[([0-9]+)\])\}")
 _ARGUMENTS = re.compile(r"\{args\[([0-9]*):([0-9]*)\]\}")
+
+_ROUTE = re.compile(r"&\(([^()\s]+)\)")
+_FIXED = re.compile(r"(?<!\\)\{(env|file)\.([^{}\s]+)\}")
+_REFERENCES = frozenset(("dns", "acme_dns", "acme_eab", "eab"))
 
 _MOST_DEPTH = 10
 """Imports inside imports; more is a circle."""
@@ -75,6 +85,8 @@ class File:
     options: Segment | None = None
     sites: list[SiteBlock] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    routes: dict[str, tuple[Segment, ...]] = field(default_factory=dict)
+    """Named routes."""
 
 
 def read_file(name: str, text: str, read_text: ReadText, report: Report) -> File:
@@ -87,13 +99,14 @@ class _Reader:
         self._name = name
         self._read_text = read_text
         self._report = report
+        self._environment = environment_of(read_text)
         self._snippets: dict[str, tuple[Token, ...]] = {}
         self._file = File(names=[name])
 
     def file(self, text: str) -> File:
         """Read the whole file."""
-        tokens = self._without_snippets(read_tokens(self._name, text, self._report.record))
-        tokens = self._expand(tokens, 0)
+        tokens = self._without_snippets(read_tokens(self._name, text, self._report.record, self._environment))
+        tokens = self._put_fixed(self._expand(tokens, 0))
         at = 0
         if tokens and tokens[0].opens:
             block, at = self._block(tokens, 1, tokens[0])
@@ -138,22 +151,25 @@ class _Reader:
             while end < len(tokens) and not tokens[end].fresh and not tokens[end].closes:
                 end += 1
             words = tokens[at + 1 : end]
-            if end > at + 1 and tokens[end - 1].opens:
-                self._report.not_built(tokens[end - 1], "an import with a block")
-                end = _end_of_block(tokens, end - 1) + 1
-            elif not words:
+            block: list[Token] = []
+            if words and words[-1].opens:
+                closing = _end_of_block(tokens, end - 1)
+                block = tokens[end:closing]
+                words.pop()
+                end = closing + 1
+            if not words:
                 self._report.error(token, "missing", "`import` needs the name of a snippet or of a file")
             elif level >= _MOST_DEPTH:
                 self._report.error(token, "too-deep", "imports go round in a circle")
             else:
-                done.extend(self._expand(self._imported(words), level + 1))
+                done.extend(self._expand(self._imported(words, block), level + 1))
             at = end
         return done
 
-    def _imported(self, words: list[Token]) -> list[Token]:
+    def _imported(self, words: list[Token], block: list[Token]) -> list[Token]:
         name = words[0].text
         if name in self._snippets:
-            return _with_arguments(list(self._snippets[name]), words[1:])
+            return _with_arguments(_with_block(list(self._snippets[name]), block), words[1:])
         files = find_files(self._read_text, name) if is_pattern(name) else [name]
         tokens: list[Token] = []
         for each in files:
@@ -166,9 +182,55 @@ class _Reader:
                 )
                 continue
             self._file.names.append(each)
-            found = self._without_snippets(read_tokens(each, text, self._report.record))
-            tokens.extend(_with_arguments(found, words[1:]))
+            found = self._without_snippets(read_tokens(each, text, self._report.record, self._environment))
+            tokens.extend(_with_arguments(_with_block(found, block), words[1:]))
         return tokens
+
+    # ------------------------------------------------------------ what does not depend on requests
+
+    def _put_fixed(self, tokens: list[Token]) -> list[Token]:
+        """Put variables of the environment and contents of files in the places of their placeholders."""
+        done: list[Token] = []
+        names: list[str] = []
+        line = ""
+        for token in tokens:
+            if token.closes:
+                line = names.pop() if names else ""
+            elif token.opens:
+                names.append(line)
+            elif token.fresh:
+                line = token.text
+            if line in _REFERENCES or _REFERENCES.intersection(names):
+                done.append(token)
+            else:
+                done.append(self._settled(token))
+        return done
+
+    def _settled(self, token: Token) -> Token:
+        """Return a token with what does not depend on requests put in."""
+        parts: list[str] = []
+        at = 0
+        for found in _FIXED.finditer(token.text):
+            parts += (token.text[at : found.start()], self._fixed(token, found))
+            at = found.end()
+        return replace(token, text="".join(parts) + token.text[at:]) if parts else token
+
+    def _fixed(self, token: Token, found: re.Match[str]) -> str:
+        """Return what such a placeholder stands for; as it is, where that is not known."""
+        kind, name = found[1], found[2]
+        if kind == "env":
+            if self._environment is None:
+                return found[0]
+            if name not in self._environment:
+                self._report.warning(token, "environment", f"the environment variable `{name}` is not set", "it is empty")
+            value = self._environment.get(name, "")
+        else:
+            try:
+                value = self._read_text(name).removesuffix("\n").removesuffix("\r")
+            except (OSError, UnicodeError):
+                self._report.error(token, "unreadable", f"the file `{name}` cannot be read")
+                return ""
+        return value.replace("{", "\\{").replace("}", "\\}")
 
     # ------------------------------------------------------------ blocks
 
@@ -193,12 +255,15 @@ class _Reader:
         if at >= len(tokens):
             self._file.sites.append(SiteBlock(_split_keys(keys), ()))
             return at
-        if first.text.startswith("&("):
-            self._report.error(first, "not-built", f"named routes: {NOT_BUILT}", "use a snippet and `import`")
-        elif not keys:
+        named = _ROUTE.fullmatch(first.text)
+        if not keys:
             self._report.error(first, "syntax", "a block without an address", "global options stand at the beginning of the file")
         block, end = self._block(tokens, at + 1, tokens[at])
-        if keys and not first.text.startswith("&("):
+        if named is not None:
+            if named[1] in self._file.routes:
+                self._report.error(first, "duplicate-name", f"the route `{named[1]}` is here already")
+            self._file.routes[named[1]] = block
+        elif keys:
             self._file.sites.append(SiteBlock(_split_keys(keys), block))
         return end
 
@@ -245,6 +310,38 @@ def _split_keys(tokens: list[Token]) -> list[Token]:
     for token in tokens:
         keys.extend([replace(token, text=part) for part in token.text.split(",") if part])
     return keys
+
+
+def _with_block(tokens: list[Token], block: list[Token]) -> list[Token]:
+    """Put the block of an import, and its parts, in the places of their placeholders."""
+    done: list[Token] = []
+    for token in tokens:
+        if token.text == "{block}":
+            chosen = block
+        elif token.text.startswith("{blocks.") and token.text.endswith("}"):
+            chosen = _part_of(block, token.text[len("{blocks.") : -1])
+        else:
+            done.append(token)
+            continue
+        done.extend([replace(each, fresh=token.fresh if at == 0 else each.fresh) for at, each in enumerate(chosen)])
+    return done
+
+
+def _part_of(block: list[Token], name: str) -> list[Token]:
+    """Return what a block has under a name: the block behind it, or the rest of its line."""
+    at = depth = 0
+    while at < len(block):
+        token = block[at]
+        if depth == 0 and token.fresh and token.text == name:
+            if at + 1 < len(block) and block[at + 1].opens:
+                return block[at + 2 : _end_of_block(block, at + 1)]
+            end = at + 1
+            while end < len(block) and not block[end].fresh:
+                end += 1
+            return block[at + 1 : end]
+        depth += 1 if token.opens else -1 if token.closes else 0
+        at += 1
+    return []
 
 
 def _with_arguments(tokens: list[Token], given: list[Token]) -> list[Token]:
