@@ -82,6 +82,7 @@ class _Maker(PoolMaker):
         heads = HeadLimits(self._head_bytes, 8_192, 200, self._bare_lf)
         return Pool(self._reactor, target, self._registry.book, self._limits, heads, self._registry.responses)
 
+
 class UpstreamMaker:
     """Makes the sources that answer from upstream servers."""
 
@@ -256,10 +257,13 @@ class UpstreamMaker:
             self._mistakes.add(f"{key}.tls.ca", f"`{tls.ca}` was not read")
         if tls.cert and pair is None:
             self._mistakes.add(f"{key}.tls.cert", f"`{tls.cert}` was not read")
+        lists = self._assets.revocations.get(tls.crl, "") if tls.crl else ""
+        if tls.crl and not lists:
+            self._mistakes.add(f"{key}.tls.crl", f"`{tls.crl}` was not read")
         chain = b"" if pair is None else pair.chain_pem.encode()
         private = b"" if pair is None else pair.key_pem.encode()
         try:
-            return client_context(tls.verify, ca.encode(), chain, private)
+            return client_context(tls.verify, ca.encode(), chain, private, crl_pem=lists.encode())
         except (OSError, ValueError) as bad:
             self._mistakes.add(f"{key}.tls", reason(bad))
             return None

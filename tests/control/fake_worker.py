@@ -15,6 +15,7 @@ from vestibule.link.ends import WorkerEnd
 from vestibule.link.messages import (
     Abort,
     Addresses,
+    Certificates,
     Commit,
     Drained,
     Event,
@@ -81,6 +82,9 @@ class FakeWorker:
         elif isinstance(message, Addresses):
             if self._serving is not None:
                 self._serving.assets.addresses.update(message.names)
+        elif isinstance(message, Certificates):
+            if self._serving is not None:
+                self._serving.assets.certificates.update(message.pairs)
         elif isinstance(message, ReopenLogs):
             self._logs = {path: message.fds[index] for path, index in message.logs.items()}
         elif isinstance(message, StatusRequest):

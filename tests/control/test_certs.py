@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from vestibule.control.certs import FileWatch, Loaded, load, new_ticket_key, write_private
-from vestibule.model.config import Certificate, Config, TlsProfile, Upstream, UpstreamTls
+from vestibule.model.config import Certificate, Config, Server, TlsProfile, Upstream, UpstreamTls
 
 from .papers import Paper, write
 
@@ -189,6 +189,17 @@ def test_revocation_lists(tmp_path: Path, crl: str, says: str, is_error: bool) -
     (problem,) = loaded.problems
     assert says in problem.text
     assert problem.is_error is is_error
+
+
+def test_revocation_lists_for_upstreams(tmp_path: Path) -> None:
+    write(tmp_path / "ca.pem", ROOT.pem)
+    write(tmp_path / "crl.pem", revocations(ROOT, -1))
+    upstream = Upstream("immich", (Server("immich", 443, tls=True),), tls=UpstreamTls(ca="ca.pem", crl="crl.pem"))
+    loaded = load(replace(EMPTY, upstreams=(upstream,)), tmp_path)
+    assert list(loaded.assets.revocations) == ["crl.pem"]
+    (problem,) = loaded.problems
+    assert problem.key == "upstreams[0].tls.crl"
+    assert "no server is believed until there is a new one" in problem.text
 
 
 def test_authorities_that_are_over(tmp_path: Path) -> None:

@@ -431,11 +431,23 @@ def test_a_leaf_of_the_local_ca_is_renewed_in_time(stage: Callable[..., None], m
         await rig.start(text(workers=1, more='tls = "internal"').replace("[sites", "tls = true\n[sites").replace('"*"', '"localhost"'))
         first = (await rig.workers())[0]["figures"]["certificates"]["internal:a"]
         monkeypatch.undo()
-        assert rig.reloader.is_due() == "certificate of a"
-        assert rig.reloader.is_due() == "", "one that cannot be had is not tried all the time"
-        assert (await rig.reloader.refresh("due")).ok
+        assert rig.reloader.is_due() == ""
+        assert await rig.reloader.renew_internal() == ["a"]
         assert (await rig.workers())[0]["figures"]["certificates"]["internal:a"] != first
+        assert rig.reloader.generation == 1, "connections are not disturbed for it"
         assert not rig.reloader.facts["internal:a"].is_due
+        assert await rig.reloader.renew_internal() == []
+
+    stage(play)
+
+
+def test_a_leaf_that_cannot_be_had_is_not_tried_all_the_time(stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(rig: Rig) -> None:
+        monkeypatch.setattr("vestibule.control.authority._BACKDATED", timedelta(days=5))
+        await rig.start(text(workers=1, more='tls = "internal"').replace("[sites", "tls = true\n[sites").replace('"*"', '"localhost"'))
+        assert rig.reloader.facts["internal:a"].is_due
+        assert await rig.reloader.renew_internal() == ["a"], "made, and as short as the one before"
+        assert await rig.reloader.renew_internal() == []
 
     stage(play)
 

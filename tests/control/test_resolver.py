@@ -229,9 +229,7 @@ def test_services_with_ports_weights_and_priorities(name_server: NameServer) -> 
 
 
 @pytest.mark.parametrize(("ttl", "wait"), [(0.2, 1.0), (7.0, 7.0), (600.0, 30.0)])
-def test_an_answer_is_believed_for_as_long_as_it_holds(
-    journal: ErrorLog, monkeypatch: pytest.MonkeyPatch, ttl: float, wait: float
-) -> None:
+def test_an_answer_is_believed_for_as_long_as_it_holds(journal: ErrorLog, monkeypatch: pytest.MonkeyPatch, ttl: float, wait: float) -> None:
     monkeypatch.setattr(module, "LONG_S", 30.0)
 
     async def play() -> None:

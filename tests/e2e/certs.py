@@ -102,3 +102,21 @@ def server(bundle: Path, client_root: Path | None = None) -> ssl.SSLContext:
         tls.load_verify_locations(client_root)
         tls.verify_mode = ssl.CERT_REQUIRED
     return tls
+
+
+def revocations(authority: Authority, *revoked: x509.Certificate) -> bytes:
+    """Return lists of the root and of the intermediate authority, both in force."""
+    made = b""
+    for issuer, key in ((authority.root, authority.root_key), (authority.middle, authority.middle_key)):
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer.subject)
+            .last_update(NOW - datetime.timedelta(hours=1))
+            .next_update(NOW + datetime.timedelta(days=7))
+        )
+        for each in revoked:
+            if each.issuer == issuer.subject:
+                row = x509.RevokedCertificateBuilder().serial_number(each.serial_number).revocation_date(NOW).build()
+                builder = builder.add_revoked_certificate(row)
+        made += builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return made

@@ -177,9 +177,7 @@ def test_no_stream_gets_the_answer_of_another(client: Client, upstream: Upstream
     upstream.script = misbehave
     wrong: list[str] = []
     with client.connect() as wire:
-        threads = [
-            threading.Thread(target=visit, args=(client, f"s{each}", random.Random(each), wrong, wire)) for each in range(10)
-        ]
+        threads = [threading.Thread(target=visit, args=(client, f"s{each}", random.Random(each), wrong, wire)) for each in range(10)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -3,7 +3,6 @@
 Facts: RFC 8446 4.4.2 and 4.6.1 (a resumed session shows no certificate again), RFC 9110 7.4 (421), RFC 5280 5 (revocation lists).
 """
 
-import datetime
 import socket
 import ssl
 import time
@@ -13,30 +12,12 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 
-from .certs import NOW, Authority
+from .certs import Authority, revocations
 from .client import Client, Truncated
 from .rig import Vestibule, free_ports, run_command, settings
 from .upstream import Upstream
-
-
-def revocations(authority: Authority, *revoked: x509.Certificate) -> bytes:
-    """Return lists of the root and of the intermediate authority, both in force."""
-    made = b""
-    for issuer, key in ((authority.root, authority.root_key), (authority.middle, authority.middle_key)):
-        builder = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(issuer.subject)
-            .last_update(NOW - datetime.timedelta(hours=1))
-            .next_update(NOW + datetime.timedelta(days=7))
-        )
-        for each in revoked:
-            if each.issuer == issuer.subject:
-                row = x509.RevokedCertificateBuilder().serial_number(each.serial_number).revocation_date(NOW).build()
-                builder = builder.add_revoked_certificate(row)
-        made += builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    return made
 
 
 class Person:

@@ -314,8 +314,7 @@ def test_networks_are_routed(run: Make, raws: Callable[..., Raw]) -> None:
     inside, outside = raws(named(b"in")).port, raws(named(b"out")).port
     front = free_ports(1)[0]
     routes = (
-        f'routes = [{{ when = \'peer_ip within ["127.0.0.2"]\', to = "tcp://127.0.0.1:{inside}" }},'
-        f' {{ to = "tcp://127.0.0.1:{outside}" }}]'
+        f'routes = [{{ when = \'peer_ip within ["127.0.0.2"]\', to = "tcp://127.0.0.1:{inside}" }}, {{ to = "tcp://127.0.0.1:{outside}" }}]'
     )
     run(f'[listeners.front]\naddress = "127.0.0.1:{front}"\n{routes}\n')
     assert ask(front, b"") == b"out:"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from .certs import Authority, pem_of, server
+from .certs import Authority, pem_of, revocations, server
 from .client import Client, Truncated
 from .rig import Rig, Vestibule, free_ports, settings
 from .upstream import Turn, Upstream
@@ -491,6 +491,16 @@ def test_upstream_that_cannot_be_verified_is_502(tls: str, make: Make, behind_tl
     client = through(make, behind_tls, tls.replace("FOLDER", str(tmp_path)))
     assert client.get("/", ("Accept", "application/json")).status == 502
     assert behind_tls.requests == []
+
+
+def test_an_upstream_whose_certificate_is_revoked_is_502(make: Make, behind_tls: Upstream, authority: Authority, tmp_path: Path) -> None:
+    bundle = x509.load_pem_x509_certificate((tmp_path / "upstream.pem").read_bytes())
+    (tmp_path / "empty.crl").write_bytes(revocations(authority))
+    (tmp_path / "full.crl").write_bytes(revocations(authority, bundle))
+    tls = f'ca = "{tmp_path}/root.pem"\ncrl = "{tmp_path}/'
+    assert through(make, behind_tls, f'{tls}empty.crl"').get("/").status == 200
+    assert through(make, behind_tls, f'{tls}full.crl"').get("/", ("Accept", "application/json")).status == 502
+    assert len(behind_tls.requests) == 1
 
 
 def test_verification_may_be_left_out(make: Make, behind_tls: Upstream) -> None:

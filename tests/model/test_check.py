@@ -156,9 +156,7 @@ def test_addresses_that_cannot_be(address: TcpAddress | UnixAddress | InheritedA
 
 def test_every_time_out_and_limit_has_a_least() -> None:
     zero_timeouts = replace(SOUND, timeouts=Timeouts(*[0] * len(fields(Timeouts))))
-    assert [path for path, _ in found(zero_timeouts)] == [
-        f"timeouts.{field.name}" for field in fields(Timeouts) if field.name != "hold_ms"
-    ]
+    assert [path for path, _ in found(zero_timeouts)] == [f"timeouts.{field.name}" for field in fields(Timeouts) if field.name != "hold_ms"]
     below = replace(SOUND, limits=Limits(*[-1] * len(fields(Limits))))
     assert [path for path, _ in found(below)] == [f"limits.{field.name}" for field in fields(Limits)]
     assert found(replace(SOUND, limits=Limits(body_bytes=0))) == []

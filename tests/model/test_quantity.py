@@ -21,6 +21,7 @@ from vestibule.model.quantity import (
     parse_listen,
     parse_network,
     parse_port,
+    parse_resolver,
     parse_server,
     parse_size,
 )
@@ -344,3 +345,23 @@ def test_no_text_raises_anything_else(parse: Callable[[str], object], text: str)
         parse(text)
     except ValueError as bad:
         assert str(bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("9.9.9.9", ("9.9.9.9", 53)),
+        ("127.0.0.1:5353", ("127.0.0.1", 5353)),
+        ("2620:fe::fe", ("2620:fe::fe", 53)),
+        ("[::1]", ("::1", 53)),
+        ("[::1]:5353", ("::1", 5353)),
+    ],
+)
+def test_name_servers(text: str, place: tuple[str, int]) -> None:
+    assert parse_resolver(text) == place
+
+
+@pytest.mark.parametrize("text", ["", "dns.example.org", "9.9.9.9:", "9.9.9.9:0", "9.9.9.9:dns", "1.2.3:53"])
+def test_what_is_no_name_server(text: str) -> None:
+    with pytest.raises(ValueError, match="is no address of a name server"):
+        parse_resolver(text)

@@ -180,4 +180,3 @@ def test_hashes_are_the_same_after_every_start(yards: Callable[..., Yard]) -> No
     yard = yards(1, 1, 1)
     order = [yard.servers.index(Hash(TargetKey()).choose(yard.servers, yard.exchange(target=f"/{n}"))) for n in range(12)]
     assert order == [2, 0, 0, 0, 1, 1, 1, 0, 0, 2, 1, 0]
-

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from vestibule.control.chain import doubts_of, missing_hosts
 from vestibule.link.messages import Assets, KeyPair
-from vestibule.model.config import Config, TlsProfile
+from vestibule.model.config import Config
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -115,11 +115,14 @@ def load(config: Config, base: Path) -> Loaded:
                 loaded.assets.client_certificates[upstream.name] = pair
         if upstream.tls.ca:
             _load_authority(loaded, f"{key}.ca", base, upstream.tls.ca)
+        if upstream.tls.crl:
+            _load_lists(loaded, f"{key}.crl", base, upstream.tls.crl, upstream.tls.ca, "no server is believed")
     for at, profile in enumerate(config.tls_profiles):
         if profile.client_ca:
             _load_authority(loaded, f"tls_profiles[{at}].client_ca", base, profile.client_ca)
         if profile.client_crl:
-            _load_lists(loaded, f"tls_profiles[{at}].client_crl", base / profile.client_crl, profile)
+            key = f"tls_profiles[{at}].client_crl"
+            _load_lists(loaded, key, base, profile.client_crl, profile.client_ca, "no client is let in")
     return loaded
 
 
@@ -245,26 +248,27 @@ def _load_authority(loaded: Loaded, key: str, base: Path, file: str) -> None:
         loaded.problems.append(Problem(key, text, is_error=False, fails_check=True))
 
 
-def _load_lists(loaded: Loaded, key: str, path: Path, profile: TlsProfile) -> None:
+def _load_lists(loaded: Loaded, key: str, base: Path, file: str, ca_file: str, so: str) -> None:
     """Read revocation lists. An authority without one, or with an old one, lets nobody in: that is told before it happens."""
+    path = base / file
     loaded.files.add(path)
     try:
         lists = _read_lists(path)
     except _FileError as bad:
         loaded.problems.append(Problem(key, str(bad)))
         return
-    loaded.assets.revocations[profile.client_crl] = pem_of(lists)
+    loaded.assets.revocations[file] = pem_of(lists)
     now = datetime.now(UTC)
     for each in lists:
         end = each.next_update_utc
         if end is not None and end <= now:
             whose = f"the revocation list of {_words(each.issuer)} in {path}"
-            text = f"{whose} ended on {end:%Y-%m-%d}; no client is let in until there is a new one"
+            text = f"{whose} ended on {end:%Y-%m-%d}; {so} until there is a new one"
             loaded.problems.append(Problem(key, text, is_error=False))
     issuers = [each.issuer for each in lists]
-    for authority in _certificates_in(loaded.assets.authorities.get(profile.client_ca, "")):
+    for authority in _certificates_in(loaded.assets.authorities.get(ca_file, "")):
         if authority.subject not in issuers:
-            text = f"{path} holds no revocation list of {_words(authority.subject)}; no client with a certificate below it is let in"
+            text = f"{path} holds no revocation list of {_words(authority.subject)}; {so} with a certificate below it"
             loaded.problems.append(Problem(key, text, is_error=False))
 
 

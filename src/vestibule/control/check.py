@@ -87,6 +87,9 @@ def _context(probe: Probe) -> ssl.SSLContext:
     """Make what TLS needs, from the files as they are now."""
     tls = probe.tls
     context = ssl.create_default_context(cafile=str(probe.base / tls.ca) if tls.ca else None)
+    if tls.crl:
+        context.load_verify_locations(probe.base / tls.crl)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -244,5 +244,3 @@ def _stop(known: _Known) -> None:
     if known.task is not None:
         known.task.cancel()
         known.task = None
-
-

@@ -271,6 +271,7 @@ class Control:
             await asyncio.sleep(LOOK_S)
             changed = self._reloader.changed_files()
             why = f"changed: {', '.join(path.name for path in changed)}" if changed else self._reloader.is_due()
+            await self._reloader.renew_internal()
             if why:
                 await self._reloader.refresh(why)
                 self._keeper.want(self._reloader.wanted)

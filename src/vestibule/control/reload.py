@@ -176,18 +176,31 @@ class Reloader:
 
     def is_due(self) -> str:
         """Return why a new generation of the same configuration is due by now; empty while none is."""
-        if self._is_ticket_key_old():
-            return "new ticket key"
-        if time.monotonic() < self._internal_rest_until:
-            return ""
-        for name, facts in self.facts.items():
-            if name.startswith(INTERNAL_PREFIX) and facts.is_due:
-                # One that cannot be made, or for no longer than the old one, is not tried all the time.
-                self._internal_rest_until = time.monotonic() + INTERNAL_REST_S
-                return f"certificate of {name.removeprefix(INTERNAL_PREFIX)}"
-            if name.startswith(ACME_PREFIX) and facts.name.startswith(INTERNAL_PREFIX) and facts.is_due:
-                return f"stand-in certificate of {name.removeprefix(ACME_PREFIX)}"
-        return ""
+        return "new ticket key" if self._is_ticket_key_old() else ""
+
+    async def renew_internal(self) -> list[str]:
+        """Have the workers use fresh certificates of the local CA where that is due; return for which sites."""
+        due = [name for name, facts in self.facts.items() if facts.name.startswith(INTERNAL_PREFIX) and facts.is_due]
+        if not due or self.config is None or time.monotonic() < self._internal_rest_until:
+            return []
+        hosts = {prefix + site.name: site.hosts for site in self.config.sites for prefix in (INTERNAL_PREFIX, ACME_PREFIX)}
+        pairs: dict[str, KeyPair] = {}
+        fresh: dict[str, Facts] = {}
+        for name in due:
+            try:
+                pair, facts = await asyncio.to_thread(self._parts.authority.pair_for, subject_names(hosts[name]))
+            except AuthorityError as bad:
+                self._parts.journal.error("tls.internal", f"the certificate of {_site_of(name)} is not renewed: {bad}")
+                continue
+            pairs[name], fresh[name] = pair, replace(facts, name=self.facts[name].name)
+        # One that cannot be made, or for no longer than the old one, is not tried all the time.
+        if any(name not in fresh or fresh[name].is_due for name in due):
+            self._internal_rest_until = time.monotonic() + INTERNAL_REST_S
+        if pairs:
+            await self.take_pairs(pairs, fresh)
+            names = [_site_of(name) for name in pairs]
+            self._parts.journal.info("tls.internal", f"renewed by the local CA: {', '.join(names)}")
+        return [_site_of(name) for name in pairs]
 
     def _is_ticket_key_old(self) -> bool:
         return time.monotonic() - self._ticket_key_at > TICKET_KEY_S
@@ -346,6 +359,11 @@ def gather(config: Config, base: Path, authority: LocalAuthority, store: Store) 
         loaded.assets.certificates[prefix + site.name] = pair
         loaded.facts[prefix + site.name] = replace(facts, name=INTERNAL_PREFIX + site.name)
     return loaded
+
+
+def _site_of(name: str) -> str:
+    """Return the site that a certificate made or issued here is for."""
+    return name.removeprefix(INTERNAL_PREFIX).removeprefix(ACME_PREFIX)
 
 
 def _take_issued(loaded: Gathered, store: Store, id: str, name: str) -> bool:

@@ -106,9 +106,7 @@ class Fields:
             dropped = [False] * len(self.names)
             for i in range(len(self.names)):
                 name = self.names[i]
-                dropped[i] = (
-                    name.role in (CONNECTION, TRANSFER_ENCODING, UPGRADE, TE, HOP_BY_HOP) or name.lower in self.nominated
-                )
+                dropped[i] = name.role in (CONNECTION, TRANSFER_ENCODING, UPGRADE, TE, HOP_BY_HOP) or name.lower in self.nominated
             self._end_to_end = self._keep(dropped)
         return self._end_to_end
 

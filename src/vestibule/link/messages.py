@@ -61,7 +61,8 @@ class Assets:
 
     `certificates`: by `Certificate.name`, and by `INTERNAL_PREFIX` or `ACME_PREFIX` + site name.
     `authorities`: PEM by the path of a CA file as the model writes it (`UpstreamTls.ca`, `TlsProfile.client_ca`).
-    `revocations`: PEM by the path of a file of revocation lists as the model writes it (`TlsProfile.client_crl`).
+    `revocations`: PEM by the path of a file of revocation lists as the model writes it (`TlsProfile.client_crl`,
+    `UpstreamTls.crl`).
     `client_certificates`: by upstream name, what is shown to it.
     `addresses`: the IP addresses of each `Server.host` that is a name; empty while it has none.
     `mark_key`: in hex, what marks of sticky clients are signed with, the same in all workers and after restarts.

@@ -62,5 +62,10 @@ class DnsProvider:
     options: tuple[tuple[str, str], ...] = ()
     """What the provider needs. A value ``file:PATH`` is the first line of a file, ``env:NAME`` a variable of the environment;
     keep secrets in those."""
-    wait_ms: int = 20_000
-    """How long to wait for a record to reach all name servers before the issuer looks."""
+    wait_ms: int = 0
+    """How long to wait in any case between writing a record and telling the issuer."""
+    seen_within_ms: int = 120_000
+    """For how long the name servers of the zone are asked until all show the record; when the time is over and one does not, the
+    try has failed. 0 asks nobody."""
+    resolvers: tuple[str, ...] = ()
+    """The name servers, by address, that are asked which servers a zone has; empty is the system's."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vestibule.model.config import ANY_HOST, BUILT_IN_ISSUERS, Acme, Config, Site
 from vestibule.model.findings import Findings
+from vestibule.model.quantity import parse_resolver
 
 
 def check_acme(found: Findings, config: Config) -> None:
@@ -31,6 +32,12 @@ def check_acme(found: Findings, config: Config) -> None:
         if not provider.provider:
             found.error(f"dns_providers[{at}].provider", "empty-value", "name the provider: `rfc2136`, `hook`, or one of dns-lexicon")
         found.at_least(f"dns_providers[{at}].wait_ms", provider.wait_ms, 0)
+        found.at_least(f"dns_providers[{at}].seen_within_ms", provider.seen_within_ms, 0)
+        for number, resolver in enumerate(provider.resolvers):
+            try:
+                parse_resolver(resolver)
+            except ValueError as bad:
+                found.error(f"dns_providers[{at}].resolvers[{number}]", "bad-value", str(bad), "write `9.9.9.9` or `127.0.0.1:5353`")
         options = [name for name, _ in provider.options]
         if len(set(options)) != len(options):
             found.error(f"dns_providers[{at}].options", "duplicate-name", "an option is given twice")
@@ -62,4 +69,4 @@ def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
     if site.internal_tls or site.certificates:
         found.error(f"{path}.acme", "conflict", "the site has a certificate already", "leave that out, or the automatic one")
     if doors and not any(each.tls for each in doors):
-        found.error(f"{path}.acme", "conflict", "the site is not served with TLS", "add a listener with TLS, or say `tls = \"off\"`")
+        found.error(f"{path}.acme", "conflict", "the site is not served with TLS", 'add a listener with TLS, or say `tls = "off"`')

@@ -35,6 +35,8 @@ def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
         found.error(f"{path}.tls.key", "conflict", "a key needs its certificate", "set `cert`")
     if upstream.tls.ca and not upstream.tls.verify:
         found.error(f"{path}.tls.ca", "conflict", "authorities are named and verification is off")
+    if upstream.tls.crl and not upstream.tls.verify:
+        found.error(f"{path}.tls.crl", "conflict", "a revocation list is named and verification is off")
     _check_pool(found, f"{path}.pool", upstream.pool)
     _check_retry(found, f"{path}.retry", upstream.retry)
     _check_balance(found, f"{path}.balance", upstream.balance)

@@ -216,6 +216,20 @@ def parse_server(text: str) -> Server:
     return Server(parse_server_host(host), parse_port(port) if port else (443 if tls else 80), tls=tls)
 
 
+def parse_resolver(text: str) -> tuple[str, int]:
+    """Read a name server, ``9.9.9.9``, ``127.0.0.1:5353``, ``2620:fe::fe`` or ``[::1]:5353``, as address and port."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ipaddress.ip_address(bare)), 53
+    except ValueError:
+        pass
+    host, _, port = text.rpartition(":")
+    try:
+        return str(ipaddress.ip_address(host.strip("[]"))), parse_port(port)
+    except ValueError:
+        raise ValueError(f"`{text}` is no address of a name server") from None
+
+
 def _split_authority(authority: str) -> tuple[str, str]:
     """Split off the port, if there is one, keeping the brackets of an IPv6 address."""
     if authority.endswith("]"):

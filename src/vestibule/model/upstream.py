@@ -53,6 +53,8 @@ class UpstreamTls:
     """The name to send (SNI) and to verify; empty is the server's host."""
     ca: str = ""
     """A PEM file of the authorities to trust; empty is the system's."""
+    crl: str = ""
+    """A PEM file of revocation lists; with it every authority on the way to a trusted one needs one that is in force."""
     cert: str = ""
     """A client certificate to show, PEM."""
     key: str = ""

@@ -139,9 +139,17 @@ def server_context(
 
 
 def client_context(
-    verify: bool = True, ca_pem: bytes = b"", chain_pem: bytes = b"", key_pem: bytes = b"", check_name: bool = True
+    verify: bool = True,
+    ca_pem: bytes = b"",
+    chain_pem: bytes = b"",
+    key_pem: bytes = b"",
+    check_name: bool = True,
+    crl_pem: bytes = b"",
 ) -> ssl.SSLContext:
-    """Make the context for connections to an upstream. Raises ValueError or ssl.SSLError with the reason."""
+    """Make the context for connections to an upstream. Raises ValueError or ssl.SSLError with the reason.
+
+    With `crl_pem` every authority on the way needs a revocation list that is in force (RFC 5280 6.3).
+    """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
@@ -153,6 +161,9 @@ def client_context(
             made.load_verify_locations(cadata=ca_pem.decode("ascii"))
         else:
             made.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        if crl_pem:
+            _load_lists(made, crl_pem)
+            made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     if chain_pem:
         add_pair(made, chain_pem, key_pem)
     made.set_alpn_protocols(["http/1.1"])

@@ -451,4 +451,3 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             ex.on_fault(DOWN, Fault(CLIENT_TIMEOUT_BODY, f"{limit} ms (timeouts.body_idle)"))
         else:
             ex.on_fault(DOWN, Fault(CLIENT_TIMEOUT_WRITE, f"{limit} ms (timeouts.body_idle)"))
-

@@ -71,5 +71,3 @@ class BodyRelays(Relays):
 
     def close(self) -> None:
         self.pipes.close()
-
-

@@ -51,7 +51,9 @@ def test_a_site_chooses_its_issuer(tmp_path: Path) -> None:
 
 
 def test_names_that_a_wildcard_covers_are_left_out(tmp_path: Path) -> None:
-    config = parse("v", '[sites.x]\nhosts = ["a.example.org", "*.example.org", "example.org", "a.b.example.org"]\nto = "http://a:1"\n').config
+    config = parse(
+        "v", '[sites.x]\nhosts = ["a.example.org", "*.example.org", "example.org", "a.b.example.org"]\nto = "http://a:1"\n'
+    ).config
     assert config is not None
     assert names_of(config.sites[0]) == ("*.example.org", "example.org", "a.b.example.org")
 

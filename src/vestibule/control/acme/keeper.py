@@ -19,11 +19,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from vestibule.control.acme import dns, renewal
+from vestibule.control.acme import dns, renewal, seen
 from vestibule.control.acme.proof import Proof, ProofError, handshake_pair
 from vestibule.control.acme.records import Record
 from vestibule.control.acme.store import Store, StoreError
-from vestibule.control.acme.wanted import Wanted
+from vestibule.control.acme.wanted import Dns, Wanted
 from vestibule.control.acme.work import Result, advise, try_once
 from vestibule.control.certs import Facts
 from vestibule.control.logs import ErrorLog
@@ -234,6 +234,15 @@ def _state_of(store: Store, id: str) -> tuple[KeyPair | None, Facts | None, bool
     return (pair if facts is not None else None), facts, due, asks
 
 
+def _wait_for(proof: Proof, provider: Dns, began: float) -> None:
+    """Return once the issuer will see a record. Raises `ProofError`."""
+    looks = provider.seen_within_s > 0
+    blind = 0.0 if not looks or seen.can_look() else min(seen.BLIND_S, provider.seen_within_s)
+    time.sleep(max(began + max(provider.wait_s, blind) - time.monotonic(), 0.0))
+    if looks and not blind:
+        seen.wait_until_seen(proof, provider.places, provider.seen_within_s)
+
+
 class _OpenProofs:
     """The proofs that the workers show, of all orders together."""
 
@@ -256,13 +265,12 @@ class _Shower:
         tokens = {each.token: each.authorization for each in proofs if each.kind == "http-01"}
         if pairs or tokens:
             self._tell(tokens, pairs, set(), set())
-        waits = [0.0]
-        for each in proofs:
-            if each.kind == "dns-01":
-                provider = self._wanted.dns[each.wanted]
-                dns.add(provider, each)
-                waits.append(provider.wait_s)
-        time.sleep(max(waits))
+        written = [each for each in proofs if each.kind == "dns-01"]
+        for each in written:
+            dns.add(self._wanted.dns[each.wanted], each)
+        began = time.monotonic()
+        for each in written:
+            _wait_for(each, self._wanted.dns[each.wanted], began)
 
     def hide(self, proofs: list[Proof]) -> None:
         tokens = {each.token for each in proofs if each.kind == "http-01"}

@@ -29,7 +29,7 @@ def words_for(refused: RefusedError, issuer: str) -> str:
             f" is known ({detail})"
         )
     if kind == "caa":
-        mend = f"add `{name} CAA 0 issue \"{_caa_of(issuer)}\"` or remove the record"
+        mend = f'add `{name} CAA 0 issue "{_caa_of(issuer)}"` or remove the record'
         return f"a CAA record of {name} forbids {issuer} to issue: {mend} ({detail})"
     if kind == "rateLimited":
         until = f" until {_moment(refused.retry_at)}" if refused.retry_at else ""
@@ -37,7 +37,7 @@ def words_for(refused: RefusedError, issuer: str) -> str:
     if kind in ("unauthorized", "incorrectResponse", "tls"):
         return f"{_someone_else(name, method, issuer)} ({detail})"
     if kind == "rejectedIdentifier":
-        return f"{issuer} does not issue for {name}: is it a public name? For names at home say `tls = \"internal\"` ({detail})"
+        return f'{issuer} does not issue for {name}: is it a public name? For names at home say `tls = "internal"` ({detail})'
     if kind == "externalAccountRequired":
         return f"{issuer} wants an external account: set `eab_kid` and `eab_key` of the issuer ({detail})"
     if kind == "unreachable":
@@ -67,7 +67,8 @@ def _unreachable(name: str, method: str, issuer: str) -> str:
 
 def _someone_else(name: str, method: str, issuer: str) -> str:
     if method == "dns-01":
-        return f"{issuer} does not see the record _acme-challenge.{name.removeprefix('*.')}: is the zone right, and is `wait` long enough?"
+        record = f"_acme-challenge.{name.removeprefix('*.')}"
+        return f"{issuer} does not see the record {record}: is the zone right? If its servers are slow, set `wait`"
     port = _PORT.get(method, "port 80 or 443")
     return (
         f"{issuer} reached {port} of {name}, and somebody else answered: does the DNS point elsewhere, or the router forward to another"

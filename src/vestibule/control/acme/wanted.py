@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vestibule.control.acme.seen import Places
 from vestibule.control.acme.store import safe_name
 from vestibule.control.certs import Problem
 from vestibule.model.acme import Challenge, DnsProvider
@@ -53,6 +54,8 @@ class Dns:
     zones: tuple[str, ...]
     options: Mapping[str, str]
     wait_s: float
+    seen_within_s: float = 0.0
+    places: Places = field(default_factory=Places)
 
     def __repr__(self) -> str:
         return f"Dns({self.name})"
@@ -193,7 +196,8 @@ def _provider(secrets: _Secrets, key: str, given: DnsProvider) -> Dns:
     trouble = trouble_with(given.provider, options)
     if trouble:
         secrets.note(f"{key}.provider", trouble)
-    return Dns(given.name, given.provider, given.zones, options, given.wait_ms / 1000)
+    places = Places(given.resolvers)
+    return Dns(given.name, given.provider, given.zones, options, given.wait_ms / 1000, given.seen_within_ms / 1000, places)
 
 
 def _dns_for(name: str, providers: list[Dns]) -> Dns | None:

@@ -13,7 +13,7 @@ Not here: which sites want a certificate (``lower``).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.caddy.quantity import parse_duration
 from vestibule.dialects.caddy.report import Report, near
@@ -59,9 +59,9 @@ _PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
 }
 """Caddy's providers: the name here, and the options; the empty one is what may stand behind the name."""
 
+_SPREADING = ("propagation_delay", "propagation_timeout", "resolvers")
+
 _TUNING = {
-    "resolvers": "the system's are asked",
-    "propagation_timeout": "the issuer is told after a fixed wait, `propagation_delay`",
     "dns_ttl": "records live a minute",
     "dns_challenge_override_domain": "records stand at the name itself",
     "reuse_private_keys": "every certificate has a new key",
@@ -80,6 +80,8 @@ class Asked:
 
     issuers: tuple[str, ...] = ()
     dns: DnsProvider | None = None
+    spreading: list[Segment] = field(default_factory=list)
+    """Lines about how it is seen to that a record has spread."""
 
 
 class AcmeReader:
@@ -172,9 +174,8 @@ class AcmeReader:
             asked.issuers = (name,)
         elif line.name == "key_type":
             self.key_type("".join(words[:1]))
-        elif line.name == "propagation_delay":
-            if asked.dns is not None:
-                asked.dns = self._delay(line, asked.dns)
+        elif line.name in _SPREADING:
+            asked.spreading.append(line)
         elif line.name in _TUNING:
             self._report.left_out(line.head, f"`{line.name}`", _TUNING[line.name])
         else:
@@ -183,6 +184,8 @@ class AcmeReader:
 
     def keep(self, asked: Asked, hosts: tuple[str, ...]) -> tuple[str, ...]:
         """Keep what a site says for its hosts; return the names of its issuers."""
+        for line in asked.spreading:
+            asked.dns = self._spreading(line, asked.dns)
         if asked.dns is not None:
             zones = tuple(dict.fromkeys(host.removeprefix("*.") for host in hosts))
             self.providers.append(replace(asked.dns, name=f"{asked.dns.name}-{len(self.providers) + 1}", zones=zones))
@@ -214,14 +217,14 @@ class AcmeReader:
                 made = self._eab(made, inner)
             elif inner.name == "dns":
                 asked.dns = self._provider(inner)
-            elif inner.name == "propagation_delay" and asked.dns is not None:
-                asked.dns = self._delay(inner, asked.dns)
+            elif inner.name in _SPREADING:
+                asked.spreading.append(inner)
             elif inner.name in ("disable_http_challenge", "disable_tlsalpn_challenge"):
                 self._report.left_out(inner.head, f"`{inner.name}`", "both are tried in turn; `acme.challenges` of TOML chooses")
             elif inner.name in _TUNING:
                 self._report.left_out(inner.head, f"`{inner.name}`", _TUNING[inner.name])
             else:
-                known = ["dir", "email", "trusted_roots", "eab", "dns", *_TUNING]
+                known = ["dir", "email", "trusted_roots", "eab", "dns", *_SPREADING, *_TUNING]
                 self._report.error(inner.head, "unknown-option", f"`{inner.name}` is unknown in `issuer`", near(inner.name, known))
         if made.directory in ("", _LETS_ENCRYPT):
             made = replace(made, name="letsencrypt", directory="")
@@ -245,9 +248,18 @@ class AcmeReader:
             return issuer
         return replace(issuer, eab_kid=kid.text, eab_key=value)
 
-    def _delay(self, line: Segment, dns: DnsProvider) -> DnsProvider:
+    def _spreading(self, line: Segment, dns: DnsProvider | None) -> DnsProvider | None:
+        """Read how it is seen to that a record has spread; the order of the lines does not count."""
+        if dns is None:
+            self._report.left_out(line.head, f"`{line.name}`", "the provider of the global options is used as that says")
+            return None
+        words = line.texts()
+        if line.name == "resolvers":
+            return replace(dns, resolvers=tuple(words))
         try:
-            return replace(dns, wait_ms=parse_duration("".join(line.texts()[:1])))
+            if line.name == "propagation_timeout":
+                return replace(dns, seen_within_ms=0 if words[:1] == ["-1"] else parse_duration("".join(words[:1])))
+            return replace(dns, wait_ms=parse_duration("".join(words[:1])))
         except ValueError as bad:
             self._report.error(line.token(1), "bad-value", str(bad), "write `30s`")
             return dns

@@ -54,7 +54,7 @@ SERVER_OPTIONS: dict[str, Option] = {
     each.name: each
     for each in (
         *_rows("supported", 0, "ssl no-ssl backup no-backup disabled enabled send-proxy send-proxy-v2 no-send-proxy no-send-proxy-v2"),
-        *_rows("supported", 1, "weight maxconn verify ca-file crt sni verifyhost cookie pool-max-conn pool-purge-delay maxqueue"),
+        *_rows("supported", 1, "weight maxconn verify ca-file crl-file crt sni verifyhost cookie pool-max-conn pool-purge-delay maxqueue"),
         *_rows(
             "harmless", 0, "check no-check check-ssl no-check-ssl check-send-proxy no-check-send-proxy agent-check no-agent-check", _CHECKS
         ),
@@ -84,6 +84,6 @@ SERVER_OPTIONS: dict[str, Option] = {
             "write `send-proxy-v2`, which says who the client is and nothing of TLS",
         ),
         *_rows("error", 1, "proxy-v2-options set-proxy-v2-tlv-fmt", "leave it out"),
-        *_rows("error", 1, "proto crl-file namespace socks4 source redir usesrc interface", "leave it out"),
+        *_rows("error", 1, "proto namespace socks4 source redir usesrc interface", "leave it out"),
     )
 }

@@ -171,10 +171,13 @@ class Servers:
         base = self._defaults
         if ca and not ca.startswith(("/", "@")) and base.ca_base:
             ca = f"{base.ca_base.rstrip('/')}/{ca}"
+        crl = options["crl-file"][-1][1] if "crl-file" in options and verifies else ""
+        if crl and not crl.startswith("/") and base.ca_base:
+            crl = f"{base.ca_base.rstrip('/')}/{crl}"
         cert = options["crt"][-1][1] if "crt" in options else ""
         if cert and not cert.startswith("/") and base.crt_base:
             cert = f"{base.crt_base.rstrip('/')}/{cert}"
-        return UpstreamTls(verify=verifies, name=name, ca="" if ca == "@system-ca" else ca, cert=cert)
+        return UpstreamTls(verify=verifies, name=name, ca="" if ca == "@system-ca" else ca, crl=crl, cert=cert)
 
     def _name(self, line: Line, options: _Options) -> str:
         """Return the one name that is sent and verified. HAProxy may send none; vestibule always sends one."""

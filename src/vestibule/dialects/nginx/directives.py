@@ -113,6 +113,7 @@ _ROWS = _rows(
     ("proxy_next_upstream_tries", "hsl", "1", "`retry.attempts`"),
     ("proxy_ssl_verify", "hsl", "flag", "whether the certificate of the upstream must be valid"),
     ("proxy_ssl_trusted_certificate", "hsl", "1", "the authorities for upstreams"),
+    ("proxy_ssl_crl", "hsl", "1", "the revocation lists for upstreams"),
     ("proxy_ssl_certificate", "hsl", "1", "the client certificate shown to upstreams"),
     ("proxy_ssl_certificate_key", "hsl", "1", "its key"),
     ("proxy_ssl_password_file", "hsl", "1", "what opens its key"),
@@ -219,7 +220,6 @@ _ROWS += _rows(
     ("mail", "m", "0{", "mail is not proxied; keep nginx for this part"),
     ("split_clients", "h", "2{", _LATER),
     ("alias try_files", "sl", "1+", "files are not served; proxy the location to something that serves them"),
-    ("proxy_ssl_crl", "hsl", "1", "certificates of upstreams are not checked against revocation lists yet"),
     ("auth_request", "hsl", "1", _LATER),
     ("auth_request_set", "hsl", "2", _LATER),
     ("limit_req limit_req_zone limit_conn limit_conn_zone limit_rate limit_rate_after limit_req_status limit_conn_status"

@@ -203,6 +203,7 @@ def _upstream_tls(scope: Scope, target: Target) -> UpstreamTls:
         # With an `upstream` block the name of the block is what nginx sends.
         name=name or (target.authority.partition(":")[0] if is_name and not target.authority.startswith("[") else ""),
         ca=scope.text("proxy_ssl_trusted_certificate") if verify else "",
+        crl=scope.text("proxy_ssl_crl") if verify else "",
         cert=scope.text("proxy_ssl_certificate"),
         key=scope.text("proxy_ssl_certificate_key"),
         password_file=scope.text("proxy_ssl_password_file"),

@@ -41,5 +41,7 @@ DNS_PROVIDER = Table(
         Key("zones", HOSTS, '"example.org"', "zones"),
         Key("options", PAIRS, '{ auth_token = "file:cloudflare.token" }', "options"),
         Key("wait", DURATION, '"30s"', "wait_ms"),
+        Key("seen_within", DURATION, '"5m"', "seen_within_ms"),
+        Key("resolvers", NAMES, '"9.9.9.9"', "resolvers"),
     ),
 )

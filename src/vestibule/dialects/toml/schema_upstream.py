@@ -49,6 +49,7 @@ UPSTREAM_TLS = Table(
         Key("verify", FLAG, "true", "verify"),
         Key("name", TEXT, '"immich.lan"', "name"),
         Key("ca", PATH, '"lan-ca.pem"', "ca"),
+        Key("crl", PATH, '"lan-crl.pem"', "crl"),
         Key("cert", PATH, '"client.pem"', "cert"),
         Key("key", PATH, '"client-key.pem"', "key"),
         Key("password_file", PATH, '"client.password"', "password_file"),
