@@ -353,8 +353,8 @@ def test_host_of_the_upstream_below_a_switch() -> None:
     assert ex.request.fields.get_all(b"host") == [b"inner.example"]
 
 
-def test_host_of_different_servers_is_a_mistake() -> None:
-    upstream = m.Upstream("immich", (m.Server("a", 80), m.Server("b", 80)))
+def test_a_name_that_stands_for_many_servers_has_no_host_of_each() -> None:
+    upstream = m.Upstream("immich", (m.Server("a", 80), m.Server("b", 80, resolve="all")))
     made = config(replace(SITE, forwarding=m.Forwarding(host="upstream")), upstreams=(upstream,))
     assert reasons(made)[0].startswith("sites[0].forwarding.host: the servers of `immich` have different addresses")
 

@@ -376,7 +376,9 @@ class _Maker:
     def source(self, key: str, source: model.Source, level: _Level) -> Source:
         """Make a source; `level` is the site or route it belongs to."""
         if isinstance(source, model.Proxy):
-            return self._upstreams.source(key, source.upstream, level.limits.response_head_bytes)
+            return self._upstreams.source(
+                key, source.upstream, level.limits.response_head_bytes, own_host=level.forwarding.host == "upstream"
+            )
         place = level.place("")
         if isinstance(source, model.Redirect):
             return Redirect(source.status, self._exprs.text(f"{key}.location", source.location, place))

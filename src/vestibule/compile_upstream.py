@@ -103,11 +103,13 @@ class UpstreamMaker:
         self._reactor = reactor
         self._root = root
         self._exprs = exprs
-        self._sources: dict[tuple[str, int, bool], Source] = {}
+        self._sources: dict[tuple[str, int, bool, bool], Source] = {}
 
-    def source(self, key: str, name: str, head_bytes: int, raw: bool = False) -> Source:
-        """Make the source of an upstream, or find the one made before. `raw` connections carry bytes, not HTTP."""
-        made = self._sources.get((name, head_bytes, raw))
+    def source(self, key: str, name: str, head_bytes: int, raw: bool = False, own_host: bool = False) -> Source:
+        """Make the source of an upstream, or find the one made before. `raw` connections carry bytes, not HTTP; with `own_host`
+        servers are asked by their own addresses."""
+        addresses = own_host and len(self._hosts(name)) > 1
+        made = self._sources.get((name, head_bytes, raw, addresses))
         if made is not None:
             return made
         upstream = self._find(name)
@@ -126,6 +128,7 @@ class UpstreamMaker:
                 pool = self._pool(place, upstream, each, head_bytes, raw)
                 server = Server(pool, each.weight, each.backup, standing, each.priority, each.disabled)
                 server.mark = each.mark.encode()
+                server.host = _server_host(each).encode()
                 servers.append(server)
             else:
                 families.append(self._family(place, upstream, each, head_bytes, raw))
@@ -140,8 +143,9 @@ class UpstreamMaker:
             upstream.balance.slow_start_ms,
             families,
             self._reactor,
+            addresses,
         )
-        self._sources[(name, head_bytes, raw)] = source
+        self._sources[(name, head_bytes, raw, addresses)] = source
         self._root.upstreams.append(name)
         return source
 
@@ -269,11 +273,16 @@ class UpstreamMaker:
             return None
 
     def host(self, key: str, name: str) -> bytes:
-        """Return the Host that the servers of an upstream are addressed by."""
-        hosts = {_server_host(server) for each in self._config.upstreams if each.name == name for server in each.servers}
-        if len(hosts) > 1:
+        """Return the Host that the servers of an upstream are addressed by; where it differs, that of one, until one is chosen."""
+        hosts = self._hosts(name)
+        upstream = self._find(name)
+        if len(hosts) > 1 and upstream is not None and any(server.resolve != "one" for server in upstream.servers):
             self._mistakes.add(key, f"the servers of `{name}` have different addresses; write the Host that they expect")
         return min(hosts).encode() if hosts else b""
+
+    def _hosts(self, name: str) -> set[str]:
+        """Return the Hosts of the servers of an upstream."""
+        return {_server_host(server) for each in self._config.upstreams if each.name == name for server in each.servers}
 
 
 def _where(sticky: model.Sticky) -> Where:

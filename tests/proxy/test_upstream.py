@@ -457,3 +457,28 @@ def test_each_request_adds_its_share_to_the_budget(town: Town) -> None:
     assert upstream.rules.saved == 1_020, "what is saved does not pile up"
     town.turn(60)
     town.answer_all()
+
+
+def test_servers_are_asked_by_their_own_names(town: Town) -> None:
+    """The first refuses, and the second is asked by its name, not by that of the first."""
+    upstream = fleet(town, 1, 1, addresses=True)
+    for at, server in enumerate(upstream.servers):
+        server.host = b"server-%d.example" % at
+    town.ruin(0)
+    hosts = []
+    for _ in range(2):
+        _, ex = town.ask(upstream)
+        town.turn(6)
+        assert isinstance(ex.chosen, Server)
+        hosts.append((ex.chosen.host, ex.request.fields.get_all(b"host")))
+        town.answer_all()
+    assert hosts == [(b"server-1.example", [b"server-1.example"])] * 2
+
+
+def test_a_server_alone_is_asked_by_its_own_name(town: Town) -> None:
+    upstream = fleet(town, 1, addresses=True)
+    upstream.servers[0].host = b"alone.example"
+    _, ex = town.ask(upstream)
+    assert ex.request.fields.get_all(b"host") == [b"alone.example"]
+    town.turn()
+    town.answer_all()

@@ -38,6 +38,9 @@ class SentFields(Fields):
         self.note_owner: object = None
         self.note = b""
 
+    def with_host(self, host: bytes) -> Fields:
+        return SentFields(super().with_host(host), self.came, self.authority)
+
 
 class RewrittenHead(RequestHead):
     """A request whose target was rewritten; `came_target` is the one the client sent."""

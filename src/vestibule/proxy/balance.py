@@ -48,6 +48,7 @@ class Server(Chosen):
         self.current = 0  # smooth weighted round robin's running credit
         self.bit = 0  # its place in `Exchange.tried`
         self.mark = b""  # what marks a client as this server's, where that was chosen
+        self.host = b""  # its own Host, where requests are sent by that
         self.seed = zlib.crc32(pool.name.encode())
 
     def on_answer(self, ex: Exchange, head: ResponseHead) -> bool:

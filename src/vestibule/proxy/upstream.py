@@ -64,8 +64,10 @@ class Upstream(Source, Owner, Resumer):
         slow_start_ms: int = 0,
         families: list[Family] | None = None,
         reactor: Reactor | None = None,
+        addresses: bool = False,
     ) -> None:
         self.name = name
+        self.addresses = addresses
         self.tries_most = tries_most
         self.balancer = balancer or Balancer()
         self.rules = rules or Rules()
@@ -211,6 +213,12 @@ class Upstream(Source, Owner, Resumer):
 
     def choose(self, ex: Exchange) -> Server | None:
         """Return the server for this request, None if no server may serve."""
+        server = self._choose(ex)
+        if self.addresses and server is not None:
+            ex.request.fields = ex.request.fields.with_host(server.host)
+        return server
+
+    def _choose(self, ex: Exchange) -> Server | None:
         if self.board.version != self._seen or self._reactor.now_ms >= self._due_ms:
             self._sort()
         for family in self.families:
@@ -244,7 +252,14 @@ class Upstream(Source, Owner, Resumer):
         return not standing.is_out(self._reactor.now_ms)
 
     def _choose_other(self, ex: Exchange) -> Server | None:
-        """Choose a server this exchange has not tried, by rank; where all were tried, any of the first rank."""
+        """Choose another server, and address the request to it."""
+        server = self._find_other(ex)
+        if self.addresses and server is not None:
+            ex.request.fields = ex.request.fields.with_host(server.host)
+        return server
+
+    def _find_other(self, ex: Exchange) -> Server | None:
+        """Return a server this exchange has not tried, by rank; where all were tried, any of the first rank."""
         if self.marks is not None and self.marks.strict and self.marks.find(ex) is not None:
             return None
         self._sort()
@@ -300,7 +315,7 @@ class Upstream(Source, Owner, Resumer):
                 fit.append(server)
         self._ranks = _ranked(fit or out)
         self._fit = self._ranks[0] if self._ranks else []
-        alone = len(self._fit) == 1 and self._due_ms == _NEVER_MS and self.marks is None and not self.families
+        alone = len(self._fit) == 1 and self._due_ms == _NEVER_MS and self.marks is None and not self.families and not self.addresses
         self._only = self._fit[0] if alone else None
 
     def _weigh(self, server: Server, now: int) -> None:
