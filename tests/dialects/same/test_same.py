@@ -16,7 +16,9 @@ from vestibule.dialects import load
 from vestibule.model.config import (
     Config,
     InheritedAddress,
+    Passive,
     Proxy,
+    Retry,
     Route,
     Site,
     Source,
@@ -46,7 +48,8 @@ def address_of(config: Config, name: str) -> str:
 
 def servers_of(config: Config, name: str) -> Upstream:
     (upstream,) = [each for each in config.upstreams if each.name == name]
-    return replace(upstream, name="")
+    # What is tried again, and how long a server is left out, every language has defaults of its own for, too.
+    return replace(upstream, name="", retry=Retry(), passive=Passive())
 
 
 def source_of(config: Config, source: Source, outer: Site | Route) -> object:

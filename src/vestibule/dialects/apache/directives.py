@@ -86,13 +86,15 @@ _ROWS = _rows(
     ("ProxyPreserveHost", "svl", "1", "whether the client's Host goes upstream"),
     ("ProxyAddHeaders", "sv", "1", "whether X-Forwarded-For, -Host and -Server are added"),
     ("ProxyTimeout", "sv", "1", "time-outs towards upstreams"),
-    ("BalancerMember", "ps", "1+", "a server of an upstream"),
-    ("ProxySet", "p", "1+", "options of an upstream"),
+    ("BalancerMember", "psv", "1+", "a server of an upstream"),
+    ("ProxySet", "psv", "1+", "options of an upstream"),
+    ("ProxyHCExpr", "sv", "1+", "what health checks look at; `hcmethod` of a member asks for them"),
+    ("ProxyPassInherit", "sv", "1", "whether a virtual host has the `ProxyPass` of the server outside"),
     ("ProxyErrorOverride", "sv", "1+", "`Off` is what vestibule does"),
     ("ProxyVia", "sv", "1", "`Off` is what vestibule does"),
     # Fields.
-    ("Header", "svld", "2+", "a field of the answer"),
-    ("RequestHeader", "svld", "2+", "a field of the request"),
+    ("Header", "svldp", "2+", "a field of the answer"),
+    ("RequestHeader", "svldp", "2+", "a field of the request"),
     ("SetEnvIf SetEnvIfNoCase BrowserMatch BrowserMatchNoCase", "sv", "2+", "a variable, put in where `env=` asks for it"),
     ("SetEnv UnsetEnv", "sv", "1+", "a variable, put in where `env=` asks for it"),
     # Rewriting and redirects.
@@ -157,7 +159,7 @@ _ROWS += _rows(
     ("LimitRequestBody", "svld", "1", "httpd does not apply it to what is proxied either"),
     ("ErrorDocument", "svld", "2", "an error page of vestibule says which hop failed"),
     ("ProxyReceiveBufferSize ProxyIOBufferSize ProxyMaxForwards ProxyBadHeader ProxyStatus BalancerPersist BalancerGrowth"
-     " BalancerInherit ProxyPassInherit ProxyFtpDirCharset ProxyDomain NoProxy ProxySourceAddress ProxyHCExpr", "svlp", "1+",
+     " BalancerInherit ProxyFtpDirCharset ProxyDomain NoProxy ProxySourceAddress", "svlp", "1+",
      "vestibule has its own, safe choice here"),
     ("SSLSessionCache SSLSessionCacheTimeout SSLHonorCipherOrder SSLCompression SSLOptions SSLUseStapling SSLStaplingCache"
      " SSLStaplingResponderTimeout SSLStaplingReturnResponderErrors SSLRandomSeed SSLPassPhraseDialog"
@@ -178,7 +180,7 @@ _ROWS += _rows(
     ("Alias AliasMatch ScriptAlias ScriptAliasMatch", "svl", "1+", "files are not served; proxy the path to something that serves them"),
     ("RewriteMap RewriteBase", "svld", "1+", _LATER),
     ("ProxyPassReverseCookieDomain ProxyPassReverseCookiePath", "svl", "2-3", _LATER),
-    ("ProxyRemote ProxyRemoteMatch ProxyBlock ProxyPassInterpolateEnv ProxyHCTemplate", "svl", "1+", _LATER),
+    ("ProxyRemote ProxyRemoteMatch ProxyBlock ProxyPassInterpolateEnv", "svl", "1+", _LATER),
     ("ProxyFCGISetEnvIf ProxyFCGIBackendType", "svld", "1+", "only HTTP upstreams are spoken to"),
     ("ProxyHTMLEnable ProxyHTMLURLMap ProxyHTMLLinks ProxyHTMLExtended Substitute AddInputFilter ExtFilterDefine", "svld", "1+",
      "bodies are not changed; have the application write its own addresses"),

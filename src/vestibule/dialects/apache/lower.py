@@ -14,11 +14,11 @@ from typing import Literal
 
 from vestibule.dialects.apache.directives import DIRECTIVES
 from vestibule.dialects.apache.listening import Doors, Host, hosts_of, server_name_of
-from vestibule.dialects.apache.proxying import Upstreams
 from vestibule.dialects.apache.scope import Pruner, Scope, not_built
 from vestibule.dialects.apache.sites import Lowered, SiteMaker
 from vestibule.dialects.apache.tls import Tls
 from vestibule.dialects.apache.tree import Directive, Tree
+from vestibule.dialects.apache.upstreams import Upstreams
 from vestibule.dialects.apache.variables import Names
 from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.dialects.record import Record
@@ -110,10 +110,6 @@ class _Lowering:
             outside = Host(server_name_of(self._record, main), {}, ())
             servers = [_Server(main, main.directives[0].span if main.directives else Span(), outside)]
         self._doors.open([server.host for server in servers])
-        for server in servers:
-            for directive in [*main.own("Proxy"), *(server.scope.own("Proxy") if server.scope is not main else [])]:
-                if directive.text().startswith("balancer://"):
-                    self._upstreams.declare(directive)
         timeouts, limits = _timeouts_of(main), self._limits_of(main)
         for server in servers:
             self._lower(server, timeouts, limits)
@@ -245,6 +241,7 @@ class _Lowering:
                     limits=lowered.limits if lowered.limits != limits else None,
                     forwarding=lowered.forwarding if lowered.forwarding != Forwarding("pass", "pass", "client", "drop") else None,
                     access_log=server.log,
+                    immich=False,
                 )
             )
         return tuple(made)
@@ -367,6 +364,7 @@ def _timeouts_of(scope: Scope) -> Timeouts:
             head = int(longest) * 1_000 if longest.isdigit() and int(longest) else idle
     return Timeouts(
         connect_ms=wait,
+        hold_ms=0,
         request_head_ms=head,
         body_idle_ms=max(idle, wait),
         response_head_ms=wait,

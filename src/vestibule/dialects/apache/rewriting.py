@@ -12,11 +12,13 @@ Rules: rules are followed once, when they are read, and become choices of routes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
-from vestibule.dialects.apache.proxying import Passes, path_match, read_target
+from vestibule.dialects.apache.proxying import Passes, path_match
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.tree import Directive
+from vestibule.dialects.apache.upstreams import read_target
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
@@ -193,14 +195,18 @@ class Rewriting:
         target = read_target(self._record, rule, fixed, 1)
         if target is None:
             return NOTHING
-        part, forwarding = self._passes.part(target, self._scope, rule, {})
+        way = self._passes.use(target, self._scope, rule, len(rule.args))
+        if way is None:
+            return NOTHING
         rest = text[text.index("://") + 3 :]
         _, slash, path = rest.partition("/")
         action = self._new_path(f"/{path}" if slash else "/", rule, flags)
         same = isinstance(action.path, Call) and action.path == Call("encode_path", (_PATH,))
         whole = self._names.rule is not None and path in ("$1", "%{REQUEST_URI}") and _takes_all(self._names.rule[1])
-        inner = Route(part.source, request=() if same or whole else (action,), forwarding=forwarding)
-        return _as_part(inner)
+        if way.path and action.path is not None:
+            action = replace(action, path=concat([encoded(Const(way.path)), action.path]))
+            same = whole = False
+        return _as_part(way.route(None, () if same or whole else (action,)))
 
     def _new_path(self, text: str, rule: Directive, flags: dict[str, str]) -> Rewrite:
         path, mark, query = text.partition("?")

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.apache.access import Access
 from vestibule.dialects.apache.fields import Fields, conditional
-from vestibule.dialects.apache.proxying import Passes, Upstreams, added_to_requests, reversed_fields
+from vestibule.dialects.apache.proxying import Passes, added_to_requests, reversed_fields
 from vestibule.dialects.apache.rewriting import Rewriting, engine_is_on, redirect_route
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.tree import Directive
+from vestibule.dialects.apache.upstreams import Target, Upstreams, balancer_environment, bare_url, is_balancer
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part
 from vestibule.dialects.read import ReadText
@@ -78,14 +79,15 @@ class SiteMaker:
         scope, fields = self._scope, self._fields
         sections = self._sections()
         fields.environment(scope.all(*_ENVIRONMENT))
-        passes = Passes(self._record, self._upstreams, self._names, scope, timeouts)
+        passes = Passes(self._record, self._upstreams, self._names, timeouts, self._inside_proxy)
         routes = self._routes(passes, sections)
         program = scope.own("RewriteCond", "RewriteRule") if engine_is_on(scope) else []
         part = Rewriting(self._record, self._names, passes, scope).lower(program, lambda: _as_part(routes))
         part, timeouts, forwarding = _merged(self._record, part, timeouts)
+        self._names.environment.update(balancer_environment(passes.upstreams))
         request, left = fields.actions(scope.all("RequestHeader"), in_request=True)
         response, _ = fields.actions(scope.all("Header"), in_request=False)
-        reverse = reversed_fields(self._record, self._reverse_rules(sections))
+        reverse = reversed_fields(self._record, self._reverse_rules(sections), lambda target: self._upstreams.members(target, scope))
         before = self._access(sections)
         inside_request: tuple[Action, ...] = ()
         inside_response: tuple[Action, ...] = ()
@@ -113,23 +115,33 @@ class SiteMaker:
         for directive in self._scope.all("Location", "LocationMatch", "Proxy", "ProxyMatch"):
             scope = Scope(self._record, directive.block or (), None)
             if directive.name in ("proxy", "proxymatch"):
-                # `<Proxy *>` is for all that is proxied, which is all there is; others name an upstream.
+                # `<Proxy *>` is for all that is proxied, which is all there is; others name an upstream (`_inside_proxy`).
                 if directive.text() == "*":
-                    made.append(Section("/", False, None, None, scope))
-                elif not directive.text().startswith("balancer://"):
-                    self._check_empty(directive, scope)
+                    # They are looked at before sections by path.
+                    made.insert(0, Section("/", False, None, None, scope))
+                elif not bare_url(directive.text()) and not directive.text().lower().startswith("balancer://"):
+                    not_built(self._record, directive, 0, f"`<{directive.written} {directive.text()}>`", "name the address")
                 continue
             section = self._section(directive, scope)
             if section is not None:
                 made.append(section)
         return made
 
-    def _check_empty(self, directive: Directive, scope: Scope) -> None:
-        """A section for one upstream may say no more than that it is open."""
-        for each in scope.directives:
-            if each.name != "require" or each.texts != ("all", "granted"):
-                not_built(self._record, each, 0, f"`{each.written}` for one upstream", "write it in a `<Location>`")
-        del directive
+    def _inside_proxy(self, target: Target) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
+        """Return what sections for the address of a target do with requests and answers."""
+        request: tuple[Action, ...] = ()
+        response: tuple[Action, ...] = ()
+        for directive in self._scope.all("Proxy"):
+            text = bare_url(directive.text())
+            if is_balancer(directive.text(), target.balancer) if target.balancer else text and target.url.startswith(text):
+                scope = Scope(self._record, directive.block or (), None)
+                actions = Access(scope, self._read_text).actions() or ()
+                sections = self._scope.all("Location", "LocationMatch")
+                if actions and any(each.name == "require" for section in sections for each in section.block or ()):
+                    not_built(self._record, directive, 0, "`Require` both here and in a `<Location>`", "write it in one of them")
+                request += actions + self._fields.actions(scope.own("RequestHeader"), in_request=True)[0]
+                response += self._fields.actions(scope.own("Header"), in_request=False)[0]
+        return request, response
 
     def _section(self, directive: Directive, scope: Scope) -> Section | None:
         words = list(directive.texts)
@@ -200,7 +212,8 @@ class SiteMaker:
                 made = passes.route(directive, inner, section.path, section.is_pattern)
                 if made is not None:
                     routes.append(self._record.mark(made, directive.span))
-        for directive in self._scope.all("ProxyPass", "ProxyPassMatch"):
+        inherits = self._scope.flag("ProxyPassInherit", True)
+        for directive in (self._scope.all if inherits else self._scope.own)("ProxyPass", "ProxyPassMatch"):
             made = passes.route(directive, self._scope)
             if made is not None:
                 # What is left out of proxying still meets the redirects.
