@@ -125,6 +125,7 @@ class UpstreamMaker:
         for each in upstream.servers:
             if each.resolve == "one":
                 standing = self._registry.board.find(upstream.server_key(each))
+                standing.max_fails, standing.fail_window_ms = _own_fails(each)
                 pool = self._pool(place, upstream, each, head_bytes, raw)
                 server = Server(pool, each.weight, each.backup, standing, each.priority, each.disabled)
                 server.mark = each.mark.encode()
@@ -251,9 +252,11 @@ class UpstreamMaker:
             self._root.made.append(name)
         is_srv = server.resolve == "srv"
         board = self._registry.board
-        return Family(
+        family = Family(
             kin, board, upstream.name, server.host, server.port, is_srv, server.weight, server.backup, server.priority, server.disabled
         )
+        family.max_fails, family.fail_window_ms = _own_fails(server)
+        return family
 
     def _context(self, key: str, tls: model.UpstreamTls, pair: KeyPair | None, ca: str) -> ssl.SSLContext | None:
         """Make the TLS context of connections to a server."""
@@ -298,6 +301,7 @@ def _rules(upstream: model.Upstream) -> Rules:
         rules.on |= _CAUSES[cause]
     rules.retry_statuses = frozenset(upstream.retry.statuses)
     rules.budget = upstream.retry.budget
+    rules.within_ms = upstream.retry.within_ms
     passive = upstream.passive
     rules.max_fails = passive.max_fails
     rules.window_ms = passive.window_ms
@@ -314,6 +318,15 @@ def _rules(upstream: model.Upstream) -> Rules:
         rules.max_percent = outliers.max_percent
     rules.learns = upstream.balance.method == "peak_ewma"
     return rules
+
+
+def _own_fails(server: model.Server) -> tuple[int, int]:
+    """Return what leaves a server out where it has its own figures; -1 is as the others'."""
+    return _or_others(server.max_fails), _or_others(server.fail_window_ms)
+
+
+def _or_others(figure: int | None) -> int:
+    return -1 if figure is None else figure
 
 
 def _server_host(server: model.Server) -> str:

@@ -53,6 +53,19 @@ def test_the_first_request_after_being_out_decides() -> None:
     assert not some[0].is_out(121_003), "an answer forgives"
 
 
+def test_a_server_may_have_figures_of_its_own() -> None:
+    rules, some = passive(1), standings(3)
+    some[0].max_fails, some[1].fail_window_ms, some[2].max_fails = 2, 500, 0
+    for at in range(3):
+        fail(rules, some, 100_000, at=at)
+    assert [each.is_out(100_001) for each in some] == [False, True, False]
+    assert not some[1].is_out(100_500)
+    fail(rules, some, 100_002)
+    assert some[0].is_out(110_001)
+    assert [rules.looks_at_answers(False, each) for each in some] == [True, True, False]
+    assert not rules.looks_at_answers(True, some[0])
+
+
 def test_a_server_alone_is_never_put_out() -> None:
     rules, some = passive(1), standings(1)
     fail(rules, some, 1, 2, 3)

@@ -482,3 +482,17 @@ def test_a_server_alone_is_asked_by_its_own_name(town: Town) -> None:
     assert ex.request.fields.get_all(b"host") == [b"alone.example"]
     town.turn()
     town.answer_all()
+
+
+@pytest.mark.parametrize(("within_ms", "status"), [(0, 200), (60_000, 200), (50, 503)])
+def test_after_its_time_nothing_is_tried_again(town: Town, within_ms: int, status: int) -> None:
+    upstream = fleet(town, 1, 1, rules=again(within_ms=within_ms))
+    _, ex = town.ask(upstream)
+    town.turn()
+    town.wait(lambda: town.reactor.now_ms - ex.began_ms > 100)
+    town.socks[0].sendall(BUSY)
+    town.turn()
+    for sock in town.socks[1:]:
+        sock.sendall(ANSWER)
+    town.turn()
+    assert ex.over and ex.response is not None and ex.response.status == status

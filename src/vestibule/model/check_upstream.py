@@ -61,6 +61,8 @@ def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) 
     elif not 1 <= server.port <= 65_535:
         found.error(f"{path}.port", "out-of-range", f"{server.port} is no port", "ports are from 1 to 65535")
     found.at_least(f"{path}.max_connections", server.max_connections, 1)
+    found.at_least(f"{path}.max_fails", server.max_fails, 0)
+    found.at_least(f"{path}.fail_window_ms", server.fail_window_ms, 1)
     found.at_least(f"{path}.priority", server.priority, 0)
     if server.resolve != "one" and (server.path or server.host.replace(".", "").isdigit() or ":" in server.host):
         found.error(f"{path}.resolve", "conflict", "only a name can stand for several servers")
@@ -86,6 +88,7 @@ def _check_pool(found: Findings, path: str, pool: Pool) -> None:
 def _check_retry(found: Findings, path: str, retry: Retry) -> None:
     found.at_least(f"{path}.attempts", retry.attempts, 1)
     found.at_least(f"{path}.budget", retry.budget, 0)
+    found.at_least(f"{path}.within_ms", retry.within_ms, 0)
     _check_statuses(found, f"{path}.statuses", retry.statuses, 400)
 
 

@@ -41,6 +41,10 @@ class Server:
     mark: str = ""
     """What marks clients that stay with this server, as it stands in the cookie, the header or the parameter of ``sticky``; empty
     has a signed mark."""
+    max_fails: int | None = None
+    """Failures after which this server is left out, instead of the ``max_fails`` of ``passive``."""
+    fail_window_ms: int | None = None
+    """The time in which they are counted and for which it is left out, instead of the ``window`` of ``passive``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ class Retry:
     budget: int = 20
     """How many requests may be tried again for each 100 requests, beyond a few a second. Connections that could not be made
     do not count: nobody had any work from them."""
+    within_ms: int = 0
+    """The time since the request came after which nothing is tried again; 0 is any."""
 
 
 @dataclass(frozen=True, slots=True)

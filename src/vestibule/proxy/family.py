@@ -72,6 +72,8 @@ class Family:
         self._backup = backup
         self._priority = priority
         self._off = off
+        self.max_fails = -1
+        self.fail_window_ms = -1
         self._known: dict[tuple[str, int, int, int], Server] = {}
 
     def version(self) -> int:
@@ -88,6 +90,8 @@ class Family:
             if server is None:
                 pool = self._kin.pool(host, port)
                 standing = self._board.find(f"{self._upstream} {pool.name}")
+                standing.max_fails = self.max_fails
+                standing.fail_window_ms = self.fail_window_ms
                 server = Server(pool, weight, self._backup, standing, priority, self._off)
             known[place] = server
         self._known = known

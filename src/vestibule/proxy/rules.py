@@ -38,6 +38,7 @@ class Rules:
         self.on = ON_CONNECT
         self.retry_statuses: frozenset[int] = frozenset()
         self.budget = 0
+        self.within_ms = 0
         self.saved = SAVED_MOST
 
         self.max_fails = 0
@@ -55,9 +56,10 @@ class Rules:
 
         self.learns = False  # answer times are wanted
 
-    def looks_at_answers(self, alone: bool) -> bool:
-        """Tell whether an answer can change anything; `alone` says that there is one server."""
-        return bool(self.retry_statuses) or (not alone and (self.learns or self.ejects or self.max_fails > 0))
+    def looks_at_answers(self, alone: bool, standing: Standing) -> bool:
+        """Tell whether an answer of a server can change anything; `alone` says that there is no other."""
+        counts = self.max_fails > 0 if standing.max_fails < 0 else standing.max_fails > 0
+        return bool(self.retry_statuses) or (not alone and (self.learns or self.ejects or counts))
 
     # ---- budget
 
@@ -77,20 +79,23 @@ class Rules:
 
     def failed(self, standing: Standing, others: list[Standing], now_ms: int, passive: bool, outlier: bool) -> None:
         """Count a failure. `others` are the standings of the whole upstream."""
-        if passive and self.max_fails and len(others) > 1:
-            if standing.fails < self.max_fails and now_ms - standing.failed_at_ms > self.window_ms:
+        most = self.max_fails if standing.max_fails < 0 else standing.max_fails
+        if passive and most and len(others) > 1:
+            window = self.window_ms if standing.fail_window_ms < 0 else standing.fail_window_ms
+            if standing.fails < most and now_ms - standing.failed_at_ms > window:
                 standing.fails = 0
             if standing.fails == 0:
                 standing.failed_at_ms = now_ms
             standing.fails += 1
-            if standing.fails >= self.max_fails:
-                standing.put_out(now_ms + self.window_ms)
+            if standing.fails >= most:
+                standing.put_out(now_ms + window)
         if outlier and self.ejects:
             self._look(standing, others, now_ms, True)
 
     def answered(self, standing: Standing, others: list[Standing], now_ms: int, outlier: bool) -> None:
         """Count an answer that is no failure to the passive rules; `outlier` says that it was counted as one already."""
-        if standing.fails >= self.max_fails and standing.out_until_ms <= now_ms:
+        most = self.max_fails if standing.max_fails < 0 else standing.max_fails
+        if standing.fails >= most and standing.out_until_ms <= now_ms:
             standing.fails = 0
         if self.ejects and not outlier:
             self._look(standing, others, now_ms, False)

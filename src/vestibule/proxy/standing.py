@@ -35,6 +35,9 @@ class Standing:
         self.up = True
         self.mode = AS_CONFIGURED
         self.weight = -1
+        # Of the configuration, where this server has its own; -1 is as the others'.
+        self.max_fails = -1
+        self.fail_window_ms = -1
         # Seen here.
         self.fails = 0
         self.failed_at_ms = 0

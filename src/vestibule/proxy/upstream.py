@@ -134,7 +134,7 @@ class Upstream(Source, Owner, Resumer):
         now = self._reactor.now_ms
         if self.rules.counts(fault):
             self.rules.failed(server.standing, self.standings, now, True, True)
-        if not self._may_repeat(ex, fault):
+        if not self._may_repeat(ex, fault) or self._is_late(ex, now):
             return False
         held = ex.hold_until_ms > 0
         fresh = fault.kind is UPSTREAM_LOST
@@ -162,6 +162,10 @@ class Upstream(Source, Owner, Resumer):
         if fault.kind is UPSTREAM_LOST:
             return on & ON_LOST != 0
         return on & (ON_TIMEOUT if fault.kind is UPSTREAM_TIMEOUT_HEAD else ON_INVALID) != 0
+
+    def _is_late(self, ex: Exchange, now_ms: int) -> bool:
+        """Tell whether the time for further tries is over."""
+        return 0 < self.rules.within_ms <= now_ms - ex.began_ms
 
     def _keep(self, ex: Exchange, fault: Fault) -> bool:
         """Hold the request while no server can be reached. Return whether it is held."""
@@ -199,7 +203,7 @@ class Upstream(Source, Owner, Resumer):
             rules.failed(server.standing, self.standings, now, passive, outlier)
         if not passive:
             rules.answered(server.standing, self.standings, now, outlier)
-        if head.status not in rules.retry_statuses or ex.tries >= self.tries_most or not _is_repeatable(ex):
+        if head.status not in rules.retry_statuses or ex.tries >= self.tries_most or not _is_repeatable(ex) or self._is_late(ex, now):
             return False
         other = self._choose_other(ex)
         if other is None or other is server or not rules.spend():
@@ -276,12 +280,11 @@ class Upstream(Source, Owner, Resumer):
         self.servers = servers
         self.standings = [server.standing for server in servers]
         self._limited = False
-        watches = self.rules.looks_at_answers(len(servers) < 2)
         for at in range(len(servers)):
             server = servers[at]
             server.bit = 1 << at
             server.owner = self
-            server.watches = watches
+            server.watches = self.rules.looks_at_answers(len(servers) < 2, server.standing)
             if server.pool.limits.connections_most >= 0:
                 self._limited = True
         if self.marks is not None:

@@ -109,8 +109,10 @@ _ROWS = _rows(
     ("proxy_max_temp_file_size", "hsl", "1", "0 is what vestibule does: it writes no temporary files"),
     ("proxy_cache", "hsl", "1", "`off` is what vestibule does"),
     ("proxy_intercept_errors", "hsl", "flag", "`off` is what vestibule does"),
-    ("proxy_next_upstream", "hsl", "1+", "whether another server is tried; never for a request that may have had an effect"),
-    ("proxy_next_upstream_tries", "hsl", "1", "`retry.attempts`"),
+    ("proxy_next_upstream", "hsl", "1+",
+     "after what another server is tried; never for a request that may have had an effect, so `non_idempotent` is left out"),
+    ("proxy_next_upstream_tries", "hsl", "1", "`retry.attempts`; without it each server is asked once"),
+    ("proxy_next_upstream_timeout", "hsl", "1", "`retry.within`"),
     ("proxy_ssl_verify", "hsl", "flag", "whether the certificate of the upstream must be valid"),
     ("proxy_ssl_trusted_certificate", "hsl", "1", "the authorities for upstreams"),
     ("proxy_ssl_crl", "hsl", "1", "the revocation lists for upstreams"),
@@ -119,6 +121,12 @@ _ROWS = _rows(
     ("proxy_ssl_password_file", "hsl", "1", "what opens its key"),
     ("proxy_ssl_name", "hsl", "1", "the name sent to the upstream and verified"),
     ("proxy_ssl_server_name", "hsl", "flag", "`on` is what vestibule does: a name is always sent"),
+    ("least_conn ip_hash", "u", "0", "`balance.method`"),
+    ("hash", "u", "1-2", "`balance.method` and its key; servers that come and go always move few keys, as with `consistent`"),
+    ("random", "u", "0-2", "the less busy of two servers drawn by weight"),
+    ("least_time", "u", "1-2", "shortest expected wait, from answer times of late"),
+    ("sticky", "u", "1+", "`cookie` keeps clients with their server; other ways are not built"),
+    ("queue", "u", "1-2", "how many requests wait for a connection, and how long"),
     ("keepalive", "u", "1", "idle connections kept for each server"),
     ("keepalive_requests", "hslu", "1", "requests on one client connection; in an upstream it is left to the server"),
     # What comes from clients.
@@ -134,7 +142,7 @@ _ROWS = _rows(
     ("real_ip_recursive", "hsl", "flag", "`on` is what vestibule does"),
     # Who may.
     ("allow deny", "hslx", "1", "403 for addresses, the first that fits decides"),
-    ("satisfy", "hsl", "1", "`all` is what vestibule does"),
+    ("satisfy", "hsl", "1", "whether addresses and passwords must both fit, or `any` of them is enough"),
     ("auth_basic", "hslx", "1", "basic authentication with this realm"),
     ("auth_basic_user_file", "hslx", "1", "its users"),
     # Answers.
@@ -186,9 +194,9 @@ _ROWS += _rows(
     ("client_header_buffer_size client_body_buffer_size client_body_temp_path client_body_in_file_only"
      " client_body_in_single_buffer subrequest_output_buffer_size", "hsl", "1+", "bodies stream, and heads take the memory they need"),
     ("proxy_buffers proxy_buffer_size proxy_busy_buffers_size proxy_temp_path proxy_temp_file_write_size proxy_socket_keepalive"
-     " proxy_force_ranges proxy_ignore_client_abort proxy_limit_rate proxy_send_lowat proxy_headers_hash_size", "hsl", "1+",
+     " proxy_force_ranges proxy_ignore_client_abort proxy_send_lowat proxy_headers_hash_size", "hsl", "1+",
      "bodies stream; there is nothing to size"),
-    ("proxy_next_upstream_timeout proxy_ssl_session_reuse proxy_ssl_protocols proxy_ssl_ciphers proxy_ssl_verify_depth"
+    ("proxy_ssl_session_reuse proxy_ssl_protocols proxy_ssl_ciphers proxy_ssl_verify_depth"
      " proxy_ssl_conf_command", "hsl", "1+", "vestibule has its own, safe choice here"),
     ("proxy_cache_path proxy_cache_valid proxy_cache_key proxy_cache_bypass proxy_no_cache proxy_cache_use_stale proxy_cache_lock"
      " proxy_cache_methods proxy_cache_min_uses proxy_cache_revalidate proxy_cache_background_update proxy_cache_lock_timeout"
@@ -225,9 +233,8 @@ _ROWS += _rows(
     ("limit_req limit_req_zone limit_conn limit_conn_zone limit_rate limit_rate_after limit_req_status limit_conn_status"
      " limit_req_log_level limit_conn_log_level limit_req_dry_run limit_conn_dry_run", "hsli", "1+",
      "rates and connections are not limited yet; take it out, or limit in the firewall"),
-    ("least_conn ip_hash", "u", "0", "servers are chosen in turn, by weight; take it out"),
-    ("hash random sticky", "u", "0-3", "servers are chosen in turn, by weight; take it out"),
     ("proxy_cookie_domain proxy_cookie_path proxy_cookie_flags", "hsl", "1+", _LATER),
+    ("proxy_limit_rate", "hsl", "1", "the pace of upstreams is not limited; take it out, or limit in the firewall"),
     ("proxy_method", "hsl", "1", _LATER),
     ("proxy_set_body", "hsl", "1", _LATER),
     ("proxy_bind", "hsl", "1+", _LATER),

@@ -57,6 +57,7 @@ def timeouts_of(scope: Scope, outer: Timeouts | None = None) -> Timeouts:
         response_head_ms=read,
         keep_alive_ms=scope.time("keepalive_timeout", 75_000) or 1,
         tunnel_idle_ms=read,
+        hold_ms=0,
     )
     if outer is None:
         return made

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.flow import FLOW, Flow, not_built
 from vestibule.dialects.nginx.levels import access_log_of, access_of, added_fields, compression_of, limits_of, method_limits_of, timeouts_of
-from vestibule.dialects.nginx.proxying import Upstreams, proxied
+from vestibule.dialects.nginx.proxying import proxied
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
+from vestibule.dialects.nginx.upstreams import Upstreams
 from vestibule.dialects.nginx.variables import Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, with_query
 from vestibule.dialects.read import ReadText

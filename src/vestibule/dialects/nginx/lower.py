@@ -15,10 +15,10 @@ from vestibule.dialects.nginx.levels import limits_of, log_formats, target_of, t
 from vestibule.dialects.nginx.listening import Door, Doors, hosts_of
 from vestibule.dialects.nginx.location import Level, Locations, Served
 from vestibule.dialects.nginx.maps import read_geo, read_map
-from vestibule.dialects.nginx.proxying import Upstreams
 from vestibule.dialects.nginx.scope import Pruner, Scope, outer_context
 from vestibule.dialects.nginx.tls import Tls
 from vestibule.dialects.nginx.tree import Directive, Tree
+from vestibule.dialects.nginx.upstreams import Upstreams
 from vestibule.dialects.nginx.variables import Names
 from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.dialects.record import Record
@@ -104,7 +104,7 @@ class _Lowering:
         for directive in http.own("map"):
             read_map(record, directive, names)
         for directive in http.own("upstream"):
-            self._upstreams.declare(directive)
+            self._upstreams.declare(directive, names)
         forwarding = Forwarding("pass", "pass", "client", "allow" if http.flag("underscores_in_headers", False) else "drop")
         limits = limits_of(http)
         events = [each for block in main.own("events") for each in block.block or ()]
@@ -240,6 +240,7 @@ class _Lowering:
             timeouts=own.timeouts if own.timeouts != level.timeouts else None,
             limits=own.limits if own.limits != level.limits else None,
             forwarding=own.forwarding if own.forwarding != level.forwarding else None,
+            immich=False,
             access_log=own.access_log,
             compression=own.compression,
         )

@@ -1,4 +1,4 @@
-"""``proxy_pass`` and what belongs to it: upstreams, the path that is asked for, fields of the request and of the answer.
+"""``proxy_pass`` and what belongs to it: the path that is asked for, fields of the request and of the answer.
 
 Facts:
 * The Host sent upstream is ``$proxy_host``, the name in ``proxy_pass``, unless ``proxy_set_header Host`` says otherwise.
@@ -6,19 +6,17 @@ Facts:
 * A redirect of the upstream to itself is rewritten to us unless ``proxy_redirect`` says otherwise.
 * Connection, Upgrade and their kin belong to one connection; vestibule writes them, and WebSockets pass without them.
 
-Not here: which location proxies (``location``).
+Not here: which location proxies (``location``), servers (``upstreams``).
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.levels import added_fields
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
-from vestibule.dialects.nginx.values import parse_count
+from vestibule.dialects.nginx.upstreams import Target, Upstreams
 from vestibule.dialects.nginx.variables import Names, to_pattern
 from vestibule.dialects.part import Part, encoded
 from vestibule.dialects.record import Record
@@ -27,198 +25,16 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     Forwarding,
-    Pool,
     Proxy,
     RemoveHeader,
-    Retry,
     Rewrite,
-    Server,
     SetHeader,
-    Upstream,
-    UpstreamTls,
 )
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, Match, Var, concat
-from vestibule.model.quantity import format_server, parse_port, parse_server_host
 
 _OURS = ("connection", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "transfer-encoding", "content-length")
-UNREAD = "unread"
-"""The host of a server whose address could not be read."""
-
 _LOCATION = Var("response_header", "Location")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A ``proxy_pass`` taken apart. ``rest`` is what follows the authority: None for nothing at all."""
-
-    tls: bool
-    authority: str
-    rest: Expr | None
-    is_fixed: bool
-    """Whether it was written without variables; only then nginx replaces prefixes and rewrites redirects by itself."""
-
-    @property
-    def scheme(self) -> str:
-        """The scheme."""
-        return "https" if self.tls else "http"
-
-    @property
-    def host(self) -> str:
-        """What ``$proxy_host`` is."""
-        default = ":443" if self.tls else ":80"
-        return "localhost" if self.authority.startswith("unix:") else self.authority.removesuffix(default)
-
-
-class Upstreams:
-    """The upstreams of a configuration: declared ones, and one for each address that is proxied to."""
-
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._declared: dict[str, Directive] = {}
-        self._made: dict[str, Upstream] = {}
-
-    def declare(self, directive: Directive) -> None:
-        """Take an ``upstream`` block."""
-        name = directive.text(0)
-        if name in self._declared:
-            self._record.error(directive.place(0), "duplicate-name", f"there are two upstreams named `{name}`")
-        self._declared[name] = directive
-
-    def all(self) -> tuple[Upstream, ...]:
-        """Return all that are used."""
-        return tuple(self._made.values())
-
-    def warn_unused(self) -> None:
-        """Note declared ones that nobody uses."""
-        used = {name.partition("://")[2] or name for name in self._made}
-        for name, directive in self._declared.items():
-            if name not in used and not any(each.startswith(f"{name} ") for each in used):
-                self._record.warning(directive.span, "unused", f"no location uses the upstream `{name}`")
-
-    def use(self, target: Target, scope: Scope, span: Span) -> str:
-        """Return the name of the upstream that a target means, making it; empty, noted, where its address is none."""
-        tls = _upstream_tls(scope, target)
-        attempts = _attempts(scope)
-        block = self._declared.get(target.authority)
-        if block is None:
-            server = _server(self._record, span, target.authority, target.tls)
-            if server.host == UNREAD:
-                return ""
-            upstream = Upstream(format_server(server) or target.authority, (server,), tls, Pool(), Retry(attempts))
-        else:
-            span = block.span
-            name = f"https://{target.authority}" if target.tls else target.authority
-            upstream = replace(self._from_block(name, block, target.tls), tls=tls, retry=Retry(attempts))
-        # The same servers spoken to in another way are another upstream.
-        name, number = upstream.name, 1
-        while (known := self._made.get(upstream.name)) is not None and known != upstream:
-            number += 1
-            upstream = replace(upstream, name=f"{name} #{number}")
-        if upstream.name not in self._made:
-            self._record.origin(f"upstreams[{len(self._made)}]", span)
-            self._made[upstream.name] = upstream
-        return upstream.name
-
-    def _from_block(self, name: str, block: Directive, tls: bool) -> Upstream:
-        scope = Scope(self._record, block.block or ())
-        servers: list[Server] = []
-        for directive in scope.own("server"):
-            server = self._declared_server(directive, tls)
-            if server is not None:
-                servers.append(server)
-        pool = Pool()
-        if scope.find("keepalive") is not None:
-            pool = replace(pool, max_idle=scope.count("keepalive", pool.max_idle))
-        if scope.find("keepalive_timeout") is not None:
-            pool = replace(pool, idle_ms=scope.time("keepalive_timeout", pool.idle_ms))
-        limits = {each for each in [_option(directive, "max_conns") for directive in scope.own("server")] if each}
-        if len(limits) == 1:
-            pool = replace(pool, max_connections=parse_count(limits.pop(), 1))
-        elif limits:
-            not_built(self._record, block.span, "`max_conns` that differs from server to server", "give all servers the same")
-        return Upstream(name, tuple(servers), pool=pool)
-
-    def _declared_server(self, directive: Directive, tls: bool) -> Server | None:
-        server = _server(self._record, directive.place(0), directive.text(0), tls)
-        for word in directive.args[1:]:
-            key, _, value = word.text.partition("=")
-            if word.text == "backup":
-                server = replace(server, backup=True)
-            elif word.text == "down":
-                return None
-            elif word.text == "resolve":
-                continue
-            elif key in ("weight", "max_conns"):
-                try:
-                    number = parse_count(value, 1)
-                except ValueError as bad:
-                    self._record.error(word.span, "bad-value", str(bad))
-                    continue
-                server = replace(server, weight=number) if key == "weight" else server
-            elif key in ("max_fails", "fail_timeout", "slow_start"):
-                what = f"`{key}` is left out"
-                self._record.warning(word.span, "left-out", what, "a server that does not answer is passed over for each request anew")
-            else:
-                self._record.error(word.span, "unknown-option", f"`{word.text}` is no option of a server")
-        return server
-
-
-def _option(directive: Directive, name: str) -> str:
-    for word in directive.args[1:]:
-        key, equals, value = word.text.partition("=")
-        if equals and key == name and value.isdigit() and len(value) < 9 and value.strip("0"):
-            return value
-    return ""
-
-
-def _server(record: Record, span: Span, address: str, tls: bool) -> Server:
-    """Read the address of a server; without a port it is that of the scheme."""
-    if address.startswith("unix:"):
-        return Server(path=address.removeprefix("unix:"), tls=tls)
-    host, colon, port = address.rpartition(":")
-    if not colon or address.endswith("]"):
-        host, port = address, ""
-    try:
-        return Server(parse_server_host(host), parse_port(port) if port else (443 if tls else 80), tls=tls)
-    except ValueError as bad:
-        record.error(span, "bad-address", str(bad), "write `host:port`")
-        return Server(UNREAD, 1, tls=tls)
-
-
-def _upstream_tls(scope: Scope, target: Target) -> UpstreamTls:
-    if not target.tls:
-        return UpstreamTls()
-    name = scope.text("proxy_ssl_name")
-    if "$" in name:
-        name_directive = scope.find("proxy_ssl_name")
-        assert name_directive is not None
-        if name != "$proxy_host":
-            not_built(scope.record, name_directive.place(0), "a name that changes from request to request", "write the name itself")
-        name = ""
-    verify = scope.flag("proxy_ssl_verify", False)
-    is_name = not target.authority.startswith("unix:")
-    return UpstreamTls(
-        verify=verify,
-        # With an `upstream` block the name of the block is what nginx sends.
-        name=name or (target.authority.partition(":")[0] if is_name and not target.authority.startswith("[") else ""),
-        ca=scope.text("proxy_ssl_trusted_certificate") if verify else "",
-        crl=scope.text("proxy_ssl_crl") if verify else "",
-        cert=scope.text("proxy_ssl_certificate"),
-        key=scope.text("proxy_ssl_certificate_key"),
-        password_file=scope.text("proxy_ssl_password_file"),
-    )
-
-
-def _attempts(scope: Scope) -> int:
-    directive = scope.find("proxy_next_upstream")
-    for word in directive.args if directive is not None else ():
-        if word.text == "off":
-            return 1
-        if word.text not in ("error", "timeout"):
-            what = f"another server after `{word.text}`"
-            not_built(scope.record, word.span, what, "`error` and `timeout` are; take the rest out")
-    return scope.count("proxy_next_upstream_tries", 0) or Retry().attempts
 
 
 # ---------------------------------------------------------------- the target

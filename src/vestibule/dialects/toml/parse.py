@@ -452,7 +452,7 @@ def _server(spot: Spot, value: object) -> Server | None:
         place.error("bad-value", str(bad))
         return None
     section.mark("weight", "backup", "proxy_protocol")
-    section.mark("weight", "backup", "disabled", "priority", "max_connections", "resolve", "mark")
+    section.mark("weight", "backup", "disabled", "priority", "max_connections", "resolve", "mark", "max_fails", "fail_window")
     if "tls" in section and not server.path:
         section.error("tls", "conflict", "`tls` is for unix sockets", "write `https://` before a host")
     return replace(
@@ -466,6 +466,8 @@ def _server(spot: Spot, value: object) -> Server | None:
         max_connections=section.read("max_connections", None),
         resolve=section.read("resolve", "one"),
         mark=section.read("mark", ""),
+        max_fails=section.read("max_fails", None),
+        fail_window_ms=section.read("fail_window", None),
     )
 
 

@@ -38,6 +38,8 @@ SERVER = Table(
         Key("max_connections", Unlimited(COUNT), "100", "max_connections"),
         Key("resolve", Choice("one", "all", "srv"), '"all"', "resolve"),
         Key("mark", TEXT, '"a"', "mark"),
+        Key("max_fails", COUNT, "3", "max_fails"),
+        Key("fail_window", DURATION, '"30s"', "fail_window_ms"),
     ),
 )
 
@@ -79,6 +81,7 @@ RETRY = Table(
         Key("on", ListOf(Choice("connect", "lost", "timeout", "invalid")), '["connect", "lost"]', "on"),
         Key("statuses", ListOf(COUNT), "[502, 503]", "statuses"),
         Key("budget", COUNT, "20", "budget"),
+        Key("within", DURATION, '"10s"', "within_ms"),
     ),
 )
 

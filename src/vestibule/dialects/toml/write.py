@@ -33,6 +33,7 @@ from vestibule.dialects.toml.schema import (
     RETRY,
     ROOT,
     ROUTE,
+    SERVER,
     SITE,
     STICKY,
     TCP_ROUTE,
@@ -329,6 +330,10 @@ def _server(server: Server) -> str:
         pairs.append(("resolve", quote(server.resolve)))
     if server.mark:
         pairs.append(("mark", quote(server.mark)))
+    if server.max_fails is not None:
+        pairs.append(("max_fails", str(server.max_fails)))
+    if server.fail_window_ms is not None:
+        pairs.append(("fail_window", SERVER.key("fail_window").form.write(server.fail_window_ms)))
     return _inline(pairs)
 
 
