@@ -2,6 +2,7 @@
 
 import pytest
 
+from vestibule.exchange import Chosen
 from vestibule.fault import UPSTREAM_REFUSED, Fault
 from vestibule.http.address import NetworkSet
 from vestibule.http.head import ResponseHead
@@ -57,6 +58,7 @@ VALUES = [
     ("decoded_path", "", b"/a b/"), ("query", "", b"id=1&k%65y=2&id=3"), ("arg", "id", b"1"), ("arg", "key", b"2"),
     ("arg", "none", b""), ("protocol", "", b"HTTP/1.1"), ("host", "", b"photos.example"), ("host_port", "", b"Photos.Example:8443"),
     ("header", "X-Two", b"a, b"), ("header", "none", b""), ("cookie", "s", b"1=2"), ("cookie", "none", b""),
+    ("user", "", b"alice"), ("upstream_mark", "", b"a1"),
     ("upstream", "", b"immich"), ("upstream_address", "", b"192.0.2.80:2283"), ("upstream_connect_ms", "", b"3"),
     ("status", "", b"200"), ("response_header", "X-R", b"1, 2"), ("response_header", "none", b""), ("head_ms", "", b"9"),
     ("bytes_in", "", b"10"), ("bytes_out", "", b"20"), ("total_ms", "", b"500"), ("fault", "", b"upstream.refused"),
@@ -67,7 +69,10 @@ VALUES = [
 
 @pytest.mark.parametrize(("name", "argument", "value"), VALUES)
 def test_value(name: str, argument: str, value: bytes) -> None:
-    ex = idle("/a%20b/?id=1&k%65y=2&id=3", "X-Two: a", "X-Two: b", "Cookie: t=0; s=1=2", "cookie: s=9", authority="Photos.Example:8443")
+    ex = idle("/a%20b/?id=1&k%65y=2&id=3", "X-Two: a", "X-Two: b", "Cookie: t=0; s=1=2", "cookie: s=9", "Authorization: Basic YWxpY2U6eDp5",
+              authority="Photos.Example:8443")  # fmt: skip
+    ex.chosen = Chosen()
+    ex.chosen.token = b"a1"
     ex.upstream_name = "192.0.2.80:2283"
     ex.connect_ms, ex.head_ms, ex.request_bytes, ex.response_bytes, ex.ended_ms = 3, 9, 10, 20, 1500
     ex.response = ResponseHead(200, b"", fields("X-R: 1", "X-R: 2"))
@@ -135,3 +140,19 @@ def test_client_certificates() -> None:
     ex.client.certificate = PeerCertificate(b"abc", 10)
     assert verify.text(ex) == b"FAILED:certificate has expired"
     assert whole.text(ex) == b"YWJj"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["Authorization: Bearer YWxpY2U6eA=="],
+        ["Authorization: Basic YWxpY2U="],  # no colon
+        ["Authorization: Basic %%%"],
+        ["Authorization: Basic YWwKaWNlOng="],  # a line feed in the name
+        ["Authorization: Basic YWxpY2U6eA==", "Authorization: Basic Ym9iOng="],
+    ],
+)
+def test_no_credentials_name_nobody(lines: list[str]) -> None:
+    node = make_variable("user", "", PLACE)
+    assert node is not None and node.find(idle("/", *lines)) is None

@@ -150,6 +150,10 @@ _ROWS = (
              argument="field", nginx="$http_NAME", caddy="{header.NAME}", apache="%{NAME}i", haproxy="req.hdr(NAME)"),
     Variable("cookie", _T, Phase.REQUEST, "fields", "Value of a cookie the client sent.", argument="cookie",
              nginx="$cookie_NAME", caddy="{cookie.NAME}", apache="%{NAME}C", haproxy="req.cook(NAME)"),
+    Variable("user", _T, Phase.REQUEST, "fields",
+             "Name in the client's Basic credentials. Whether the password was right, only `basic_auth` before it knows: where none"
+             " is asked for, anybody can write any name.",
+             nginx="$remote_user", caddy="{http.auth.user.id}", apache="%u"),
     Variable("request_id", _T, Phase.REQUEST, "exchange", "An identifier of this exchange, unique in the logs.",
              nginx="$request_id", caddy="{http.request.uuid}", apache="%L", haproxy="unique-id"),
     Variable("site", _T, Phase.REQUEST, "exchange", "Name of the site that serves the request.",

@@ -6,6 +6,8 @@ sent, whatever steps have made of them since; `path` and `query` are those that 
 Not here: the table of names with their meaning (`model/vocabulary.py`); a test holds both together.
 """
 
+import base64
+import binascii
 import time
 from typing import Final
 
@@ -19,6 +21,9 @@ from vestibule.plan.request_id import request_id
 from vestibule.plan.sent import came_fields, came_target
 
 ALMANAC: Final = Almanac()
+
+# What a name may be made of to stand in a field: everything but controls.
+_VISIBLE: Final = bytes([code for code in range(32, 256) if code != 127])
 
 
 def now_ms() -> int:
@@ -294,6 +299,23 @@ class UpstreamAddress(Node):
         return ex.upstream_name.encode() if ex.upstream_name else None
 
 
+class User(Node):
+    """The name in Basic credentials (RFC 7617 2). Two Authorization lines name nobody, as nobody lets them pass."""
+
+    def find(self, ex: Exchange) -> bytes | None:
+        lines = came_fields(ex.request).get_all(b"authorization")
+        if len(lines) != 1:
+            return None
+        scheme, _, text = lines[0].partition(b" ")
+        if scheme.lower() != b"basic":
+            return None
+        try:
+            name, colon, _ = base64.b64decode(text.strip(b" \t"), validate=True).partition(b":")
+        except (binascii.Error, ValueError):
+            return None
+        return name if colon and not name.translate(None, _VISIBLE) else None
+
+
 class UpstreamMark(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return None if ex.chosen is None else ex.chosen.token
@@ -409,6 +431,7 @@ _NODES: Final[dict[str, Node]] = {
     "time": Time(EXCHANGE),
     "time_local": TimeLocal(EXCHANGE),
     "upstream_address": UpstreamAddress(EXCHANGE),
+    "user": User(FIELDS),
     "upstream_mark": UpstreamMark(EXCHANGE),
     "upstream_connect_ms": UpstreamConnectMs(EXCHANGE),
     "status": Status(EXCHANGE),

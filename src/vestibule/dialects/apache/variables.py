@@ -126,6 +126,10 @@ class Names:
         parts.append(Const(_unescaped(text[at:])))
         return concat(parts)
 
+    def captured(self, number: str) -> Expr:
+        """Return what a group of the last regular expression captured."""
+        return _captured(self.rule, number)
+
     def variable(self, name: str, span: Span) -> Expr:
         """Return what ``%{NAME}`` stands for."""
         kind, colon, argument = name.partition(":")

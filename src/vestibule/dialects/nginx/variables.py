@@ -76,7 +76,7 @@ _ABSENT_NAMES = (
     "ancient_browser arg_ body_bytes connection connection_requests connection_time connections_active date_gmt date_local document_root"
     " fastcgi_script_name geoip_country_code hostname http2 invalid_referer limit_rate memcached_key modern_browser msec nginx_version"
     " pid proxy_protocol_addr proxy_protocol_port proxy_protocol_server_addr proxy_protocol_server_port proxy_internal_body_length"
-    " realpath_root remote_user request_body request_body_file request_filename secure_link ssl_alpn_protocol ssl_cipher ssl_ciphers"
+    " realpath_root request_body request_body_file request_filename secure_link ssl_alpn_protocol ssl_cipher ssl_ciphers"
     " ssl_client_cert ssl_client_escaped_cert ssl_client_fingerprint ssl_client_i_dn ssl_client_raw_cert ssl_client_s_dn"
     " ssl_client_serial ssl_client_v_end ssl_client_v_remain ssl_client_v_start ssl_client_verify ssl_curve ssl_curves ssl_early_data"
     " ssl_server_cert ssl_session_id ssl_session_reused tcpinfo_rtt tcpinfo_rttvar tcpinfo_snd_cwnd tcpinfo_rcv_space time_msec"
