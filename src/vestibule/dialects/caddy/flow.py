@@ -121,6 +121,7 @@ class Flow:
             matcher, first = matchers.take(segment, state)
             if matcher is None:
                 continue
+            state = replace(state, pattern=matchers.pattern_of(segment) or state.pattern)
             if segment.name == "route":
                 inner = matchers.inner(segment.inside())
                 body = self._known(segment.inside())
@@ -247,6 +248,7 @@ class Flow:
             if segment.block is None:
                 self._report.error(segment.head, "missing", f"`{segment.name}` needs a block")
             inner = matchers.inner(segment.inside())
+            state = replace(state, pattern=matchers.pattern_of(segment) or state.pattern)
             strip = _strip(segment)
             within = state.after_rewrite() if strip is not None else state
             piece = self._sorted(segment.inside(), inner, within, carry, after)
@@ -270,7 +272,7 @@ class Flow:
         if not text.startswith("/"):
             self._report.error(segment.token(1), "syntax", "`handle_path` needs a path", "write `handle_path /PATH/*`")
             return None
-        return Matcher(path_test(text), text)
+        return Matcher(path_test(text, state), text)
 
 
 def _strip(segment: Segment) -> StripPrefix | None:

@@ -31,6 +31,13 @@ class Token:
     span: Span
     fresh: bool
     quoted: bool = False
+    quote: str = ""
+
+    @property
+    def raw(self) -> str:
+        """The text as it was written, in its quotes."""
+        escaped = self.text.replace('"', '\\"') if self.quote == '"' else self.text
+        return f"{self.quote}{escaped}{self.quote}"
 
     @property
     def opens(self) -> bool:
@@ -115,7 +122,7 @@ class _Lexer:
     def _token(self, char: str) -> Token:
         span = Span(self._file, self._line, self._at - self._line_start + 1)
         if char in '"`':
-            return Token(self._quoted(char, span), span, self._fresh, quoted=True)
+            return Token(self._quoted(char, span), span, self._fresh, quoted=True, quote=char)
         end = self._text.find("\n", self._at)
         heredoc = _HEREDOC.match(self._text[self._at : len(self._text) if end < 0 else end])
         if heredoc is not None:

@@ -9,23 +9,43 @@ Not here: placeholders, order of directives (``flow``).
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vestibule.dialects.caddy.cel import read_expression
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.placeholders import State, Unreadable, text_expr
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.model.config import PathMatch
-from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Expr, InNet, InSet, Match, Not, Var
+from vestibule.model.expr import AllOf, AnyOf, Call, Compare, Const, Expr, InNet, InSet, Match, Not, Var
 
 PRIVATE_RANGES = ("192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.0/8", "fd00::/8", "::1/128")
 """What ``private_ranges`` stands for."""
 
-KINDS = ("path", "path_regexp", "host", "method", "header", "header_regexp", "query", "protocol", "remote_ip", "client_ip", "not", "vars")
-_UNBUILT = ("expression", "file", "vars_regexp", "tls")
+KINDS = (
+    "path",
+    "path_regexp",
+    "host",
+    "method",
+    "header",
+    "header_regexp",
+    "query",
+    "protocol",
+    "remote_ip",
+    "client_ip",
+    "not",
+    "vars",
+    "vars_regexp",
+    "expression",
+)
+_UNBUILT = ("file", "tls")
+
+_REGEXPS = {"path_regexp": 1, "header_regexp": 2, "vars_regexp": 2}
+"""Matchers with a regular expression, and how many words they have without the name that may come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +110,7 @@ class Matchers:
         # With one argument, `rewrite` has a target and no matcher.
         if token.text.startswith("/") and not (segment.name == "rewrite" and len(segment.tokens) == 2):
             try:
-                return Matcher(path_test(token.text), token.text), 2
+                return Matcher(path_test(token.text, state), _order_path(token.text)), 2
             except Unreadable as bad:
                 self._report.error(token, bad.code, bad.message, bad.hint)
                 return None, 2
@@ -122,13 +142,35 @@ class Matchers:
         """Return the regular expressions of named matchers by name; those without one have the matcher's, without ``@``."""
         found: dict[str, tuple[Expr, str]] = {}
         for segment in self._named.values():
-            lines = [segment.texts()] if len(segment.tokens) > 1 else [inner.texts(0) for inner in segment.inside()]
-            for words in lines:
-                if words[:1] == ["path_regexp"] and len(words) in (2, 3):
-                    found[words[1] if len(words) == 3 else segment.name[1:]] = (Var("decoded_path"), words[-1])
-                elif words[:1] == ["header_regexp"] and len(words) in (3, 4):
-                    found[words[1] if len(words) == 4 else segment.name[1:]] = (Var("header", words[-2].lower()), words[-1])
+            for line in _lines(segment):
+                self._pattern(segment, line, found)
         return found
+
+    @classmethod
+    def _pattern(cls, segment: Segment, line: Segment, found: dict[str, tuple[Expr, str]]) -> None:
+        """Note the regular expressions of one line of a named matcher, those in an expression too."""
+
+        def note(kind: str, words: list[str], state: State) -> Expr:
+            least = _REGEXPS.get(kind)
+            if least is not None and len(words) in (least, least + 1):
+                name = words[0] if len(words) > least else segment.name[1:]
+                found[name] = (_subject(kind, words[-2:], state), words[-1])
+            return Const(True)
+
+        # What cannot be read is told where the matcher is.
+        with contextlib.suppress(Unreadable):
+            if line.head.quoted or line.name == "expression":
+                read_expression(_expression_of(line), State(), note)
+            else:
+                note(line.name, line.texts(), State())
+
+    def pattern_of(self, segment: Segment) -> str:
+        """Return the name of the regular expression in the matcher of a directive; empty where there is none."""
+        named = self._named.get(segment.tokens[1].text) if len(segment.tokens) > 1 else None
+        found: dict[str, tuple[Expr, str]] = {}
+        for line in _lines(named) if named is not None else ():
+            self._pattern(segment if named is None else named, line, found)
+        return next(iter(found), "")
 
     def check(self, state: State) -> None:
         """Read every named matcher, so that their mistakes are told even if nobody uses them."""
@@ -137,66 +179,57 @@ class Matchers:
 
     def read(self, segment: Segment, state: State) -> Matcher | None:
         """Read the set that a named matcher declares; None, noted, after a mistake."""
-        lines: list[tuple[Token, list[str], Segment | None]] = []
-        if len(segment.tokens) > 1:
-            # On one line, a text in quotes or backticks is an expression.
-            lines.append((segment.tokens[1], segment.texts(2), segment))
-        elif segment.block is not None:
-            lines.extend([(inner.head, inner.texts(), inner) for inner in segment.block])
-        else:
+        lines = _lines(segment)
+        if len(segment.tokens) < 2 and segment.block is None:
             self._report.error(segment.head, "missing", f"the matcher `{segment.name}` says nothing")
             return None
-        return self._set(lines, state, in_line=len(segment.tokens) > 1)
+        return self._set(lines, state)
 
-    def _set(self, lines: list[tuple[Token, list[str], Segment | None]], state: State, in_line: bool) -> Matcher | None:
-        """Read lines that must all hold; lines of one kind are alternatives, but for ``not``."""
+    def _set(self, lines: tuple[Segment, ...], state: State) -> Matcher | None:
+        """Read lines that must all hold; lines of one kind are alternatives, but for some."""
         groups: dict[str, list[Expr]] = {}
-        order: list[str] = []
         paths: list[str] = []
-        for number, (token, words, segment) in enumerate(lines):
-            if in_line and token.quoted:
-                self._report.not_built(token, "expressions as matchers", "use `path`, `header` and the like")
-                return None
-            test = self._one(token, words, segment, in_line, state)
+        for number, line in enumerate(_single_pairs(lines)):
+            test = self._one(line, state)
             if test is None:
                 return None
-            if token.text == "path":
-                paths.extend(words)
-            # Two lines of `header` or `not` must both hold; of the others, either.
-            key = f"{token.text} {number}" if token.text in ("not", "header", "header_regexp", "query", "vars") else token.text
-            if token.text in ("header", "query") and words:
-                key = f"{token.text} {words[0].lower()}"
-            if key not in groups:
-                order.append(key)
+            if line.name == "path" and not line.head.quoted:
+                paths.extend(line.texts())
+            # Two lines of these must both hold; of the others, either.
+            alone = line.head.quoted or line.name in ("not", "header_regexp", "expression")
+            key = f"{line.name} {number}" if alone else line.name
+            if line.name in ("header", "query") and len(line.tokens) > 1:
+                key = f"{line.name} {line.token(1).text.partition('=')[0].lower()}"
             groups.setdefault(key, []).append(test)
-        tests = [_joined(groups[key], AnyOf) for key in order]
-        only = paths[0] if len(paths) == 1 and len(order) == 1 else ""
-        return Matcher(_joined(tests, AllOf), only)
+        tests = [_joined(each, AnyOf) for each in groups.values()]
+        only = _order_path(paths[0]) if len(paths) == 1 and len(groups) == 1 else ""
+        return Matcher(_joined(tests, AllOf), only) if tests else ANY
 
-    def _one(self, token: Token, words: list[str], segment: Segment | None, in_line: bool, state: State) -> Expr | None:
-        kind = token.text
+    def _one(self, line: Segment, state: State) -> Expr | None:
+        """Read one line; None, noted, if it cannot be had."""
+        kind = line.name
         try:
+            if line.head.quoted or kind == "expression":
+                return read_expression(_expression_of(line), state, self._test)
             if kind == "not":
-                return self._not(token, words, segment, in_line, state)
+                return self._not(line, state)
             if kind in KINDS:
-                return self._test(kind, words, state)
+                return self._test(kind, line.texts(), state)
         except Unreadable as bad:
-            self._report.error(token, bad.code, bad.message, bad.hint)
+            self._report.error(line.head, bad.code, bad.message, bad.hint)
             return None
         if kind in _UNBUILT:
-            self._report.not_built(token, f"the matcher `{kind}`")
+            self._report.not_built(line.head, f"the matcher `{kind}`")
         else:
-            self._report.error(token, "unknown-matcher", f"there is no matcher `{kind}`", near(kind, KINDS))
+            self._report.error(line.head, "unknown-matcher", f"there is no matcher `{kind}`", near(kind, KINDS))
         return None
 
-    def _not(self, token: Token, words: list[str], segment: Segment | None, in_line: bool, state: State) -> Expr | None:
+    def _not(self, line: Segment, state: State) -> Expr | None:
         """``not`` before one matcher, or before a block of them that must not all hold."""
-        if words and segment is not None:
-            first = 2 if in_line else 1
-            inner = segment.tokens[first]
-            found = self._set([(inner, words[1:], None)], state, in_line=False)
-        elif segment is not None and segment.block:
-            found = self._set([(inner.head, inner.texts(), inner) for inner in segment.block], state, in_line=False)
+        if len(line.tokens) > 1:
+            found = self._set((Segment(line.tokens[1:], line.block),), state)
+        elif line.block:
+            found = self._set(line.block, state)
         else:
             raise Unreadable("missing", "`not` needs a matcher")
         if found is None or found.test is None:
@@ -209,11 +242,11 @@ class Matchers:
         if not words:
             raise Unreadable("missing", f"the matcher `{kind}` needs a value")
         if kind == "path":
-            return _joined([path_test(word) for word in words], AnyOf)
-        if kind in ("path_regexp", "header_regexp"):
+            return _joined([path_test(word, state) for word in words], AnyOf)
+        if kind in _REGEXPS:
             return _regexp(kind, words, state)
         if kind == "host":
-            return _hosts(words)
+            return _hosts(words, state)
         if kind == "method":
             return InSet(Var("method"), tuple([word.upper() for word in words]))
         if kind == "protocol":
@@ -225,8 +258,34 @@ class Matchers:
         if kind == "header":
             return _header(words, state)
         if kind == "query":
-            return _query(words)
-        return InSet(text_expr(words[0] if "{" in words[0] else f"{{vars.{words[0]}}}", state), tuple(words[1:]))
+            return _query(words, state)
+        return _joined([_equal(_variable(words[0], state), word, state) for word in words[1:]] or [Const(False)], AnyOf)
+
+
+def _lines(segment: Segment) -> tuple[Segment, ...]:
+    """Return what a named matcher declares: the rest of its line, or the lines of its block."""
+    if len(segment.tokens) > 1:
+        return (Segment(segment.tokens[1:], segment.block),)
+    return segment.inside()
+
+
+def _expression_of(line: Segment) -> str:
+    """Return an expression: a text in quotes or backticks alone, or what stands behind ``expression``, with its own quotes."""
+    if line.head.quoted:
+        return line.name
+    tokens = line.tokens[1:]
+    return tokens[0].text if len(tokens) == 1 else " ".join([each.raw for each in tokens])
+
+
+def _single_pairs(lines: tuple[Segment, ...]) -> list[Segment]:
+    """Return lines with each pair of ``query`` on one of its own, since pairs of one name are alternatives and others are not."""
+    found: list[Segment] = []
+    for line in lines:
+        if line.name == "query" and len(line.tokens) > 2:
+            found.extend([Segment((line.head, token)) for token in line.tokens[1:]])
+        else:
+            found.append(line)
+    return found
 
 
 def _joined(tests: list[Expr], how: Callable[[tuple[Expr, ...]], Expr]) -> Expr:
@@ -234,6 +293,11 @@ def _joined(tests: list[Expr], how: Callable[[tuple[Expr, ...]], Expr]) -> Expr:
 
 
 # ---------------------------------------------------------------- single matchers
+
+
+def _order_path(pattern: str) -> str:
+    """Return a pattern that the order of directives can go by; one with placeholders is a test like others."""
+    return "" if "{" in pattern else pattern
 
 
 def path_match(pattern: str) -> PathMatch | None:
@@ -257,32 +321,63 @@ def path_pattern(pattern: str) -> str:
     return "^" + "[^/]*".join([re.escape(part) for part in pattern.split("*")]) + r"\Z"
 
 
-def path_test(pattern: str) -> Expr:
-    """Return the test of one path."""
+def path_test(pattern: str, state: State) -> Expr:
+    """Return the test of one path. Raises ``Unreadable``."""
     if "{" in pattern:
-        raise Unreadable("not-built", "placeholders in a path: not built yet")
+        plain = Call("lower", (text_expr(pattern.removesuffix("*"), state),))
+        if "*" in pattern.removesuffix("*"):
+            raise Unreadable("not-built", "placeholders in a path with `*` before its end: not built yet")
+        path = Call("lower", (Var("decoded_path"),))
+        if pattern.endswith("*"):
+            return Compare("!=", Call("replace_prefix", (path, plain, Const(""))), path)
+        return Compare("==", path, plain)
     if pattern in ("*", "/*"):
         return Const(True)
     return Match(path_pattern(pattern), Var("decoded_path"), ignore_case=True)
 
 
 def _regexp(kind: str, words: list[str], state: State) -> Expr:
-    wanted = 1 if kind == "path_regexp" else 2
-    if len(words) not in (wanted, wanted + 1):
+    least = _REGEXPS[kind]
+    if len(words) not in (least, least + 1):
         raise Unreadable("syntax", f"`{kind}` takes a name, which may be left out, and a regular expression")
-    pattern = words[-1]
+    return Match(words[-1], _subject(kind, words[-2:], state))
+
+
+def _subject(kind: str, words: list[str], state: State) -> Expr:
+    """Return what a regular expression is searched for in; the expression is the last word."""
     if kind == "path_regexp":
-        return Match(pattern, Var("decoded_path"))
-    return Match(pattern, text_expr(f"{{header.{words[-2]}}}", state))
+        return Var("decoded_path")
+    if kind == "vars_regexp":
+        return _variable(words[0], state)
+    return _field(words[0], state)
 
 
-def _hosts(words: list[str]) -> Expr:
+def _variable(word: str, state: State) -> Expr:
+    """Return the value of a placeholder, or of a variable by its name."""
+    return text_expr(word if "{" in word else f"{{vars.{word}}}", state)
+
+
+def _field(name: str, state: State) -> Expr:
+    return Var("host_port") if name.lower() == "host" else text_expr(f"{{header.{name}}}", state)
+
+
+def _equal(subject: Expr, word: str, state: State) -> Expr:
+    """Return the test for one value, which may hold placeholders."""
+    if "{" not in word:
+        return InSet(subject, (word,))
+    value = text_expr(word, state)
+    return InSet(subject, (str(value.value),)) if isinstance(value, Const) else Compare("==", subject, value)
+
+
+def _hosts(words: list[str], state: State) -> Expr:
     plain = tuple([word.lower() for word in words if "*" not in word and "{" not in word])
     tests: list[Expr] = [InSet(Var("host"), plain)] if plain else []
     for word in words:
         if "{" in word:
-            raise Unreadable("not-built", "placeholders in a host: not built yet")
-        if "*" in word:
+            if "*" in word:
+                raise Unreadable("not-built", "placeholders and `*` in one host: not built yet")
+            tests.append(Compare("==", Var("host"), Call("lower", (text_expr(word, state),))))
+        elif "*" in word:
             tests.append(Match("^" + r"[^.]+".join([re.escape(part) for part in word.lower().split("*")]) + r"\Z", Var("host")))
     return _joined(tests, AnyOf)
 
@@ -304,12 +399,19 @@ def _header(words: list[str], state: State) -> Expr:
     name = words[0]
     if name.startswith("!"):
         return Compare("==", text_expr(f"{{header.{name[1:]}}}", state), Const(""))
-    subject: Expr = Var("host_port") if name.lower() == "host" else text_expr(f"{{header.{name}}}", state)
+    subject = _field(name, state)
     if len(words) == 1 or words[1] == "*":
         return Compare("!=", subject, Const(""))
     value = words[1]
     if "{" in value:
-        raise Unreadable("not-built", "placeholders in the value of a matcher: not built yet")
+        if "*" in value:
+            raise Unreadable("not-built", "placeholders and `*` in one value: not built yet")
+        return AllOf((Compare("!=", subject, Const("")), _equal(subject, value, state)))
+    return _text_match(subject, value)
+
+
+def _text_match(subject: Expr, value: str) -> Expr:
+    """Return the test for a value with ``*`` at its ends."""
     if value.startswith("*") and value.endswith("*"):
         return Match(re.escape(value[1:-1]), subject)
     if value.startswith("*"):
@@ -319,18 +421,75 @@ def _header(words: list[str], state: State) -> Expr:
     return InSet(subject, (value,))
 
 
-def _query(words: list[str]) -> Expr:
-    """``query name=value``, ``name=*`` for any value; an empty text for no query."""
-    tests: list[Expr] = []
+def _query(words: list[str], state: State) -> Expr:
+    """``query name=value``, ``name=*`` for any value; an empty text for no query. Values of one name are alternatives."""
+    tests: dict[str, list[Expr]] = {}
     for word in words:
         if word == "":
-            tests.append(Compare("==", Var("query"), Const("")))
+            tests.setdefault("", []).append(Compare("==", Var("query"), Const("")))
             continue
         name, mark, value = word.partition("=")
         if not mark:
             raise Unreadable("syntax", f"`{word}` has no `=`", "write `query name=value` or `query name=*`")
         if value == "*":
-            tests.append(Match("(?:^|&)" + re.escape(name) + "(?:=|&|\\Z)", Var("query")))
+            test: Expr = Match("(?:^|&)" + re.escape(name) + "(?:=|&|\\Z)", Var("query"))
         else:
-            tests.append(InSet(Var("arg", name), (value,)))
-    return _joined(tests, AnyOf)
+            test = _equal(Call("url_decode", (Var("arg", name),)), value, state)
+            if "{" in value:
+                test = AllOf((Compare("!=", Var("arg", name), Const("")), test))
+        tests.setdefault(name, []).append(test)
+    return _joined([_joined(each, AnyOf) for each in tests.values()], AllOf)
+
+
+class AnswerMatchers:
+    """Conditions on answers: ``status``, ``header``, by name or in the block of ``match``."""
+
+    def __init__(self, lines: tuple[Segment, ...], report: Report) -> None:
+        self._report = report
+        self._named = {line.name: line for line in lines if line.name.startswith("@")}
+
+    def named(self, token: Token) -> Expr | None:
+        """Return the test of a name; None, noted, if there is none."""
+        line = self._named.get(token.text)
+        if line is None:
+            self._report.error(token, "unknown-reference", f"there is no matcher `{token.text}`", near(token.text, list(self._named)))
+            return None
+        return self.read(line)
+
+    def read(self, line: Segment) -> Expr | None:
+        """Return the test that the rest of a line says, or its block; None, noted, after a mistake."""
+        statuses: list[Expr] = []
+        fields: dict[str, list[Expr]] = {}
+        for inner in _lines(line):
+            try:
+                if inner.name == "status" and len(inner.tokens) > 1:
+                    statuses.extend([_status(word) for word in inner.texts()])
+                elif inner.name == "header" and len(inner.tokens) > 1:
+                    fields.setdefault(inner.token(1).text.lower(), []).append(_answer_header(inner.texts()))
+                else:
+                    raise Unreadable("syntax", f"`{' '.join(inner.texts(0))}` is no condition on answers", "write `status` or `header`")
+            except Unreadable as bad:
+                self._report.error(inner.head, bad.code, bad.message, bad.hint)
+                return None
+        tests = [_joined(each, AnyOf) for each in ([statuses] if statuses else []) + list(fields.values())]
+        return _joined(tests, AllOf) if tests else Const(True)
+
+
+def _status(word: str) -> Expr:
+    status = Var("status")
+    if re.fullmatch("[1-5](?:xx)?", word):
+        first = int(word[0]) * 100
+        return AllOf((Compare(">=", status, Const(first)), Compare("<=", status, Const(first + 99))))
+    if not re.fullmatch("[1-5][0-9][0-9]", word):
+        raise Unreadable("bad-value", f"`{word}` is no status", "write `200` or `2xx`")
+    return Compare("==", status, Const(int(word)))
+
+
+def _answer_header(words: list[str]) -> Expr:
+    name = words[0]
+    if name.startswith("!"):
+        return Compare("==", Var("response_header", name[1:].lower()), Const(""))
+    subject = Var("response_header", name.lower())
+    if len(words) == 1 or words[1] == "*":
+        return Compare("!=", subject, Const(""))
+    return _text_match(subject, words[1])

@@ -55,6 +55,27 @@ _NAMES: dict[str, Expr] = {
     "time.now.common_log": Var("time_local"),
 }
 
+
+def _group(subject: Expr, pattern: str) -> Expr:
+    """Return what the only group of a regular expression matches."""
+    return Call("capture", (subject, Const(pattern), Const("1")))
+
+
+_NAMES |= {
+    "http.request.orig_method": Var("method"),
+    "http.request.orig_uri.path": Call("url_decode", (_group(Var("target"), r"^([^?]*)"),)),
+    "http.request.orig_uri.query": _group(Var("target"), r"^[^?]*\?(.*)"),
+    "http.request.orig_uri.prefixed_query": _group(Var("target"), r"^[^?]*(\?.*)"),
+    "http.request.uri.path.dir": _group(Var("decoded_path"), r"^(.*/)"),
+    "http.request.uri.path.file": _group(Var("decoded_path"), r"([^/]*)\Z"),
+    "http.request.uri.path.file.ext": _group(Var("decoded_path"), r"(\.[^./]*)\Z"),
+    "http.reverse_proxy.upstream.host": _group(Var("upstream_address"), r"^\[?(.*?)\]?(?::[0-9]+)?\Z"),
+    "http.reverse_proxy.upstream.port": _group(Var("upstream_address"), r":([0-9]+)\Z"),
+    "http.reverse_proxy.status_code": Var("status"),
+    "http.shutting_down": Const("false"),
+    "time.now.year": _group(Var("time"), r"^([0-9]+)"),
+}
+
 _SHORT = {
     "host": "http.request.host",
     "hostport": "http.request.hostport",
@@ -78,6 +99,13 @@ _SHORT = {
     "tls_client_fingerprint": "http.request.tls.client.fingerprint",
     "tls_client_certificate_pem": "http.request.tls.client.certificate_pem",
     "tls_client_certificate_der_base64": "http.request.tls.client.certificate_der_base64",
+    "dir": "http.request.uri.path.dir",
+    "file": "http.request.uri.path.file",
+    "orig_method": "http.request.orig_method",
+    "orig_uri": "http.request.orig_uri",
+    "orig_path": "http.request.orig_uri.path",
+    "orig_path.dir": "http.request.orig_uri.path.dir",
+    "rp.status_code": "http.reverse_proxy.status_code",
     "upstream_hostport": "http.reverse_proxy.upstream.hostport",
 }
 
@@ -89,11 +117,16 @@ _FAMILIES = {
     "query.": "arg",
     "http.request.uri.query.": "arg",
     "http.response.header.": "response_header",
+    "http.reverse_proxy.header.": "response_header",
+    "rp.header.": "response_header",
+    "resp.header.": "response_header",
 }
+
+_LABELS = re.compile(r"(?:labels|http\.request\.host\.labels)\.([0-9]{1,3})")
+_SEGMENTS = re.compile(r"(?:path|http\.request\.uri\.path)\.([0-9]{1,3})")
 
 _UNBUILT = [
     "args",
-    "dir",
     "env",
     "err",
     "file",
@@ -106,11 +139,8 @@ _UNBUILT = [
     "http.request.body",
     "http.request.duration",
     "http.request.tls.client",
-    "http.request.uri.path.",
     "http.reverse_proxy",
-    "http.shutting_down",
-    "labels",
-    "path.",
+    "http.request.uri.path.file.base",
     "re",
     "resp",
     "rp",
@@ -119,7 +149,6 @@ _UNBUILT = [
     "tls_client",
     "blocks",
     "block",
-    "http.request.host.labels",
     "http.request.orig_uri.",
 ]
 
@@ -148,6 +177,10 @@ class State:
     rewritten: bool = False
     patterns: dict[str, tuple[Expr, str]] = field(default_factory=dict)
     """Regular expressions of matchers by their names, with what they are searched for in."""
+    pattern: str = ""
+    """The name of the one that was searched for last."""
+    wire: bool = False
+    """Whether a path is wanted as it stands in a target; elsewhere it is decoded."""
 
     def with_variable(self, name: str, value: Expr | None) -> State:
         """Return the state after a variable was set."""
@@ -159,7 +192,7 @@ class State:
 
     def after_rewrite(self) -> State:
         """Return the state after the target changed: what was made from the old one is lost."""
-        return State(_without_path(self.variables), _without_path(self.headers), True, self.patterns)
+        return replace(self, variables=_without_path(self.variables), headers=_without_path(self.headers), rewritten=True)
 
 
 def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
@@ -171,15 +204,21 @@ def reads_path(expr: Expr) -> bool:
     return any(isinstance(each, Var) and each.name in _PATH_VARIABLES for each in walk(expr))
 
 
-def text_expr(text: str, state: State) -> Expr:
-    """Return the expression of a text with placeholders. Raises ``Unreadable``."""
+def text_expr(text: str, state: State, keeps_unknown: bool = False) -> Expr:
+    """Return the expression of a text with placeholders; ``keeps_unknown`` leaves those there are not. Raises ``Unreadable``."""
     parts: list[Expr] = []
     at = 0
     for found in _PLACEHOLDER.finditer(text):
         if found.start() > 0 and text[found.start() - 1] == "\\":
             continue
+        try:
+            value = placeholder(found[1], state)
+        except Unreadable as bad:
+            if keeps_unknown and bad.code == "unknown-placeholder":
+                continue
+            raise
         parts.append(Const(_plain(text[at : found.start()])))
-        parts.append(placeholder(found[1], state))
+        parts.append(value)
         at = found.end()
     parts.append(Const(_plain(text[at:])))
     return concat(parts)
@@ -196,6 +235,8 @@ def placeholder(name: str, state: State) -> Expr:
         return _known(state.variables[full], name)
     if full == "http.request.uri" and not state.rewritten:
         return Var("target")
+    if full == "http.request.uri.path" and not state.wire:
+        return Var("decoded_path")
     if full in _NAMES:
         return _NAMES[full]
     for prefix, key in (("vars.", ""), ("http.vars.", "")):
@@ -208,6 +249,13 @@ def placeholder(name: str, state: State) -> Expr:
     for prefix, variable in _FAMILIES.items():
         if full.startswith(prefix) and len(full) > len(prefix):
             return _of_family(variable, full.removeprefix(prefix), state, name)
+    labels = _LABELS.fullmatch(full)
+    if labels is not None:
+        # The last label is number 0.
+        return _group(Var("host"), rf"(?:^|\.)([^.]+)(?:\.[^.]+){{{labels[1]}}}\Z")
+    segments = _SEGMENTS.fullmatch(full)
+    if segments is not None:
+        return _group(Var("decoded_path"), rf"^(?:/[^/]*){{{segments[1]}}}/([^/]*)")
     if any(full == each or full.startswith((each if each.endswith(".") else each + ".",)) for each in _UNBUILT):
         raise Unreadable("not-built", f"the placeholder `{{{name}}}`: not built yet")
     hint = near(name, [*_SHORT, *_NAMES])
@@ -217,8 +265,8 @@ def placeholder(name: str, state: State) -> Expr:
 def _of_group(text: str, state: State, name: str) -> Expr:
     """``{re.NAME.GROUP}``: what a group of a matcher's expression matched; of the only one, without its name."""
     pattern_name, dot, group = text.rpartition(".")
-    if not dot and len(state.patterns) == 1:
-        pattern_name = next(iter(state.patterns))
+    if not dot:
+        pattern_name = state.pattern or (next(iter(state.patterns)) if len(state.patterns) == 1 else "")
     if pattern_name not in state.patterns:
         hint = near(pattern_name, list(state.patterns))
         raise Unreadable("unknown-reference", f"`{{{name}}}` belongs to no `path_regexp` or `header_regexp`", hint)
@@ -241,13 +289,15 @@ def _of_family(variable: str, argument: str, state: State, name: str) -> Expr:
         return _known(None, name)
     if variable == "header" and argument.lower() == "host":
         return EMPTY  # Go's server takes Host out of the fields
+    if variable == "arg":
+        return Call("url_decode", (Var("arg", argument),))
     return Var(variable, argument.lower() if variable in ("header", "response_header") else argument)
 
 
-def read_expr(token: Token, state: State, report: Report, text: str | None = None) -> Expr | None:
-    """Return the expression of a token, or of a part of it; None, noted, if it cannot be had."""
+def read_expr(token: Token, state: State, report: Report, keeps_unknown: bool = False) -> Expr | None:
+    """Return the expression of a token; None, noted, if it cannot be had."""
     try:
-        return text_expr(token.text if text is None else text, state)
+        return text_expr(token.text, state, keeps_unknown)
     except Unreadable as bad:
         report.error(token, bad.code, bad.message, bad.hint)
         return None

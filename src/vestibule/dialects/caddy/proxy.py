@@ -87,6 +87,7 @@ class Proxies:
         sharing = Sharing()
         found: list[Server] = []
         trusted = self.trusted
+        state = _with_server(state, [*targets, *[token for line in segment.inside() if line.name == "to" for token in line.tokens[1:]]])
         for line in self._known(segment.inside(), PROXY_OPTIONS, "reverse_proxy"):
             if line.name == "to":
                 targets.extend(line.tokens[1:])
@@ -330,6 +331,20 @@ class Proxies:
             missing = Compare("==", Var("response_header", name.lower()), Const(""))
             return [self._origins.at(token.span, When(missing, (SetHeader(name, value),)))]
         return [self._origins.at(token.span, AddHeader(name, value) if mark == "+" else SetHeader(name, value))]
+
+
+def _with_server(state: State, targets: list[Token]) -> State:
+    """Return the state in which the only server's address is known."""
+    try:
+        (server,) = [server for token in targets for server in read_servers(token.text)]
+    except (ValueError, Unreadable):
+        return state
+    if server.path:
+        return state
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    for name, value in (("hostport", f"{host}:{server.port}"), ("host", server.host), ("port", str(server.port))):
+        state = state.with_variable(f"http.reverse_proxy.upstream.{name}", Const(value))
+    return state
 
 
 def is_upstream_host(line: Segment) -> bool:

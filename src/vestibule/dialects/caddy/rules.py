@@ -12,9 +12,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vestibule.dialects.caddy.lexer import Token
+from vestibule.dialects.caddy.matchers import AnswerMatchers
 from vestibule.dialects.caddy.placeholders import QUERY_MARKED, URI, State, read_expr
 from vestibule.dialects.caddy.proxy import Proxies
 from vestibule.dialects.caddy.quantity import parse_bytes
@@ -61,6 +62,8 @@ class Keep:
     """Nothing but what the state says."""
 
 
+_GROUP = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
+
 Step = Edit | Mark | Limit | End | Keep | None
 
 
@@ -106,14 +109,16 @@ class Rules:
     def _lines(self, segment: Segment, first: int, state: State, step: type[Edit] | type[Mark]) -> Step:
         """Read edits of fields, on the line or one on each line of the block."""
         actions: list[Action] = []
+        test: Expr | None = None
         if first < len(segment.tokens):
             actions.extend(self._proxies.edits(segment, first, state))
         for line in segment.inside():
-            if line.name in ("defer", "match"):
-                if line.name == "match":
-                    self._report.not_built(line.head, "`match` in `header`", "leave it out")
-                continue
-            actions.extend(self._proxies.edits(line, 0, state))
+            if line.name == "match" and step is Mark:
+                test = AnswerMatchers((), self._report).read(line)
+            elif line.name != "defer":
+                actions.extend(self._proxies.edits(line, 0, state))
+        if test is not None and actions:
+            return step((self._origins.at(segment.span, When(test, tuple(actions))),))
         return step(tuple(actions))
 
     # ------------------------------------------------------------ credentials
@@ -145,7 +150,7 @@ class Rules:
             self._report.error(segment.head, "missing", "`rewrite` needs a target", "write `rewrite * /PATH`")
             return None
         token = segment.tokens[first]
-        expr = read_expr(token, state, self._report)
+        expr = read_expr(token, replace(state, wire=True), self._report)
         if expr is None:
             return None
         path, query = _split_target(expr)
@@ -184,12 +189,12 @@ class Rules:
         if len(tokens) == 1 and tokens[0].text.isdecimal() and len(tokens[0].text) == 3:
             status = self._status(tokens[0], 200, 200)
         elif tokens:
-            body = read_expr(tokens[0], state, self._report)
+            body = read_expr(tokens[0], state, self._report, keeps_unknown=True)
             if len(tokens) > 1:
                 status = self._status(tokens[1], 200, 200)
         for line in segment.inside():
             if line.name == "body" and len(line.tokens) > 1:
-                body = read_expr(line.token(1), state, self._report)
+                body = read_expr(line.token(1), state, self._report, keeps_unknown=True)
             elif line.name == "close":
                 self._report.left_out(line.head, "`close`", "the client decides about its connection")
             else:
@@ -213,7 +218,7 @@ class Rules:
             elif text not in _REDIRECTS:
                 self._report.error(tokens[1], "out-of-range", f"`{text}` is no redirect", "use `permanent`, `temporary` or a code")
             code = _REDIRECTS.get(text, 302)
-        location = read_expr(tokens[0], state, self._report)
+        location = read_expr(tokens[0], replace(state, wire=True), self._report)
         if location is None:
             return None
         source = Redirect(location, code)  # type: ignore[arg-type]  # one of those named above
@@ -280,21 +285,35 @@ class Rules:
             value: Expr = EMPTY
             for line in reversed(segment.inside()):
                 outputs = line.tokens[1:]
-                if at >= len(outputs) or outputs[at].text == "-":
+                if at >= len(outputs) or (outputs[at].text == "-" and line.name != "default"):
                     continue
-                result = read_expr(outputs[at], state, self._report)
+                is_pattern = line.name.startswith("~") and not line.head.quoted
+                result = self._map_output(outputs[at], source, line.name[1:] if is_pattern else "", state)
                 if result is None:
                     continue
                 if line.name == "default":
                     value = Default(value, result) if value != EMPTY else result
-                elif line.name.startswith("~") and not line.head.quoted:
-                    if "$" in outputs[at].text:
-                        self._report.not_built(outputs[at], "groups of a regular expression in `map`")
+                elif is_pattern:
                     value = If(Match(line.name[1:], source), result, value)
                 else:
                     value = If(InSet(source, (line.name,)), result, value)
             state = state.with_variable(name, value)
         return state
+
+    def _map_output(self, token: Token, source: Expr, pattern: str, state: State) -> Expr | None:
+        """Return an output; ``$1`` and ``${1}`` are what the groups of its regular expression matched."""
+        if not pattern:
+            return read_expr(token, state, self._report, keeps_unknown=True)
+        parts: list[Expr] = []
+        at = 0
+        for found in _GROUP.finditer(token.text):
+            before = read_expr(replace(token, text=token.text[at : found.start()]), state, self._report)
+            if before is None:
+                return None
+            parts += (before, Call("capture", (source, Const(pattern), Const(found[1] or found[2]))))
+            at = found.end()
+        rest = read_expr(replace(token, text=token.text[at:]), state, self._report)
+        return None if rest is None else concat([*parts, rest])
 
 
 def _after_edits(step: Step, test: Expr | None, state: State) -> State:
