@@ -48,6 +48,7 @@ ELSEWHERE = {
     "control/acme/client.py": "control/acme/test_work.py",
     "control/acme/order.py": "control/acme/test_work.py",
     "control/acme/proof.py": "control/acme/test_work.py",
+    "proxy/demand.py": "e2e/test_demand.py",
     "control/acme/keeper.py": "e2e/test_acme.py",
     "cli_cert.py": "e2e/test_acme.py",
     # Processes, by running them.

@@ -57,6 +57,7 @@ ORDER = (
     schema.TCP_ROUTE,
     schema.CERTIFICATE,
     schema.ACME,
+    schema.ON_DEMAND,
     schema.ISSUER,
     schema.DNS_PROVIDER,
     schema.TLS_PROFILE,

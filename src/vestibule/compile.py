@@ -148,7 +148,7 @@ class _Maker:
         self.errors = self._mistakes.lines
         self._exprs = ExprMaker(self._mistakes)
         self._steps = StepMaker(self._mistakes, self._exprs)
-        self._tls = TlsMaker(self._mistakes, config, assets, registry.challenges)
+        self._tls = TlsMaker(self._mistakes, config, assets, registry.challenges, registry.demand)
         self.root.certificates = self._tls
         self._trusted = NetworkSet([])
         self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root, self._exprs)

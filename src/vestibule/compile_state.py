@@ -8,6 +8,7 @@ Not here: how a root is filled (`compile.py`), when it serves (`worker.py`).
 import os
 from typing import Final
 
+from vestibule.net.demand import Demand
 from vestibule.net.reactor import Reactor
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls import OpenChallenges
@@ -89,6 +90,7 @@ class Registry(StateTable):
         self.flusher = LogFlusher(self)
         self.tokens = OpenTokens()
         self.challenges = OpenChallenges()
+        self.demand = Demand()
 
     def sweep(self, root: "Root") -> int:
         """Close what the configuration that serves now does not name; return how many."""

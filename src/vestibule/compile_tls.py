@@ -20,7 +20,8 @@ from vestibule.compile_expr import Mistakes
 from vestibule.compile_state import Certificates
 from vestibule.link.messages import ACME_PREFIX, INTERNAL_PREFIX, Assets, KeyPair
 from vestibule.model import config as model
-from vestibule.net.tls import INTERMEDIATE_CIPHERS, ClientAuth, OpenChallenges, TlsChoice, add_pair, server_context
+from vestibule.net.demand import Demand, DemandedHosts, DemandedPair
+from vestibule.net.tls import INTERMEDIATE_CIPHERS, ClientAuth, DemandedContexts, OpenChallenges, TlsChoice, add_pair, server_context
 
 _ALPN = {"h1": "http/1.1", "h2": "h2"}
 
@@ -38,14 +39,27 @@ class _Made:
         self.context = context
 
 
+class _OnDemand(DemandedContexts):
+    """Makes the contexts of a listener for certificates that came on demand."""
+
+    def __init__(self, maker: "TlsMaker", listener: model.Listener, profile: model.TlsProfile) -> None:
+        self._maker = maker
+        self._listener = listener
+        self._profile = profile
+
+    def make(self, pair: DemandedPair) -> ssl.SSLContext | None:
+        return self._maker.demanded(pair, self._listener, self._profile)
+
+
 class TlsMaker(Certificates):
     """Makes the choice of certificates for each listener of a configuration, and renews them while it serves."""
 
-    def __init__(self, mistakes: Mistakes, config: model.Config, assets: Assets, challenges: OpenChallenges) -> None:
+    def __init__(self, mistakes: Mistakes, config: model.Config, assets: Assets, challenges: OpenChallenges, demand: Demand) -> None:
         self._mistakes = mistakes
         self._config = config
         self._assets = assets
         self._challenges = challenges if config.wants_acme else None
+        self._demand = demand
         self._made: dict[tuple[str, str], _Made | None] = {}
         self._choices: dict[str, TlsChoice] = {}
 
@@ -63,11 +77,18 @@ class TlsMaker(Certificates):
         here = [at for at in range(len(self._config.sites)) if listener.name in self._config.sites[at].listeners]
         served: dict[str, ssl.SSLContext] = {}
         firsts: dict[str, ssl.SSLContext] = {}
+        demanded = DemandedHosts()
+        is_demanded = False
         for at in here:
             site = self._config.sites[at]
             for host, context in self.contexts(f"sites[{at}]", site, listener, profile):
-                served[host] = context
                 firsts.setdefault(site.name, context)
+                if site.on_demand:
+                    # What was made here is nothing but a context to begin handshakes with.
+                    demanded.add(host)
+                    is_demanded = True
+                else:
+                    served[host] = context
         for at in here:
             for name, context in self._by_names(f"sites[{at}]", self._config.sites[at], listener, profile):
                 served.setdefault(name, context)
@@ -75,11 +96,15 @@ class TlsMaker(Certificates):
             if not here:
                 self._mistakes.add(f"{key}.tls", "no site is served here, so there is no certificate")
             return None
-        default = self._default(listener, [self._config.sites[at] for at in here], served, firsts)
+        # Whose certificates come on demand has none for whoever asks for another name, or for none.
+        written = [self._config.sites[at] for at in here if not self._config.sites[at].on_demand]
+        default = self._default(listener, written, served, {site.name: firsts[site.name] for site in written if site.name in firsts})
         choice = TlsChoice(next(iter(firsts.values())), default, self._challenges)
         for host, context in served.items():
             if host != model.ANY_HOST:
                 choice.add(host, context)
+        if is_demanded:
+            choice.serve_on_demand(self._demand, demanded, _OnDemand(self, listener, profile))
         choice.arm()
         self._choices[listener.name] = choice
         return choice
@@ -118,12 +143,12 @@ class TlsMaker(Certificates):
                     return served[host]
         if listener.unknown_sni != "default":
             return None
-        return firsts.get(listener.default_site) or next(iter(firsts.values()))
+        return firsts.get(listener.default_site) or next(iter(firsts.values()), None)
 
     def contexts(self, key: str, site: model.Site, listener: model.Listener, profile: model.TlsProfile) -> list[tuple[str, ssl.SSLContext]]:
         """Make the contexts of a site on a listener, one for each host; none after a mistake."""
         names = list(site.certificates)
-        if site.internal_tls:
+        if site.internal_tls or site.on_demand:
             names.append(INTERNAL_PREFIX + site.name)
         if site.acme:
             names.append(ACME_PREFIX + site.name)
@@ -235,6 +260,15 @@ class TlsMaker(Certificates):
         except (OSError, ValueError) as bad:
             self._mistakes.add(key, f"`{name}`: {reason(bad)}")
             return None
+
+    def demanded(self, pair: DemandedPair, listener: model.Listener, profile: model.TlsProfile) -> ssl.SSLContext | None:
+        """Make the context of a certificate that came while it serves."""
+        before = self._mistakes
+        self._mistakes = Mistakes()
+        held = KeyPair(pair.chain.decode("ascii"), pair.key.decode("ascii"))
+        made = self._make("demand", ["a certificate on demand"], [held], listener, profile)
+        self._mistakes = before
+        return made
 
     def _clients(self, profile: model.TlsProfile) -> ClientAuth | None:
         """Make what a profile asks of clients; None, noted, if something of it is missing: nobody is let in by less."""

@@ -27,9 +27,11 @@ from vestibule.link.frame import LinkError
 from vestibule.link.messages import (
     Abort,
     Addresses,
+    Asked,
     Certificates,
     Challenges,
     Commit,
+    Demanded,
     Drained,
     Event,
     Hello,
@@ -45,6 +47,7 @@ from vestibule.link.messages import (
     StopNow,
 )
 from vestibule.model.wire import config_from_json
+from vestibule.net.demand import Asker, DemandedPair
 from vestibule.net.listen import Listener
 from vestibule.net.reactor import READ, WRITE, Crashes, Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
@@ -138,6 +141,16 @@ class LinkRefusals(Refusals):
         self._worker.report("info", self.kind, text, details)
 
 
+class LinkAsker(Asker):
+    """Names that clients ask for, to the control process."""
+
+    def __init__(self, worker: "Worker") -> None:
+        self._worker = worker
+
+    def ask(self, name: str) -> None:
+        self._worker.port.send(Asked(name))
+
+
 class Worker(Crashes, Timed, Reporter):
     """Everything of one process."""
 
@@ -147,6 +160,7 @@ class Worker(Crashes, Timed, Reporter):
         self.relays = BodyRelays()
         self.tally = Tally()
         self.registry = Registry()
+        self.registry.demand.asker = LinkAsker(self)
         self.refusals = LinkRefusals(self)
         self.porches: dict[str, Porch] = {}
         self.listeners: list[Listener] = []
@@ -184,6 +198,8 @@ class Worker(Crashes, Timed, Reporter):
             self._renew(message)
         elif isinstance(message, Challenges):
             self._show(message)
+        elif isinstance(message, Demanded):
+            self._take_demanded(message)
         elif isinstance(message, Stop):
             self.stop(message.drain_ms)
         elif isinstance(message, StopNow):
@@ -283,6 +299,14 @@ class Worker(Crashes, Timed, Reporter):
         except (OSError, ValueError) as bad:
             self.report("error", "tls.challenge", f"a challenge is not shown: {bad}", {})
 
+    def _take_demanded(self, message: Demanded) -> None:
+        """Go on with the handshakes that waited for these names."""
+        demand = self.registry.demand
+        for name, pair in message.pairs.items():
+            demand.take(name, DemandedPair(pair.chain_pem.encode(), pair.key_pem.encode()))
+        for name, refused_ms in message.refused_ms.items():
+            demand.refuse(name, self.reactor.now_ms + refused_ms)
+
     def _reopen_logs(self, message: ReopenLogs) -> None:
         if self.serving is None:
             for fd in message.fds:
@@ -300,6 +324,7 @@ class Worker(Crashes, Timed, Reporter):
             "tunnels": tally.tunnels,
             "refused_headers": tally.refused_headers,
             "handshakes_failed": tally.handshakes_failed,
+            "handshakes_waiting": self.registry.demand.waiting,
             "resident_bytes": _resident_bytes(),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "upstreams": self.registry.figures(),

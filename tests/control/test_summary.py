@@ -74,6 +74,12 @@ def test_status_in_words() -> None:
             {"hosts": ["x"], "state": "issued", "issuer": "letsencrypt", "renewal": "2026-11-30 04:05 UTC", "reason": ""},
             {"hosts": ["y"], "state": "failed 2 times, next try later", "reason": "port 80 cannot be reached"},
         ],
+        "demanded": {
+            "names": 3,
+            "pending": 1,
+            "working": [{"hosts": ["z"], "state": "asking pebble", "reason": ""}],
+            "refused": [{"name": "w", "reason": "not allowed"}],
+        },
         "upstream_addresses": {"immich": [], "other": ["10.0.0.1"]},
         "servers": [
             {"upstream": "u", "server": "a:1", "state": "up", "checked": True, "last_check": "", "weight": 2, "backup": False},
@@ -84,6 +90,9 @@ def test_status_in_words() -> None:
         "stopping": True,
     }
     text = "\n".join(tell_status(answer))
+    assert "on demand      3 names with certificates, 1 worked on" in text
+    assert "z: asking pebble" in text
+    assert "w is refused: not allowed" in text
     for part in (
         "vestibule 9 (compiled), process 10, up 2 days",
         "refused at 2026-01-01T00:00:00Z:\n               a.toml: error: no",

@@ -31,6 +31,7 @@ EVERY: list[Message] = [
     messages.Addresses({"immich": ["::1"]}),
     messages.Servers({"u 192.0.2.1:80": messages.ServerState(False, "drain", 7), "u [::1]:80": messages.ServerState(True, "", -1)}),
     messages.Certificates({"acme:photos": messages.KeyPair("chain", "key")}),
+    messages.Demanded({"a.example": messages.KeyPair("chain", "key")}, {"b.example": 60_000}),
     messages.Challenges({"token": "token.thumbprint"}, {"a.example": messages.KeyPair("chain", "key")}),
     messages.Stop(30_000),
     messages.StopNow(),
@@ -41,6 +42,7 @@ EVERY: list[Message] = [
     messages.Refused(7, ["no", "not at all"]),
     messages.Status(3, {"connections": 5, "pools": {"immich": {"idle": 1}}}),
     messages.Event("warning", "upstream.refused", "it is down", {"upstream": "immich"}),
+    messages.Asked("a.example"),
     messages.Drained(),
 ]
 

@@ -26,6 +26,7 @@ from typing import Any
 import vestibule
 from vestibule import fault
 from vestibule.control.accounts import AccountError, account_of, state_dir_of
+from vestibule.control.acme.demand import Demand
 from vestibule.control.acme.keeper import Keeper
 from vestibule.control.acme.store import DirectoryStore
 from vestibule.control.admin import AdminError, AdminServer, Answer, socket_path
@@ -153,6 +154,8 @@ class Control:
         )
         self._reloader = Reloader(source, parts)
         self._keeper = Keeper(self._store, journal, self._supervisor.show_challenges, self._reloader.take_pairs)
+        self._demand = Demand(self._store, journal, self._keeper, self._supervisor.tell_demanded)
+        self._supervisor.on_asked = self._demand.asked
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,8 +185,9 @@ class Control:
     async def serve(self) -> None:
         """Go on until a signal or a command says stop, then let the workers finish."""
         self._begin(self._look_around)
-        self._keeper.want(self._reloader.wanted)
+        self._want()
         self._begin(self._keeper.run)
+        self._begin(self._demand.run)
         await self._stop.wait()
         self._notifier.stopping()
         config = self._reloader.config
@@ -198,6 +202,7 @@ class Control:
         """End whatever is left."""
         for task in self._tasks:
             task.cancel()
+        self._demand.close()
         self._keeper.close()
         self._hurry.set()
         await self._supervisor.stop(0, self._hurry)
@@ -259,7 +264,7 @@ class Control:
     async def _reload(self) -> None:
         self._notifier.reloading()
         await self._reloader.reload()
-        self._keeper.want(self._reloader.wanted)
+        self._want()
         self._notifier.ready(self._status_line())
 
     async def _reopen(self) -> None:
@@ -274,7 +279,12 @@ class Control:
             await self._reloader.renew_internal()
             if why:
                 await self._reloader.refresh(why)
-                self._keeper.want(self._reloader.wanted)
+                self._want()
+
+    def _want(self) -> None:
+        """Have the certificates issued that are wanted now."""
+        self._keeper.want(self._reloader.wanted)
+        self._demand.want(self._reloader.demanded)
 
     def _status_line(self) -> str:
         last = self._reloader.last
@@ -295,7 +305,7 @@ class Control:
             return {"ok": not reasons, "reasons": reasons}
         verb, _, name = command.partition(" ")
         if verb == "renew":
-            names = await self._keeper.renew(name)
+            names = [*await self._keeper.renew(name), *await self._demand.renew(name)]
             return {"ok": bool(names), "names": names, "reasons": [] if names else [f"no certificate is issued automatically for `{name}`"]}
         if command == "look":
             await self._keeper.look()
@@ -323,6 +333,7 @@ class Control:
             "sites": {} if config is None else {site.name: list(site.hosts) for site in config.sites},
             "certificates": [_certificate(facts) for facts in self._reloader.facts.values()],
             "issued": await asyncio.to_thread(self._keeper.report),
+            "demanded": await asyncio.to_thread(self._demand.report),
             "upstream_addresses": self._resolver.report(),
             "servers": self._health.report(),
             "workers": await self._supervisor.status(),

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from vestibule.control.acme.records import Record
 from vestibule.control.acme.store import Store, StoreError
-from vestibule.control.acme.wanted import Wanted, id_of, wishes_of
+from vestibule.control.acme.wanted import Demanded, Wanted, id_of, wishes_of
 from vestibule.control.authority import AuthorityError, LocalAuthority, subject_names
 from vestibule.control.certs import Facts, FileWatch, Loaded, Problem, load, new_ticket_key
 from vestibule.control.health import Health
@@ -39,7 +39,7 @@ from vestibule.control.resolver import Resolver, names_of
 from vestibule.control.source import ConfigSource, Draft
 from vestibule.control.supervisor import Generation, Supervisor
 from vestibule.link.messages import ACME_PREFIX, INTERNAL_PREFIX, Assets, KeyPair
-from vestibule.model.config import Config
+from vestibule.model.config import Config, Site
 from vestibule.model.diagnostic import Diagnostic, Severity
 from vestibule.model.wire import to_json
 
@@ -74,6 +74,7 @@ class Gathered(Loaded):
     def __init__(self, loaded: Loaded) -> None:
         super().__init__(loaded.assets, loaded.facts, loaded.problems, loaded.files)
         self.wanted: list[Wanted] = []
+        self.demanded: Demanded | None = None
 
 
 class _Refused(Exception):
@@ -128,6 +129,8 @@ class Reloader:
         self.facts: dict[str, Facts] = {}
         self.wanted: list[Wanted] = []
         """The certificates that what is served wants issued."""
+        self.demanded: Demanded | None = None
+        """What is wanted for names that clients ask for, where such are served."""
         self.last: Outcome | None = None
 
     @property
@@ -183,12 +186,12 @@ class Reloader:
         due = [name for name, facts in self.facts.items() if facts.name.startswith(INTERNAL_PREFIX) and facts.is_due]
         if not due or self.config is None or time.monotonic() < self._internal_rest_until:
             return []
-        hosts = {prefix + site.name: site.hosts for site in self.config.sites for prefix in (INTERNAL_PREFIX, ACME_PREFIX)}
+        names = {prefix + site.name: internal_names(site) for site in self.config.sites for prefix in (INTERNAL_PREFIX, ACME_PREFIX)}
         pairs: dict[str, KeyPair] = {}
         fresh: dict[str, Facts] = {}
         for name in due:
             try:
-                pair, facts = await asyncio.to_thread(self._parts.authority.pair_for, subject_names(hosts[name]))
+                pair, facts = await asyncio.to_thread(self._parts.authority.pair_for, names[name])
             except AuthorityError as bad:
                 self._parts.journal.error("tls.internal", f"the certificate of {_site_of(name)} is not renewed: {bad}")
                 continue
@@ -198,8 +201,7 @@ class Reloader:
             self._internal_rest_until = time.monotonic() + INTERNAL_REST_S
         if pairs:
             await self.take_pairs(pairs, fresh)
-            names = [_site_of(name) for name in pairs]
-            self._parts.journal.info("tls.internal", f"renewed by the local CA: {', '.join(names)}")
+            self._parts.journal.info("tls.internal", f"renewed by the local CA: {', '.join(_site_of(name) for name in pairs)}")
         return [_site_of(name) for name in pairs]
 
     def _is_ticket_key_old(self) -> bool:
@@ -289,7 +291,8 @@ class Reloader:
             parts.health.watch(config, draft.base)
         self._watch.watch(loaded.files)
         self._speak_to(config)
-        self._draft, self.config, self.facts, self.wanted = draft, config, loaded.facts, loaded.wanted
+        self._draft, self.config, self.facts = draft, config, loaded.facts
+        self.wanted, self.demanded = loaded.wanted, loaded.demanded
         return loaded
 
     def _open(self, config: Config, draft: Draft, slots: int) -> tuple[dict[str, int], Opening]:
@@ -340,17 +343,17 @@ def gather(config: Config, base: Path, authority: LocalAuthority, store: Store) 
     """Read all files of a configuration and make what the local CA is to make. Blocks; never raises for a bad file."""
     loaded = Gathered(load(config, base))
     wishes = wishes_of(config, base)
-    loaded.wanted = wishes.wanted
+    loaded.wanted, loaded.demanded = wishes.wanted, wishes.demanded
     loaded.problems += wishes.problems
     loaded.files |= wishes.files
     for at, site in enumerate(config.sites):
         prefix = ACME_PREFIX if site.acme else INTERNAL_PREFIX
-        if not site.internal_tls and not site.acme:
+        if not site.internal_tls and not site.acme and not site.on_demand:
             continue
         if site.acme and _take_issued(loaded, store, id_of(config, site), ACME_PREFIX + site.name):
             continue
         try:
-            pair, facts = authority.pair_for(subject_names(site.hosts))
+            pair, facts = authority.pair_for(internal_names(site))
         except AuthorityError as bad:
             loaded.problems.append(Problem(f"sites[{at}]", f"the local CA cannot make a certificate: {bad}"))
             continue
@@ -364,6 +367,11 @@ def gather(config: Config, base: Path, authority: LocalAuthority, store: Store) 
 def _site_of(name: str) -> str:
     """Return the site that a certificate made or issued here is for."""
     return name.removeprefix(INTERNAL_PREFIX).removeprefix(ACME_PREFIX)
+
+
+def internal_names(site: Site) -> tuple[str, ...]:
+    """Return what a certificate of the local CA for a site is for. One that is only there to begin handshakes with has no other name."""
+    return subject_names(("localhost",) if site.on_demand else site.hosts)
 
 
 def _take_issued(loaded: Gathered, store: Store, id: str, name: str) -> bool:

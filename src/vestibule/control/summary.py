@@ -25,6 +25,8 @@ def summarise(serving: Serving) -> Iterator[str]:
         for url in _urls(site, listeners, serving.addresses):
             yield f"  {url}  ->  {targets}"
     for name, facts in serving.facts.items():
+        if any(site.on_demand and name == INTERNAL_PREFIX + site.name for site in serving.config.sites):
+            continue  # only there to begin handshakes with
         kind = "from the local CA" if facts.name.startswith(INTERNAL_PREFIX) else f"issued by {facts.issuer}"
         if name.startswith(ACME_PREFIX) and facts.name.startswith(INTERNAL_PREFIX):
             kind += " until a trusted one is issued, which happens now"
@@ -104,6 +106,7 @@ def tell_status(answer: dict[str, Any]) -> Iterator[str]:
         yield f"acme           {', '.join(each['hosts'])}: {each['state']}{by}{renewal}"
         if each["reason"]:
             yield f"               {each['reason']}"
+    yield from _demanded(answer["demanded"])
     for name, addresses in answer["upstream_addresses"].items():
         yield f"upstream name  {name}: {', '.join(addresses) or 'no address'}"
     for each in answer["servers"]:
@@ -117,6 +120,17 @@ def tell_status(answer: dict[str, Any]) -> Iterator[str]:
         yield f"worker {worker['slot']:<7} process {worker['pid']}, up {_span(worker['uptime_s'])}{replaced}: {shown}"
     if answer["stopping"]:
         yield "stopping"
+
+
+def _demanded(told: dict[str, Any]) -> Iterator[str]:
+    """Yield what there is to say of certificates on demand."""
+    if not told:
+        return
+    yield f"on demand      {told['names']} names with certificates, {told['pending']} worked on"
+    for each in told["working"]:
+        yield f"               {', '.join(each['hosts'])}: {each['state']}"
+    for each in told["refused"]:
+        yield f"               {each['name']} is refused: {each['reason']}"
 
 
 def tell_server(row: dict[str, Any]) -> str:

@@ -26,10 +26,12 @@ from vestibule.control.process import Account, WorkerProcess
 from vestibule.link.messages import (
     Abort,
     Addresses,
+    Asked,
     Assets,
     Certificates,
     Challenges,
     Commit,
+    Demanded,
     Drained,
     Event,
     Hello,
@@ -140,6 +142,8 @@ class Supervisor:
         self._challenges = Challenges({}, {})
         self.current: Generation | None = None
         self.server_states: Callable[[], dict[str, ServerState]] = dict
+        self.on_asked: Callable[[str], None] = lambda name: None
+        """Told of each name that a client asks a worker for and that worker has no certificate for."""
 
     # ------------------------------------------------------------ generations
 
@@ -217,6 +221,11 @@ class Supervisor:
             worker.tell(self._challenges)
         # The link keeps the order: who answers this has taken what came before.
         await self.status()
+
+    def tell_demanded(self, pairs: dict[str, KeyPair], refused_ms: dict[str, int]) -> None:
+        """Say what became of names that clients asked for."""
+        for worker in self._everyone():
+            worker.tell(Demanded(pairs, refused_ms))
 
     def tell_servers(self, states: dict[str, ServerState]) -> None:
         """Pass on how servers stand now."""
@@ -322,6 +331,8 @@ class Supervisor:
             asked = self._statuses.pop(message.id, None)
             if asked is not None and not asked[1].done():
                 asked[1].set_result(message.figures)
+        elif isinstance(message, Asked):
+            self.on_asked(message.name)
         elif isinstance(message, Drained):
             worker.drained = True
 

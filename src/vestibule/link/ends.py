@@ -15,6 +15,7 @@ import os
 
 from vestibule.link.frame import FrameReader, LinkError, Packet, frame, packets
 from vestibule.link.messages import (
+    Asked,
     Drained,
     Event,
     Hello,
@@ -96,7 +97,7 @@ class ControlEnd:
 
 def is_from_worker(message: Message) -> bool:
     """Whether it is a worker that says this."""
-    return isinstance(message, (Hello, Ready, Refused, Status, Event, Drained))
+    return isinstance(message, (Hello, Ready, Refused, Status, Event, Asked, Drained))
 
 
 def _encode(message: Message, count: int) -> bytes:

@@ -1,7 +1,7 @@
 """The messages between the control process and its workers.
 
-Facts: to a worker go Prepare, Commit, Abort, Addresses, Servers, Certificates, Challenges, Stop, StopNow, ReopenLogs and
-StatusRequest; from it come Hello, Ready, Refused, Status, Event and Drained. A worker's life: Hello; then Prepare → Ready or
+Facts: to a worker go Prepare, Commit, Abort, Addresses, Servers, Certificates, Challenges, Demanded, Stop, StopNow, ReopenLogs and
+StatusRequest; from it come Hello, Ready, Refused, Status, Event, Asked and Drained. A worker's life: Hello; then Prepare → Ready or
 Refused, Commit or Abort, any number of times; then Stop → Drained, and the process ends.
 
 Rules:
@@ -227,6 +227,19 @@ class Challenges(Message):
         return {"type": "challenges", "tokens": self.tokens, "handshakes": handshakes}
 
 
+class Demanded(Message):
+    """What became of names that clients asked for: these have certificates now, and these have none for so many ms. No answer."""
+
+    def __init__(self, pairs: dict[str, KeyPair], refused_ms: dict[str, int]) -> None:
+        super().__init__()
+        self.pairs = pairs
+        self.refused_ms = refused_ms
+
+    def to_json(self) -> dict[str, object]:
+        pairs = {name: pair.to_json() for name, pair in self.pairs.items()}
+        return {"type": "demanded", "pairs": pairs, "refused_ms": self.refused_ms}
+
+
 class Stop(Message):
     """Accept no more, finish what is in flight within `drain_ms`, say Drained and end."""
 
@@ -332,6 +345,17 @@ class Event(Message):
         return {"type": "event", "level": self.level, "kind": self.kind, "text": self.text, "details": self.details}
 
 
+class Asked(Message):
+    """A client asks for a name that is served on demand and has no certificate here. Answer with Demanded, some time."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "asked", "name": self.name}
+
+
 class Drained(Message):
     """The last word of a worker that was told to stop: nothing is in flight any more."""
 
@@ -379,6 +403,9 @@ def _from_control(kind: str, data: dict[str, Any], fds: list[int]) -> Message | 
         return Certificates(_pairs(data, "pairs", kind))
     if kind == "challenges":
         return Challenges(_texts(data, "tokens", kind), _pairs(data, "handshakes", kind))
+    if kind == "demanded":
+        refused = {name: _as_int(value, f"{kind}.refused_ms.{name}") for name, value in _dict(data, "refused_ms", kind).items()}
+        return Demanded(_pairs(data, "pairs", kind), refused)
     if kind == "stop":
         return Stop(_int(data, "drain_ms", kind))
     if kind == "stop_now":
@@ -406,6 +433,8 @@ def _from_worker(kind: str, data: dict[str, Any]) -> Message | None:
         if level not in LEVELS:
             raise LinkError(f"event.level: `{level}` is unknown")
         return Event(level, _text(data, "kind", kind), _text(data, "text", kind), _texts(data, "details", kind))
+    if kind == "asked":
+        return Asked(_text(data, "name", kind))
     if kind == "drained":
         return Drained()
     return None

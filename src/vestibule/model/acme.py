@@ -12,6 +12,23 @@ BUILT_IN_ISSUERS = ("letsencrypt", "zerossl")
 
 
 @dataclass(frozen=True, slots=True)
+class OnDemand:
+    """Certificates for hosts on demand: issued when a client first asks for a name."""
+
+    ask: str = ""
+    """The URL that is asked whether a name may have a certificate, with ``?domain=NAME`` added: 200 is a yes, anything else a no.
+    Needed where hosts are wildcards or any."""
+    ask_within_ms: int = 5_000
+    """How long it may take to answer; no answer is a no."""
+    orders: int = 30
+    """Orders and renewals at issuers for such names within ``per``; whoever asks beyond that is refused."""
+    per_ms: int = 3_600_000
+    """The time that ``orders`` is for."""
+    names: int = 1_000
+    """Names that may have such a certificate; whoever asks for one more is refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acme:
     """What holds for all certificates that are issued automatically."""
 
@@ -28,6 +45,8 @@ class Acme:
     challenges: tuple[Challenge, ...] = ()
     """How names are proven, most wanted first; another is tried after a failure. Empty is ``dns-01`` where a DNS provider is
     for the name, then ``tls-alpn-01`` and ``http-01`` as the site's listeners allow. Wildcards need ``dns-01``."""
+    on_demand: OnDemand = OnDemand()
+    """What holds for hosts whose certificates are issued when a client asks for them."""
 
 
 @dataclass(frozen=True, slots=True)

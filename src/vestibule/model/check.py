@@ -277,7 +277,7 @@ def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
 
 def _check_site_tls(found: Findings, path: str, site: Site, listeners: Sequence[Listener]) -> None:
     has_tls = any(listener.tls for listener in listeners)
-    if has_tls and not site.certificates and not site.internal_tls and not site.acme:
+    if has_tls and not site.certificates and not site.internal_tls and not site.acme and not site.on_demand:
         found.error(
             f"{path}.certificates",
             "no-certificate",

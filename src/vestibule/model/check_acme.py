@@ -44,8 +44,23 @@ def check_acme(found: Findings, config: Config) -> None:
     for at, site in enumerate(config.sites):
         for number, name in enumerate(site.issuers):
             found.reference(f"sites[{at}].issuers[{number}]", "issuer", name, known)
-        if site.acme:
+        if site.on_demand:
+            _check_on_demand(found, f"sites[{at}]", site, config)
+        elif site.acme:
             _check_site(found, f"sites[{at}]", site, config)
+
+
+def _check_on_demand(found: Findings, path: str, site: Site, config: Config) -> None:
+    doors = [each for each in config.listeners if each.name in site.listeners]
+    if site.acme or site.internal_tls or site.certificates:
+        found.error(f"{path}.on_demand", "conflict", "the site has a certificate already", "leave that out, or `on_demand`")
+    if doors and not any(each.tls for each in doors):
+        found.error(f"{path}.on_demand", "conflict", "the site is not served with TLS", 'add a listener with TLS, or say `tls = "off"`')
+    if not config.acme.on_demand.ask and any("*" in host for host in site.hosts):
+        text = "anybody could have certificates issued for any name below these hosts"
+        found.error(
+            f"{path}.on_demand", "no-limit", text, "set `acme.on_demand.ask` to a URL that says which names are yours, or name the hosts"
+        )
 
 
 def _check_defaults(found: Findings, acme: Acme, known: list[str]) -> None:
@@ -54,6 +69,13 @@ def _check_defaults(found: Findings, acme: Acme, known: list[str]) -> None:
         found.reference(f"acme.issuers[{at}]", "issuer", name, known)
     if len(set(acme.challenges)) != len(acme.challenges):
         found.error("acme.challenges", "bad-list", "name each challenge once")
+    demand = acme.on_demand
+    if demand.ask and (not demand.ask.startswith(("http://", "https://")) or "#" in demand.ask or " " in demand.ask):
+        found.error("acme.on_demand.ask", "bad-value", f"`{demand.ask}` is no URL", "write `http://127.0.0.1:5555/may-have`")
+    found.at_least("acme.on_demand.ask_within_ms", demand.ask_within_ms, 1)
+    found.at_least("acme.on_demand.orders", demand.orders, 1)
+    found.at_least("acme.on_demand.per_ms", demand.per_ms, 1_000)
+    found.at_least("acme.on_demand.names", demand.names, 1)
 
 
 def _check_email(found: Findings, path: str, email: str) -> None:

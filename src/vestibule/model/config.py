@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vestibule.model.acme import BUILT_IN_ISSUERS, Acme, DnsProvider, Issuer
+from vestibule.model.acme import BUILT_IN_ISSUERS, Acme, DnsProvider, Issuer, OnDemand
 from vestibule.model.action import (
     Action,
     AddHeader,
@@ -99,6 +99,7 @@ __all__ = [
     "Issuer",
     "Limits",
     "Listener",
+    "OnDemand",
     "Outliers",
     "Passive",
     "PathMatch",
@@ -164,6 +165,9 @@ class Site:
     """Whether a certificate from the local CA is made for its hosts."""
     acme: bool = False
     """Whether a trusted certificate for its hosts is issued by ACME. Until it is there, the local CA's serves."""
+    on_demand: bool = False
+    """Whether each name of its hosts gets a certificate by ACME of its own, issued when a client first asks for the name; the client
+    waits in its handshake. Hosts may be wildcards, or any."""
     issuers: tuple[str, ...] = ()
     """Who is asked for that, by name, the next where one fails; empty is as ``acme.issuers``."""
     redirect_http: bool = False
@@ -224,4 +228,4 @@ class Config:
     @property
     def wants_acme(self) -> bool:
         """Whether any certificate is issued automatically."""
-        return any(site.acme for site in self.sites)
+        return any(site.acme or site.on_demand for site in self.sites)

@@ -21,6 +21,7 @@ from typing import Any, Final
 from mypy_extensions import mypyc_attr
 
 from vestibule.net import openssl
+from vestibule.net.demand import PAIRS_MOST, Demand, DemandedHosts, DemandedPair
 from vestibule.net.openssl import TICKET_KEY_BYTES
 
 INTERMEDIATE_CIPHERS: Final = (
@@ -205,6 +206,22 @@ class OpenChallenges:
         self.contexts = {name.lower(): server_context(chain, key, alpn=(ACME_TLS,)) for name, (chain, key) in pairs.items()}
 
 
+class DemandedContexts:
+    """Makes the context of a certificate that was demanded, as the other contexts of the listener are."""
+
+    def make(self, pair: DemandedPair) -> ssl.SSLContext | None:
+        """Return it; None, told, where it cannot be made."""
+        raise NotImplementedError
+
+
+class _Demanded:
+    """A context with the certificate it was made from."""
+
+    def __init__(self, pair: DemandedPair, context: ssl.SSLContext) -> None:
+        self.pair = pair
+        self.context = context
+
+
 class TlsChoice:
     """Which certificate a client gets, by the name it asks for (RFC 6066 3).
 
@@ -216,8 +233,19 @@ class TlsChoice:
         self.base = base
         self.default = default
         self.challenges = challenges
+        self.demand: Demand | None = None
+        """Where certificates of names that nobody wrote down are; None where there are no such hosts."""
         self._exact: dict[str, ssl.SSLContext] = {}
         self._wildcards: dict[str, ssl.SSLContext] = {}
+        self._hosts = DemandedHosts()
+        self._contexts = DemandedContexts()
+        self._demanded: dict[str, _Demanded] = {}
+
+    def serve_on_demand(self, demand: Demand, hosts: DemandedHosts, contexts: DemandedContexts) -> None:
+        """Serve hosts whose certificates come when clients ask for them."""
+        self.demand = demand
+        self._hosts = hosts
+        self._contexts = contexts
 
     def add(self, name: str, context: ssl.SSLContext) -> None:
         """Serve `context` for a host name, or for one label more with `*.name`."""
@@ -238,7 +266,34 @@ class TlsChoice:
             found = self._wildcards.get(parent)
             if found is not None:
                 return found
+            if self.demand is not None and self._hosts.has(name):
+                found = self._find_demanded(self.demand, name)
+                if found is not None:
+                    return found
         return self.default
+
+    def lacking(self, name: str) -> Demand | None:
+        """Return who is to be asked for the certificate of a name that is served on demand; None where there is one, or never."""
+        _, _, parent = name.partition(".")
+        if self.demand is None or name in self._exact or parent in self._wildcards or not self._hosts.has(name):
+            return None
+        return self.demand if self.demand.find(name) is None else None
+
+    def _find_demanded(self, demand: Demand, name: str) -> ssl.SSLContext | None:
+        pair = demand.find(name)
+        held = self._demanded.pop(name, None)
+        if pair is None:
+            return None
+        if held is None or held.pair is not pair:
+            made = self._contexts.make(pair)
+            if made is None:
+                return None
+            held = _Demanded(pair, made)
+        # Used last, so it goes last.
+        self._demanded[name] = held
+        while len(self._demanded) > PAIRS_MOST:
+            del self._demanded[next(iter(self._demanded))]
+        return held.context
 
     def is_validated(self) -> bool:
         """Tell whether an issuer may come and look at a challenge now."""

@@ -31,6 +31,10 @@ class Doorman:
         """Speak with the client. `early` came behind the header, or is nothing."""
         raise NotImplementedError
 
+    def secure(self, transport: PlainTransport, client: Client, early: bytes) -> None:
+        """Speak TLS with the client. `early` is its hello, as far as it came."""
+        raise NotImplementedError
+
 
 class Announcement(Owner, Timed):
     """A connection that has not said yet whose it is."""

@@ -18,6 +18,7 @@ from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls import ACME_TLS, AskedObject
 from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
 from vestibule.proxy.announced import Announcement, Doorman, may_announce
+from vestibule.proxy.demand import Asking
 from vestibule.proxy.door import Porch
 from vestibule.proxy.down_h1 import H1DownConnection
 from vestibule.proxy.down_h2 import H2DownConnection
@@ -47,6 +48,11 @@ class Entry(Acceptor, Doorman):
             return
         if door.announcers is not None:
             self._await_header(door.announcers, sock, client)
+            return
+        if door.tls is not None and door.tls.demand is not None:
+            unknown = PlainTransport(porch.reactor, sock, None)
+            unknown.owner = Asking(porch, self, unknown, client)
+            unknown.start()
             return
         if door.tls is not None:
             secure = TlsTransport(porch.reactor, sock, None, door.tls.base, True, None)
@@ -92,10 +98,13 @@ class Entry(Acceptor, Doorman):
         door = porch.door
         if door.tls is not None:
             client.scheme = b"https"
-            secure = TlsTransport(porch.reactor, transport.sock, None, door.tls.base, True, None)
-            secure.owner = Greeting(porch, secure, client)
-            secure.watches_hello = door.tls.is_validated()
-            secure.take_over(transport, early)
+            if door.tls.demand is None:
+                self.secure(transport, client, early)
+                return
+            asking = Asking(porch, self, transport, client)
+            transport.owner = asking
+            if early:
+                asking.on_data(early)
             return
         client.scheme = b"http"
         if door.raw:
@@ -109,6 +118,17 @@ class Entry(Acceptor, Doorman):
         transport.owner = owner
         if early:
             owner.on_data(early)
+
+    def secure(self, transport: PlainTransport, client: Client, early: bytes) -> None:
+        porch = self.porch
+        choice = porch.door.tls
+        if choice is None:
+            transport.abort()  # a reload took TLS away meanwhile
+            return
+        secure = TlsTransport(porch.reactor, transport.sock, None, choice.base, True, None)
+        secure.owner = Greeting(porch, secure, client)
+        secure.watches_hello = choice.is_validated()
+        secure.take_over(transport, early)
 
 
 class Greeting(Owner, Timed):

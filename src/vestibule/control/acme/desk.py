@@ -38,6 +38,7 @@ class Desk:
         self._store = DirectoryStore(state_dir / "acme")
         wishes = wishes_of(config, base)
         self._wanted = wishes.wanted
+        self._demanded = wishes.demanded
 
     # ------------------------------------------------------------ look
 
@@ -53,7 +54,7 @@ class Desk:
                 yield f"{names}: not there yet{'; ' + story.reason if story.reason else ''}"
                 continue
             end = renewal.utc(facts.not_after.timestamp())
-            unused = "" if id in wanted else "; not used by the configuration"
+            unused = "" if id in wanted else "; on demand" if self._is_demanded(facts, id) else "; not used by the configuration"
             yield f"{names}: from {story.issuer or 'an import'}, until {end}, renewed from {_renewal(facts, story)}{unused}"
         if not wanted and not kept:
             yield "no certificate is issued automatically"
@@ -185,10 +186,17 @@ class Desk:
         except StoreError as bad:
             raise DeskError(str(bad)) from None
 
+    def _is_demanded(self, facts: Facts, id: str) -> bool:
+        found = self._demanded.find(facts.names[0]) if self._demanded is not None and facts.names else None
+        return found is not None and found.id == id
+
     def _find(self, name: str) -> Wanted:
         for each in self._wanted:
             if name in each.names or name == each.id or name in each.sites:
                 return each
+        demanded = self._demanded.find(name) if self._demanded is not None else None
+        if demanded is not None and Record(self._store, demanded.id).pair() is not None:
+            return demanded
         known = ", ".join(name for each in self._wanted for name in each.names)
         raise DeskError(f"no certificate is issued automatically for `{name}`; known are {known or 'none'}")
 

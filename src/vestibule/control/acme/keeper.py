@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from vestibule.control.acme import dns, renewal, seen
 from vestibule.control.acme.proof import Proof, ProofError, handshake_pair
@@ -52,7 +52,7 @@ class Keeper:
         self._served: dict[str, tuple[str, ...]] = {}
         """Of each certificate, its PEM and the sites that were given it last."""
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._open = _OpenProofs()
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -70,6 +70,23 @@ class Keeper:
             await asyncio.to_thread(force, self.store, each.id)
         self._wake.set()
         return [each.names[0] for each in chosen]
+
+    async def obtain(self, wanted: Wanted) -> Result:
+        """Get a certificate that nobody keeps here, in its turn; tell what became of it."""
+        if wanted.id in self._doing:
+            return Result(reasons=("it is being worked on",))
+        self._doing[wanted.id] = "waiting for its turn"
+        return await self._work(wanted)
+
+    async def advise(self, wanted: Wanted) -> None:
+        """Ask the issuer of such a certificate when to renew it."""
+        if wanted.id not in self._doing:
+            self._doing[wanted.id] = "waiting for its turn"
+            await self._advise(wanted)
+
+    def row(self, wanted: Wanted) -> dict[str, object]:
+        """Return what there is to know of a certificate, for `vestibule status`. Blocks."""
+        return self._row(wanted)
 
     async def look(self) -> None:
         """Look what is kept and what is due; the workers have been told of changes when this returns."""
@@ -101,7 +118,7 @@ class Keeper:
 
     async def _look(self, wanted: Wanted) -> None:
         try:
-            pair, facts, due, asks = await asyncio.to_thread(_state_of, self.store, wanted.id)
+            pair, facts, due, asks = await asyncio.to_thread(state_of, self.store, wanted.id)
         except StoreError as bad:
             self._journal.error("acme.store", str(bad))
             return
@@ -110,11 +127,14 @@ class Keeper:
             await self._hand_over(wanted, pair, facts)
         if due or asks:
             self._doing[wanted.id] = "waiting for its turn"
-            task = asyncio.get_running_loop().create_task(self._work(wanted) if due else self._advise(wanted))
-            self._tasks.add(task)
-            task.add_done_callback(self._on_done)
+            self._begin(self._work(wanted) if due else self._advise(wanted))
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._journal.error("control.bug", f"this is a bug of vestibule: {task.exception()!r}")
@@ -122,14 +142,14 @@ class Keeper:
     async def _advise(self, wanted: Wanted) -> None:
         try:
             async with self._turns:
-                await _in_thread(lambda: advise(self.store, wanted))
+                await in_thread(lambda: advise(self.store, wanted))
         finally:
             self._doing.pop(wanted.id, None)
 
-    async def _work(self, wanted: Wanted) -> None:
+    async def _work(self, wanted: Wanted) -> Result:
         try:
             async with self._turns:
-                result = await _in_thread(lambda: self._try(wanted))
+                result = await in_thread(lambda: self._try(wanted))
         finally:
             self._doing.pop(wanted.id, None)
         name = ", ".join(wanted.names)
@@ -137,12 +157,13 @@ class Keeper:
             until = renewal.utc(result.next_try_at)
             for reason in result.reasons:
                 self._journal.error("acme.failed", f"no certificate for {name}: {reason}", next_try=until)
-            return
+            return result
         if result.is_fresh:
             until = renewal.utc(result.facts.not_after.timestamp())
             self._journal.info("acme.issued", f"{result.issuer} issued a certificate for {name}, good until {until}")
         if wanted.id in self._wanted:
             await self._hand_over(self._wanted[wanted.id], result.pair, result.facts)
+        return result
 
     def _try(self, wanted: Wanted) -> Result:
         """Get it; in a thread."""
@@ -188,7 +209,7 @@ class Keeper:
         return row
 
 
-async def _in_thread(work: Callable[[], _T]) -> _T:
+async def in_thread(work: Callable[[], _T]) -> _T:
     """Do blocking work in a thread that does not keep the program from ending, as those of asyncio's pool would."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()
@@ -225,7 +246,7 @@ def force(store: Store, id: str) -> None:
     record.keep_story(story)
 
 
-def _state_of(store: Store, id: str) -> tuple[KeyPair | None, Facts | None, bool, bool]:
+def state_of(store: Store, id: str) -> tuple[KeyPair | None, Facts | None, bool, bool]:
     """Return a certificate, what it says, whether it is due, and whether to ask when it will be. Blocks."""
     record = Record(store, id)
     pair, facts, story, now = record.pair(), record.facts(), record.story(), time.time()

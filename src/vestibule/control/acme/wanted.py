@@ -23,7 +23,7 @@ from vestibule.control.acme.store import safe_name
 from vestibule.control.certs import Problem
 from vestibule.model.acme import Challenge, DnsProvider
 from vestibule.model.acme import Issuer as Declared
-from vestibule.model.config import Config, Site
+from vestibule.model.config import ANY_HOST, Config, OnDemand, Site
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
@@ -77,10 +77,42 @@ class Wanted:
     """For each name who writes its records, where somebody does."""
 
 
+class Demanded:
+    """What is wanted for a name that nobody wrote down, where the configuration serves such names."""
+
+    def __init__(self, config: Config, issuers: Mapping[str, Issuer], providers: list[Dns]) -> None:
+        self._config = config
+        self._issuers = issuers
+        self._providers = providers
+        self._sites = [site for site in config.sites if site.on_demand]
+
+    @property
+    def terms(self) -> OnDemand:
+        """The bounds."""
+        return self._config.acme.on_demand
+
+    def find(self, name: str) -> Wanted | None:
+        """Return what is wanted for a name; None if no site serves it on demand."""
+        parent = name.partition(".")[2]
+        for host in (name, f"*.{parent}", ANY_HOST):
+            for site in self._sites:
+                if host in site.hosts:
+                    return self._wanted(site, name)
+        return None
+
+    def _wanted(self, site: Site, name: str) -> Wanted:
+        dns = _dns_for(name, self._providers)
+        kinds = {name: _kinds(self._config, [site], name, dns is not None)}
+        issuers = tuple(self._issuers[each] for each in _issuer_names(self._config, site) if each in self._issuers)
+        key_type = self._config.acme.key_type
+        return Wanted(safe_name((name,), key_type), (name,), (), issuers, key_type, kinds, {} if dns is None else {name: dns})
+
+
 class Wishes:
     """What a configuration wants, and what is wrong with that."""
 
     def __init__(self) -> None:
+        self.demanded: Demanded | None = None
         self.wanted: list[Wanted] = []
         self.problems: list[Problem] = []
         self.files: set[Path] = set()
@@ -94,6 +126,8 @@ def wishes_of(config: Config, base: Path, environment: Mapping[str, str] = os.en
     secrets = _Secrets(wishes, base, environment)
     issuers = _issuers(config, base, secrets)
     providers = [_provider(secrets, f"dns_providers[{at}]", each) for at, each in enumerate(config.dns_providers)]
+    if any(site.on_demand for site in config.sites):
+        wishes.demanded = Demanded(config, issuers, providers)
     by_names: dict[tuple[str, ...], list[int]] = {}
     for at, site in enumerate(config.sites):
         if site.acme:

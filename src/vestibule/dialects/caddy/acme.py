@@ -113,6 +113,8 @@ class AcmeReader:
                 self.providers.append(found)
         elif line.name == "key_type":
             self.key_type("".join(words[:1]))
+        elif line.name == "on_demand_tls":
+            self._on_demand(line)
         elif line.name == "cert_issuer":
             asked = Asked()
             self.issuer(line, asked)
@@ -151,6 +153,30 @@ class AcmeReader:
             self.acme = replace(self.acme, issuers=("letsencrypt" if url == _LETS_ENCRYPT else "zerossl",))
         else:
             self._main = replace(self._main, directory=url)
+
+    def _on_demand(self, segment: Segment) -> None:
+        """Read ``on_demand_tls { … }``. Caddy lets ``burst`` names through within ``interval``."""
+        made = self.acme.on_demand
+        for line in segment.inside():
+            words = line.texts()
+            try:
+                if line.name == "ask":
+                    made = replace(made, ask="".join(words[:1]))
+                elif line.name == "permission" and words[:1] == ["http"]:
+                    made = replace(made, ask=self._endpoint(line) or "".join(words[1:2]))
+                elif line.name == "interval":
+                    made = replace(made, per_ms=parse_duration("".join(words[:1])))
+                elif line.name == "burst" and "".join(words).isdigit():
+                    made = replace(made, orders=int("".join(words)))
+                else:
+                    self._report.not_built(line.head, f"`{line.name}` of `on_demand_tls`", "write `ask URL`, `interval 2m` or `burst 5`")
+            except ValueError as bad:
+                self._report.error(line.token(1), "bad-value", str(bad), "write `2m`")
+        self.acme = replace(self.acme, on_demand=made)
+
+    def _endpoint(self, line: Segment) -> str:
+        """Return what the block of ``permission http`` has as ``endpoint``."""
+        return next(("".join(inner.texts()[:1]) for inner in line.inside() if inner.name == "endpoint"), "")
 
     # ------------------------------------------------------------ tls
 

@@ -309,10 +309,10 @@ class _Lowering:
 
     def _groups(self, keys: list[Key], plain: set[tuple[str, int]], tls: Tls) -> list[_Group]:
         own = not tls.certificates
-        groups: dict[tuple[int, bool, bool, str, bool, bool], _Group] = {}
+        groups: dict[tuple[int, bool, bool, str, bool, str], _Group] = {}
         for key in keys:
             redirected = key.automatic and (key.host, self._options.http_port) not in plain
-            mark = (key.port, key.tls, redirected, key.path, key.host == ANY_HOST, own and self._is_issued(key.host, tls))
+            mark = (key.port, key.tls, redirected, key.path, key.host == ANY_HOST, self._way(key.host, tls) if own else "")
             groups.setdefault(mark, _Group([])).keys.append(key)
         return list(groups.values())
 
@@ -325,7 +325,7 @@ class _Lowering:
         if redirected:
             listeners.extend([self._open(host, self._options.http_port, False, "intermediate", first) for host in bind])
         made = first.tls and not tls.certificates
-        acme = made and self._is_issued(first.host, tls)
+        way = self._way(first.host, tls) if made else ""
         asked: tuple[Action, ...] = ()
         if tls.wants_any and first.tls:
             asked = (When(Compare("==", Var("tls_client_verify"), Const("NONE")), (Deny(403),)),)
@@ -337,9 +337,10 @@ class _Lowering:
             request=asked + piece.request,
             response=piece.response,
             certificates=tuple(tls.certificates) if first.tls else (),
-            internal_tls=made and not acme,
-            acme=acme,
-            issuers=self._sites.acme.keep(tls.asked, hosts) if acme else (),
+            internal_tls=way == "internal",
+            acme=way == "acme",
+            on_demand=way == "on_demand",
+            issuers=self._sites.acme.keep(tls.asked, hosts) if way in ("acme", "on_demand") else (),
             redirect_http=redirected,
             https_port=first.port if first.tls else 443,
             immich=False,
@@ -355,13 +356,16 @@ class _Lowering:
         own = self._timeouts
         return replace(timeouts, request_head_ms=own.request_head_ms, keep_alive_ms=own.keep_alive_ms)
 
-    def _is_issued(self, host: str, tls: Tls) -> bool:
-        """Tell whether a host has its certificate by ACME: a public name, or any that asks for an issuer of its own."""
-        if tls.internal or host == ANY_HOST or not self._options.https:
-            return False
-        if tls.asked.issuers or tls.asked.dns is not None:
-            return True
-        return not self._options.local_certs and not is_private_host(host)
+    def _way(self, host: str, tls: Tls) -> str:
+        """Tell how a host gets its certificate: by ACME a public name, or any that asks for an issuer of its own."""
+        if tls.internal or not self._options.https:
+            return "internal"
+        issued = not self._options.local_certs and not is_private_host(host)
+        if tls.on_demand and (issued or host == ANY_HOST):
+            return "on_demand"
+        if host != ANY_HOST and (issued or tls.asked.issuers or tls.asked.dns is not None):
+            return "acme"
+        return "internal"
 
     def _open(self, host: str, port: int, tls: bool, profile: str, key: Key) -> str:
         """Return the name of the listener at an address, making it if it is the first to be asked for."""

@@ -80,6 +80,7 @@ class Tls:
     internal: bool = False
     asked: Asked = field(default_factory=Asked)
     profile: TlsProfile | None = None
+    on_demand: bool = False
     wants_any: bool = False
     """Whether clients must show a certificate, and may show any."""
     token: Token | None = None
@@ -210,6 +211,8 @@ class SiteReader:
                 profile = self._tls_line(found, profile, line)
             if profile != TlsProfile("intermediate"):
                 found.profile = profile
+        if found.on_demand and found.internal and found.token is not None:
+            self._report.not_built(found.token, "certificates of the local CA on demand", "name the hosts, or leave `on_demand` out")
         return found
 
     def _certificate(self, segment: Segment) -> str:
@@ -251,10 +254,13 @@ class SiteReader:
             pass
         elif line.name in _TLS_LEFT_OUT:
             self._report.left_out(line.head, f"`{line.name}`", _TLS_LEFT_OUT[line.name])
-        elif line.name in ("on_demand", "load", "get_certificate", "renewal_window_ratio", "force_automate"):
+        elif line.name == "on_demand":
+            found.on_demand = True
+        elif line.name in ("load", "get_certificate", "renewal_window_ratio", "force_automate"):
             self._report.not_built(line.head, f"`{line.name}` of `tls`", "name a certificate and its key")
         else:
-            known = ["protocols", "ciphers", "curves", "client_auth", "dns", "issuer", "ca", "ca_root", "eab", "key_type", *_TLS_LEFT_OUT]
+            known = ["protocols", "ciphers", "curves", "client_auth", "dns", "issuer", "ca", "ca_root", "eab", "key_type", "on_demand"]
+            known += _TLS_LEFT_OUT
             self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `tls`", near(line.name, known))
         return profile
 

@@ -33,6 +33,7 @@ from vestibule.dialects.toml.schema import (
     ISSUER,
     LIMITS,
     LISTENER,
+    ON_DEMAND,
     OUTLIERS,
     PASSIVE,
     POOL,
@@ -67,6 +68,7 @@ from vestibule.model.config import (
     Issuer,
     Limits,
     Listener,
+    OnDemand,
     Outliers,
     Passive,
     Pool,
@@ -172,7 +174,7 @@ class _Parser:
         error_log = read_flat(self._top("error_log"), ERROR_LOG, {"target": log} if isinstance(log, str) else log, ErrorLog())
         process = read_flat(self._top("process"), PROCESS, root.data.get("process", {}), Process())
         profiles = self._profiles(root)
-        acme = read_flat(self._top("acme"), ACME, root.data.get("acme", {}), Acme())
+        acme = self._acme(root)
         issuers = tuple([read_flat(spot, ISSUER, value, Issuer(name)) for name, value, spot in self._named(root, "issuers")])
         named = self._named(root, "dns_providers")
         providers = [read_flat(spot, DNS_PROVIDER, value, DnsProvider(name, "")) for name, value, spot in named]
@@ -275,6 +277,14 @@ class _Parser:
                 section.error(name, "conflict", f"`{name}` does not go with the address `{text}`")
         return replace(address, **{name: item for name, item in options.items() if name in allowed and item is not None})
 
+    def _acme(self, root: Section) -> Acme:
+        given = root.data.get("acme", {})
+        spot = self._top("acme")
+        acme = read_flat(spot, ACME, given, Acme())
+        if not isinstance(given, dict) or "on_demand" not in given:
+            return acme
+        return replace(acme, on_demand=read_flat(spot.inside("on_demand"), ON_DEMAND, given["on_demand"], OnDemand()))
+
     def _read_upstreams(self, root: Section) -> None:
         for name, value, spot in self._named(root, "upstreams"):
             section = spot.section(UPSTREAM, value)
@@ -337,6 +347,7 @@ class _Parser:
             certificates=certificates,
             internal_tls=mode == "internal",
             acme=mode == "acme",
+            on_demand=mode == "on_demand",
             issuers=section.read("issuers", ()),
             redirect_http=section.read("redirect_http", _has_both(doors)),
             https_port=section.read("https_port", _https_port(doors)),

@@ -6,7 +6,7 @@ Not here: what a key is (``table``), how tables become the model (``parse``) and
 from __future__ import annotations
 
 from vestibule.dialects.toml.form import Shape
-from vestibule.dialects.toml.schema_acme import ACME, DNS_PROVIDER, ISSUER
+from vestibule.dialects.toml.schema_acme import ACME, DNS_PROVIDER, ISSUER, ON_DEMAND
 from vestibule.dialects.toml.schema_listen import (
     CERTIFICATE,
     LISTENER,
@@ -61,6 +61,7 @@ __all__ = [
     "ISSUER",
     "LIMITS",
     "LISTENER",
+    "ON_DEMAND",
     "OUTLIERS",
     "PASSIVE",
     "POOL",
@@ -123,6 +124,7 @@ FLAT = (
     TLS_PROFILE,
     CERTIFICATE,
     ACME,
+    ON_DEMAND,
     ISSUER,
     DNS_PROVIDER,
     UPSTREAM_TLS,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vestibule.dialects.toml.form import DURATION, FLAG, PAIRS, PATH, TEXT, Choice, ListOf
-from vestibule.dialects.toml.table import HOSTS, NAMES, Key, Table
+from vestibule.dialects.toml.form import COUNT, DURATION, FLAG, PAIRS, PATH, TEXT, Choice, ListOf, Shape
+from vestibule.dialects.toml.table import HOSTS, NAMES, TABLE, Key, Table
 from vestibule.model import config as model
 
 ACME = Table(
@@ -15,7 +15,26 @@ ACME = Table(
         Key("issuers", NAMES, '["letsencrypt", "zerossl"]', "issuers"),
         Key("staging", FLAG, "true", "staging"),
         Key("key_type", Choice("ecdsa", "rsa"), '"rsa"', "key_type"),
+        Key(
+            "on_demand",
+            Shape(TABLE),
+            '{ ask = "http://127.0.0.1:5555/may-have" }',
+            doc="What holds for hosts on demand; see `[acme.on_demand]`.",
+        ),
         Key("challenges", ListOf(Choice("http-01", "tls-alpn-01", "dns-01")), '["dns-01"]', "challenges"),
+    ),
+)
+
+ON_DEMAND = Table(
+    "acme.on_demand",
+    model.OnDemand,
+    'What holds for sites with `tls = "on_demand"`.',
+    (
+        Key("ask", TEXT, '"http://127.0.0.1:5555/may-have"', "ask"),
+        Key("ask_within", DURATION, '"2s"', "ask_within_ms"),
+        Key("orders", COUNT, "10", "orders"),
+        Key("per", DURATION, '"10m"', "per_ms"),
+        Key("names", COUNT, "100", "names"),
     ),
 )
 

@@ -109,9 +109,10 @@ SITE = Table(
         Key("certificates", NAMES, '["photos-rsa", "photos-ecdsa"]', "certificates"),
         Key(
             "tls",
-            Choice("acme", "internal", "off"),
+            Choice("acme", "on_demand", "internal", "off"),
             '"internal"',
-            doc="`acme` has a trusted certificate issued automatically; `internal` has one made by the local CA; `off` serves"
+            doc="`acme` has a trusted certificate issued automatically; `on_demand` has one issued for each name when a client first"
+            " asks for it; `internal` has one made by the local CA; `off` serves"
             " plain HTTP. Without a certificate and without `listen`, public names are `acme`, and hosts that no public"
             " authority could certify (localhost, `.lan`, addresses) are `internal`; a site for any host is `off`.",
         ),

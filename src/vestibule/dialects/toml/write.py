@@ -26,6 +26,7 @@ from vestibule.dialects.toml.schema import (
     ISSUER,
     LIMITS,
     LISTENER,
+    ON_DEMAND,
     OUTLIERS,
     PASSIVE,
     POOL,
@@ -60,6 +61,7 @@ from vestibule.model.config import (
     Hsts,
     Limits,
     Listener,
+    OnDemand,
     Outliers,
     Passive,
     Pool,
@@ -119,6 +121,7 @@ class _Writer:
         self._section("access_log", ACCESS_LOG, config.access_log, AccessLog())
         self._section("error_log", ERROR_LOG, config.error_log, ErrorLog())
         self._section("acme", ACME, config.acme, Acme())
+        self._section("acme.on_demand", ON_DEMAND, config.acme.on_demand, OnDemand())
         level = Level(config.timeouts, config.limits, config.forwarding, config.access_log)
         for at, listener in enumerate(config.listeners):
             self._listener(listener, level, f"listeners[{at}]")
@@ -235,8 +238,9 @@ class _Writer:
         if site.certificates:
             self._key("certificates", SITE.key("certificates").form.write(site.certificates))
         # Certificates and `off` contradict each other, and with certificates nothing would be made anyway.
-        if site.acme or site.internal_tls or not site.certificates:
-            self._key("tls", quote("acme" if site.acme else "internal" if site.internal_tls else "off"))
+        made = "on_demand" if site.on_demand else "acme" if site.acme else "internal" if site.internal_tls else "off"
+        if made != "off" or not site.certificates:
+            self._key("tls", quote(made))
         if site.issuers:
             self._key("issuers", SITE.key("issuers").form.write(site.issuers))
         self._key("redirect_http", "true" if site.redirect_http else "false")
