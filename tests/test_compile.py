@@ -189,6 +189,29 @@ def test_host_of_another_listener_is_misdirected() -> None:
 # ---- routes
 
 
+def test_a_route_gives_the_request_back_with_another_path() -> None:
+    """The fields are those of the site then; what the route changed does not stay, and what the site changed does."""
+    old = m.Route(
+        m.Again(),
+        path=m.PathMatch("prefix", "/old/"),
+        request=(m.SetHeader("X-Old", Const("1")), m.Rewrite(Const("/new/"))),
+        forwarding=m.Forwarding(host="old.example"),
+    )
+    named = m.Route(m.Proxy("other"), name="@rest", when=Compare("==", Const("a"), Const("b")))
+    back = m.Route(m.Again("@rest"), path=m.PathMatch("exact", "/back"))
+    new = m.Route(m.Proxy("immich"), path=m.PathMatch("prefix", "/new/"))
+    site = replace(SITE, source=m.Switch((old, named, back, new)), request=(m.SetHeader("X-Site", Const("1")),))
+    root = built(config(site))
+    ex, _ = asked(root, "/old/a?b=1")
+    assert reaches(ex, "immich") and ex.request.target == b"/new/?b=1"
+    fields = ex.request.fields
+    assert (fields.get(b"x-old"), fields.get(b"x-site"), fields.get_all(b"host")) == (None, b"1", [b"photos.example"])
+    assert reaches(asked(root, "/back")[0], "other")
+    ex, down = asked(root, "/elsewhere")
+    assert down.head is not None and down.head.status == 404
+
+
+
 def routed(*routes: m.Route, **more: object) -> m.Site:
     return replace(SITE, source=m.Switch(routes), **more)  # type: ignore[arg-type]
 

@@ -35,6 +35,7 @@ from vestibule.plan.error_page import ClearPage
 from vestibule.plan.expr import CONST
 from vestibule.plan.fault_log import Reporter
 from vestibule.plan.filters.compress import Compress
+from vestibule.plan.sources.again import Again, Ring
 from vestibule.plan.sources.challenge import CHALLENGES, Challenge
 from vestibule.plan.sources.closed import Closed
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
@@ -147,6 +148,7 @@ class _Maker:
         self._mistakes = Mistakes()
         self.errors = self._mistakes.lines
         self._exprs = ExprMaker(self._mistakes)
+        self._ring: Ring | None = None  # of the site that is being made
         self._steps = StepMaker(self._mistakes, self._exprs)
         self._tls = TlsMaker(self._mistakes, config, assets, registry.challenges, registry.demand)
         self.root.certificates = self._tls
@@ -288,7 +290,14 @@ class _Maker:
         place = level.place(_upstream_of(site.source))
         head, rest = self._steps.split_steady(level.request_key, site.request, place)
         steps = self._steps.request_steps(level.request_key, rest, place, len(site.request) - len(rest))
+        ring: Ring | None = None
+        if _goes_round(site.source):
+            edits = self._steps.edits_only(level.request_key, site.request, place)
+            ring = Ring(ForwardAgain(terms, edits, are_steady(edits)))
+        self._ring = ring
         source = self.source(f"{key}.source", site.source, level)
+        if ring is not None:
+            ring.around = self.plan(key, level, source, [], _upstream_of(site.source))
         first: list[Step] = [Forward(terms, head), CheckPath(self._exprs.asks_path)]
         return self.plan(key, level, source, first + steps, _upstream_of(site.source))
 
@@ -387,6 +396,9 @@ class _Maker:
             values = [self._exprs.text(f"{key}.headers", value, place) for _, value in source.headers]
             body = None if source.body is None else self._exprs.text(f"{key}.body", source.body, place)
             return Respond(source.status, names, values, body)
+        if isinstance(source, model.Again):
+            assert self._ring is not None  # sources belong to sites
+            return Again(self._ring, source.to.encode())
         choices: list[Choice] = []
         for at in range(len(source.routes)):
             choices.append(self.choice(f"{key}.routes[{at}]", source.routes[at], level, at))
@@ -396,6 +408,8 @@ class _Maker:
         """Make one choice of a switch."""
         condition = None if route.when is None else self._exprs.test(f"{key}.when", route.when, level.place(""))
         plan = self.route(key, route, level, at)
+        if route.name and self._ring is not None:
+            self._ring.named.setdefault(route.name.encode(), plan)
         methods = [wire(method) for method in route.methods]
         match = route.path
         if match is None:
@@ -409,6 +423,15 @@ class _Maker:
 
 
 # ---------------------------------------------------------------- small conversions
+
+
+def _goes_round(source: model.Source) -> bool:
+    """Tell whether a source may be asked again for the same request."""
+    if isinstance(source, model.Switch):
+        for route in source.routes:
+            if _goes_round(route.source):
+                return True
+    return isinstance(source, model.Again)
 
 
 def _timeouts(timeouts: model.Timeouts) -> Timeouts:

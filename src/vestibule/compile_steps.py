@@ -14,7 +14,7 @@ from vestibule.plan.expr import CONST, FIELDS
 from vestibule.plan.password import has_bcrypt
 from vestibule.plan.steps.auth_basic import BasicAuth
 from vestibule.plan.steps.deny import ClientCertificate, Deny
-from vestibule.plan.steps.edit import AddField, Edit, EditRequest, EditWhen, RemoveField, SetField
+from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditWhen, RemoveField, SetField
 from vestibule.plan.steps.rewrite import Rewrite, StripPrefix
 from vestibule.plan.steps.when import When
 from vestibule.plan.variables import Place
@@ -115,6 +115,8 @@ class StepMaker:
             if action.name.lower() == "host":
                 self._mistakes.add(key, "a message has one Host at most (RFC 9112 3.2); set it instead")
             return AddField(wire(action.name), self._exprs.text(f"{key}.value", action.value, place))
+        if isinstance(action, model.EditHeader):
+            return EditLines(wire(action.name), self._exprs.text(f"{key}.value", action.value, place))
         if isinstance(action, model.RemoveHeader):
             if is_request and action.name.lower() == "host":
                 self._mistakes.add(key, "a request keeps its Host (RFC 9112 3.2)")

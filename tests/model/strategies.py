@@ -136,6 +136,7 @@ def upstreams(name: str) -> Any:
 _flat_actions = st.one_of(
     st.builds(m.SetHeader, words, expressions),
     st.builds(m.AddHeader, words, expressions),
+    st.builds(m.EditHeader, words, expressions),
     st.builds(m.RemoveHeader, words),
     st.builds(m.Rewrite, expressions, optional(expressions)),
     st.builds(m.Rewrite, st.none(), expressions),
@@ -151,6 +152,7 @@ def _sources(upstream_names: list[str]) -> Any:
     simple = st.one_of(
         st.builds(m.Proxy, st.sampled_from(upstream_names)),
         st.builds(m.Respond, counts, optional(expressions), lists(st.tuples(words, expressions), 2)),
+        st.builds(m.Again, words | st.just("")),
         st.builds(m.Redirect, expressions, st.sampled_from([301, 302, 303, 307, 308])),
     )
 

@@ -54,11 +54,14 @@ def test_defaults_may_be_left_out() -> None:
     assert from_data(data) == Config((), (), ())
 
 
+SOURCES = "expected one of Proxy, Respond, Redirect, Switch, Again"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("sites", 0, "source"), {"type": "Nobody"}, "config.sites[0].source.type: expected one of Proxy, Respond, Redirect, Switch"),
-        (("sites", 0, "source"), {"upstream": "x"}, "config.sites[0].source.type: expected one of Proxy, Respond, Redirect, Switch"),
+        (("sites", 0, "source"), {"type": "Nobody"}, f"config.sites[0].source.type: {SOURCES}"),
+        (("sites", 0, "source"), {"upstream": "x"}, f"config.sites[0].source.type: {SOURCES}"),
         (("sites", 0, "source"), {"type": "Proxy"}, "config.sites[0].source: `upstream` is missing"),
         (("sites", 0, "source"), {"type": "Proxy", "upstream": "x", "a": 1}, "config.sites[0].source: unknown key `a`"),
         (("sites", 0, "source"), {"type": "Respond", "headers": [["a"]]}, "config.sites[0].source.headers[0]: an array of 2 is expected"),

@@ -5,9 +5,10 @@ import pytest
 from vestibule.exchange import Plan
 from vestibule.http.head import ResponseHead
 from vestibule.plan.expr import CONST, EXCHANGE, FIELDS, Const, ConstTest
-from vestibule.plan.steps.edit import AddField, Edit, EditRequest, EditResponse, EditWhen, FixedResponse, RemoveField, SetField
+from vestibule.plan.functions import ReplacePrefix
+from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditResponse, EditWhen, FixedResponse, RemoveField, SetField
 from vestibule.plan.steps.hsts import hsts_edit
-from vestibule.plan.variables import Header, Query, ResponseHeader
+from vestibule.plan.variables import FieldLine, Header, Query, ResponseHeader
 
 from .fakes import FakeUpstream, answer_of, fields, idle, request, respond
 
@@ -43,6 +44,16 @@ def test_host_is_set_in_its_place_and_never_lost() -> None:
 def test_value_cannot_make_a_line() -> None:
     made = after(SetField(b"A", Const(b"x\r\nEvil: 1\x00")))
     assert made == b"Host: a\r\nB: 2\r\nA: x  Evil: 1\r\n"
+
+
+def test_each_line_is_changed_by_itself() -> None:
+    line = FieldLine(EXCHANGE)
+    assert after(EditLines(b"A", ReplacePrefix(line, Const(b"1"), Const(b"x\r\n")))) == b"Host: a\r\nB: 2\r\nA: x\r\nA: 3\r\n"
+    assert after(EditLines(b"a", ReplacePrefix(line, Const(b"1"), Const(b"")))) == b"Host: a\r\nB: 2\r\na: 3\r\n"
+    assert after(EditLines(b"A", line)) == SECTION.block
+    assert after(EditLines(b"none", Const(b"x"))) == SECTION.block
+    assert after(EditLines(b"host", Const(b"b"))) == b"Host: b\r\nA: 1\r\nB: 2\r\na: 3\r\n"
+    assert line.text(idle()) == b""
 
 
 def test_condition() -> None:

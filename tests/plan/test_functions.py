@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from vestibule.http.dates import http_date
 from vestibule.http.target import normal_path
 from vestibule.plan.expr import CONST, Const, ConstNumber, folded
-from vestibule.plan.functions import encode_path, make_call
+from vestibule.plan.functions import HttpDate, encode_path, make_call
+
+from .fakes import idle
 
 
 def call(name: str, *arguments: bytes) -> bytes:
@@ -62,3 +67,9 @@ def test_a_pattern_is_a_fixed_text() -> None:
     assert make_call("capture", [Const(b"a"), ConstNumber(1), Const(b"1")]) is None
     assert make_call("replace_prefix", [Const(b"a")]) is None
     assert make_call("lower", [Const(b"a"), Const(b"b"), Const(b"c")]) is None
+
+
+def test_a_moment_from_now_on() -> None:
+    before = int(time.time())
+    made = HttpDate(ConstNumber(3600)).text(idle())
+    assert made in [http_date(second + 3600) for second in range(before, before + 10)]

@@ -2,9 +2,10 @@
 
 import pytest
 
-from vestibule.exchange import Plan
-from vestibule.fault import CLIENT_BAD_HOST, PROXY_NO_ROUTE
+from vestibule.exchange import PASS, Exchange, Plan, Step
+from vestibule.fault import CLIENT_BAD_HOST, PROXY_LOOP, PROXY_NO_ROUTE
 from vestibule.plan.expr import EXCHANGE, Const
+from vestibule.plan.sources.again import Again, Ring
 from vestibule.plan.sources.closed import Closed
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
 from vestibule.plan.variables import Arg, Query
@@ -88,3 +89,32 @@ def test_closed() -> None:
     assert answer_of(down).status == 404
     assert ex.fault is not None
     assert ex.fault.detail == "why"
+
+
+class Counts(Step):
+    """Stands for the step that makes the fields anew."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def run(self, ex: Exchange) -> int:
+        self.runs += 1
+        return PASS
+
+
+def test_again_asks_the_site_or_one_of_its_routes() -> None:
+    forward = Counts()
+    ring = Ring(forward)
+    ring.around = Plan("site", Respond(200, [], [], Const(b"around")))
+    ring.named[b"@x"] = Plan("x", Respond(200, [], [], Const(b"named")))
+    assert request(Plan("p", Again(ring, b"")))[1].body == b"around"
+    assert request(Plan("p", Again(ring, b"@x")))[1].body == b"named"
+    assert forward.runs == 2
+
+
+def test_going_round_for_ever_ends() -> None:
+    ring = Ring(Counts())
+    ring.around = Plan("site", Again(ring, b""))
+    ex, down = request(Plan("p", Again(ring, b"")))
+    assert ex.fault is not None and ex.fault.kind is PROXY_LOOP
+    assert answer_of(down).status == 500

@@ -37,6 +37,16 @@ class RemoveHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class EditHeader:
+    """Change each line of a field by itself, such as the cookies of an answer. A line that becomes empty is removed."""
+
+    name: str
+    """The field."""
+    value: Expr
+    """The new line, in which ``field_line`` is the old one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rewrite:
     """Replace the path, the query or both. Request only."""
 
@@ -93,5 +103,5 @@ class When:
     """What to do."""
 
 
-Action: TypeAlias = SetHeader | AddHeader | RemoveHeader | Rewrite | StripPrefix | Deny | ClientCertificate | BasicAuth | When
+Action: TypeAlias = SetHeader | AddHeader | RemoveHeader | EditHeader | Rewrite | StripPrefix | Deny | ClientCertificate | BasicAuth | When
 """A step before or after the source. Request actions run in order before it, response actions in order after it."""

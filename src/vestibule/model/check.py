@@ -14,7 +14,7 @@ from dataclasses import fields
 
 from vestibule.model.check_acme import check_acme
 from vestibule.model.check_layer4 import check_layer4
-from vestibule.model.check_route import MAX_DEPTH, check_actions, check_compression, check_source, check_text
+from vestibule.model.check_route import MAX_DEPTH, check_actions, check_again, check_compression, check_source, check_text
 from vestibule.model.check_upstream import check_upstream
 from vestibule.model.config import (
     ANY_HOST,
@@ -269,6 +269,7 @@ def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
     check_actions(found, f"{path}.request", site.request, Phase.REQUEST)
     check_actions(found, f"{path}.response", site.response, Phase.RESPONSE)
     check_source(found, f"{path}.source", site.source, upstreams)
+    check_again(found, f"{path}.source", site.source)
     check_compression(found, f"{path}.compression", site.compression)
     timeouts, limits = config.timeouts, config.limits
     _check_level(found, path, site, timeouts, limits)

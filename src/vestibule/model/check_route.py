@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from vestibule.model.config import (
     Action,
     AddHeader,
+    Again,
     BasicAuth,
     ClientCertificate,
     Compression,
     Deny,
+    EditHeader,
     PathMatch,
     Proxy,
     Redirect,
@@ -94,10 +96,30 @@ def check_source(found: Findings, path: str, source: Source, upstreams: Sequence
         check_text(found, f"{path}.location", source.location, Phase.REQUEST)
         if source.location == Const(""):
             found.error(f"{path}.location", "empty-value", "a redirect needs a location")
+    elif isinstance(source, Again):
+        pass  # where it leads is looked at once the site is known
     elif depth >= MAX_DEPTH:
         found.error(path, "too-deep", f"routes are nested more than {MAX_DEPTH} deep")
     else:
         _check_switch(found, path, source, upstreams, depth)
+
+
+def check_again(found: Findings, path: str, source: Source) -> None:
+    """Check that what goes round in a site leads somewhere; ``path`` and ``source`` are the site's."""
+    names = {route.name for _, route in _routes_of(path, source) if route.name}
+    if isinstance(source, Again):
+        found.error(path, "conflict", "this goes round in itself", "say who answers")
+    for place, route in _routes_of(path, source):
+        if isinstance(route.source, Again) and route.source.to:
+            found.reference(f"{place}.source.to", "route", route.source.to, sorted(names))
+
+
+def _routes_of(path: str, source: Source) -> list[tuple[str, Route]]:
+    """Return all routes inside a source with their places."""
+    if not isinstance(source, Switch):
+        return []
+    here = [(f"{path}.routes[{at}]", route) for at, route in enumerate(source.routes)]
+    return here + [inner for place, route in here for inner in _routes_of(f"{place}.source", route.source)]
 
 
 def _check_respond(found: Findings, path: str, source: Respond) -> None:
@@ -161,7 +183,7 @@ def check_actions(found: Findings, path: str, actions: Sequence[Action], phase: 
         if isinstance(action, When):
             check_test(found, f"{place}.test", action.test, phase)
             check_actions(found, f"{place}.actions", action.actions, phase, depth + 1)
-        elif isinstance(action, (SetHeader, AddHeader)):
+        elif isinstance(action, (SetHeader, AddHeader, EditHeader)):
             check_field_name(found, f"{place}.name", action.name)
             check_text(found, f"{place}.value", action.value, phase)
         elif isinstance(action, RemoveHeader):

@@ -28,6 +28,7 @@ from vestibule.model.action import (
     BasicAuth,
     ClientCertificate,
     Deny,
+    EditHeader,
     RemoveHeader,
     Rewrite,
     SetHeader,
@@ -57,6 +58,7 @@ from vestibule.model.settings import (
     Timeouts,
 )
 from vestibule.model.source import (
+    Again,
     PathMatch,
     Proxy,
     Redirect,
@@ -83,6 +85,7 @@ __all__ = [
     "Action",
     "AddHeader",
     "Address",
+    "Again",
     "Balance",
     "BasicAuth",
     "Certificate",
@@ -91,6 +94,7 @@ __all__ = [
     "Config",
     "Deny",
     "DnsProvider",
+    "EditHeader",
     "ErrorLog",
     "Forwarding",
     "HealthCheck",

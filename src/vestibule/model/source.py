@@ -52,7 +52,15 @@ class Switch:
     path. Of equal paths the first whose methods and test fit."""
 
 
-Source: TypeAlias = Proxy | Respond | Redirect | Switch
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The source of the site is asked again, for the path as it is now. A request that goes round too often is an error (500)."""
+
+    to: str = ""
+    """The name of a route of the site that answers, whatever its conditions are; empty goes through all of them."""
+
+
+Source: TypeAlias = Proxy | Respond | Redirect | Switch | Again
 """Who answers."""
 
 

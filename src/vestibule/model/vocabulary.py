@@ -160,6 +160,7 @@ _ROWS = (
              nginx="$server_name", apache="%v"),
     Variable("time", _T, Phase.REQUEST, "exchange", "Time in UTC, such as `2026-01-31T12:34:56.789Z`.",
              nginx="$time_iso8601", caddy="{time.now}"),
+    Variable("time_ms", _N, Phase.REQUEST, "exchange", "Milliseconds since 1970."),
     Variable("time_local", _T, Phase.REQUEST, "exchange", "Time as the combined log format has it.",
              nginx="$time_local", caddy="{time.now.common_log}", apache="%t"),
     # The upstream.
@@ -178,6 +179,8 @@ _ROWS = (
     Variable("response_header", _T, Phase.RESPONSE, "exchange",
              "A field of the response as it is now; several lines are joined by `, `.", argument="field",
              nginx="$sent_http_NAME", caddy="{http.response.header.NAME}", apache="%{NAME}o", haproxy="res.hdr(NAME)"),
+    Variable("field_line", _T, Phase.REQUEST, "exchange",
+             "The line of a field that is being changed by itself; empty anywhere else."),
     Variable("head_ms", _N, Phase.RESPONSE, "exchange",
              "Milliseconds from the arrival of the request's head to the arrival of the response's.",
              nginx="$upstream_header_time"),
@@ -215,6 +218,7 @@ FUNCTIONS: dict[str, Function] = {
             "What a group matched, third, when a regular expression, second, was searched for in"
             " the first text. A group is a number or a name; empty where nothing matched.",
         ),
+        Function("http_date", (_N,), _T, "The moment so many seconds from now as HTTP writes it, such as `Sun, 06 Nov 1994 08:49:37 GMT`."),
         Function("seconds", (_N,), _T, "Milliseconds as seconds with three decimals."),
     )
 }
@@ -255,6 +259,8 @@ def phase_of(expr: Expr) -> Phase:
 def scope_of(expr: Expr) -> Scope:
     """Return what an expression depends on: the widest scope of its variables. A constant is of the connection."""
     scopes = {VARIABLES[each.name].scope for each in walk(expr) if isinstance(each, Var) and each.name in VARIABLES}
+    if any(isinstance(each, Call) and each.function == "http_date" for each in walk(expr)):
+        return "exchange"  # of the clock
     if "exchange" in scopes:
         return "exchange"
     return "fields" if "fields" in scopes else "connection"

@@ -6,10 +6,12 @@ Not here: what functions there are (`model/vocabulary.py`); their arguments are 
 """
 
 import re
+import time
 from typing import Final
 
 from vestibule.exchange import Exchange
-from vestibule.plan.expr import Const, Node, NumberNode
+from vestibule.http.dates import http_date
+from vestibule.plan.expr import EXCHANGE, Const, Node, NumberNode
 
 _UNRESERVED: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 _HEX: Final = b"0123456789abcdefABCDEF"
@@ -156,6 +158,17 @@ class Capture(Node):
         return found.group(self._group) if found is not None and self._group >= 0 else None
 
 
+class HttpDate(Node):
+    """A moment from now on, as HTTP writes it."""
+
+    def __init__(self, inner: Node) -> None:
+        super().__init__(EXCHANGE)
+        self._inner = inner
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return http_date(int(time.time()) + self._inner.number(ex))
+
+
 class Seconds(Node):
     """Milliseconds as seconds."""
 
@@ -182,6 +195,8 @@ def make_call(name: str, arguments: list[Node]) -> Node | None:
         return EncodePath(inner)
     if name == "seconds":
         return Seconds(inner)
+    if name == "http_date":
+        return HttpDate(inner)
     if name == "lower":
         return Lower(inner)
     if name == "upper":

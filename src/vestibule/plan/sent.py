@@ -7,6 +7,8 @@ keep what came. A `SentFields` belongs to one connection, since it holds the add
 an edit that depends on the fields and the connection alone may be remembered on it.
 """
 
+from typing import Final
+
 from vestibule.exchange import Step
 from vestibule.http.fields import Fields
 from vestibule.http.head import RequestHead
@@ -48,6 +50,16 @@ class RewrittenHead(RequestHead):
     def __init__(self, head: RequestHead, target: bytes, came_target: bytes) -> None:
         super().__init__(head.method, target, head.authority, head.fields, head.protocol)
         self.came_target = came_target
+
+
+class Line:
+    """The line of a field that is being changed by itself."""
+
+    def __init__(self) -> None:
+        self.value = b""
+
+
+LINE: Final = Line()
 
 
 def came_fields(head: RequestHead) -> Fields:

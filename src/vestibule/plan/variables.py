@@ -18,7 +18,7 @@ from vestibule.http.target import host_of, normal_path
 from vestibule.plan.expr import CONNECTION, EXCHANGE, FIELDS, Const, Node, NumberNode, TruthNode
 from vestibule.plan.functions import url_decode
 from vestibule.plan.request_id import request_id
-from vestibule.plan.sent import came_fields, came_target
+from vestibule.plan.sent import LINE, came_fields, came_target
 
 ALMANAC: Final = Almanac()
 
@@ -275,6 +275,11 @@ class Time(Node):
         return ALMANAC.iso(now_ms())
 
 
+class TimeMs(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return now_ms()
+
+
 class TimeLocal(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return ALMANAC.log(now_ms())
@@ -348,6 +353,11 @@ class ResponseHeader(Node):
         if not values:
             return None
         return values[0] if len(values) == 1 else b", ".join(values)
+
+
+class FieldLine(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return LINE.value
 
 
 class HeadMs(NumberNode):
@@ -429,6 +439,7 @@ _NODES: Final[dict[str, Node]] = {
     "host_port": HostPort(FIELDS),
     "request_id": RequestId(EXCHANGE),
     "time": Time(EXCHANGE),
+    "time_ms": TimeMs(EXCHANGE),
     "time_local": TimeLocal(EXCHANGE),
     "upstream_address": UpstreamAddress(EXCHANGE),
     "user": User(FIELDS),
@@ -436,6 +447,7 @@ _NODES: Final[dict[str, Node]] = {
     "upstream_connect_ms": UpstreamConnectMs(EXCHANGE),
     "status": Status(EXCHANGE),
     "head_ms": HeadMs(EXCHANGE),
+    "field_line": FieldLine(EXCHANGE),
     "bytes_in": BytesIn(EXCHANGE),
     "bytes_out": BytesOut(EXCHANGE),
     "total_ms": TotalMs(EXCHANGE),

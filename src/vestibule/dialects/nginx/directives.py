@@ -102,6 +102,8 @@ _ROWS = _rows(
     ("proxy_read_timeout", "hsl", "1", "`timeouts.response_head`, `timeouts.tunnel_idle`, and a part in `timeouts.body_idle`"),
     ("proxy_send_timeout", "hsl", "1", "a part in `timeouts.body_idle`, which is the longest of those that nginx tells apart"),
     ("proxy_redirect", "hsl", "1-2", "the Location of an answer"),
+    ("proxy_cookie_domain proxy_cookie_path", "hsl", "1-2", "the `Domain` and `Path` of an upstream's cookies"),
+    ("proxy_cookie_flags", "hsl", "1+", "other attributes of an upstream's cookies"),
     ("proxy_hide_header", "hsl", "1", "a field that is taken from the answer"),
     ("proxy_pass_header", "hsl", "1", "what vestibule does; it hides nothing by itself"),
     ("proxy_buffering", "hsl", "flag", "`off` is what vestibule does: bodies stream"),
@@ -149,6 +151,7 @@ _ROWS = _rows(
     ("gzip", "hsli", "flag", "whether answers are compressed"),
     ("gzip_types", "hsl", "1+", "media types besides text/html; `*` is any"),
     ("gzip_min_length gzip_comp_level", "hsl", "1", "from which size on, and how well"),
+    ("expires", "hsli", "1-2", "`Expires` and `Cache-Control` of good answers; of variables those of a `map` with fixed values"),
     ("add_header", "hsli", "2-3", "a field of the answer, with `always` or for good answers only"),
     # TLS.
     ("ssl_certificate", "hs", "1", "a certificate of the site; several may differ by key type"),
@@ -233,7 +236,6 @@ _ROWS += _rows(
     ("limit_req limit_req_zone limit_conn limit_conn_zone limit_rate limit_rate_after limit_req_status limit_conn_status"
      " limit_req_log_level limit_conn_log_level limit_req_dry_run limit_conn_dry_run", "hsli", "1+",
      "rates and connections are not limited yet; take it out, or limit in the firewall"),
-    ("proxy_cookie_domain proxy_cookie_path proxy_cookie_flags", "hsl", "1+", _LATER),
     ("proxy_limit_rate", "hsl", "1", "the pace of upstreams is not limited; take it out, or limit in the firewall"),
     ("proxy_method", "hsl", "1", _LATER),
     ("proxy_set_body", "hsl", "1", _LATER),
@@ -241,7 +243,6 @@ _ROWS += _rows(
     ("sub_filter", "hsl", "2", "bodies are not changed; have the application write its own addresses"),
     ("sub_filter_once sub_filter_types sub_filter_last_modified", "hsl", "1+", "bodies are not changed"),
     ("mirror mirror_request_body", "hsl", "1", _LATER),
-    ("expires", "hsli", "1-2", "write the fields themselves: `add_header Cache-Control ...`"),
     ("add_trailer", "hsli", "2-3", _LATER),
     ("ssl", "hs", "flag", "write `listen 443 ssl`"),
     ("fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass", "li", "1", "only HTTP upstreams are spoken to"),

@@ -1,8 +1,8 @@
 """``set``, ``if``, ``return`` and ``rewrite``: a little program that runs before a request is served.
 
 Facts: nginx runs these in written order, in ``server`` before a location is chosen and in ``location`` after. A ``rewrite`` sees
-the decoded path as the ones before it left it. ``last`` and ``break`` end the program; inside a location ``last`` also looks for
-a location anew.
+the decoded path as the ones before it left it. ``last`` and ``break`` end the program. Where the path was changed inside a location
+and no ``break`` came after, a location is looked for anew. What else stands in an ``if`` holds where it was the last that fitted.
 
 Rules: the program is followed once, when it is read. A variable is replaced by its expression; a condition becomes a choice of
 routes, of which the first that fits answers; what follows a condition is lowered for both ways out of it.
@@ -13,6 +13,7 @@ Not here: the rest of a server or location, which comes in as ``Rest``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Literal, TypeAlias
 
@@ -21,7 +22,7 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
-from vestibule.model.config import Redirect, Respond, Rewrite, When
+from vestibule.model.config import Again, Redirect, Respond, Rewrite, When
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
@@ -32,11 +33,21 @@ FLOW = ("set", "if", "return", "rewrite", "break")
 _PATH = Var("decoded_path")
 _REDIRECTS: dict[int, Literal[301, 302, 303, 307, 308]] = {301: 301, 302: 302, 303: 303, 307: 307, 308: 308}
 _NO_ANSWER = 444
+_ALWAYS = ("^", ".*", "(.*)", "^.*", "^(.*)")
+"""Patterns that are found in every path."""
 _MOST_BRANCHES = 200
 
 
-Rest: TypeAlias = Callable[[Names], Part]
-"""What follows the program, where it does not answer by itself."""
+Rest: TypeAlias = Callable[[Names, "Directive | None"], Part]
+"""What follows the program, where it does not answer by itself: with the ``if`` whose other directives hold, if one does."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How far a request got: whether its path was changed, and the ``if`` that it is in."""
+
+    changed: bool = False
+    inside: Directive | None = None
 
 
 class Flow:
@@ -50,24 +61,22 @@ class Flow:
 
     def lower(self, program: Sequence[Directive], names: Names, rest: Rest) -> Part:
         """Return what a program and what follows it make of a request."""
+        return self._lower(program, names, rest, _State())
+
+    def _lower(self, program: Sequence[Directive], names: Names, rest: Rest, state: _State) -> Part:
         if not program:
-            return rest(names)
+            return Part(Again()) if state.changed and self._in_location else rest(names, state.inside)
         first, others = program[0], program[1:]
         if first.name == "set":
             self._set(first, names, names)
-            return self.lower(others, names, rest)
+            return self._lower(others, names, rest, state)
         if first.name == "break":
-            return rest(names)
+            return rest(names, state.inside)
         if first.name == "return":
             return self._return(first, names)
         if first.name == "rewrite":
-            return self._rewrite(first, others, names, rest)
-        if first.name == "if":
-            return self._if(first, others, names, rest)
-        # A block of `if` may hold more than the program; nginx's own manual advises against it.
-        message = f"`{first.name}` inside `if` is not built yet"
-        self._record.error(first.span, "not-built", message, "write two locations, or a `map` and one directive that uses it")
-        return self.lower(others, names, rest)
+            return self._rewrite(first, others, names, rest, state)
+        return self._if(first, others, names, rest, state)
 
     # ------------------------------------------------------------ set, return
 
@@ -100,45 +109,52 @@ class Flow:
         if status < 400:
             return Part(Respond(status))
         # An answer and no refusal, so that `add_header ... always` counts for it, as in nginx.
-        return Part(Respond(status, Const(f"{status} {_reason(status)}\n"), (("Content-Type", Const("text/plain")),)))
+        said = f"{status} {_reason(status)}"
+        page = f"<!DOCTYPE html>\n<title>{said}</title>\n<body>\n<h1>{said}</h1>\n</body>\n"
+        return Part(Respond(status, Const(page), (("Content-Type", Const("text/html")),)))
 
     def _answer(self, status: int, word: Word, names: Names) -> Part:
         if status in _REDIRECTS:
             return Part(_redirect(status, _encoded_captures(names, word)))
         if status in (204, 304):
             return Part(Respond(status))
-        return Part(Respond(status, names.text(word), (("Content-Type", Const(self._default_type)),)))
+        return Part(Respond(status, _decoded(names.text(word)), (("Content-Type", Const(self._default_type)),)))
 
     # ------------------------------------------------------------ rewrite
 
-    def _rewrite(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest) -> Part:
+    def _rewrite(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest, state: _State) -> Part:
         flag = directive.text(2)
         if flag not in ("", "last", "break", "redirect", "permanent"):
             hint = "it is one of `last`, `break`, `redirect`, `permanent`"
             self._record.error(directive.place(2), "bad-value", f"`{flag}` is no flag of `rewrite`", hint)
-            return self.lower(others, names, rest)
+            return self._lower(others, names, rest, state)
         try:
             pattern = to_pattern(directive.text(0))
         except ValueError as bad:
             self._record.error(directive.place(0), "bad-regex", str(bad))
-            return self.lower(others, names, rest)
-        test = Match(pattern, _PATH)
+            return self._lower(others, names, rest, state)
+        test: Expr = Const(True) if pattern in _ALWAYS else Match(pattern, _PATH)
         within = names.copy()
         within.captures = (_PATH, pattern)
         target = directive.args[1]
         if flag in ("redirect", "permanent") or target.text.startswith(("http://", "https://", "$scheme")):
             status = 301 if flag == "permanent" else 302
             away = Part(_redirect(status, self._location(target, within)))
-            return choose(test, away, self.lower(others, names, rest))
-        action = When(test, (self._new_path(target, within),))
+            return _by(test, away, lambda: self._lower(others, names, rest, state))
+        path = self._new_path(target, within)
+        # In `server` a location is looked for afterwards in any case. What captured is remembered for what comes after, as far
+        # as it still matches the changed path: it does not, so it is only good here.
+        if not self._in_location and (not flag or not others):
+            return self._lower(others, names, rest, state).before(path if test == Const(True) else When(test, (path,)))
         if flag == "last" and self._in_location:
-            message = "`last` inside a location looks for a location anew, which is not built yet"
-            self._record.error(directive.place(2), "not-built", message, "write `break`, or move the `rewrite` into `server`")
-        # What captured is remembered for what comes after, as far as it still matches the changed path: it does not, so it is
-        # only good here.
-        if not flag or not others:
-            return self.lower(others, names, rest).before(action)
-        return choose(test, rest(within).before(action.actions[0]), self.lower(others, names, rest))
+            done = Part(Again())
+        elif flag:
+            done = rest(within, state.inside)
+        elif not self._may_branch(directive):
+            return NOTHING
+        else:
+            done = self._lower(others, names.copy(), rest, replace(state, changed=True))
+        return _by(test, done.before(path), lambda: self._lower(others, names, rest, state))
 
     def _new_path(self, word: Word, names: Names) -> Rewrite:
         """Return the rewrite to a text; a ``?`` at its end leaves the old query out."""
@@ -161,21 +177,35 @@ class Flow:
 
     # ------------------------------------------------------------ if
 
-    def _if(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest) -> Part:
+    def _if(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest, state: _State) -> Part:
         within = names.copy()
         test = self.condition(directive, within)
         body = directive.block or ()
-        if all(each.name == "set" for each in body):
+        program = [each for each in body if each.name in FLOW]
+        inside = state
+        if len(program) < len(body):
+            if not self._in_location:
+                outside = next(each for each in body if each.name not in FLOW)
+                message = f"`{outside.name}` cannot stand in an `if` of a server"
+                self._record.error(outside.span, "wrong-place", message, "put the `if` into a location")
+                return NOTHING
+            inside = replace(state, inside=directive)
+        elif all(each.name == "set" for each in body):
             for each in body:
                 name = self._set(each, within, within)
                 before = names.own.get(name, EMPTY)
                 names.own[name] = If(test, within.own.get(name, EMPTY), before)
-            return self.lower(others, names, rest)
+            return self._lower(others, names, rest, state)
+        if not self._may_branch(directive):
+            return NOTHING
+        return choose(test, self._lower((*program, *others), within, rest, inside), self._lower(others, names, rest, state))
+
+    def _may_branch(self, directive: Directive) -> bool:
         self._branches += 1
         if self._branches > _MOST_BRANCHES:
             self._record.error(directive.span, "too-deep", "there are too many conditions here", "use a `map`")
-            return NOTHING
-        return choose(test, self.lower((*body, *others), within, rest), self.lower(others, names, rest))
+            return False
+        return True
 
     def condition(self, directive: Directive, names: Names) -> Expr:
         """Return the test of an ``if``; groups of its regular expression are known in ``names`` afterwards."""
@@ -217,6 +247,11 @@ class Flow:
         return Const(False)
 
 
+def _by(test: Expr, then: Part, otherwise: Callable[[], Part]) -> Part:
+    """Return one of two parts by a test; what follows one that always fits is not looked at."""
+    return then if test == Const(True) else choose(test, then, otherwise())
+
+
 def _reason(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
@@ -235,6 +270,12 @@ def _is_decoded(expr: Expr) -> bool:
     if isinstance(expr, Call) and expr.function == "capture":
         return any(each == _PATH for each in walk(expr))
     return expr == _PATH
+
+
+def _decoded(text: Expr) -> Expr:
+    """Return a text for people: ``$uri`` is decoded to its end, slashes and percent signs too."""
+    parts = text.parts if isinstance(text, Concat) else (text,)
+    return concat([Call("url_decode", (part,)) if _is_decoded(part) else part for part in parts])
 
 
 def _redirect(status: int, location: Expr) -> Redirect:

@@ -1,12 +1,11 @@
-"""What may differ at each level of the file and is inherited: times, limits, logs, who may enter, fields of answers.
+"""What may differ at each level of the file and is inherited: times, limits, logs, who may enter.
 
 Facts, where vestibule has one figure for several of nginx:
 * ``timeouts.body_idle`` is the longest of ``client_body_timeout``, ``send_timeout``, ``proxy_send_timeout`` and
   ``proxy_read_timeout``: no transfer is cut that nginx would not cut.
 * A tunnel may be silent as long as an upstream may (``proxy_read_timeout``), as in nginx.
-* ``add_header`` without ``always`` is for answers with the statuses of ``_GOOD``.
 
-Not here: what is sent to upstreams (``proxying``).
+Not here: what is sent to upstreams (``proxying``), fields of answers (``answers``).
 """
 
 from __future__ import annotations
@@ -19,16 +18,13 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count, parse_size
 from vestibule.dialects.nginx.variables import Names
 from vestibule.dialects.read import ReadText
-from vestibule.model.check_route import TOKEN
 from vestibule.model.config import (
     AccessLog,
     Action,
-    AddHeader,
     BasicAuth,
     Compression,
     Deny,
     Limits,
-    SetHeader,
     Timeouts,
     When,
 )
@@ -36,8 +32,6 @@ from vestibule.model.expr import AllOf, AnyOf, Concat, Const, Default, Expr, InN
 from vestibule.model.quantity import parse_network
 
 _MINUTE = 60_000
-_GOOD = ("200", "201", "204", "206", "301", "302", "303", "304", "307", "308")
-_REPLACING = ("last-modified", "etag")
 _TARGETS = {"/dev/stdout": "stdout", "/dev/stderr": "stderr", "/dev/null": "off", "stderr": "stderr", "off": "off"}
 
 
@@ -252,29 +246,3 @@ def _basic_auth(scope: Scope, read_text: ReadText) -> BasicAuth | None:
     if "$" in realm.text():
         not_built(scope.record, realm.place(0), "a realm with variables", "write a fixed one")
     return BasicAuth(tuple(users.items()), realm.text())
-
-
-# ---------------------------------------------------------------- answers
-
-
-def added_fields(scope: Scope, names: Names) -> tuple[Action, ...]:
-    """Return the actions of ``add_header`` that hold in a block."""
-    always: list[Action] = []
-    good: list[Action] = []
-    for directive in scope.nearest("add_header"):
-        name = directive.text(0)
-        value = names.text(directive.args[1])
-        if not TOKEN.fullmatch(name):
-            scope.record.error(directive.place(0), "bad-field", f"`{name}` is no field name")
-            continue
-        action = SetHeader(name, value) if name.lower() in _REPLACING else AddHeader(name, value)
-        if directive.text(2) == "always":
-            always.append(action)
-        elif directive.text(2):
-            scope.record.error(directive.place(2), "bad-value", f"`{directive.text(2)}` is unknown here", "write `always` or nothing")
-        else:
-            good.append(action)
-    # Their order among each other shows in no field: equal names with and without `always` are not told apart by anyone.
-    if good:
-        always.append(When(InSet(Var("status"), _GOOD), tuple(good)))
-    return tuple(always)

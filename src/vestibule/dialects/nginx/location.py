@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from vestibule.dialects.nginx.answers import added_fields
 from vestibule.dialects.nginx.flow import FLOW, Flow, not_built
-from vestibule.dialects.nginx.levels import access_log_of, access_of, added_fields, compression_of, limits_of, method_limits_of, timeouts_of
+from vestibule.dialects.nginx.levels import access_log_of, access_of, compression_of, limits_of, method_limits_of, timeouts_of
 from vestibule.dialects.nginx.proxying import proxied
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -91,7 +92,8 @@ class Locations:
         level = self._level(scope, outer)
         chosen: list[Level] = [level]
 
-        def rest(inside: Names) -> Part:
+        def rest(inside: Names, condition: Directive | None) -> Part:
+            del condition  # a server has none with directives of a location
             served = self._choice(scope, inside, level, _Path())
             chosen[0] = served.level
             return served.part
@@ -181,7 +183,9 @@ class Locations:
         chosen = [level]
         is_plain = not scope.own("location")
 
-        def rest(found: Names) -> Part:
+        def rest(found: Names, condition: Directive | None) -> Part:
+            if condition is not None:
+                return self._in_condition(condition, scope, found, outer, path)
             served = self._content(scope, found, level, path) if is_plain else self._choice(scope, found, level, path)
             chosen[0] = served.level
             return served.part
@@ -194,17 +198,27 @@ class Locations:
                 part = Part(part.source, part.request, added_fields(scope, inside))
         return Served(part, chosen[0])
 
-    def _content(self, scope: Scope, names: Names, level: Level, path: _Path) -> Served:
-        """Return what a location serves: an upstream, or nothing."""
+    def _in_condition(self, condition: Directive, scope: Scope, names: Names, outer: Level, path: _Path) -> Part:
+        """Return what a location serves where an ``if`` with directives of its own fitted."""
+        inside = Scope(self._record, [each for each in condition.block or () if each.name not in FLOW], scope)
+        served = self._content(inside, names, self._level(inside, outer), path, scope)
+        # It differs from the location in its level, so it is a route of its own.
+        return Part(Switch((_route(None, served, self._level(scope, outer)),)))
+
+    def _content(self, scope: Scope, names: Names, level: Level, path: _Path, condition_of: Scope | None = None) -> Served:
+        """Return what a location serves: an upstream, or nothing. A block of ``if`` has what its location has, ``condition_of``."""
         before: tuple[Action, ...] = (*access_of(scope, self._read_text), *method_limits_of(scope))
         if scope.own("internal"):
             return Served(NOTHING, level)
         directives = scope.own("proxy_pass")
+        if not directives and condition_of is not None:
+            directives = condition_of.own("proxy_pass")
         if not directives:
             self._warn_of_files(scope, path)
             return Served(Part(NOTHING.source, (*before, *NOTHING.request) if before != (Deny(403),) else before), level)
         self._serves = True
-        rewritten = any(each.name == "rewrite" for each in scope.directives)
+        around = (*scope.directives, *(condition_of.directives if condition_of is not None else ()))
+        rewritten = any(each.name == "rewrite" for each in around)
         found = proxied(scope, names, directives[0], self._upstreams, (path.prefix, path.exact, rewritten))
         if found is None:
             return Served(NOTHING, level)

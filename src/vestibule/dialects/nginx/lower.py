@@ -14,7 +14,7 @@ from typing import Literal
 from vestibule.dialects.nginx.levels import limits_of, log_formats, target_of, timeouts_of
 from vestibule.dialects.nginx.listening import Door, Doors, hosts_of
 from vestibule.dialects.nginx.location import Level, Locations, Served
-from vestibule.dialects.nginx.maps import read_geo, read_map
+from vestibule.dialects.nginx.maps import read_tables
 from vestibule.dialects.nginx.scope import Pruner, Scope, outer_context
 from vestibule.dialects.nginx.tls import Tls
 from vestibule.dialects.nginx.tree import Directive, Tree
@@ -98,11 +98,7 @@ class _Lowering:
             inner.extend(block.block or ())
         http = Scope(record, inner if context == "main" else directives, main)
         names = Names(record)
-        # Maps may use each other in any order; two rounds resolve one level, which is what people write.
-        for directive in http.own("geo"):
-            read_geo(record, directive, names)
-        for directive in http.own("map"):
-            read_map(record, directive, names)
+        read_tables(record, http.own("geo", "map"), names)
         for directive in http.own("upstream"):
             self._upstreams.declare(directive, names)
         forwarding = Forwarding("pass", "pass", "client", "allow" if http.flag("underscores_in_headers", False) else "drop")

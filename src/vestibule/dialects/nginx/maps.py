@@ -1,35 +1,60 @@
 """``map`` and ``geo``: variables whose value is looked up in a table.
 
 Facts: ``map`` compares texts without regard to case, exact ones first, then regular expressions in written order, then
-``default``. ``geo`` takes the most specific network.
+``default``; with ``hostnames`` also names with ``*`` at their beginning or end, longer ones first. ``geo`` takes the most specific
+network, or of ``ranges`` the last that has the address.
 
-Rules: each becomes one expression of conditions, put in wherever the variable is used.
+Rules: each becomes one expression of conditions, put in wherever the variable is used. Tables may use each other in any order.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
+from collections.abc import Sequence
 
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.tree import Directive
-from vestibule.dialects.nginx.variables import Names, to_pattern
+from vestibule.dialects.nginx.variables import VARIABLE, Names, to_pattern
 from vestibule.dialects.record import Record
 from vestibule.model.expr import EMPTY, Expr, If, InNet, InSet, Match, Var
 from vestibule.model.quantity import parse_network
+
+
+def read_tables(record: Record, directives: Sequence[Directive], names: Names) -> None:
+    """Define the variables of all tables, those that others use first."""
+    waiting = list(directives)
+    while waiting:
+        known = {_variable(each) for each in waiting}
+        ready = [each for each in waiting if not known & (_used_by(each) - {_variable(each)})]
+        # Where they go round, the first is read all the same, and names what is missing.
+        for directive in ready or waiting[:1]:
+            (read_geo if directive.name == "geo" else read_map)(record, directive, names)
+            waiting.remove(directive)
+
+
+def _variable(directive: Directive) -> str:
+    return directive.text(len(directive.args) - 1).removeprefix("$").lower()
+
+
+def _used_by(directive: Directive) -> set[str]:
+    """Return the variables that a table names."""
+    texts = [*directive.texts[:-1], *[text for entry in directive.block or () for text in entry.texts]]
+    return {(found[1] or found[2]).lower() for text in texts for found in VARIABLE.finditer(text)}
 
 
 def read_map(record: Record, directive: Directive, names: Names) -> None:
     """Define the variable of a ``map``."""
     subject = names.text(directive.args[0])
     name = _name(record, directive, 1)
+    by_host = any(entry.name == "hostnames" and not entry.args for entry in directive.block or ())
     exact: list[tuple[Expr, Expr]] = []
+    wild: list[tuple[str, Expr]] = []
     patterns: list[tuple[Expr, Expr]] = []
     default: Expr = EMPTY
     for entry in directive.block or ():
         key = entry.name
         if key in ("volatile", "hostnames") and not entry.args:
-            if key == "hostnames":
-                not_built(record, entry.span, "`hostnames`", "write the names as regular expressions")
             continue
         if len(entry.args) != 1 or entry.block is not None:
             record.error(entry.span, "arguments", "a line of `map` is a text and a value")
@@ -40,9 +65,24 @@ def read_map(record: Record, directive: Directive, names: Names) -> None:
             found = _pattern(record, entry, subject, names)
             if found is not None:
                 patterns.append(found)
+        elif by_host and (key.startswith(("*.", ".")) or key.endswith(".*")):
+            wild.append((key.lower(), names.text(entry.args[0])))
         else:
             exact.append((InSet(subject, (key.removeprefix("\\"),), ignore_case=True), names.text(entry.args[0])))
-    names.own[name] = _chain([*_merged(exact), *patterns], default)
+    names.own[name] = _chain([*_merged(exact), *_wildcards(wild, subject), *patterns], default)
+
+
+def _wildcards(entries: list[tuple[str, Expr]], subject: Expr) -> list[tuple[Expr, Expr]]:
+    """Return the tests of names with ``*``: those at the beginning first, the longest of each first."""
+    made: list[tuple[bool, int, Expr, Expr]] = []
+    for key, value in entries:
+        at_end = key.endswith(".*")
+        if at_end:
+            pattern = f"^{re.escape(key[:-1])}"
+        else:
+            pattern = f"(?:^|\\.){re.escape(key[1:])}$" if key.startswith(".") else f"{re.escape(key[1:])}$"
+        made.append((at_end, -len(key), Match(pattern, subject, True), value))
+    return [(test, value) for _, _, test, value in sorted(made, key=lambda each: each[:2])]
 
 
 def _pattern(record: Record, entry: Directive, subject: Expr, names: Names) -> tuple[Expr, Expr] | None:
@@ -75,24 +115,42 @@ def read_geo(record: Record, directive: Directive, names: Names) -> None:
     subject = names.text(directive.args[0]) if len(directive.args) == 2 else Var("client_ip")
     name = _name(record, directive, len(directive.args) - 1)
     default: Expr = EMPTY
-    networks: list[tuple[int, Expr, Expr]] = []
+    networks: dict[tuple[str, ...], tuple[int, Expr]] = {}
+    by_range = any(entry.name == "ranges" and not entry.args for entry in directive.block or ())
     for entry in directive.block or ():
-        if entry.name in ("ranges", "proxy", "proxy_recursive", "delete"):
-            not_built(record, entry.span, f"`{entry.name}` in `geo`", "write networks")
+        if entry.name == "ranges" and not entry.args:
+            continue
+        if entry.name in ("proxy", "proxy_recursive"):
+            not_built(record, entry.span, f"`{entry.name}` in `geo`", "say `set_real_ip_from` and `real_ip_header X-Forwarded-For`")
         elif len(entry.args) != 1:
             record.error(entry.span, "arguments", "a line of `geo` is a network and a value")
         elif entry.name == "default":
             default = names.text(entry.args[0])
         else:
             try:
-                network = parse_network(entry.name)
+                found = _networks(entry.text() if entry.name == "delete" else entry.name, by_range)
             except ValueError as bad:
                 record.error(entry.span, "bad-network", str(bad))
                 continue
-            length = ipaddress.ip_network(network).prefixlen
-            networks.append((length, InNet(subject, (network,)), names.text(entry.args[0])))
-    ordered = sorted(networks, key=lambda each: -each[0])
-    names.own[name] = _chain([(test, value) for _, test, value in ordered], default)
+            if entry.name == "delete":
+                networks.pop(found, None)
+                continue
+            rank = len(networks) if by_range else ipaddress.ip_network(found[0]).prefixlen
+            networks[found] = (rank, names.text(entry.args[0]))
+    ordered = sorted(networks.items(), key=lambda each: -each[1][0])
+    names.own[name] = _chain([(InNet(subject, found), value) for found, (_, value) in ordered], default)
+
+
+def _networks(text: str, by_range: bool) -> tuple[str, ...]:
+    """Return the networks of a line. Raises ``ValueError``."""
+    first, dash, last = text.partition("-")
+    if not by_range or not dash:
+        return (parse_network(text),)
+    try:
+        ends = ipaddress.IPv4Address(first.strip()), ipaddress.IPv4Address(last.strip())
+        return tuple([str(each) for each in ipaddress.summarize_address_range(*ends)])
+    except ValueError as bad:
+        raise ValueError(f"`{text}` is no range of addresses: {bad}") from None
 
 
 def _name(record: Record, directive: Directive, at: int) -> str:

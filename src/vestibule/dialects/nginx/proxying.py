@@ -11,8 +11,8 @@ Not here: which location proxies (``location``), servers (``upstreams``).
 
 from __future__ import annotations
 
+from vestibule.dialects.nginx.answers import added_fields, cookie_actions
 from vestibule.dialects.nginx.flow import not_built
-from vestibule.dialects.nginx.levels import added_fields
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -174,7 +174,7 @@ def _check_ours(record: Record, directive: Directive, lower: str, value: Expr) -
 def response_actions(scope: Scope, names: Names, target: Target, prefix: str) -> tuple[Action, ...]:
     """Return the actions on the answer: hidden fields, redirects, added fields."""
     hidden = [RemoveHeader(each.text()) for each in scope.nearest("proxy_hide_header")]
-    return (*hidden, *_redirects(scope, names, target, prefix), *added_fields(scope, names))
+    return (*hidden, *_redirects(scope, names, target, prefix), *cookie_actions(scope, names), *added_fields(scope, names))
 
 
 def _redirects(scope: Scope, names: Names, target: Target, prefix: str) -> list[Action]:

@@ -19,7 +19,8 @@ from vestibule.model.diagnostic import Span, did_you_mean
 from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, Var, concat
 from vestibule.model.vocabulary import VARIABLES
 
-_NAME = re.compile(r"\$(?:([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})", re.ASCII)
+VARIABLE = re.compile(r"\$(?:([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})", re.ASCII)
+"""A variable in a text."""
 
 _PREFIXES: dict[str, str] = {}
 """Beginnings of names that take an argument: ``http_`` and the variable it means."""
@@ -66,21 +67,27 @@ _COMPOSED: dict[str, Expr] = {
     "upstream_header_time": _in_seconds("head_ms"),
     "upstream_connect_time": _in_seconds("upstream_connect_ms"),
     "upstream_status": Var("status"),
-    # A request is served one at a time and never compressed here.
+    # A request is served one at a time, and nothing is cached.
     "pipe": Const("."),
+    "upstream_cache_status": EMPTY,
+    "upstream_response_length": Var("bytes_out"),
+    "http2": If(Compare("==", Var("protocol"), Const("HTTP/2.0")), If(Var("tls"), Const("h2"), Const("h2c")), EMPTY),
+    "msec": _in_seconds("time_ms"),
+    "nginx_version": Const("1.22.1"),
+    "ssl_preread_server_name": Var("tls_sni"),
     "gzip_ratio": EMPTY,
     "request_completion": Const("OK"),
 }
 
 _ABSENT_NAMES = (
     "ancient_browser arg_ body_bytes connection connection_requests connection_time connections_active date_gmt date_local document_root"
-    " fastcgi_script_name geoip_country_code hostname http2 invalid_referer limit_rate memcached_key modern_browser msec nginx_version"
+    " fastcgi_script_name geoip_country_code hostname invalid_referer limit_rate memcached_key modern_browser"
     " pid proxy_protocol_addr proxy_protocol_port proxy_protocol_server_addr proxy_protocol_server_port proxy_internal_body_length"
     " realpath_root request_body request_body_file request_filename secure_link ssl_alpn_protocol ssl_cipher ssl_ciphers"
     " ssl_client_cert ssl_client_escaped_cert ssl_client_fingerprint ssl_client_i_dn ssl_client_raw_cert ssl_client_s_dn"
     " ssl_client_serial ssl_client_v_end ssl_client_v_remain ssl_client_v_start ssl_client_verify ssl_curve ssl_curves ssl_early_data"
     " ssl_server_cert ssl_session_id ssl_session_reused tcpinfo_rtt tcpinfo_rttvar tcpinfo_snd_cwnd tcpinfo_rcv_space time_msec"
-    " upstream_bytes_received upstream_bytes_sent upstream_cache_status upstream_cookie_ upstream_queue_time upstream_response_length"
+    " upstream_bytes_received upstream_bytes_sent upstream_cookie_ upstream_queue_time"
     " uid_got uid_set"
 )
 _ABSENT = frozenset(_ABSENT_NAMES.split())
@@ -112,7 +119,7 @@ class Names:
         """Return the expression of a text; a mistake in it is placed at ``span``."""
         parts: list[Expr] = []
         at = 0
-        for found in _NAME.finditer(text):
+        for found in VARIABLE.finditer(text):
             parts.append(Const(text[at : found.start()]))
             parts.append(self.variable(found[1] or found[2], span))
             at = found.end()

@@ -17,9 +17,11 @@ from vestibule.dialects.toml.values import MISSING, Level, Section, Spot, read_l
 from vestibule.model.config import (
     Action,
     AddHeader,
+    Again,
     BasicAuth,
     ClientCertificate,
     Deny,
+    EditHeader,
     PathMatch,
     Proxy,
     Redirect,
@@ -40,13 +42,14 @@ from vestibule.model.quantity import format_server, parse_server
 
 _UNREAD = Respond(503)
 
-_VERBS = ("set", "add", "remove", "strip_prefix", "rewrite", "query", "deny", "client_certificate", "basic_auth", "actions")
+_VERBS = ("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query", "deny", "client_certificate", "basic_auth", "actions")
 
 # What each verb's own value is called in the model, so that mistakes in it find their key.
 _VERB_FIELDS = {
     "set": "name",
     "add": "name",
     "remove": "name",
+    "edit": "name",
     "strip_prefix": "prefix",
     "deny": "status",
     "client_certificate": "status",
@@ -101,7 +104,7 @@ class Routes:
 
     def source(self, section: Section, level: Level, depth: int = 0) -> Source:
         """Return who answers in a site or route."""
-        given = section.given("to", "respond", "redirect")
+        given = section.given("to", "respond", "redirect", "again")
         if len(given) > 1:
             section.error(given[1], "conflict", f"`{given[0]}` answers here already", "keep one of the two")
         if "routes" in section:
@@ -120,7 +123,7 @@ class Routes:
         for at, item in enumerate(spot.array(section.data["routes"])):
             routes.append(self._route(spot.at(at), item, level, depth + 1))
         # What answers besides the routes takes what they leave.
-        for name in section.given("to", "respond", "redirect")[:1]:
+        for name in section.given("to", "respond", "redirect", "again")[:1]:
             section.inside(name, f"source.routes[{len(routes)}]")
             last = section.inside(name, f"source.routes[{len(routes)}].source")
             routes.append(Route(self._single(name, section.data[name], last)))
@@ -131,6 +134,8 @@ class Routes:
             return self._respond(value, spot)
         if name == "redirect":
             return self._redirect(value, spot)
+        if name == "again":
+            return self._again(value, spot)
         text = spot.text(value, "a server's URL or the name of an upstream")
         upstream = self._upstreams.find(text, spot) if text is not None else None
         return Proxy(upstream) if upstream is not None else _UNREAD
@@ -160,6 +165,12 @@ class Routes:
             if text is not MISSING:
                 pairs.append((each[0], text))
         return tuple(pairs)
+
+    def _again(self, value: object, spot: Spot) -> Source:
+        if value is True or (isinstance(value, str) and value):
+            return Again("" if value is True else str(value))
+        spot.error("bad-value", f"expected true or the name of a route, not {kind_name(value)}")
+        return _UNREAD
 
     def _redirect(self, value: object, spot: Spot) -> Source:
         if isinstance(value, str):
@@ -250,7 +261,7 @@ class Routes:
             message = "this does nothing" if not verbs else f"`{verbs[0]}` and `{verbs[1]}` are two actions"
             section.error("", "bad-action", message, "an action has one of " + ", ".join([f"`{name}`" for name in _VERBS]))
             return None
-        if "value" in section and verbs[0] not in ("set", "add"):
+        if "value" in section and verbs[0] not in ("set", "add", "edit"):
             section.error("value", "conflict", f"`{verbs[0]}` takes no value")
         if "realm" in section and verbs[0] != "basic_auth":
             section.error("realm", "conflict", f"`{verbs[0]}` takes no realm")
@@ -281,11 +292,13 @@ class Routes:
         read: Any = section.read(verb, None)
         if read is None:
             return None
-        if verb in ("set", "add"):
+        if verb in ("set", "add", "edit"):
             if "value" not in section:
                 section.error("", "missing", f"`{verb}` needs a `value`")
                 return None
             value = section.read("value", EMPTY)
+            if verb == "edit":
+                return EditHeader(read, value)
             return SetHeader(read, value) if verb == "set" else AddHeader(read, value)
         if verb == "remove":
             return RemoveHeader(read)

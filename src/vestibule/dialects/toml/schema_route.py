@@ -37,6 +37,12 @@ _SOURCE_KEYS = (
         '{ location = "https://photos.example.org{target}", status = 302 }',
         doc="Send the client elsewhere, instead of `to`: `location` (a template), `status` (301, 302, 303, 307 or 308; 308 unless said).",
     ),
+    Key(
+        "again",
+        Shape("true, or the name of a route"),
+        "true",
+        doc="Ask the source of the site again, for the path as it is now, instead of `to`; or have one of its routes answer, by name.",
+    ),
     Key("routes", Shape("an array of tables"), '[{ prefix = "/api/", to = "http://immich:2283" }]', doc="See `routes`."),
     Key(
         "order",
@@ -166,12 +172,14 @@ ROUTE = Table(
 ACTION = Table(
     "actions",
     object,
-    "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `remove`, `strip_prefix`,"
-    " `rewrite`, `query`, `deny`, `client_certificate`, `basic_auth`, `actions`. The last six but `actions` are for requests only.",
+    "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
+    " `strip_prefix`, `rewrite`, `query`, `deny`, `client_certificate`, `basic_auth`, `actions`. The last seven but `actions` are for"
+    " requests only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
         Key("add", TEXT, '"Set-Cookie"', doc="Add one more line of this field with the `value`. An empty value adds none."),
-        Key("value", TEMPLATE, '"{client_ip}"', doc="The value for `set` and `add`."),
+        Key("edit", TEXT, '"Set-Cookie"', doc="Change each line of this field into the `value`, in which `field_line` is the old one."),
+        Key("value", TEMPLATE, '"{client_ip}"', doc="The value for `set`, `add` and `edit`."),
         Key("remove", TEXT, '"Server"', doc="Remove every line of this field."),
         Key("strip_prefix", PATH, '"/photos"', doc="Take this off the path; a path without it stays."),
         Key("rewrite", TEMPLATE, '"/immich{path}"', doc="Replace the path."),

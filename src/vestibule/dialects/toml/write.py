@@ -49,12 +49,14 @@ from vestibule.model.config import (
     Acme,
     Action,
     AddHeader,
+    Again,
     Balance,
     BasicAuth,
     ClientCertificate,
     Compression,
     Config,
     Deny,
+    EditHeader,
     ErrorLog,
     Forwarding,
     HealthCheck,
@@ -261,6 +263,8 @@ class _Writer:
             self._key("respond", _respond(source))
         elif isinstance(source, Redirect):
             self._key("redirect", _inline([("location", TEMPLATE.write(source.location)), ("status", str(source.status))]))
+        elif isinstance(source, Again):
+            self._key("again", quote(source.to) if source.to else "true")
         else:
             self._key("order", quote(source.order))
             if not source.routes:
@@ -372,6 +376,8 @@ def _action(action: Action) -> str:
         return _inline([("set", quote(action.name)), ("value", TEMPLATE.write(action.value))])
     if isinstance(action, AddHeader):
         return _inline([("add", quote(action.name)), ("value", TEMPLATE.write(action.value))])
+    if isinstance(action, EditHeader):
+        return _inline([("edit", quote(action.name)), ("value", TEMPLATE.write(action.value))])
     if isinstance(action, RemoveHeader):
         return _inline([("remove", quote(action.name))])
     if isinstance(action, StripPrefix):

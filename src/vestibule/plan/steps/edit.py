@@ -18,7 +18,7 @@ from vestibule.exchange import PASS, Exchange, Step
 from vestibule.http.fields import Fields
 from vestibule.http.semantics import clean_value
 from vestibule.plan.expr import CONST, Node
-from vestibule.plan.sent import SentFields, came_fields
+from vestibule.plan.sent import LINE, SentFields, came_fields
 
 # Response sections whose edit is remembered, for each step.
 _KNOWN_MOST: Final = 256
@@ -75,6 +75,31 @@ class RemoveField(Edit):
 
     def apply(self, ex: Exchange, fields: Fields) -> Fields:
         return fields.without((self._lower,))
+
+
+class EditLines(Edit):
+    """Change each line of a field by itself; one that becomes empty is removed."""
+
+    def __init__(self, name: bytes, value: Node) -> None:
+        super().__init__(value.scope)
+        self._name = name
+        self._lower = name.lower()
+        self._value = value
+
+    def apply(self, ex: Exchange, fields: Fields) -> Fields:
+        before = fields.get_all(self._lower)
+        if not before:
+            return fields
+        after: list[bytes] = []
+        for line in before:
+            LINE.value = line
+            after.append(clean_value(self._value.text(ex)))
+        LINE.value = b""
+        if after == before:
+            return fields
+        if self._lower == b"host":
+            return fields.with_host(after[0]) if after[0] else fields
+        return fields.without((self._lower,)).plus([(self._name, line) for line in after if line])
 
 
 class EditWhen(Edit):
