@@ -216,9 +216,19 @@ def directives(program: str, rows: Iterable[nginx.Row | apache.Row]) -> str:
         "| directive | stands in | | what becomes of it |",
         "| --- | --- | --- | --- |",
     ]
-    for row in sorted(table, key=lambda row: row.name.lower()):
-        lines.append(f"| `{row.name}` | {', '.join(row.contexts)} | {row.how.value} | {_cell(row.doc)} |")
+    lines += _rows_of(table)
     return "\n".join(lines) + "\n"
+
+
+def stream() -> str:
+    """The part of nginx's page about what stands inside ``stream``."""
+    lines = ["", "## Inside `stream`", "", "| directive | stands in | | what becomes of it |", "| --- | --- | --- | --- |"]
+    return "\n".join(lines + _rows_of(nginx.STREAM.values())) + "\n"
+
+
+def _rows_of(table: Iterable[nginx.Row | apache.Row]) -> list[str]:
+    ordered = sorted(table, key=lambda row: row.name.lower())
+    return [f"| `{row.name}` | {', '.join(row.contexts)} | {row.how.value} | {_cell(row.doc)} |" for row in ordered]
 
 
 def _cell(text: str) -> str:
@@ -229,7 +239,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "variables.md": variables,
     "faults.md": faults,
-    "nginx.md": lambda: directives("nginx", nginx.DIRECTIVES.values()),
+    "nginx.md": lambda: directives("nginx", nginx.DIRECTIVES.values()) + stream(),
     "apache.md": lambda: directives("Apache httpd", apache.DIRECTIVES.values()),
 }
 

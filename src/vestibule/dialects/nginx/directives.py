@@ -54,6 +54,7 @@ _PLACES = {
     "u": "upstream",
     "x": "limit_except",
     "t": "stream",
+    "v": "stream server",
 }
 
 
@@ -69,7 +70,7 @@ def _rows(how: How, *lines: tuple[str, str, str, str]) -> list[Row]:
 _ROWS = _rows(
     How.SUPPORTED,
     # The program.
-    ("http events", "m", "0{", "what is inside"),
+    ("http events stream", "m", "0{", "what is inside"),
     ("user", "m", "1-2", "the account to become once ports are bound"),
     ("worker_processes", "m", "1", "worker processes; `auto` is one for each core"),
     ("pid", "m", "1", "the file that holds the process id"),
@@ -227,7 +228,6 @@ _LATER = "it is not built yet; take it out, or keep nginx for this part"
 
 _ROWS += _rows(
     How.MISSING,
-    ("stream", "m", "0{", "write it as a listener with `routes` in TOML, or as `mode tcp` in a haproxy.cfg"),
     ("mail", "m", "0{", "mail is not proxied; keep nginx for this part"),
     ("split_clients", "h", "2{", _LATER),
     ("alias try_files", "sl", "1+", "files are not served; proxy the location to something that serves them"),
@@ -254,6 +254,55 @@ _ROWS += _rows(
 )  # fmt: skip
 
 DIRECTIVES: dict[str, Row] = {row.name: row for row in _ROWS}
+
+_IN_STREAM = _rows(
+    How.SUPPORTED,
+    ("server", "t", "0{", "a listener that passes connections on"),
+    ("listen", "v", "1+", "its address"),
+    ("proxy_pass", "v", "1", "where connections go: an address, an upstream, or a variable of a `map` that names them"),
+    ("upstream", "t", "1{", "an upstream"),
+    ("map geo", "t", "1-2{", "an expression, put in wherever its variable is used"),
+    ("set", "v", "2", "the variable's value"),
+    ("ssl_preread", "tv", "flag", "what vestibule does where a variable asks for it"),
+    ("preread_timeout", "tv", "1", "how long the hello of a client may take"),
+    ("proxy_timeout", "tv", "1", "`timeouts.tunnel_idle`"),
+    ("proxy_connect_timeout", "tv", "1", "`timeouts.connect`"),
+    ("proxy_protocol", "tv", "flag", "a PROXY header for the server"),
+    ("proxy_next_upstream", "tv", "flag", "whether another server is tried where no connection could be made"),
+    ("proxy_next_upstream_tries", "tv", "1", "`retry.attempts`"),
+    ("proxy_next_upstream_timeout", "tv", "1", "`retry.within`"),
+    ("proxy_ssl proxy_ssl_verify", "tv", "flag", "TLS to the server, and whether its certificate must be valid"),
+    ("proxy_ssl_name proxy_ssl_trusted_certificate proxy_ssl_crl proxy_ssl_certificate proxy_ssl_certificate_key"
+     " proxy_ssl_password_file", "tv", "1", "as in `http`"),
+    ("set_real_ip_from", "tv", "1", "whose PROXY headers are taken on a `listen ... proxy_protocol`"),
+    ("allow deny", "tv", "1", "connections that are closed"),
+    ("least_conn", "u", "0", "`balance.method`"),
+    ("hash", "u", "1-2", "`balance.method` and its key"),
+    ("random least_time", "u", "0-2", "`balance.method`"),
+)  # fmt: skip
+
+_IN_STREAM += _rows(
+    How.HARMLESS,
+    ("zone", "u", "1-2", "each worker has its own state"),
+    ("log_format access_log error_log open_log_file_cache", "tv", "1+", "connections are told in the one access log of the program"),
+    ("tcp_nodelay proxy_buffer_size proxy_socket_keepalive preread_buffer_size proxy_half_close resolver resolver_timeout"
+     " variables_hash_max_size variables_hash_bucket_size map_hash_max_size map_hash_bucket_size proxy_ssl_session_reuse"
+     " proxy_ssl_protocols proxy_ssl_ciphers proxy_ssl_verify_depth proxy_ssl_conf_command proxy_ssl_server_name"
+     " proxy_protocol_timeout", "tuv", "1+", "vestibule has its own, safe choice here"),
+)  # fmt: skip
+
+_IN_STREAM += _rows(
+    How.MISSING,
+    ("return pass", "v", "1", _LATER),
+    ("split_clients", "t", "2{", _LATER),
+    ("limit_conn limit_conn_zone proxy_download_rate proxy_upload_rate proxy_requests proxy_responses proxy_bind", "tv", "1+", _LATER),
+    ("ssl_certificate ssl_certificate_key ssl_protocols ssl_ciphers ssl_verify_client ssl_client_certificate", "tv", "1+",
+     "TLS is passed on in `stream`; end it in a `server` of `http`"),
+    ("server_name", "v", "1+", "choose by `$ssl_preread_server_name` in a `map`"),
+)  # fmt: skip
+
+STREAM: dict[str, Row] = {row.name: row for row in _IN_STREAM}
+"""The same of what may stand inside ``stream``."""
 
 FOREIGN_PREFIXES = ("fastcgi_", "uwsgi_", "scgi_", "grpc_", "memcached_", "userid", "secure_link", "perl_", "js_", "image_filter", "xslt_")
 """Families of directives that belong to what is not served; each is an error that says so."""

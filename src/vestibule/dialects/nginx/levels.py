@@ -32,6 +32,7 @@ from vestibule.model.expr import AllOf, AnyOf, Concat, Const, Default, Expr, InN
 from vestibule.model.quantity import parse_network
 
 _MINUTE = 60_000
+_CLIENT = Var("client_ip")
 _TARGETS = {"/dev/stdout": "stdout", "/dev/stderr": "stderr", "/dev/null": "off", "stderr": "stderr", "off": "off"}
 
 
@@ -152,7 +153,7 @@ def target_of(scope: Scope, directive: Directive) -> str:
 
 def access_of(scope: Scope, read_text: ReadText) -> tuple[Action, ...]:
     """Return the actions of ``allow``, ``deny`` and ``auth_basic`` that hold in a block."""
-    denied = _denied(scope, scope.nearest("allow", "deny"))
+    denied = denied_of(scope, scope.nearest("allow", "deny"))
     auth = _basic_auth(scope, read_text)
     if scope.text("satisfy", "all") == "any" and auth is not None:
         return (auth,) if denied == Const(True) else () if denied == Const(False) else (When(denied, (auth,)),)
@@ -175,7 +176,7 @@ def method_limits_of(scope: Scope) -> tuple[Action, ...]:
         for other in inner.directives:
             if other.name not in ("allow", "deny"):
                 not_built(scope.record, other.span, f"`{other.name}` in `limit_except`")
-        denied = _denied(scope, inner.own("allow", "deny"))
+        denied = denied_of(scope, inner.own("allow", "deny"))
         if denied != Const(False):
             others = Not(InSet(Var("method"), tuple(dict.fromkeys(methods))))
             test = others if denied == Const(True) else AllOf((others, denied))
@@ -183,7 +184,7 @@ def method_limits_of(scope: Scope) -> tuple[Action, ...]:
     return tuple(actions)
 
 
-def _denied(scope: Scope, rules: list[Directive]) -> Expr:
+def denied_of(scope: Scope, rules: list[Directive], client: Expr = _CLIENT) -> Expr:
     """Return the test of being turned away: the first rule that fits decides, and without one everybody enters."""
     denied: Expr = Const(False)
     at = len(rules)
@@ -197,7 +198,7 @@ def _denied(scope: Scope, rules: list[Directive]) -> Expr:
             network = _network(scope, rules[at])
             everyone = everyone or network == "all"
             networks.insert(0, network)
-        fits: Expr = Const(True) if everyone else InNet(Var("client_ip"), tuple([each for each in networks if each]))
+        fits: Expr = Const(True) if everyone else InNet(client, tuple([each for each in networks if each]))
         denied = _after(fits, name == "deny", denied)
     return denied
 

@@ -16,6 +16,7 @@ from vestibule.dialects.nginx.listening import Door, Doors, hosts_of
 from vestibule.dialects.nginx.location import Level, Locations, Served
 from vestibule.dialects.nginx.maps import read_tables
 from vestibule.dialects.nginx.scope import Pruner, Scope, outer_context
+from vestibule.dialects.nginx.stream import read_stream
 from vestibule.dialects.nginx.tls import Tls
 from vestibule.dialects.nginx.tree import Directive, Tree
 from vestibule.dialects.nginx.upstreams import Upstreams
@@ -115,7 +116,7 @@ class _Lowering:
         listeners, profiles = self._listeners(servers, level)
         sites = self._sites(servers, level)
         self._upstreams.warn_unused()
-        return Config(
+        made = Config(
             listeners=listeners,
             sites=sites,
             upstreams=self._upstreams.all(),
@@ -129,6 +130,7 @@ class _Lowering:
             access_log=AccessLog(),
             error_log=self._error_log(main, http),
         )
+        return read_stream(record, main, made)
 
     # ------------------------------------------------------------ servers
 

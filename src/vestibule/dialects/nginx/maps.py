@@ -17,7 +17,7 @@ from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import VARIABLE, Names, to_pattern
 from vestibule.dialects.record import Record
-from vestibule.model.expr import EMPTY, Expr, If, InNet, InSet, Match, Var
+from vestibule.model.expr import EMPTY, Expr, If, InNet, InSet, Match
 from vestibule.model.quantity import parse_network
 
 
@@ -112,7 +112,7 @@ def _merged(entries: list[tuple[Expr, Expr]]) -> list[tuple[Expr, Expr]]:
 
 def read_geo(record: Record, directive: Directive, names: Names) -> None:
     """Define the variable of a ``geo``."""
-    subject = names.text(directive.args[0]) if len(directive.args) == 2 else Var("client_ip")
+    subject = names.text(directive.args[0]) if len(directive.args) == 2 else names.client
     name = _name(record, directive, len(directive.args) - 1)
     default: Expr = EMPTY
     networks: dict[tuple[str, ...], tuple[int, Expr]] = {}

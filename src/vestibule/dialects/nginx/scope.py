@@ -11,10 +11,10 @@ Not here: what directives mean (``lower`` and its neighbours).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from vestibule.dialects.nginx.directives import DIRECTIVES, FOREIGN_PREFIXES, How, Row
+from vestibule.dialects.nginx.directives import DIRECTIVES, FOREIGN_PREFIXES, STREAM, How, Row
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count, parse_flag, parse_size, parse_time
 from vestibule.dialects.record import Record
@@ -63,8 +63,9 @@ def outer_context(directives: Iterable[Directive]) -> str:
 class Pruner:
     """Checks a tree against the table."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, table: Mapping[str, Row] = DIRECTIVES) -> None:
         self._record = record
+        self._table = table
         self._warned: set[str] = set()
 
     def prune(self, directives: Iterable[Directive], context: str) -> tuple[Directive, ...]:
@@ -72,7 +73,7 @@ class Pruner:
         kept: list[Directive] = []
         seen: set[str] = set()
         for directive in directives:
-            row = DIRECTIVES.get(directive.name)
+            row = self._table.get(directive.name)
             if row is None or not self._fits(directive, row, context):
                 if row is None:
                     self._unknown(directive)
@@ -110,7 +111,10 @@ class Pruner:
     def _inside(self, directive: Directive, row: Row) -> Directive:
         if directive.block is None or directive.name in _FREE:
             return directive
-        context = row.name if row.name != "server" or "http" in row.contexts else "upstream"
+        if directive.name == "stream":
+            kept = Pruner(self._record, STREAM).prune(directive.block, "stream")
+            return Directive(directive.name, directive.args, directive.span, kept)
+        context = "stream server" if self._table is STREAM and row.name == "server" else row.name
         return Directive(directive.name, directive.args, directive.span, self.prune(directive.block, context))
 
     def _fits(self, directive: Directive, row: Row, context: str) -> bool:
@@ -150,7 +154,7 @@ class Pruner:
             hint = "it belongs to what vestibule does not serve; take it out, or keep nginx for this part"
             self._record.error(directive.span, "not-built", f"`{name}` is not supported", hint)
             return
-        near = did_you_mean(name, list(DIRECTIVES))
+        near = did_you_mean(name, list(self._table))
         hint = near if near.startswith("did") else "check its spelling; modules of others are not supported"
         self._record.error(directive.span, "unknown-directive", f"there is no directive `{name}`", hint)
 

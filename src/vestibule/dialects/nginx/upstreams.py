@@ -73,8 +73,11 @@ class Target:
 class Upstreams:
     """The upstreams of a configuration: declared ones, and one for each address that is proxied to."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, first: int = 0, prefix: str = "") -> None:
+        """``first`` upstreams come before these; ``prefix`` keeps their names apart."""
         self._record = record
+        self._first = first
+        self._prefix = prefix
         self._declared: dict[str, Directive] = {}
         self._names = Names(record)
         self._made: dict[str, Upstream] = {}
@@ -93,12 +96,17 @@ class Upstreams:
 
     def warn_unused(self) -> None:
         """Note declared ones that nobody uses."""
-        used = {name.partition("://")[2] or name for name in self._made}
+        names = [name.removeprefix(self._prefix) for name in self._made]
+        used = {name.partition("://")[2] or name for name in names}
         for name, directive in self._declared.items():
             if name not in used and not any(each.startswith(f"{name} ") for each in used):
-                self._record.warning(directive.span, "unused", f"no location uses the upstream `{name}`")
+                self._record.warning(directive.span, "unused", f"nobody uses the upstream `{name}`")
 
-    def use(self, target: Target, scope: Scope, span: Span) -> str:
+    def has(self, name: str) -> bool:
+        """Tell whether there is a block of this name."""
+        return name in self._declared
+
+    def use(self, target: Target, scope: Scope, span: Span, announce: Literal["", "v1"] = "") -> str:
         """Return the name of the upstream that a target means, making it; empty, noted, where its address is none."""
         tls = _upstream_tls(scope, target)
         block = self._declared.get(target.authority)
@@ -107,6 +115,8 @@ class Upstreams:
             if server.host == UNREAD:
                 return ""
             upstream = Upstream(format_server(server) or target.authority, (server,))
+            if self._prefix:
+                upstream = replace(upstream, name=f"{'tls' if target.tls else 'tcp'}://{target.authority}")
         else:
             span = block.span
             name = f"https://{target.authority}" if target.tls else target.authority
@@ -114,14 +124,15 @@ class Upstreams:
         retry = _retry(scope, upstream.servers)
         failures = tuple([each for each in retry.statuses if each not in _NO_FAILURES])
         passive = replace(upstream.passive, statuses=failures) if len(upstream.servers) > 1 else upstream.passive
-        upstream = replace(upstream, tls=tls, retry=retry, passive=passive)
+        servers = tuple([replace(each, proxy_protocol=announce) for each in upstream.servers])
+        upstream = replace(upstream, name=self._prefix + upstream.name, servers=servers, tls=tls, retry=retry, passive=passive)
         # The same servers spoken to in another way are another upstream.
         name, number = upstream.name, 1
         while (known := self._made.get(upstream.name)) is not None and known != upstream:
             number += 1
             upstream = replace(upstream, name=f"{name} #{number}")
         if upstream.name not in self._made:
-            self._record.origin(f"upstreams[{len(self._made)}]", span)
+            self._record.origin(f"upstreams[{self._first + len(self._made)}]", span)
             self._made[upstream.name] = upstream
         return upstream.name
 
@@ -307,6 +318,8 @@ def _retry(scope: Scope, servers: tuple[Server, ...]) -> Retry:
             scope.record.warning(word.span, "left-out", message, "the client gets an error and may ask again")
         elif text.startswith("http_") and text[5:].isdigit() and int(text[5:]) in _STATUSES:
             statuses.append(int(text[5:]))
+        elif text == "on":
+            causes.update({"connect": None})
         elif text != "updating":
             scope.record.error(word.span, "bad-value", f"`{text}` is no condition of `proxy_next_upstream`")
     # A single server is asked once; only a connection that could not be made is made again, to another address of its name.

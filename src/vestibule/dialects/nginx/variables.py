@@ -12,6 +12,7 @@ Not here: the variables a file defines itself (``maps``, ``flow``); they come in
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.record import Record
@@ -74,7 +75,6 @@ _COMPOSED: dict[str, Expr] = {
     "http2": If(Compare("==", Var("protocol"), Const("HTTP/2.0")), If(Var("tls"), Const("h2"), Const("h2c")), EMPTY),
     "msec": _in_seconds("time_ms"),
     "nginx_version": Const("1.22.1"),
-    "ssl_preread_server_name": Var("tls_sni"),
     "gzip_ratio": EMPTY,
     "request_completion": Const("OK"),
 }
@@ -97,17 +97,19 @@ _ABSENT = frozenset(_ABSENT_NAMES.split())
 class Names:
     """What names mean at one place of a file: those it has defined, then those of nginx.
 
-    ``captures`` is the subject and the pattern that ``$1`` and named groups refer to.
+    ``client`` is what stands for the address of the client; ``captures`` is the subject and the pattern that ``$1`` and named groups
+    refer to.
     """
 
-    def __init__(self, record: Record, own: dict[str, Expr] | None = None) -> None:
+    def __init__(self, record: Record, own: Mapping[str, Expr] | None = None, client: Expr = _CLIENT) -> None:
         self._record = record
+        self.client = client
         self.own: dict[str, Expr] = dict(own or {})
         self.captures: tuple[Expr, str] | None = None
 
     def copy(self) -> Names:
         """Return the same names, to be changed apart."""
-        twin = Names(self._record, self.own)
+        twin = Names(self._record, self.own, self.client)
         twin.captures = self.captures
         return twin
 
