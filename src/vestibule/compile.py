@@ -293,7 +293,7 @@ class _Maker:
         ring: Ring | None = None
         if _goes_round(site.source):
             edits = self._steps.edits_only(level.request_key, site.request, place)
-            ring = Ring(ForwardAgain(terms, edits, are_steady(edits)))
+            ring = Ring(ForwardAgain(terms, edits, are_steady(edits), True))
         self._ring = ring
         source = self.source(f"{key}.source", site.source, level)
         if ring is not None:
@@ -333,7 +333,8 @@ class _Maker:
         if level.forwarding != outer.forwarding or (upstream and _host_of(level.forwarding) == "upstream"):
             terms = self.terms(f"{key}.forwarding", level.forwarding, route.source)
             edits = self._steps.edits_only(level.request_key, outer.request, place)
-            steps.append(ForwardAgain(terms, edits, are_steady(edits)))
+            anew = _client_of(level.forwarding) != _client_of(outer.forwarding)
+            steps.append(ForwardAgain(terms, edits, are_steady(edits), anew))
         steps.extend(self._steps.request_steps(level.request_key, route.request, place, 0))
         source = self.source(f"{key}.source", route.source, level)
         return self.plan(key, level, source, steps, upstream)
@@ -378,6 +379,8 @@ class _Maker:
             mode,
             host,
             forwarding.underscores == "allow",
+            wire(forwarding.client_field),
+            forwarding.client_walk,
         )
 
     # ---- sources
@@ -432,6 +435,11 @@ def _goes_round(source: model.Source) -> bool:
             if _goes_round(route.source):
                 return True
     return isinstance(source, model.Again)
+
+
+def _client_of(forwarding: model.Forwarding) -> tuple[str, bool]:
+    """Return what decides who the client is."""
+    return forwarding.client_field, forwarding.client_walk
 
 
 def _timeouts(timeouts: model.Timeouts) -> Timeouts:

@@ -63,7 +63,7 @@ expressions: Any = st.recursive(_leaves, _inner, max_leaves=6)
 timeouts = st.builds(m.Timeouts, *[milliseconds] * 8)
 limits = st.builds(m.Limits, counts, counts, counts, optional(counts), counts, optional(counts), optional(counts), optional(counts))
 _forward = st.sampled_from(["set", "remove", "pass"])
-forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]))
+forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]), words | st.just(""), st.booleans())
 access_logs = st.builds(m.AccessLog, logs, st.sampled_from(["json", "combined"]), st.none(), lists(words)) | st.builds(
     m.AccessLog, logs, st.just("template"), expressions, lists(words)
 )

@@ -123,6 +123,30 @@ def test_client_is_found_from_the_right(peer: str, lines: list[str], address: st
     assert ex.client_address == address.encode()
 
 
+@pytest.mark.parametrize(
+    ("peer", "field", "walk", "lines", "address"),
+    [
+        ("10.0.0.1", b"CF-Connecting-IP", True, ["CF-Connecting-IP: 198.51.100.1", "X-Forwarded-For: 192.0.2.66"], "198.51.100.1"),
+        ("203.0.113.7", b"CF-Connecting-IP", True, ["CF-Connecting-IP: 198.51.100.1"], "203.0.113.7"),
+        ("10.0.0.1", b"X-Real-IP", True, ["Forwarded: for=192.0.2.66"], "10.0.0.1"),
+        ("10.0.0.1", b"", False, ["X-Forwarded-For: 192.0.2.66, 10.9.9.9"], "10.9.9.9"),
+        ("10.0.0.1", b"-", True, ["X-Forwarded-For: 192.0.2.66", "-: 192.0.2.66"], "10.0.0.1"),
+    ],
+)
+def test_another_field_may_say_who_the_client_is(peer: str, field: bytes, walk: bool, lines: list[str], address: str) -> None:
+    terms = Terms(TRUSTED, client_field=field, client_walk=walk)
+    ex, _ = request(Plan("site", FakeUpstream(), [Forward(terms, [])]), "/", *lines, peer=client(peer))
+    assert ex.client_address == address.encode()
+
+
+def test_a_route_may_know_the_client_by_another_field() -> None:
+    again = ForwardAgain(Terms(TRUSTED, client_field=b"X-Real-IP"), [], True, True)
+    plan = Plan("site", FakeUpstream(), [Forward(Terms(TRUSTED), []), again])
+    lines = ("X-Forwarded-For: 198.51.100.1", "X-Real-IP: 198.51.100.2")
+    ex, _ = request(plan, "/", *lines, peer=client("10.0.0.1"))
+    assert ex.client_address == b"198.51.100.2"
+
+
 def test_unix_peer_has_no_address_to_tell() -> None:
     found = sent(Terms(TRUSTED), peer=client("unix:"))
     assert found.get(b"x-real-ip") is None

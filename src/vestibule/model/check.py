@@ -14,7 +14,7 @@ from dataclasses import fields
 
 from vestibule.model.check_acme import check_acme
 from vestibule.model.check_layer4 import check_layer4
-from vestibule.model.check_route import MAX_DEPTH, check_actions, check_again, check_compression, check_source, check_text
+from vestibule.model.check_route import MAX_DEPTH, TOKEN, check_actions, check_again, check_compression, check_source, check_text
 from vestibule.model.check_upstream import check_upstream
 from vestibule.model.config import (
     ANY_HOST,
@@ -140,7 +140,11 @@ def _same(found: Findings, path: str, same: bool) -> None:
 
 
 def _check_forwarding(found: Findings, path: str, forwarding: Forwarding | None) -> None:
-    if forwarding is None or forwarding.host in ("client", "upstream"):
+    if forwarding is None:
+        return
+    if forwarding.client_field and not TOKEN.fullmatch(forwarding.client_field):
+        found.error(f"{path}.client_field", "bad-field", f"`{forwarding.client_field}` is no field name")
+    if forwarding.host in ("client", "upstream"):
         return
     host, colon, port = forwarding.host.rpartition(":")
     if not colon or forwarding.host.endswith("]"):

@@ -71,6 +71,11 @@ class Forwarding:
     underscores: Literal["drop", "allow"] = "drop"
     """Request fields with ``_`` in their names. Many applications read ``X_Real_IP`` as ``X-Real-IP``, so they are
     dropped unless allowed."""
+    client_field: str = ""
+    """The field in which trusted proxies say who the client is, such as ``CF-Connecting-IP``; empty is X-Forwarded-For, or Forwarded
+    where there is none; ``-`` asks none of them, and the client is who connected."""
+    client_walk: bool = True
+    """Whether that list is walked from its end past all trusted addresses; otherwise its last address alone is believed."""
 
 
 @dataclass(frozen=True, slots=True)

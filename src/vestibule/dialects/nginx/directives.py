@@ -72,7 +72,8 @@ _ROWS = _rows(
     # The program.
     ("http events stream", "m", "0{", "what is inside"),
     ("user", "m", "1-2", "the account to become once ports are bound"),
-    ("worker_processes", "m", "1", "worker processes; `auto` is one for each core"),
+    ("worker_processes", "m", "1",
+     "worker processes; `auto` is one for each core. A whole file without it has one, a fragment one for each core"),
     ("pid", "m", "1", "the file that holds the process id"),
     ("error_log", "mhsl", "1-2", "the log of the program, from the outermost level; its levels become the four of vestibule"),
     ("worker_connections", "e", "1", "client connections of one worker"),
@@ -141,8 +142,8 @@ _ROWS = _rows(
     ("large_client_header_buffers", "hs", "2", "`limits.head` and `limits.target`"),
     ("underscores_in_headers", "hs", "flag", "whether fields with `_` in their names pass"),
     ("set_real_ip_from", "hsl", "1", "a trusted proxy, of the whole configuration"),
-    ("real_ip_header", "hsl", "1", "X-Forwarded-For, read from its end past trusted proxies"),
-    ("real_ip_recursive", "hsl", "flag", "`on` is what vestibule does"),
+    ("real_ip_header", "hsl", "1", "the field that says who the client is, or `proxy_protocol`"),
+    ("real_ip_recursive", "hsl", "flag", "whether its list is walked past trusted proxies"),
     # Who may.
     ("allow deny", "hslx", "1", "403 for addresses, the first that fits decides"),
     ("satisfy", "hsl", "1", "whether addresses and passwords must both fit, or `any` of them is enough"),

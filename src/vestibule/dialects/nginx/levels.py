@@ -24,6 +24,7 @@ from vestibule.model.config import (
     BasicAuth,
     Compression,
     Deny,
+    Forwarding,
     Limits,
     Timeouts,
     When,
@@ -76,6 +77,19 @@ def limits_of(scope: Scope, outer: Limits | None = None) -> Limits:
     if scope.find("keepalive_timeout") is not None and scope.time("keepalive_timeout", 1) == 0:
         requests = 1
     return Limits(head_bytes=head, target_bytes=target, body_bytes=body, requests_per_connection=requests or None)
+
+
+def forwarding_of(scope: Scope, trusts: bool, host: str = "client") -> Forwarding:
+    """Return what upstreams are told in a block, and who the client is; ``trusts`` says that the file trusts anybody at all."""
+    usual = Forwarding("pass", "pass", host, "allow" if scope.flag("underscores_in_headers", False) else "drop")
+    if not trusts:
+        return usual
+    if not scope.nearest("set_real_ip_from"):
+        return replace(usual, client_field="-")
+    field = scope.text("real_ip_header", "X-Real-IP")
+    if field.lower() == "proxy_protocol":
+        return usual
+    return replace(usual, client_field=field, client_walk=scope.flag("real_ip_recursive", False))
 
 
 # ---------------------------------------------------------------- logs

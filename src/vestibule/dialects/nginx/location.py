@@ -16,7 +16,15 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.answers import added_fields
 from vestibule.dialects.nginx.flow import FLOW, Flow, not_built
-from vestibule.dialects.nginx.levels import access_log_of, access_of, compression_of, limits_of, method_limits_of, timeouts_of
+from vestibule.dialects.nginx.levels import (
+    access_log_of,
+    access_of,
+    compression_of,
+    forwarding_of,
+    limits_of,
+    method_limits_of,
+    timeouts_of,
+)
 from vestibule.dialects.nginx.proxying import proxied
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -77,8 +85,9 @@ class _Path:
 class Locations:
     """Lowers the blocks of one server."""
 
-    def __init__(self, record: Record, upstreams: Upstreams, formats: dict[str, Expr], read_text: ReadText) -> None:
+    def __init__(self, record: Record, upstreams: Upstreams, formats: dict[str, Expr], read_text: ReadText, trusts: bool) -> None:
         self._record = record
+        self._trusts = trusts
         self._upstreams = upstreams
         self._formats = formats
         self._read_text = read_text
@@ -109,7 +118,8 @@ class Locations:
     def _level(self, scope: Scope, outer: Level) -> Level:
         log = access_log_of(scope, self._formats)
         limits = limits_of(scope, outer.limits)
-        return Level(timeouts_of(scope, outer.timeouts), limits, outer.forwarding, log, compression_of(scope))
+        forwarding = forwarding_of(scope, self._trusts)
+        return Level(timeouts_of(scope, outer.timeouts), limits, forwarding, log, compression_of(scope))
 
     # ------------------------------------------------------------ locations
 
@@ -219,7 +229,7 @@ class Locations:
         self._serves = True
         around = (*scope.directives, *(condition_of.directives if condition_of is not None else ()))
         rewritten = any(each.name == "rewrite" for each in around)
-        found = proxied(scope, names, directives[0], self._upstreams, (path.prefix, path.exact, rewritten))
+        found = proxied(scope, names, directives[0], self._upstreams, (path.prefix, path.exact, rewritten), self._trusts)
         if found is None:
             return Served(NOTHING, level)
         part, forwarding = found

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from vestibule.dialects.nginx.levels import limits_of, log_formats, target_of, timeouts_of
+from vestibule.dialects.nginx.levels import forwarding_of, limits_of, log_formats, target_of, timeouts_of
 from vestibule.dialects.nginx.listening import Door, Doors, hosts_of
 from vestibule.dialects.nginx.location import Level, Locations, Served
 from vestibule.dialects.nginx.maps import read_tables
@@ -30,14 +30,13 @@ from vestibule.model.config import (
     Action,
     Config,
     ErrorLog,
-    Forwarding,
     Listener,
     Process,
     Site,
     TlsProfile,
 )
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import Const
+from vestibule.model.expr import EMPTY, Const, Var
 from vestibule.model.quantity import parse_network
 
 _LEVELS: dict[str, Literal["debug", "info", "warning", "error"]] = {
@@ -50,6 +49,15 @@ _LEVELS: dict[str, Literal["debug", "info", "warning", "error"]] = {
     "alert": "error",
     "emerg": "error",
 }
+
+
+_ANNOUNCED = {
+    "proxy_protocol_addr": "peer_ip",
+    "proxy_protocol_port": "client_port",
+    "proxy_protocol_server_addr": "server_ip",
+    "proxy_protocol_server_port": "server_port",
+}
+"""What a PROXY header says, which is what the connection counts as from then on."""
 
 
 def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
@@ -102,17 +110,17 @@ class _Lowering:
         read_tables(record, http.own("geo", "map"), names)
         for directive in http.own("upstream"):
             self._upstreams.declare(directive, names)
-        forwarding = Forwarding("pass", "pass", "client", "allow" if http.flag("underscores_in_headers", False) else "drop")
         limits = limits_of(http)
         events = [each for block in main.own("events") for each in block.block or ()]
         connections = Scope(record, events).count("worker_connections", 0)
         if connections:
             limits = replace(limits, connections=connections)
-        level = Level(timeouts_of(http), limits, forwarding, None)
         servers = [_Server(each, Scope(record, each.block or (), http)) for each in http.own("server")]
+        trusted = self._trusted(http, servers)
+        level = Level(timeouts_of(http), limits, forwarding_of(http, bool(trusted)), None)
         self._listen(servers)
         formats = log_formats(http, names)
-        self._serve(servers, Locations(record, self._upstreams, formats, self._read_text), names, level)
+        self._serve(servers, Locations(record, self._upstreams, formats, self._read_text, bool(trusted)), names, level)
         listeners, profiles = self._listeners(servers, level)
         sites = self._sites(servers, level)
         self._upstreams.warn_unused()
@@ -123,7 +131,7 @@ class _Lowering:
             process=self._process(main),
             certificates=self._tls.certificates(),
             tls_profiles=profiles,
-            trusted_proxies=self._trusted(http, servers),
+            trusted_proxies=trusted,
             timeouts=level.timeouts,
             limits=level.limits,
             forwarding=level.forwarding,
@@ -146,8 +154,10 @@ class _Lowering:
             self._drop_taken_hosts(at, servers, self._doors.of(at))
 
     def _serve(self, servers: list[_Server], locations: Locations, names: Names, level: Level) -> None:
-        for server in servers:
+        for at, server in enumerate(servers):
             inside = names.copy()
+            is_announced = any(door.proxy_protocol for door in self._doors.of(at))
+            inside.own.update({name: Var(means) if is_announced else EMPTY for name, means in _ANNOUNCED.items()})
             first = server.scope.find("server_name")
             inside.own["server_name"] = Const(first.text().removeprefix(".") if first is not None else "")
             server.served = locations.server(server.scope, inside, level, server.directive)
@@ -252,7 +262,8 @@ class _Lowering:
 
     def _process(self, main: Scope) -> Process:
         user = main.find("user")
-        workers = 0
+        # A whole file that does not say has one, as in nginx; a fragment leaves it to vestibule.
+        workers = 1 if main.directives and main.find("worker_processes") is None else 0
         if main.text("worker_processes", "auto") != "auto":
             workers = main.count("worker_processes", 0)
         return Process(
@@ -274,15 +285,10 @@ class _Lowering:
                     networks.setdefault(parse_network(directive.text()), directive.span)
                 except ValueError as bad:
                     self._record.error(directive.place(0), "bad-network", str(bad))
-        header = next((found for scope in scopes if (found := scope.find("real_ip_header")) is not None), None)
-        named = header.text().lower() if header is not None else "x-real-ip"
-        if networks and named not in ("x-forwarded-for", "proxy_protocol"):
-            span = header.span if header is not None else next(iter(networks.values()))
-            message = f"the client's address is not taken from `{header.text() if header else 'X-Real-IP'}`"
-            self._record.error(span, "not-built", message, "have the proxy in front send X-Forwarded-For, and write that")
-        if networks and any(not server.scope.nearest("set_real_ip_from") for server in servers):
-            message = "a trusted proxy is trusted by every server of the file"
-            self._record.warning(next(iter(networks.values())), "differs", message, "say it in `http`, if that is meant")
+        own = [{each.text() for each in server.scope.nearest("set_real_ip_from")} for server in servers]
+        if networks and any(each and len(each) != len(networks) for each in own):
+            message = "a trusted proxy is trusted by every server that has one"
+            self._record.warning(next(iter(networks.values())), "differs", message, "say all of them in `http`, if that is meant")
         for at, span in enumerate(networks.values()):
             self._record.origin(f"trusted_proxies[{at}]", span)
         return tuple(networks)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from vestibule.dialects.nginx.answers import added_fields, cookie_actions
 from vestibule.dialects.nginx.flow import not_built
+from vestibule.dialects.nginx.levels import forwarding_of
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -235,12 +236,12 @@ def _absolute(new: Expr) -> Expr:
 
 
 def proxied(
-    scope: Scope, names: Names, directive: Directive, upstreams: Upstreams, place: tuple[str, bool, bool]
+    scope: Scope, names: Names, directive: Directive, upstreams: Upstreams, place: tuple[str, bool, bool], trusts: bool
 ) -> tuple[Part, Forwarding] | None:
     """Return what a ``proxy_pass`` makes of a request.
 
     ``place`` is the prefix of its location (empty for a regular expression), whether that is the whole path, and whether the
-    path was rewritten before, which leaves a path in ``proxy_pass`` without effect.
+    path was rewritten before, which leaves a path in ``proxy_pass`` without effect; ``trusts`` says that the file trusts proxies.
     """
     target = read_target(scope.record, directive.args[0], names)
     if target is None:
@@ -251,8 +252,7 @@ def proxied(
         return None
     host, fields = request_fields(scope, names, target)
     path = path_actions(scope.record, target, directive.place(0), prefix, exact, rewritten)
-    underscores = scope.flag("underscores_in_headers", False)
-    forwarding = Forwarding("pass", "pass", host, "allow" if underscores else "drop")
+    forwarding = forwarding_of(scope, trusts, host)
     # Fields first: what they are made of is what the client asked for.
     part = Part(Proxy(name), (*fields, *path), response_actions(scope, names, target, prefix))
     return part, forwarding

@@ -48,7 +48,6 @@ _FIXED: dict[str, tuple[str, bool, str]] = {
     "proxy_cache": ("off", False, "nothing is cached"),
     "proxy_intercept_errors": ("off", False, "the errors of upstreams are passed on as they are"),
     "proxy_ssl_server_name": ("on", False, "the name of the upstream is always sent"),
-    "real_ip_recursive": ("on", False, "trusted proxies are always walked past"),
 }
 """Directives of which one value is what vestibule does; whether another is an error, and what is to say of it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vestibule.dialects.toml.form import (
     COUNT,
     DURATION,
+    FLAG,
     PATH,
     SIZE,
     TEMPLATE,
@@ -58,6 +59,8 @@ FORWARDING = Table(
         Key("forwarded", FORWARD, '"set"', "forwarded"),
         Key("host", TEXT, '"client"', "host"),
         Key("underscores", Choice("drop", "allow"), '"drop"', "underscores"),
+        Key("client_field", TEXT, '"CF-Connecting-IP"', "client_field"),
+        Key("client_walk", FLAG, "true", "client_walk"),
     ),
 )
 

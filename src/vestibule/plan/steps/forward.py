@@ -24,7 +24,7 @@ from vestibule.http.address import NetworkSet, bare_address
 from vestibule.http.fields import Fields
 from vestibule.http.semantics import forwarded_element, forwarded_for, split_list
 from vestibule.http.target import split_authority
-from vestibule.plan.sent import SentFields
+from vestibule.plan.sent import SentFields, came_fields
 from vestibule.plan.steps.edit import Edit
 
 # What happens to a family of forwarding fields.
@@ -37,6 +37,9 @@ HOST_CLIENT: Final = 0
 HOST_FIXED: Final = 1
 
 UNIX_PEER: Final = b"unix:"
+
+# In place of the field that says who the client is: none does.
+NO_FIELD: Final = b"-"
 
 _WRITTEN: Final = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip"))
 
@@ -55,6 +58,8 @@ class Terms:
         host_mode: int = HOST_CLIENT,
         host: bytes = b"",
         allow_underscores: bool = False,
+        client_field: bytes = b"",
+        client_walk: bool = True,
     ) -> None:
         self.trusted = trusted
         self.x_forwarded = x_forwarded
@@ -62,6 +67,8 @@ class Terms:
         self.host_mode = host_mode
         self.host = host
         self.allow_underscores = allow_underscores
+        self.client_field = client_field.lower()
+        self.client_walk = client_walk
 
     def trusts(self, address: bytes) -> bool:
         """Tell whether what this peer says of others is believed.
@@ -72,14 +79,14 @@ class Terms:
 
     def client_of(self, peer: bytes, fields: Fields) -> bytes:
         """Return the address of the client, walking what trusted hops say from the right."""
-        if not self.trusts(peer):
+        if not self.trusts(peer) or self.client_field == NO_FIELD:
             return peer
-        lists = fields.get_all(b"x-forwarded-for")
+        lists = fields.get_all(self.client_field or b"x-forwarded-for")
         nodes: list[bytes] = []
         if lists:
             for value in lists:
                 nodes.extend(split_list(value))
-        else:
+        elif not self.client_field:
             nodes = forwarded_for(fields.get_all(b"forwarded"))
         address = peer
         for i in range(len(nodes) - 1, -1, -1):
@@ -87,7 +94,7 @@ class Terms:
             if not node:
                 break
             address = node
-            if not self.trusted.has(address):
+            if not self.client_walk or not self.trusted.has(address):
                 break
         return address
 
@@ -211,17 +218,20 @@ class ForwardAgain(Step):
     """For a route that forwards otherwise than its site: starts again from what the client sent.
 
     `edits` are those of the site and of the routes around this one, in order. `steady` says that
-    they depend on fields and connection alone.
+    they depend on fields and connection alone, `anew` that the client may be another one by these terms.
     """
 
-    def __init__(self, terms: Terms, edits: list[Edit], steady: bool) -> None:
+    def __init__(self, terms: Terms, edits: list[Edit], steady: bool, anew: bool = False) -> None:
         self._terms = terms
         self._edits = edits
         self._steady = steady
+        self._anew = anew
 
     def run(self, ex: Exchange) -> int:
         head = ex.request
         before = head.fields
+        if self._anew:
+            ex.client_address = self._terms.client_of(ex.client.address, came_fields(head).end_to_end())
         if not isinstance(before, SentFields):
             head.fields = make_sent(self._terms, self._edits, ex, before)
             return PASS
