@@ -229,11 +229,18 @@ class Locations:
         self._serves = True
         around = (*scope.directives, *(condition_of.directives if condition_of is not None else ()))
         rewritten = any(each.name == "rewrite" for each in around)
-        found = proxied(scope, names, directives[0], self._upstreams, (path.prefix, path.exact, rewritten), self._trusts)
-        if found is None:
+        place = (path.prefix, path.exact, rewritten)
+        found = proxied(scope, names, directives[0], self._upstreams, place, self._trusts)
+        if not found:
             return Served(NOTHING, level)
-        part, forwarding = found
-        return Served(part.before(*before), replace(level, forwarding=forwarding))
+        if len(found) == 1:
+            _, part, forwarding = found[0]
+            return Served(part.before(*before), replace(level, forwarding=forwarding))
+        routes: list[Route] = []
+        for test, part, forwarding in found:
+            route = _route(None, Served(part, replace(level, forwarding=forwarding)), level)
+            routes.append(replace(route, when=test))
+        return Served(Part(Switch(tuple(routes)), before), level)
 
     def _warn_of_files(self, scope: Scope, path: _Path) -> None:
         """A location with files of its own is there for them; only an error page can be done without."""

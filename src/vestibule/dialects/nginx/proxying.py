@@ -18,16 +18,18 @@ from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.upstreams import Target, Upstreams
-from vestibule.dialects.nginx.variables import Names, to_pattern
+from vestibule.dialects.nginx.variables import Names, choices_of, to_pattern
 from vestibule.dialects.part import Part, encoded
 from vestibule.dialects.record import Record
 from vestibule.model.check_route import TOKEN
 from vestibule.model.config import (
     Action,
     AddHeader,
+    Deny,
     Forwarding,
     Proxy,
     RemoveHeader,
+    Respond,
     Rewrite,
     SetHeader,
 )
@@ -36,22 +38,48 @@ from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, 
 
 _OURS = ("connection", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "transfer-encoding", "content-length")
 _LOCATION = Var("response_header", "Location")
+_MOST_TARGETS = 200
+"""Places that a `map` may choose from."""
 
 
 # ---------------------------------------------------------------- the target
 
 
-def read_target(record: Record, word: Word, names: Names) -> Target | None:
-    """Take a ``proxy_pass`` apart; None, noted, where its server depends on the request."""
+def targets_of(record: Record, word: Word, names: Names) -> list[tuple[Expr | None, Target | None]]:
+    """Take a ``proxy_pass`` apart: the places it may lead to, each with its test; the first that fits is it, and the last has none.
+
+    None is a place that is none, as where a ``map`` has an empty value. Nothing, noted, where a place cannot be known beforehand.
+    """
     made = names.text(word)
+    is_fixed = "$" not in word.text
+    whole = _target(made, is_fixed)
+    if whole is not None:
+        return [(None, whole)]
+    if is_fixed:
+        record.error(word.span, "bad-value", f"`{word.text}` is no address to proxy to", "write `http://host:port`")
+        return []
+    found: list[tuple[Expr | None, Target | None]] = []
+    try:
+        choices = choices_of(made, _MOST_TARGETS)
+    except ValueError as bad:
+        record.error(word.span, "too-deep", str(bad))
+        return []
+    for test, text in choices:
+        target = _target(text, False)
+        if target is None and text not in (EMPTY, Const("http://"), Const("https://")):
+            hint = "write its address, choose one by a `map`, or write a location for each"
+            not_built(record, word.span, "an upstream that depends on the request", hint)
+            return []
+        found.append((test, target))
+    return found
+
+
+def _target(made: Expr, is_fixed: bool) -> Target | None:
+    """Read an address; None where it is none, or not known."""
     parts = made.parts if isinstance(made, Concat) else (made,)
     first = parts[0]
     text = first.value if isinstance(first, Const) else ""
     if not isinstance(text, str) or not text.startswith(("http://", "https://")):
-        if isinstance(first, Const):
-            record.error(word.span, "bad-value", f"`{text}` is no address to proxy to", "write `http://host:port`")
-        else:
-            not_built(record, word.span, "an upstream that depends on the request", "write its address, and a location for each")
         return None
     scheme, _, after = text.partition("://")
     if after.startswith("unix:"):
@@ -60,10 +88,9 @@ def read_target(record: Record, word: Word, names: Names) -> Target | None:
     else:
         authority, tail = _split(after)
     if not authority or (not tail and len(parts) > 1 and not _begins_path(parts[1])):
-        not_built(record, word.span, "an upstream that depends on the request", "write its address, and a location for each")
         return None
     rest_expr = concat([Const(tail), *parts[1:]])
-    return Target(scheme == "https", authority.lower(), None if rest_expr == EMPTY else rest_expr, "$" not in word.text)
+    return Target(scheme == "https", authority.lower(), None if rest_expr == EMPTY else rest_expr, is_fixed)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -237,22 +264,24 @@ def _absolute(new: Expr) -> Expr:
 
 def proxied(
     scope: Scope, names: Names, directive: Directive, upstreams: Upstreams, place: tuple[str, bool, bool], trusts: bool
-) -> tuple[Part, Forwarding] | None:
-    """Return what a ``proxy_pass`` makes of a request.
+) -> list[tuple[Expr | None, Part, Forwarding]]:
+    """Return what a ``proxy_pass`` makes of a request: parts with their tests, the last without; nothing where there was a mistake.
 
     ``place`` is the prefix of its location (empty for a regular expression), whether that is the whole path, and whether the
     path was rewritten before, which leaves a path in ``proxy_pass`` without effect; ``trusts`` says that the file trusts proxies.
     """
-    target = read_target(scope.record, directive.args[0], names)
-    if target is None:
-        return None
+    made: list[tuple[Expr | None, Part, Forwarding]] = []
     prefix, exact, rewritten = place
-    name = upstreams.use(target, scope, directive.place(0))
-    if not name:
-        return None
-    host, fields = request_fields(scope, names, target)
-    path = path_actions(scope.record, target, directive.place(0), prefix, exact, rewritten)
-    forwarding = forwarding_of(scope, trusts, host)
-    # Fields first: what they are made of is what the client asked for.
-    part = Part(Proxy(name), (*fields, *path), response_actions(scope, names, target, prefix))
-    return part, forwarding
+    for test, target in targets_of(scope.record, directive.args[0], names):
+        if target is None:
+            made.append((test, Part(Respond(500), (Deny(500),)), forwarding_of(scope, trusts)))
+            continue
+        name = upstreams.use(target, scope, directive.place(0))
+        if not name:
+            return []
+        host, fields = request_fields(scope, names, target)
+        path = path_actions(scope.record, target, directive.place(0), prefix, exact, rewritten)
+        # Fields first: what they are made of is what the client asked for.
+        part = Part(Proxy(name), (*fields, *path), response_actions(scope, names, target, prefix))
+        made.append((test, part, forwarding_of(scope, trusts, host)))
+    return made

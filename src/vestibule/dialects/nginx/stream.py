@@ -19,11 +19,11 @@ from vestibule.dialects.nginx.maps import read_tables
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.upstreams import Target, Upstreams
-from vestibule.dialects.nginx.variables import Names
+from vestibule.dialects.nginx.variables import Names, choices_of
 from vestibule.dialects.record import Record
 from vestibule.model.config import Config, Listener, TcpRoute, Timeouts
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import EMPTY, AllOf, Concat, Const, Expr, If, Var
+from vestibule.model.expr import EMPTY, Const, Expr, If, Var
 from vestibule.model.quantity import parse_network
 
 _TEN_MINUTES = 600_000
@@ -137,12 +137,15 @@ class _Streams:
         for directive in scope.own("set"):
             names.own[directive.text(0).removeprefix("$").lower()] = names.text(directive.args[1])
         try:
-            choices = _choices(names.text(word))
-        except ValueError:
-            not_built(self._record, word.span, "a server that depends on the connection", "name the servers, in a `map`")
+            choices = choices_of(names.text(word), _MOST_ROUTES)
+        except ValueError as bad:
+            self._record.error(word.span, "too-deep", str(bad))
             return tuple(routes)
         for test, text in choices:
-            upstream = self._upstream(scope, text, word.span) if text else ""
+            if not isinstance(text, Const):
+                not_built(self._record, word.span, "a server that depends on the connection", "name the servers, in a `map`")
+                return tuple(routes)
+            upstream = self._upstream(scope, str(text.value), word.span) if text.value else ""
             routes.append(TcpRoute(upstream, when=test))
         return tuple(routes)
 
@@ -153,32 +156,3 @@ class _Streams:
             return ""
         announce = scope.flag("proxy_protocol", False)
         return self._upstreams.use(Target(tls, text.lower(), None, True), scope, span, "v1" if announce else "")
-
-
-def _choices(expr: Expr) -> list[tuple[Expr | None, str]]:
-    """Return the texts that an expression may have, each with its test; the first that fits is it, and the last always fits.
-
-    Raises ``ValueError`` where they are not known beforehand.
-    """
-    if isinstance(expr, Const):
-        return [(None, str(expr.value))]
-    if isinstance(expr, If):
-        inner = [(_both(expr.test, test), text) for test, text in _choices(expr.then)]
-        made = inner + _choices(expr.otherwise)
-    elif isinstance(expr, Concat):
-        made = [(None, "")]
-        for part in expr.parts:
-            made = [(_both(test, other), text + more) for test, text in made for other, more in _choices(part)]
-            if len(made) > _MOST_ROUTES:
-                raise ValueError
-    else:
-        raise ValueError
-    if len(made) > _MOST_ROUTES:
-        raise ValueError
-    return made
-
-
-def _both(one: Expr | None, other: Expr | None) -> Expr | None:
-    if one is None or other is None:
-        return one or other
-    return one if one == other else AllOf((one, other))

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.record import Record
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Expr, If, Var, concat
 from vestibule.model.vocabulary import VARIABLES
 
 VARIABLE = re.compile(r"\$(?:([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})", re.ASCII)
@@ -166,6 +166,32 @@ class Names:
         near = did_you_mean(name, [*_SINGLE, *_COMPOSED, *self.own])
         hint = near if near.startswith("did") else ""
         self._record.error(span, "unknown-variable", f"there is no variable `${name}`", hint)
+
+
+def choices_of(expr: Expr, most: int) -> list[tuple[Expr | None, Expr]]:
+    """Return what a text may be, each with its test: the first that fits is it, and the last has none.
+
+    Raises ``ValueError`` where there are more than ``most``.
+    """
+    if isinstance(expr, If):
+        made = [(_both(expr.test, test), text) for test, text in choices_of(expr.then, most)] + choices_of(expr.otherwise, most)
+    elif isinstance(expr, Concat):
+        made = [(None, EMPTY)]
+        for part in expr.parts:
+            made = [(_both(test, other), concat([text, more])) for test, text in made for other, more in choices_of(part, most)]
+            if len(made) > most:
+                break
+    else:
+        made = [(None, expr)]
+    if len(made) > most:
+        raise ValueError(f"there are more than {most} of them")
+    return made
+
+
+def _both(one: Expr | None, other: Expr | None) -> Expr | None:
+    if one is None or other is None:
+        return one or other
+    return one if one == other else AllOf((one, other))
 
 
 def field_name(name: str) -> str:
