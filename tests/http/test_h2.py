@@ -1005,7 +1005,7 @@ def test_continuation_floods() -> None:
 def test_header_bombs_cost() -> None:
     """Tiny references by the thousand: 431 for some, then the end; never many fields in memory."""
     side = Side()
-    bomb = bytes(side.encoder.encode(GET)) + b"\x40\x01a\x01b" + b"\xbe" * 10_000
+    bomb = bytes(side.encoder.encode(GET)) + b"\x40\x01a\x01b" + b"\xbe" * 300
     answers = 0
     for i in range(2_000):
         side.feed(frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * i, bomb))
@@ -1017,6 +1017,13 @@ def test_header_bombs_cost() -> None:
         side.codec.answers = 0  # as if the client had not read them
         side.frames()
     assert 20 < answers < 500
+
+
+def test_a_header_bomb_far_over_the_limit_ends_the_connection() -> None:
+    side = Side()
+    side.feed(frame(HEADERS, END_HEADERS | END_STREAM, 1, bytes(side.encoder.encode(GET)) + b"\x40\x01a\x01b" + b"\xbe" * 10_000))
+    assert side.log[-1][0] == OVER
+    assert side.codec.error_code == ENHANCE_YOUR_CALM
 
 
 def test_stray_frames_cost() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vestibule.http import huffman
 from vestibule.http.fields import EMPTY, fields_of
-from vestibule.http.hpack import Decoder, Encoder, HpackError, encode_integer, encode_string
+from vestibule.http.hpack import Decoder, Encoder, HpackError, HpackFlood, encode_integer, encode_string
 
 REQUESTS = [
     [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"www.example.com")],
@@ -199,15 +199,25 @@ def test_limits_count_while_decoding_and_keep_the_table() -> None:
     one = decoder(most=8192, count=100)
     bomb = b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4000
     assert len(one.decode(bomb)) == 1
-    pairs = one.decode(b"\xbe" * 10_000)
+    pairs = one.decode(b"\xbe" * 400)
     assert one.over
     assert len(pairs) == 2
-    assert one.count == 10_000
+    assert one.count == 400
     pairs = one.decode(b"\x82" * 101)
     assert one.over
     assert len(pairs) == 100
     assert one.decode(b"\xbe")[0][0] == b"a"
     assert not one.over
+
+
+@pytest.mark.parametrize("reference", [b"\xbe", b"\x82"])
+def test_a_list_far_over_the_limit_is_not_decoded_to_its_end(reference: bytes) -> None:
+    """Each byte is a field; the work must not grow with what the peer likes to send."""
+    one = decoder(most=8192, count=100)
+    one.decode(b"\x40\x01a\x01b")
+    with pytest.raises(HpackFlood, match="over 400 fields"):
+        one.decode(reference * 10_000)
+    assert one.count == 401
 
 
 def test_limit_passed_by_an_insertion_still_inserts() -> None:

@@ -15,6 +15,8 @@ from vestibule.net.demand import (
     is_public_form,
 )
 
+pytestmark = pytest.mark.interpreted_only
+
 PAIR = DemandedPair(b"chain", b"key")
 
 

@@ -51,7 +51,7 @@ from vestibule.http.h2_frames import (
 from vestibule.http.h2_request import PROTOCOL, RequestMaker
 from vestibule.http.h2_schedule import H2Stream, parse_priority
 from vestibule.http.head import RequestHead
-from vestibule.http.hpack import Decoder, HpackError
+from vestibule.http.hpack import Decoder, HpackError, HpackFlood
 
 # States of the reader.
 _PREFACE: Final = 0
@@ -401,6 +401,8 @@ class H2(Control):
                 self._maker.skip(block)
                 return self._late_headers(stream_id, stream)
             return self._on_trailers(stream, end, block)
+        except HpackFlood as error:
+            raise ConnectionLost(ENHANCE_YOUR_CALM, str(error)) from None
         except HpackError as error:
             raise ConnectionLost(COMPRESSION_ERROR, str(error)) from None
 

@@ -32,12 +32,19 @@ _SHIFT_MOST: Final = 28
 # Dead entries at the front of a table's list before it is cut.
 _SLACK: Final = 64
 
+# A list over its limit is decoded to its end, for the sake of the table and of an answer, up to so many times the fields allowed.
+FAR_OVER: Final = 4
+
 _LEARNED_MOST: Final = 1024
 _LEARNED_LONGEST: Final = 64
 
 
 class HpackError(Exception):
     """A block cannot be decoded: the connection is lost, COMPRESSION_ERROR (RFC 9113 4.3)."""
+
+
+class HpackFlood(HpackError):
+    """A list of so many fields that decoding it to its end is what the peer is after: the connection is lost, ENHANCE_YOUR_CALM."""
 
 
 class _Strings:
@@ -74,6 +81,7 @@ class Decoder:
     def __init__(self, list_most: int, count_most: int, table_most: int = TABLE_BYTES) -> None:
         self.list_most = list_most
         self.count_most = count_most
+        self._count_end = FAR_OVER * count_most
         self.table_most = table_most  # what our SETTINGS allow
         self.generation = 0
         self.size = 0
@@ -157,6 +165,9 @@ class Decoder:
         self.count += 1
         self.size += len(entry[0]) + len(entry[1]) + ENTRY_OVERHEAD
         if self.over:
+            # A byte may stand for a field, so the work for a block is not bounded by its length alone.
+            if self.count > self._count_end:
+                raise HpackFlood(f"over {self._count_end} fields")
             return
         if self.size > self.list_most or self.count > self.count_most:
             self.over = True

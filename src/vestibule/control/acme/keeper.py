@@ -257,10 +257,8 @@ def state_of(store: Store, id: str) -> tuple[KeyPair | None, Facts | None, bool,
 
 def _wait_for(proof: Proof, provider: Dns, began: float) -> None:
     """Return once the issuer will see a record. Raises `ProofError`."""
-    looks = provider.seen_within_s > 0
-    blind = 0.0 if not looks or seen.can_look() else min(seen.BLIND_S, provider.seen_within_s)
-    time.sleep(max(began + max(provider.wait_s, blind) - time.monotonic(), 0.0))
-    if looks and not blind:
+    time.sleep(max(began + provider.wait_s - time.monotonic(), 0.0))
+    if provider.seen_within_s > 0:
         seen.wait_until_seen(proof, provider.places, provider.seen_within_s)
 
 

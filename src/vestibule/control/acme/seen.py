@@ -66,13 +66,6 @@ def wait_until_seen(proof: Proof, places: Places, within_s: float) -> None:
         )
 
 
-def can_look() -> bool:
-    """Tell whether the library is there that asks name servers."""
-    from importlib.util import find_spec
-
-    return find_spec("dns") is not None
-
-
 def _servers_of(name: str, places: Places) -> dict[str, list[str]]:
     """Return the name servers of the zone a name is in, with their addresses, and under the empty key where the name points to."""
     import dns.exception

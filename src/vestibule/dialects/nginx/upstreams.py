@@ -330,4 +330,3 @@ def _retry(scope: Scope, servers: tuple[Server, ...]) -> Retry:
     within = scope.time("proxy_next_upstream_timeout", 0)
     order: tuple[RetryCause, ...] = ("connect", "lost", "timeout", "invalid")
     return Retry(attempts, tuple([each for each in order if each in causes]), tuple(statuses), _NO_BUDGET, within)
-

@@ -1,0 +1,230 @@
+"""How long another client waits while somebody floods the proxy: p99 quiet and during each flood.
+
+Facts: the attacker is a process of its own on the other processor, with one thread and `floods.SOCKETS` connections. A client that asks
+steadily, on kept connections and on new ones, measures; its waits include what the kernel and the machine make of two busy processes.
+
+Rules: quiet and flooded are measured right after each other, several times in turn, and the medians of the p99s are compared. Within
+twice the quiet value, or within `FLOOR_MS`, is the target: below that the scheduler is measured and not the proxy.
+
+Run as `python -m bench.siege [--seconds 5] [--rounds 3] [--only NAME]`; --source names a folder with the package, otherwise the
+installed one is measured. Exits 1 when a flood misses the target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from bench.floods import FLOODS, Flood, Target, start
+from bench.peer import free_port
+
+FLOOR_MS = 5.0
+_LARGE = b"x" * 1_000_000
+_ACCEPT = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+_PAUSE_S = 0.002
+_NEW_EACH = 10
+
+
+class Origin:
+    """An upstream that answers what is asked: a small answer, `/large` a megabyte, an upgrade with an echo. It reads every body."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Accept no more; the threads end with their connections."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                self._answer_all(connection)
+            except (OSError, ValueError):
+                pass  # the proxy has gone, or what it sent was cut
+
+    def _answer_all(self, connection: socket.socket) -> None:
+        data = b""
+        while True:
+            while b"\r\n\r\n" not in data:
+                got = connection.recv(65_536)
+                if not got:
+                    return
+                data += got
+            head, _, data = data.partition(b"\r\n\r\n")
+            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+            if b"upgrade" in fields:
+                connection.sendall(_ACCEPT)
+                while got := connection.recv(65_536):
+                    connection.sendall(got)
+                return
+            left = int(fields.get(b"content-length", b"0"))
+            chunked = fields.get(b"transfer-encoding") == b"chunked"
+            while (chunked and not data.endswith(b"0\r\n\r\n")) or len(data) < left:
+                got = connection.recv(65_536)
+                if not got:
+                    return
+                left, data = (left, (data + got)[-16:]) if chunked else (left - len(data), got)
+            data = b""
+            body = _LARGE if head.split(b" ", 2)[1] == b"/large" else b"ok"
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+class Besieged:
+    """A running vestibule with one worker, and its upstream."""
+
+    def __init__(self, source: str, processor: int | None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="vestibule-siege-"))
+        self.origin = Origin()
+        self.target = Target(free_port(), free_port())
+        self._write_certificate()
+        (self.directory / "vestibule.toml").write_text(
+            f'[process]\nworkers = 1\nstate_dir = "{self.directory}/state"\n'
+            '[sites."photos.test"]\ncert = "photos.pem"\nkey = "photos.key"\n'
+            f'listen = ["https://127.0.0.1:{self.target.secure}", "http://127.0.0.1:{self.target.plain}"]\nredirect_http = false\n'
+            f'to = "http://127.0.0.1:{self.origin.port}"\naccess_log = "off"\n'
+        )
+        command = [sys.executable, "-P", "-m", "vestibule", "run", "--quiet", str(self.directory / "vestibule.toml")]
+        if processor is not None:
+            command = ["taskset", "-c", str(processor), *command]
+        environment = os.environ | ({"PYTHONPATH": source} if source else {})
+        self.process = subprocess.Popen(command, env=environment, stderr=(self.directory / "log").open("wb"))
+        for port in (self.target.plain, self.target.secure):
+            self._await(port)
+
+    def _write_certificate(self) -> None:
+        words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=photos.test -addext"
+        command = ["openssl", *words.split(), "subjectAltName=DNS:photos.test", "-keyout", "photos.key", "-out", "photos.pem"]
+        subprocess.run(command, cwd=self.directory, check=True, capture_output=True)
+
+    def _await(self, port: int) -> None:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise SystemExit((self.directory / "log").read_text())
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(40)
+        self.origin.close()
+
+
+def waits(target: Target, seconds: float) -> list[float]:
+    """Ask steadily, in turn in the clear and over TLS; return the waits in ms, a new connection now and then included."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    asked = b"GET /probe HTTP/1.1\r\nHost: %s\r\n\r\n" % target.host.encode()
+    kept: dict[int, socket.socket] = {}
+    found: list[float] = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        at = len(found)
+        kind = at % 2
+        if at % _NEW_EACH == kind and kind in kept:
+            kept.pop(kind).close()
+        began = time.perf_counter()
+        if kind not in kept:
+            sock = socket.create_connection(("127.0.0.1", target.secure if kind else target.plain), 30)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            kept[kind] = context.wrap_socket(sock, server_hostname=target.host) if kind else sock
+        kept[kind].sendall(asked)
+        answer = kept[kind].recv(65_536)
+        found.append((time.perf_counter() - began) * 1000)
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"not served: {answer[:200]!r}")
+        time.sleep(_PAUSE_S)
+    for sock in kept.values():
+        sock.close()
+    return found
+
+
+def p99(found: list[float]) -> float:
+    """Return the wait that one of a hundred exceeds."""
+    return sorted(found)[len(found) * 99 // 100]
+
+
+def attack(name: str, target: Target) -> None:
+    """Flood until standard input ends."""
+    running = start(next(each for each in FLOODS if each.name == name), target)
+    sys.stdin.read()
+    seen = running.stop()
+    print(f"opened {seen.opened}, closed by the proxy {seen.closed}, rounds {seen.rounds}")
+
+
+def measure(besieged: Besieged, flood: Flood, seconds: float, rounds: int, processor: int | None) -> tuple[float, float, str]:
+    """Return the medians of the p99s, quiet and flooded, and what the attacker says."""
+    quiet: list[float] = []
+    flooded: list[float] = []
+    said = ""
+    target = besieged.target
+    for _ in range(rounds):
+        quiet.append(p99(waits(target, seconds)))
+        command = [sys.executable, "-m", "bench.siege", "--attack", flood.name, "--ports", f"{target.plain},{target.secure}"]
+        if processor is not None:
+            command = ["taskset", "-c", str(processor), *command]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            time.sleep(0.5)
+            flooded.append(p99(waits(target, seconds)))
+            said = process.communicate(timeout=60)[0].strip()
+    return statistics.median(quiet), statistics.median(flooded), said
+
+
+def main() -> int:
+    """Measure all floods, and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.siege")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--source", default="")
+    parser.add_argument("--attack", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--ports", default="", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.attack:
+        plain, secure = (int(each) for each in given.ports.split(","))
+        attack(given.attack, Target(plain, secure))
+        return 0
+    processors = sorted(os.sched_getaffinity(0))
+    pair = (processors[0], processors[1]) if len(processors) > 1 else (None, None)
+    besieged = Besieged(given.source, pair[0])
+    missed = 0
+    print("| flood | p99 quiet, ms | p99 during, ms | |\n| --- | ---: | ---: | --- |")
+    try:
+        for flood in FLOODS:
+            if given.only not in flood.name:
+                continue
+            quiet, flooded, said = measure(besieged, flood, given.seconds, given.rounds, pair[1])
+            ok = flooded <= max(2 * quiet, FLOOR_MS)
+            missed += not ok
+            print(f"| {flood.name} | {quiet:.2f} | {flooded:.2f} | {'' if ok else 'missed; '}{said} |", flush=True)
+    finally:
+        besieged.stop()
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
