@@ -59,10 +59,16 @@ BANNED: dict[str, set[str]] = {
 # Expressions that are the configuration's, and syntax; nowhere else in the data plane.
 MAY_USE_RE = {"plan/expr.py", "plan/functions.py", "plan/switch.py"}
 
+# Files are sent piece by piece, one in each turn.
+MAY_USE_NET_IN_PLAN = {"plan/sources/files.py"}
+
 # `log_sink` asks pipes whether they take more.
 MAY_USE_SELECT_IN_PLAN = {"plan/log_sink.py"}
 
 LONGEST_FILE = 700
+# With a sentence in its docstring that says why.
+LONGEST_WITH_REASON = 1000
+REASON = "Longer than most files, because"
 
 
 def files() -> list[Path]:
@@ -101,6 +107,8 @@ def test_imports_follow_the_table(path: Path) -> None:
     package = package_of(path)
     assert package in ALLOWED, f"{package} has no row in ALLOWED"
     allowed = ALLOWED[package] | {package, "__init__"}
+    if path.relative_to(SOURCE).as_posix() in MAY_USE_NET_IN_PLAN:
+        allowed.add("net")
     for module, name in imports(path):
         reached = inner(module, name)
         assert reached is None or reached in allowed, f"{package} may not import {module}"
@@ -139,7 +147,7 @@ def test_a_worker_cannot_parse_a_configuration_file() -> None:
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_file_is_not_too_long_and_says_what_it_is_for(path: Path) -> None:
     text = path.read_text()
-    assert text.count("\n") <= LONGEST_FILE
+    assert text.count("\n") <= (LONGEST_WITH_REASON if REASON in text else LONGEST_FILE)
     docstring = ast.get_docstring(ast.parse(text))
     assert docstring, "a file begins with what it is for"
 

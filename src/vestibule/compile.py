@@ -14,6 +14,8 @@ Not here: expressions, steps, upstreams, logs and TLS (`compile_*.py`),
 whether a configuration makes sense (`model/check.py`), files and names (`control/`).
 """
 
+import mimetypes
+import os
 import re
 from typing import Final
 
@@ -24,7 +26,7 @@ from vestibule.compile_state import Registry, Root
 from vestibule.compile_steps import StepMaker, are_steady
 from vestibule.compile_tls import TlsMaker
 from vestibule.compile_upstream import UpstreamMaker
-from vestibule.exchange import ErrorPage, FilterMaker, Plan, Source, Step, Timeouts
+from vestibule.exchange import ErrorPage, ErrorPlan, FilterMaker, Plan, Source, Step, Timeouts
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.address import Network, NetworkSet
 from vestibule.http.h1 import HeadLimits
@@ -38,7 +40,9 @@ from vestibule.plan.filters.compress import Compress
 from vestibule.plan.sources.again import Again, Ring
 from vestibule.plan.sources.challenge import CHALLENGES, Challenge
 from vestibule.plan.sources.closed import Closed
+from vestibule.plan.sources.files import Files
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
+from vestibule.plan.steps.as_get import AsGet
 from vestibule.plan.steps.deny import CheckPath
 from vestibule.plan.steps.edit import EditResponse, FixedResponse
 from vestibule.plan.steps.forward import HOST_CLIENT, HOST_FIXED, KEEP, REMOVE, SET, Forward, ForwardAgain, Terms
@@ -50,6 +54,8 @@ from vestibule.proxy.door import Door
 __all__ = ["CompileError", "Reporter", "compile_config", "dry_compile"]
 
 _FORWARDING_MODES: Final = {"set": SET, "remove": REMOVE, "pass": KEEP}
+# What Python knows by itself: the same on every machine, since no file of the system is read.
+_TYPES: Final = mimetypes.MimeTypes().types_map[1]
 _PATH_KINDS: Final = {"exact": EXACT, "prefix": PREFIX, "regex": REGEX}
 
 
@@ -123,6 +129,7 @@ class _Level:
         self.response: tuple[model.Action, ...] = ()
         self.request_key = ""
         self.response_key = ""
+        self.errors: list[ErrorPlan] = []
 
     def place(self, upstream: str) -> Place:
         return Place(self.listener.name.encode(), self.site.name.encode(), upstream.encode())
@@ -291,10 +298,11 @@ class _Maker:
         head, rest = self._steps.split_steady(level.request_key, site.request, place)
         steps = self._steps.request_steps(level.request_key, rest, place, len(site.request) - len(rest))
         ring: Ring | None = None
-        if _goes_round(site.source):
+        if _goes_round(site):
             edits = self._steps.edits_only(level.request_key, site.request, place)
             ring = Ring(ForwardAgain(terms, edits, are_steady(edits), True))
         self._ring = ring
+        level.errors = self.error_plans(f"{key}.errors", site.errors, level)
         source = self.source(f"{key}.source", site.source, level)
         if ring is not None:
             ring.around = self.plan(key, level, source, [], _upstream_of(site.source))
@@ -327,6 +335,7 @@ class _Maker:
         level.request_key = f"{key}.request"
         level.response = route.response + outer.response
         level.response_key = f"{key}.response"
+        level.errors = outer.errors if route.errors is None else self.error_plans(f"{key}.errors", route.errors, level)
         upstream = _upstream_of(route.source)
         place = level.place(upstream)
         steps: list[Step] = []
@@ -358,7 +367,18 @@ class _Maker:
         log_key = key if level.site.access_log is not None else "config"
         log = self._log.lines(f"{log_key}.access_log", level.access_log, place, level.site.immich)
         filters = _filters(level.compression) if not _is_switch(source) else []
-        return Plan(level.name, source, request, response, filters, log, page, _timeouts(level.timeouts), most)
+        return Plan(level.name, source, request, response, filters, log, page, _timeouts(level.timeouts), most, level.errors)
+
+    def error_plans(self, key: str, errors: tuple[model.ErrorRoute, ...], level: _Level) -> list[ErrorPlan]:
+        """Make the plans of what answers in the place of errors, as routes inside a level."""
+        made: list[ErrorPlan] = []
+        for at in range(len(errors)):
+            error = errors[at]
+            route = model.Route(error.source, f"{level.name} error", request=error.request, response=error.response, errors=())
+            plan = self.route(f"{key}[{at}]", route, level, at)
+            plan.request.insert(0, AsGet())
+            made.append(ErrorPlan(plan, error.statuses, -1 if error.status is None else error.status, error.upstream))
+        return made
 
     def terms(self, key: str, forwarding: model.Forwarding, source: model.Source) -> Terms:
         """Make the terms of forwarding to the upstream of a source."""
@@ -402,10 +422,29 @@ class _Maker:
         if isinstance(source, model.Again):
             assert self._ring is not None  # sources belong to sites
             return Again(self._ring, source.to.encode())
+        if isinstance(source, model.Files):
+            return self.files(key, source, level)
         choices: list[Choice] = []
         for at in range(len(source.routes)):
             choices.append(self.choice(f"{key}.routes[{at}]", source.routes[at], level, at))
         return make_switch(choices, BEST if source.order == "best" else WRITTEN)
+
+    def files(self, key: str, source: model.Files, level: _Level) -> Source:
+        """Make the source of a directory."""
+        types = {ending[1:].encode(): kind.encode() for ending, kind in _TYPES.items()}
+        types.update({ending.encode(): wire(kind) for ending, kind in source.types})
+        place = level.place("")
+        return Files(
+            self.reactor,
+            os.path.join(self.assets.directory, source.root).encode("utf-8", "surrogateescape"),
+            wire(source.strip),
+            [wire(name) for name in source.index],
+            [self._exprs.text(f"{key}.tries[{at}]", source.tries[at], place) for at in range(len(source.tries))],
+            None if source.otherwise is None else self.route(f"{key}.otherwise", model.Route(source.otherwise), level, 0),
+            wire(source.default_type),
+            types,
+            source.hidden,
+        )
 
     def choice(self, key: str, route: model.Route, level: _Level, at: int) -> Choice:
         """Make one choice of a switch."""
@@ -428,13 +467,12 @@ class _Maker:
 # ---------------------------------------------------------------- small conversions
 
 
-def _goes_round(source: model.Source) -> bool:
-    """Tell whether a source may be asked again for the same request."""
-    if isinstance(source, model.Switch):
-        for route in source.routes:
-            if _goes_round(route.source):
-                return True
-    return isinstance(source, model.Again)
+def _goes_round(level: model.Site | model.Route) -> bool:
+    """Tell whether the source of a site may be asked again for the same request."""
+    for _, route in model.routes_inside("", level.source, level.errors):
+        if _goes_round(route):
+            return True
+    return isinstance(level.source, model.Again)
 
 
 def _client_of(forwarding: model.Forwarding) -> tuple[str, bool]:

@@ -20,6 +20,8 @@ Rules
   A plan is entered, its steps run in order, its source starts an upstream stream or answers itself.
   Every failure comes through `on_fault`; every exchange ends in `_finish`, which writes the log line.
 
+Longer than most files, because what an exchange and its two streams promise each other is read in one place.
+
 Not here: bytes (`http/`), sockets (`net/`), who answers (`plan/`, `proxy/upstream.py`).
 """
 
@@ -241,6 +243,26 @@ class ErrorPage:
         raise NotImplementedError
 
 
+class ErrorPlan:
+    """The plan of what answers in the place of errors with some statuses; no statuses are all of them.
+
+    `shown` is the status that the client sees: 0 is the answer's own, -1 that of the error. `upstream` says that answers of
+    upstreams count as errors too.
+    """
+
+    def __init__(self, plan: "Plan", statuses: Sequence[int], shown: int, upstream: bool) -> None:
+        self.plan = plan
+        self.shown = shown
+        self._statuses: set[int] = set(statuses)
+        self._upstream = upstream
+
+    def takes(self, status: int, is_answer: bool) -> bool:
+        """Tell whether it is for this status, of an upstream's answer or of an error that arose here."""
+        if is_answer and not self._upstream:
+            return False
+        return status in self._statuses if self._statuses else status >= 400
+
+
 class Plan:
     """What should happen to a request. Immutable once compiled.
 
@@ -258,6 +280,7 @@ class Plan:
         error_page: ErrorPage | None = None,
         timeouts: Timeouts | None = None,
         body_most: int = -1,
+        errors: Sequence[ErrorPlan] = (),
     ) -> None:
         self.name = name
         self.source = source
@@ -268,6 +291,7 @@ class Plan:
         self.error_page = error_page
         self.timeouts = timeouts
         self.body_most = body_most
+        self.errors: list[ErrorPlan] = list(errors)
 
 
 class Relays:
@@ -303,6 +327,10 @@ class Exchange:
         self.fault: Fault | None = None
         self.over = False
         self.began_ms = now_ms
+        self.error_status = 0  # of the error in whose place a plan answers
+        self._cause: Fault | None = None  # that error, if it is a fault
+        self._shown = 0
+        self._dropping = False  # the rest of the request goes nowhere
 
         # Where the real client is, if a trusted peer forwards for it.
         self.client_address = client.address
@@ -348,6 +376,8 @@ class Exchange:
         self.request_bytes += len(data)
         if end:
             self.request_ended = True
+        if self._dropping:
+            return
         most = self.plan.body_most
         if 0 <= most < self.request_bytes and not self.tunneling:
             self.on_fault(DOWN, Fault(CLIENT_BODY_TOO_LARGE, f"over {most} bytes (limits.body)"))
@@ -363,6 +393,8 @@ class Exchange:
         if self.over:
             return
         self.request_ended = True
+        if self._dropping:
+            return
         up = self.up
         if up is None:
             self._backlog_trailers = fields
@@ -445,6 +477,8 @@ class Exchange:
         if not self.request_ended:
             down.refuse_rest()
         self.response = ResponseHead(status, b"", fields_of(pairs))
+        if self._shown:
+            self.response.status = self._shown
         self._run_response_steps()
         bare = not body or self.request.method == b"HEAD" or status in (204, 304)
         down.send_head(self.response, bare)
@@ -497,8 +531,13 @@ class Exchange:
         chosen = self.chosen
         if chosen is not None and chosen.watches and chosen.on_answer(self, head):
             return
-        self.response = head
         plan = self.plan
+        if plan.errors and head.status >= 300 and self._answer_error(head.status, True, None):
+            return
+        self.response = head
+        if self._shown:
+            head.status = self._shown
+            head.reason = b""
         if plan.response:
             self._run_response_steps()
         if plan.filters and not end:
@@ -619,10 +658,44 @@ class Exchange:
             return
         self.fault = fault
         if self.response is None and fault.kind.status and self.down is not None:
+            if self.plan.errors and self._answer_error(fault.kind.status, False, fault):
+                return
             page = self.plan.error_page or PLAIN_PAGE
-            page.answer(self, fault)
+            self._shown = 0
+            # What went wrong with the answer to an error is for the log; the client is told of the error.
+            page.answer(self, self._cause or fault)
             return
         self._finish(fault)
+
+    def _answer_error(self, status: int, is_answer: bool, cause: Fault | None) -> bool:
+        """Enter the plan that answers in the place of an error, if there is one; return whether there is.
+
+        The request goes on without its body. An error that this plan meets has the plain page.
+        """
+        down = self.down
+        if self.error_status or down is None:
+            return False
+        for each in self.plan.errors:
+            if each.takes(status, is_answer):
+                self._cancel_source()
+                self.relays.stop(self)
+                self.drop_up(cause or Fault(UPSTREAM_TRUNCATED))
+                if not self.request_ended:
+                    down.refuse_rest()
+                self._dropping = True
+                self._backlog.clear()
+                self._backlog_bytes = 0
+                self._backlog_trailers = None
+                self.error_status = status
+                self._cause = cause
+                self._shown = status if each.shown < 0 else each.shown
+                self.chosen = None
+                self.tries = 0
+                self.tried = 0
+                self.hold_until_ms = 0
+                self.enter(each.plan)
+                return True
+        return False
 
     def hang_up(self, fault: Fault) -> None:
         """End without an answer: the client's connection is closed."""
@@ -645,7 +718,7 @@ class Exchange:
     def _finish(self, fault: Fault | None) -> None:
         """End both streams, write the log line, cut every reference."""
         self.over = True
-        self.fault = fault
+        self.fault = fault or self._cause
         up = self.up
         down = self.down
         self.up = None

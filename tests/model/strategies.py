@@ -171,11 +171,21 @@ def _sources(upstream_names: list[str]) -> Any:
             forwarding=optional(forwardings),
             access_log=optional(access_logs),
             compression=optional(compressions),
+            errors=optional(lists(_errors(inner), 2)),
         )
         return st.builds(m.Switch, lists(routes, 2), st.sampled_from(["written", "best"]))
 
-    nested = simple | switch(simple)
-    return nested | switch(nested)
+    nested = simple | switch(simple) | _files(st.none() | simple)
+    return nested | switch(nested) | _files(st.none() | nested)
+
+
+def _errors(sources: Any) -> Any:
+    return st.builds(m.ErrorRoute, sources, lists(counts), optional(counts), st.booleans(), lists(actions, 1), lists(actions, 1))
+
+
+def _files(otherwise: Any) -> Any:
+    types = st.lists(st.tuples(names, words), max_size=2, unique_by=lambda each: each[0]).map(tuple)
+    return st.builds(m.Files, names, words, lists(names), lists(expressions), otherwise, words, types, st.booleans())
 
 
 @st.composite
@@ -200,6 +210,7 @@ def configs(draw: Any) -> m.Config:
             redirect_http=draw(st.booleans()),
             https_port=draw(st.integers(1, 65535)),
             hsts=draw(optional(st.builds(m.Hsts, st.integers(0, 2**40), st.booleans()))),
+            errors=draw(lists(_errors(sources), 1)),
             immich=draw(st.booleans()),
             timeouts=draw(optional(timeouts)),
             limits=draw(optional(limits)),

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vestibule.model.config import AccessLog, Config, Route, Source, Switch
+from vestibule.model.config import AccessLog, Config, Route, Site, routes_inside
 
 LEVELS = ("debug", "info", "warning", "error")
 STANDARD = ("stdout", "stderr", "off")
@@ -216,18 +216,13 @@ def access_log_paths(config: Config) -> Iterator[str]:
     yield from _path_of(config.access_log)
     for site in config.sites:
         yield from _path_of(site.access_log)
-        yield from _paths_below(site.source)
+        yield from _paths_below(site)
 
 
-def _paths_below(source: Source) -> Iterator[str]:
-    if isinstance(source, Switch):
-        for route in source.routes:
-            yield from _paths_of_route(route)
-
-
-def _paths_of_route(route: Route) -> Iterator[str]:
-    yield from _path_of(route.access_log)
-    yield from _paths_below(route.source)
+def _paths_below(level: Site | Route) -> Iterator[str]:
+    for _, route in routes_inside("", level.source, level.errors):
+        yield from _path_of(route.access_log)
+        yield from _paths_below(route)
 
 
 def _path_of(log: AccessLog | None) -> Iterator[str]:

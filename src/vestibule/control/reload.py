@@ -256,6 +256,7 @@ class Reloader:
         names = names_of(config)
         loaded.assets.addresses = await parts.resolver.addresses(names, NAME_PATIENCE_S)
         loaded.assets.ticket_key = self._fresh_ticket_key()
+        loaded.assets.directory = str(draft.base)
         if parts.state_dir is not None and any(upstream.sticky is not None for upstream in config.upstreams):
             loaded.assets.mark_key = mark_key(parts.state_dir)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vestibule.control.authority import how_to_trust
 from vestibule.link.messages import ACME_PREFIX, INTERNAL_PREFIX
-from vestibule.model.config import ANY_HOST, Config, Listener, Proxy, Redirect, Respond, Server, Site, Source, Switch, Upstream
+from vestibule.model.config import ANY_HOST, Config, Files, Listener, Proxy, Redirect, Respond, Server, Site, Source, Switch, Upstream
 
 if TYPE_CHECKING:
     from vestibule.control.main import Serving
@@ -68,6 +68,10 @@ def _targets(source: Source, config: Config) -> Iterator[str]:
         yield f"redirect ({source.status})"
     elif isinstance(source, Respond):
         yield f"answer {source.status}"
+    elif isinstance(source, Files):
+        yield f"files in {source.root}"
+        if source.otherwise is not None:
+            yield from _targets(source.otherwise, config)
     elif isinstance(source, Switch):
         for route in source.routes:
             yield from _targets(route.source, config)

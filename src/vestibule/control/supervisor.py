@@ -76,6 +76,7 @@ class Generation:
         """Return what the worker of a slot is told. The descriptors stay ours."""
         fds: list[int] = []
         assets = Assets()
+        assets.directory = self.assets.directory
         assets.certificates = self.assets.certificates
         assets.authorities = self.assets.authorities
         assets.revocations = self.assets.revocations

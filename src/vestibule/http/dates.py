@@ -6,8 +6,11 @@ make them. Many requests fall into one second.
 Rules: no clock is read here; the caller brings the moment. The last second's text is kept.
 """
 
+import calendar
 import time
 from typing import Final
+
+from vestibule.http.number import parse_decimal
 
 _DAYS: Final = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
 _MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
@@ -25,6 +28,33 @@ def http_date(second: int) -> bytes:
         t.tm_min,
         t.tm_sec,
     )
+
+
+def parse_http_date(text: bytes) -> int:
+    """Return the seconds since 1970 of an HTTP date in any of its three forms (RFC 9110 5.6.7), or -1 if it is none."""
+    words = text.replace(b"-", b" ").replace(b",", b" ").split()
+    if len(words) == 5:  # asctime: Sun Nov  6 08:49:37 1994
+        words = [words[0], words[2], words[1], words[4], words[3], b"GMT"]
+    if len(words) != 6 or words[5] != b"GMT" or words[2] not in _MONTHS:
+        return -1
+    clock = words[4].split(b":")
+    day = _padded(words[1])
+    year = _padded(words[3])
+    if len(clock) != 3 or day < 1 or day > 31 or year < 0:
+        return -1
+    if len(words[3]) == 2:  # RFC 850: fifty years ahead at most; nothing that asks is older than the Web
+        year += 1900 if year >= 70 else 2000
+    hour = _padded(clock[0])
+    minute = _padded(clock[1])
+    second = _padded(clock[2])
+    if not 1970 <= year <= 9999 or not 0 <= hour < 24 or not 0 <= minute < 60 or not 0 <= second <= 60:
+        return -1
+    return calendar.timegm((year, _MONTHS.index(words[2]) + 1, day, hour, minute, second))
+
+
+def _padded(digits: bytes) -> int:
+    """Return a number that may have zeros before it, or -1."""
+    return parse_decimal(digits.lstrip(b"0") or b"0") if digits else -1
 
 
 def log_date(second: int) -> bytes:

@@ -59,6 +59,7 @@ class KeyPair:
 class Assets:
     """What a generation needs from outside the model: workers open no file and ask no DNS.
 
+    `directory`: what relative paths of directories that are served count from.
     `certificates`: by `Certificate.name`, and by `INTERNAL_PREFIX` or `ACME_PREFIX` + site name.
     `authorities`: PEM by the path of a CA file as the model writes it (`UpstreamTls.ca`, `TlsProfile.client_ca`).
     `revocations`: PEM by the path of a file of revocation lists as the model writes it (`TlsProfile.client_crl`,
@@ -72,6 +73,7 @@ class Assets:
     """
 
     def __init__(self) -> None:
+        self.directory = ""
         self.certificates: dict[str, KeyPair] = {}
         self.authorities: dict[str, str] = {}
         self.revocations: dict[str, str] = {}
@@ -85,6 +87,7 @@ class Assets:
     def to_json(self) -> dict[str, object]:
         """Return what `json.dumps` takes."""
         return {
+            "directory": self.directory,
             "certificates": {name: pair.to_json() for name, pair in self.certificates.items()},
             "authorities": self.authorities,
             "revocations": self.revocations,
@@ -100,6 +103,7 @@ class Assets:
     def from_json(data: dict[str, Any]) -> "Assets":
         """Read assets. Raises `LinkError`."""
         assets = Assets()
+        assets.directory = _text(data, "directory", "assets")
         assets.certificates = _pairs(data, "certificates", "assets")
         assets.authorities = _texts(data, "authorities", "assets")
         assets.revocations = _texts(data, "revocations", "assets")

@@ -14,7 +14,16 @@ from dataclasses import fields
 
 from vestibule.model.check_acme import check_acme
 from vestibule.model.check_layer4 import check_layer4
-from vestibule.model.check_route import MAX_DEPTH, TOKEN, check_actions, check_again, check_compression, check_source, check_text
+from vestibule.model.check_route import (
+    MAX_DEPTH,
+    TOKEN,
+    check_actions,
+    check_again,
+    check_compression,
+    check_errors,
+    check_source,
+    check_text,
+)
 from vestibule.model.check_upstream import check_upstream
 from vestibule.model.config import (
     ANY_HOST,
@@ -27,15 +36,15 @@ from vestibule.model.config import (
     InheritedAddress,
     Limits,
     Listener,
+    Proxy,
     Route,
     Site,
-    Source,
-    Switch,
     TcpAddress,
     Timeouts,
     TlsProfile,
     UnixAddress,
     When,
+    routes_inside,
 )
 from vestibule.model.diagnostic import Diagnostic, Span, has_errors
 from vestibule.model.expr import Phase
@@ -273,11 +282,12 @@ def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
     check_actions(found, f"{path}.request", site.request, Phase.REQUEST)
     check_actions(found, f"{path}.response", site.response, Phase.RESPONSE)
     check_source(found, f"{path}.source", site.source, upstreams)
-    check_again(found, f"{path}.source", site.source)
+    check_again(found, path, site)
     check_compression(found, f"{path}.compression", site.compression)
+    check_errors(found, f"{path}.errors", site.errors, upstreams)
     timeouts, limits = config.timeouts, config.limits
     _check_level(found, path, site, timeouts, limits)
-    _check_nested_levels(found, f"{path}.source", site, site.timeouts or timeouts, site.limits or limits)
+    _check_nested_levels(found, path, site, site.timeouts or timeouts, site.limits or limits)
 
 
 def _check_site_tls(found: Findings, path: str, site: Site, listeners: Sequence[Listener]) -> None:
@@ -323,13 +333,12 @@ def _check_client_certificates(found: Findings, path: str, site: Site, listeners
 def _places_of_client_certificates(path: str, site: Site) -> list[str]:
     places: list[str] = []
     waiting: list[tuple[str, Sequence[Action]]] = [(f"{path}.request", site.request)]
-    sources: list[tuple[str, Source]] = [(f"{path}.source", site.source)]
-    while sources:
-        place, each = sources.pop()
-        if isinstance(each, Switch) and place.count(".source") <= MAX_DEPTH:
-            for at, route in enumerate(each.routes):
-                waiting.append((f"{place}.routes[{at}].request", route.request))
-                sources.append((f"{place}.routes[{at}].source", route.source))
+    levels = routes_inside(path, site.source, site.errors)
+    while levels:
+        place, route = levels.pop()
+        waiting.append((f"{place}.request", route.request))
+        if place.count(".source") <= MAX_DEPTH:
+            levels += routes_inside(place, route.source, route.errors)
     while waiting:
         place, some = waiting.pop()
         for at, action in enumerate(some):
@@ -351,13 +360,12 @@ def _check_level(found: Findings, path: str, level: Site | Route, timeouts: Time
 def _check_nested_levels(found: Findings, path: str, level: Site | Route, timeouts: Timeouts, limits: Limits) -> None:
     """Check what the routes inside a site or route set for themselves."""
     # Nesting past the bound of `check_route` is an error already, and looking further could exhaust the stack.
-    if not isinstance(level.source, Switch) or path.count(".source") > MAX_DEPTH:
+    if path.count(".source") > MAX_DEPTH:
         return
-    for at, route in enumerate(level.source.routes):
-        place = f"{path}.routes[{at}]"
+    for place, route in routes_inside(path, level.source, level.errors):
         _check_level(found, place, route, timeouts, limits)
         inner_timeouts, inner_limits = route.timeouts or timeouts, route.limits or limits
-        _check_nested_levels(found, f"{place}.source", route, inner_timeouts, inner_limits)
+        _check_nested_levels(found, place, route, inner_timeouts, inner_limits)
 
 
 def _check_hosts(found: Findings, config: Config) -> None:
@@ -407,12 +415,11 @@ def _check_unused(found: Findings, config: Config) -> None:
 def _upstreams_in(config: Config) -> set[str]:
     """The names of all upstreams that routes refer to."""
     names: set[str] = set()
-    waiting = [site.source for site in config.sites]
+    waiting: list[Site | Route] = list(config.sites)
     while waiting:
-        source = waiting.pop()
-        if isinstance(source, Switch):
-            waiting.extend(route.source for route in source.routes)
-        else:
-            names.add(getattr(source, "upstream", ""))
+        level = waiting.pop()
+        if isinstance(level.source, Proxy):
+            names.add(level.source.upstream)
+        waiting += [route for _, route in routes_inside("", level.source, level.errors)]
     names.update([route.upstream for listener in config.listeners for route in listener.routes])
     return names

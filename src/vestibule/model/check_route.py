@@ -21,6 +21,8 @@ from vestibule.model.config import (
     Compression,
     Deny,
     EditHeader,
+    ErrorRoute,
+    Files,
     PathMatch,
     Proxy,
     Redirect,
@@ -29,10 +31,12 @@ from vestibule.model.config import (
     Rewrite,
     Route,
     SetHeader,
+    Site,
     Source,
     StripPrefix,
     Switch,
     When,
+    routes_inside,
 )
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import (
@@ -100,26 +104,27 @@ def check_source(found: Findings, path: str, source: Source, upstreams: Sequence
         pass  # where it leads is looked at once the site is known
     elif depth >= MAX_DEPTH:
         found.error(path, "too-deep", f"routes are nested more than {MAX_DEPTH} deep")
+    elif isinstance(source, Files):
+        _check_files(found, path, source, upstreams, depth)
     else:
         _check_switch(found, path, source, upstreams, depth)
 
 
-def check_again(found: Findings, path: str, source: Source) -> None:
-    """Check that what goes round in a site leads somewhere; ``path`` and ``source`` are the site's."""
-    names = {route.name for _, route in _routes_of(path, source) if route.name}
-    if isinstance(source, Again):
-        found.error(path, "conflict", "this goes round in itself", "say who answers")
-    for place, route in _routes_of(path, source):
+def check_again(found: Findings, path: str, site: Site) -> None:
+    """Check that what goes round in a site leads somewhere."""
+    routes = _routes_of(path, site.source, site.errors)
+    names = {route.name for _, route in routes if route.name}
+    if isinstance(site.source, Again):
+        found.error(f"{path}.source", "conflict", "this goes round in itself", "say who answers")
+    for place, route in routes:
         if isinstance(route.source, Again) and route.source.to:
             found.reference(f"{place}.source.to", "route", route.source.to, sorted(names))
 
 
-def _routes_of(path: str, source: Source) -> list[tuple[str, Route]]:
-    """Return all routes inside a source with their places."""
-    if not isinstance(source, Switch):
-        return []
-    here = [(f"{path}.routes[{at}]", route) for at, route in enumerate(source.routes)]
-    return here + [inner for place, route in here for inner in _routes_of(f"{place}.source", route.source)]
+def _routes_of(path: str, source: Source, errors: tuple[ErrorRoute, ...] | None) -> list[tuple[str, Route]]:
+    """Return all routes inside a site or route, with their places."""
+    here = routes_inside(path, source, errors)
+    return here + [inner for place, route in here for inner in _routes_of(place, route.source, route.errors)]
 
 
 def _check_respond(found: Findings, path: str, source: Respond) -> None:
@@ -132,6 +137,48 @@ def _check_respond(found: Findings, path: str, source: Respond) -> None:
     for at, (name, value) in enumerate(source.headers):
         check_field_name(found, f"{path}.headers[{at}]", name)
         check_text(found, f"{path}.headers[{at}]", value, Phase.REQUEST)
+
+
+def _check_target(found: Findings, path: str, new: Expr | None, query: Expr | None) -> None:
+    """Check what a target is replaced by."""
+    if new is not None:
+        check_text(found, f"{path}.path", new, Phase.REQUEST)
+        first = next(iter(new.parts), EMPTY) if isinstance(new, Concat) else new
+        if isinstance(first, Const) and not str(first.value).startswith("/"):
+            found.error(f"{path}.path", "bad-path", "the new path does not begin with `/`")
+    if query is not None:
+        check_text(found, f"{path}.query", query, Phase.REQUEST)
+
+
+def _check_files(found: Findings, path: str, files: Files, upstreams: Sequence[str], depth: int) -> None:
+    if not files.root:
+        found.error(f"{path}.root", "empty-value", "files need the directory they are in")
+    if files.strip and not files.strip.startswith("/"):
+        found.error(f"{path}.strip", "bad-path", f"the path `{files.strip}` does not begin with `/`")
+    for at, name in enumerate(files.index):
+        if not name or "/" in name or name in (".", "..") or "\0" in name:
+            found.error(f"{path}.index[{at}]", "bad-value", f"`{name}` is no name of a file in a directory")
+    for at, each in enumerate(files.tries):
+        check_text(found, f"{path}.tries[{at}]", each, Phase.REQUEST)
+    for place, kind in ((f"{path}.default_type", files.default_type), *((f"{path}.types", kind) for _, kind in files.types)):
+        if not kind or _CONTROL.search(kind):
+            found.error(place, "bad-value", f"`{kind}` is no media type")
+    if files.otherwise is not None:
+        check_source(found, f"{path}.otherwise", files.otherwise, upstreams, depth + 1)
+
+
+def check_errors(found: Findings, path: str, errors: Sequence[ErrorRoute], upstreams: Sequence[str], depth: int = 0) -> None:
+    """Check who answers in the place of errors."""
+    for at, error in enumerate(errors):
+        place = f"{path}[{at}]"
+        for index, status in enumerate(error.statuses):
+            if not (400 <= status <= 599 or (error.upstream and 300 <= status <= 599)):
+                found.error(f"{place}.statuses[{index}]", "out-of-range", f"{status} is no status of an error", "use 400 to 599")
+        if error.status and not 200 <= error.status <= 599:
+            found.error(f"{place}.status", "out-of-range", f"{error.status} is no final status", "use 200 to 599, or 0")
+        check_actions(found, f"{place}.request", error.request, Phase.REQUEST)
+        check_actions(found, f"{place}.response", error.response, Phase.RESPONSE)
+        check_source(found, f"{place}.source", error.source, upstreams, depth + 1)
 
 
 def _check_switch(found: Findings, path: str, switch: Switch, upstreams: Sequence[str], depth: int) -> None:
@@ -159,6 +206,7 @@ def check_route(found: Findings, path: str, route: Route, upstreams: Sequence[st
     check_actions(found, f"{path}.request", route.request, Phase.REQUEST)
     check_actions(found, f"{path}.response", route.response, Phase.RESPONSE)
     check_compression(found, f"{path}.compression", route.compression)
+    check_errors(found, f"{path}.errors", route.errors or (), upstreams, depth)
     check_source(found, f"{path}.source", route.source, upstreams, depth + 1)
 
 
@@ -226,13 +274,7 @@ def _check_request_action(found: Findings, path: str, action: Rewrite | StripPre
     else:
         if action.path is None and action.query is None:
             found.error(path, "empty-value", "a rewrite changes the path, the query or both")
-        if action.path is not None:
-            check_text(found, f"{path}.path", action.path, Phase.REQUEST)
-            first = next(iter(action.path.parts), EMPTY) if isinstance(action.path, Concat) else action.path
-            if isinstance(first, Const) and not str(first.value).startswith("/"):
-                found.error(f"{path}.path", "bad-path", "the new path does not begin with `/`")
-        if action.query is not None:
-            check_text(found, f"{path}.query", action.query, Phase.REQUEST)
+        _check_target(found, path, action.path, action.query)
 
 
 def check_compression(found: Findings, path: str, compression: Compression | None) -> None:

@@ -59,6 +59,8 @@ from vestibule.model.settings import (
 )
 from vestibule.model.source import (
     Again,
+    ErrorRoute,
+    Files,
     PathMatch,
     Proxy,
     Redirect,
@@ -66,6 +68,7 @@ from vestibule.model.source import (
     Route,
     Source,
     Switch,
+    routes_inside,
 )
 from vestibule.model.upstream import (
     Pool,
@@ -96,6 +99,8 @@ __all__ = [
     "DnsProvider",
     "EditHeader",
     "ErrorLog",
+    "ErrorRoute",
+    "Files",
     "Forwarding",
     "HealthCheck",
     "Hsts",
@@ -131,6 +136,7 @@ __all__ = [
     "Upstream",
     "UpstreamTls",
     "When",
+    "routes_inside",
 ]
 
 ANY_HOST = "*"
@@ -192,6 +198,8 @@ class Site:
     """The access log; None is as the configuration's."""
     compression: Compression | None = None
     """Which answers are compressed; None compresses nothing."""
+    errors: tuple[ErrorRoute, ...] = ()
+    """Who answers in the place of errors, the first that is for a status; the others have vestibule's own page."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,50 @@ class Again:
     """The name of a route of the site that answers, whatever its conditions are; empty goes through all of them."""
 
 
-Source: TypeAlias = Proxy | Respond | Redirect | Switch | Again
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A directory answers GET and HEAD (RFC 9110 sections 13 and 14 included); nothing outside it is ever read."""
+
+    root: str
+    """The directory."""
+    strip: str = ""
+    """A prefix taken off the path first: with ``/img/`` the path ``/img/a.png`` is the file ``a.png`` of the root."""
+    index: tuple[str, ...] = ("index.html",)
+    """Names looked for in a directory that is asked for by a path with ``/`` at its end, the first that is there. Without the
+    ``/`` the client is sent to the path with it."""
+    tries: tuple[Expr, ...] = ()
+    """Paths looked for instead of the request's, the first that is there; one with ``/`` at its end means a directory."""
+    otherwise: Source | None = None
+    """Who answers where no file is there; None is 404."""
+    default_type: str = "application/octet-stream"
+    """The Content-Type of files whose names say nothing."""
+    types: tuple[tuple[str, str], ...] = ()
+    """Endings of names without their dot, in lower case, each with its Content-Type, besides those that are known."""
+    hidden: bool = False
+    """Whether names that begin with a dot are served."""
+
+
+Source: TypeAlias = Proxy | Respond | Redirect | Switch | Again | Files
 """Who answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRoute:
+    """Who answers in the place of an error. Its request is a GET (or the HEAD it was) without a body, and no error that it meets
+    itself is routed again."""
+
+    source: Source
+    """Who answers."""
+    statuses: tuple[int, ...] = ()
+    """The statuses of errors that it is for; none named is all from 400 to 599."""
+    status: int | None = None
+    """The status that the client sees; None is the error's own, 0 is that of the answer."""
+    upstream: bool = False
+    """Whether an upstream's answers with these statuses are replaced too; otherwise only errors that arise here are."""
+    request: tuple[Action, ...] = ()
+    """Actions before the source, in order."""
+    response: tuple[Action, ...] = ()
+    """Actions on the answer, in order, before those of the site or route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +149,20 @@ class Route:
     """The access log; None is as the enclosing route or site."""
     compression: Compression | None = None
     """Which answers are compressed; None is as the enclosing route or site."""
+    errors: tuple[ErrorRoute, ...] | None = None
+    """Who answers in the place of errors, the first that is for a status; None is as the enclosing route or site."""
+
+
+def routes_inside(path: str, source: Source, errors: tuple[ErrorRoute, ...] | None) -> list[tuple[str, Route]]:
+    """Return the routes just inside a site or route whose source and errors these are, each with its place below ``path``.
+
+    What answers where no file is, and what answers in the place of an error, are routes here, too.
+    """
+    inside: list[tuple[str, Route]] = []
+    if isinstance(source, Switch):
+        inside += [(f"{path}.source.routes[{at}]", route) for at, route in enumerate(source.routes)]
+    elif isinstance(source, Files) and source.otherwise is not None:
+        inside.append((f"{path}.source.otherwise", Route(source.otherwise)))
+    for at, error in enumerate(errors or ()):
+        inside.append((f"{path}.errors[{at}]", Route(error.source, request=error.request, response=error.response)))
+    return inside

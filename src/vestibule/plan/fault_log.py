@@ -12,6 +12,7 @@ from mypy_extensions import trait
 
 from vestibule.exchange import Exchange, LogLine
 from vestibule.fault import CLIENT, PROXY_DENIED, PROXY_NO_ROUTE, PROXY_NO_SITE, PROXY_TUNNEL_IDLE, UPSTREAM
+from vestibule.plan.sent import came_method
 
 # Reports of one kind within one second.
 _MOST: Final = 5
@@ -54,7 +55,7 @@ class FaultLog(LogLine):
         if count is None:
             count = _Count(ex.began_ms)
             self._counts[kind] = count
-        details = {"site": self._site, "method": ex.request.method.decode("ascii", "replace")}
+        details = {"site": self._site, "method": came_method(ex.request).decode("ascii", "replace")}
         if ex.upstream_name:
             details["upstream_address"] = ex.upstream_name
         if ex.began_ms - count.since_ms >= 1000:

@@ -50,6 +50,7 @@ class RewrittenHead(RequestHead):
     def __init__(self, head: RequestHead, target: bytes, came_target: bytes) -> None:
         super().__init__(head.method, target, head.authority, head.fields, head.protocol)
         self.came_target = came_target
+        self.came_method: bytes = came_method(head)
 
 
 class Line:
@@ -71,3 +72,8 @@ def came_fields(head: RequestHead) -> Fields:
 def came_target(head: RequestHead) -> bytes:
     """Return the target as the client sent it."""
     return head.came_target if isinstance(head, RewrittenHead) else head.target
+
+
+def came_method(head: RequestHead) -> bytes:
+    """Return the method that the client used."""
+    return head.came_method if isinstance(head, RewrittenHead) else head.method

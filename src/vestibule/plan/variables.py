@@ -18,7 +18,7 @@ from vestibule.http.target import host_of, normal_path
 from vestibule.plan.expr import CONNECTION, EXCHANGE, FIELDS, Const, Node, NumberNode, TruthNode
 from vestibule.plan.functions import url_decode
 from vestibule.plan.request_id import request_id
-from vestibule.plan.sent import LINE, came_fields, came_target
+from vestibule.plan.sent import LINE, came_fields, came_method, came_target
 
 ALMANAC: Final = Almanac()
 
@@ -178,7 +178,7 @@ class ClientIp(Node):
 
 class Method(Node):
     def find(self, ex: Exchange) -> bytes | None:
-        return ex.request.method
+        return came_method(ex.request)
 
 
 class Target(Node):
@@ -383,6 +383,11 @@ class TotalMs(NumberNode):
         return total_ms(ex)
 
 
+class ErrorStatus(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return ex.error_status
+
+
 class FaultKind(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return None if ex.fault is None else ex.fault.kind.name.encode()
@@ -452,6 +457,7 @@ _NODES: Final[dict[str, Node]] = {
     "bytes_out": BytesOut(EXCHANGE),
     "total_ms": TotalMs(EXCHANGE),
     "fault": FaultKind(EXCHANGE),
+    "error_status": ErrorStatus(EXCHANGE),
 }
 
 

@@ -344,6 +344,7 @@ class _Parser:
             source=self._routes.source(section, level),
             request=self._routes.actions(section, "request"),
             response=self._routes.actions(section, "response"),
+            errors=self._routes.errors(section, level) or (),
             certificates=certificates,
             internal_tls=mode == "internal",
             acme=mode == "acme",

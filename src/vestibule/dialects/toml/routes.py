@@ -12,7 +12,7 @@ from typing import Any
 
 from vestibule.dialects.toml.form import TEMPLATE, kind_name
 from vestibule.dialects.toml.notes import Notes
-from vestibule.dialects.toml.schema import ACTION, REDIRECT, RESPOND, ROUTE
+from vestibule.dialects.toml.schema import ACTION, ERROR, FILES, OTHERWISE, REDIRECT, RESPOND, ROUTE
 from vestibule.dialects.toml.values import MISSING, Level, Section, Spot, read_level
 from vestibule.model.config import (
     Action,
@@ -22,6 +22,8 @@ from vestibule.model.config import (
     ClientCertificate,
     Deny,
     EditHeader,
+    ErrorRoute,
+    Files,
     PathMatch,
     Proxy,
     Redirect,
@@ -41,6 +43,8 @@ from vestibule.model.expr import EMPTY, Expr
 from vestibule.model.quantity import format_server, parse_server
 
 _UNREAD = Respond(503)
+
+_ANSWERS = ("to", "respond", "redirect", "files", "again")
 
 _VERBS = ("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query", "deny", "client_certificate", "basic_auth", "actions")
 
@@ -104,7 +108,7 @@ class Routes:
 
     def source(self, section: Section, level: Level, depth: int = 0) -> Source:
         """Return who answers in a site or route."""
-        given = section.given("to", "respond", "redirect", "again")
+        given = section.given(*_ANSWERS)
         if len(given) > 1:
             section.error(given[1], "conflict", f"`{given[0]}` answers here already", "keep one of the two")
         if "routes" in section:
@@ -112,9 +116,9 @@ class Routes:
         if "order" in section:
             section.error("order", "conflict", "an order is for `routes`, and there are none")
         if not given:
-            section.error("", "missing", "nothing answers here", "say `to`, `respond`, `redirect` or `routes`")
+            section.error("", "missing", "nothing answers here", "say `to`, `respond`, `redirect`, `files`, `again` or `routes`")
             return _UNREAD
-        return self._single(given[0], section.data[given[0]], section.inside(given[0], "source"))
+        return self._single(given[0], section.data[given[0]], section.inside(given[0], "source"), level, depth)
 
     def _switch(self, section: Section, level: Level, depth: int) -> Source:
         section.inside("routes", "source")
@@ -123,19 +127,21 @@ class Routes:
         for at, item in enumerate(spot.array(section.data["routes"])):
             routes.append(self._route(spot.at(at), item, level, depth + 1))
         # What answers besides the routes takes what they leave.
-        for name in section.given("to", "respond", "redirect", "again")[:1]:
+        for name in section.given(*_ANSWERS)[:1]:
             section.inside(name, f"source.routes[{len(routes)}]")
             last = section.inside(name, f"source.routes[{len(routes)}].source")
-            routes.append(Route(self._single(name, section.data[name], last)))
+            routes.append(Route(self._single(name, section.data[name], last, level, depth)))
         return Switch(tuple(routes), section.read("order", "written"))
 
-    def _single(self, name: str, value: object, spot: Spot) -> Source:
+    def _single(self, name: str, value: object, spot: Spot, level: Level, depth: int) -> Source:
         if name == "respond":
             return self._respond(value, spot)
         if name == "redirect":
             return self._redirect(value, spot)
         if name == "again":
             return self._again(value, spot)
+        if name == "files":
+            return self._files(value, spot, level, depth)
         text = spot.text(value, "a server's URL or the name of an upstream")
         upstream = self._upstreams.find(text, spot) if text is not None else None
         return Proxy(upstream) if upstream is not None else _UNREAD
@@ -189,6 +195,58 @@ class Routes:
             return _UNREAD
         return Redirect(section.read("location", EMPTY), status)  # type: ignore[arg-type]  # one of those just named
 
+    def _files(self, value: object, spot: Spot, level: Level, depth: int) -> Source:
+        section = spot.section(FILES, value)
+        if section is None:
+            return _UNREAD
+        for key in FILES.keys:
+            section.mark(key.name)
+        if "root" not in section:
+            section.error("", "missing", "files need the directory they are in, `root`")
+            return _UNREAD
+        if depth > _MAX_DEPTH:
+            spot.error("too-deep", f"routes are nested more than {_MAX_DEPTH} deep")
+            return _UNREAD
+        otherwise: Source | None = None
+        if "otherwise" in section:
+            inside = section.inside("otherwise").section(OTHERWISE, section.data["otherwise"])
+            otherwise = _UNREAD if inside is None else self._below(inside, level, depth + 1)
+        plain = {key.field: section.read(key.name, MISSING) for key in FILES.keys if key.field}
+        read: dict[str, Any] = {name: item for name, item in plain.items() if item is not MISSING}
+        return Files(**read, otherwise=otherwise)
+
+    def _below(self, section: Section, level: Level, depth: int) -> Source:
+        """Return the source in a table whose place in the model is that of the source itself."""
+        spot = section.spot
+        for name in section.given(*_ANSWERS, "routes", "order"):
+            spot.notes.origin(spot.path, spot.inside(name).key)
+        parent = spot.path.rpartition(".")
+        moved = Section(Spot(spot.notes, spot.key, parent[0]), section.table, section.data)
+        return self.source(moved, level, depth)
+
+    def errors(self, section: Section, level: Level, depth: int = 0) -> tuple[ErrorRoute, ...] | None:
+        """Return who answers in the place of errors; None where nothing is said."""
+        if "errors" not in section:
+            return None
+        spot = section.inside("errors")
+        routes: list[ErrorRoute] = []
+        for at, item in enumerate(spot.array(section.data["errors"])):
+            inside = spot.at(at, len(routes)).section(ERROR, item)
+            if inside is None:
+                continue
+            inside.mark("statuses", "status", "upstream")
+            routes.append(
+                ErrorRoute(
+                    self.source(inside, level, depth + 1),
+                    inside.read("statuses", ()),
+                    inside.read("status", None),
+                    inside.read("upstream", False),
+                    self.actions(inside, "request"),
+                    self.actions(inside, "response"),
+                )
+            )
+        return tuple(routes)
+
     # ------------------------------------------------------------ routes
 
     def _route(self, spot: Spot, value: object, outer: Level, depth: int) -> Route:
@@ -208,6 +266,7 @@ class Routes:
             when=section.read("when", None),
             request=self.actions(section, "request"),
             response=self.actions(section, "response"),
+            errors=self.errors(section, level, depth),
             **own,
         )
 

@@ -15,7 +15,10 @@ from vestibule.dialects.toml.schema_listen import (
 )
 from vestibule.dialects.toml.schema_route import (
     ACTION,
+    ERROR,
+    FILES,
     HSTS,
+    OTHERWISE,
     REDIRECT,
     RESPOND,
     ROUTE,
@@ -53,7 +56,9 @@ __all__ = [
     "CERTIFICATE",
     "COMPRESSION",
     "DNS_PROVIDER",
+    "ERROR",
     "ERROR_LOG",
+    "FILES",
     "FLAT",
     "FORWARDING",
     "HEALTH",
@@ -62,6 +67,7 @@ __all__ = [
     "LIMITS",
     "LISTENER",
     "ON_DEMAND",
+    "OTHERWISE",
     "OUTLIERS",
     "PASSIVE",
     "POOL",

@@ -12,6 +12,7 @@ from vestibule.dialects.toml.form import (
     TEST,
     TEXT,
     Choice,
+    ListOf,
     Shape,
 )
 from vestibule.dialects.toml.table import HOSTS, NAMES, TABLE, Key, Table
@@ -38,6 +39,12 @@ _SOURCE_KEYS = (
         doc="Send the client elsewhere, instead of `to`: `location` (a template), `status` (301, 302, 303, 307 or 308; 308 unless said).",
     ),
     Key(
+        "files",
+        Shape(TABLE),
+        '{ root = "/srv/www", index = ["index.html"] }',
+        doc="A directory answers, instead of `to`; see `files`.",
+    ),
+    Key(
         "again",
         Shape("true, or the name of a route"),
         "true",
@@ -52,6 +59,13 @@ _SOURCE_KEYS = (
         " the longest prefix if it is `final`; else the first matching regex; else that longest prefix; else the first route"
         " without a path.",
     ),
+)
+
+_ERROR_KEY = Key(
+    "errors",
+    Shape("an array of tables"),
+    '[{ statuses = [502, 503], respond = { status = 503, body = "back soon\\n" } }]',
+    doc="Who answers in the place of errors here and inside; see `errors`.",
 )
 
 _ACTION_KEYS = (
@@ -141,6 +155,7 @@ SITE = Table(
         Key("immich", FLAG, "true", "immich"),
         *_ACTION_KEYS,
         *_LEVEL_KEYS,
+        _ERROR_KEY,
     ),
 )
 
@@ -166,7 +181,45 @@ ROUTE = Table(
         *_SOURCE_KEYS,
         *_ACTION_KEYS,
         *_LEVEL_KEYS,
+        _ERROR_KEY,
     ),
+)
+
+ERROR = Table(
+    "errors",
+    model.ErrorRoute,
+    "Who answers in the place of errors with some statuses, instead of vestibule's own page. The first that is for a status is taken."
+    " The request is then a GET (or the HEAD it was) without a body. An error that it meets itself has vestibule's own page.",
+    (
+        Key("statuses", ListOf(COUNT), "[502, 503, 504]", "statuses"),
+        Key("status", COUNT, "503", "status"),
+        Key("upstream", FLAG, "true", "upstream"),
+        *_SOURCE_KEYS,
+        *_ACTION_KEYS,
+    ),
+)
+
+FILES = Table(
+    "files",
+    model.Files,
+    "A directory answers GET and HEAD, with validators and ranges. Nothing outside it is read but through its own symbolic links.",
+    (
+        Key("root", PATH, '"/srv/www"', "root"),
+        Key("strip", PATH, '"/static/"', "strip"),
+        Key("index", NAMES, '["index.html"]', "index"),
+        Key("tries", ListOf(TEMPLATE), '["{path}", "/index.html"]', "tries"),
+        Key("default_type", TEXT, '"text/plain"', "default_type"),
+        Key("types", PAIRS, '{ webp = "image/webp" }', "types"),
+        Key("hidden", FLAG, "false", "hidden"),
+        Key("otherwise", Shape(TABLE), '{ to = "http://immich:2283" }', doc="Who answers where no file is; without it that is 404."),
+    ),
+)
+
+OTHERWISE = Table(
+    "otherwise",
+    object,
+    "Who answers where no file is.",
+    _SOURCE_KEYS,
 )
 
 ACTION = Table(

@@ -19,7 +19,9 @@ from vestibule.dialects.toml.schema import (
     CERTIFICATE,
     COMPRESSION,
     DNS_PROVIDER,
+    ERROR,
     ERROR_LOG,
+    FILES,
     FORWARDING,
     HEALTH,
     HSTS,
@@ -58,6 +60,8 @@ from vestibule.model.config import (
     Deny,
     EditHeader,
     ErrorLog,
+    ErrorRoute,
+    Files,
     Forwarding,
     HealthCheck,
     Hsts,
@@ -78,6 +82,7 @@ from vestibule.model.config import (
     Server,
     SetHeader,
     Site,
+    Source,
     Sticky,
     StripPrefix,
     Switch,
@@ -257,6 +262,28 @@ class _Writer:
     def _inside(self, path: str, level: Site | Route, outer: Level, model_path: str) -> None:
         """Write what sites and routes have in common; plain keys first, tables after."""
         source = level.source
+        self._source_keys(source)
+        if level.errors == () and isinstance(level, Route):
+            self._key("errors", "[]")
+        self._actions("request", level.request)
+        self._actions("response", level.response)
+        self._override(path, TIMEOUTS, level.timeouts, outer.timeouts)
+        self._override(path, LIMITS, level.limits, outer.limits)
+        self._override(path, FORWARDING, level.forwarding, outer.forwarding)
+        self._override(path, ACCESS_LOG, level.access_log, outer.access_log)
+        self._override(path, COMPRESSION, level.compression, Compression())
+        inner = Level(
+            level.timeouts or outer.timeouts,
+            level.limits or outer.limits,
+            level.forwarding or outer.forwarding,
+            level.access_log or outer.access_log,
+        )
+        for at, error in enumerate(level.errors or ()):
+            self._error(f"{path}.errors", error, inner, f"{model_path}.errors[{at}]")
+        self._source_tables(path, source, inner, f"{model_path}.source")
+
+    def _source_keys(self, source: Source) -> None:
+        """Write what a source says in keys of the table it stands in."""
         if isinstance(source, Proxy):
             self._key("to", quote(source.upstream))
         elif isinstance(source, Respond):
@@ -265,26 +292,33 @@ class _Writer:
             self._key("redirect", _inline([("location", TEMPLATE.write(source.location)), ("status", str(source.status))]))
         elif isinstance(source, Again):
             self._key("again", quote(source.to) if source.to else "true")
-        else:
+        elif isinstance(source, Switch):
             self._key("order", quote(source.order))
             if not source.routes:
                 self._key("routes", "[]")
-        self._actions("request", level.request)
-        self._actions("response", level.response)
-        self._override(path, TIMEOUTS, level.timeouts, outer.timeouts)
-        self._override(path, LIMITS, level.limits, outer.limits)
-        self._override(path, FORWARDING, level.forwarding, outer.forwarding)
-        self._override(path, ACCESS_LOG, level.access_log, outer.access_log)
-        self._override(path, COMPRESSION, level.compression, Compression())
-        if isinstance(source, Switch):
-            inner = Level(
-                level.timeouts or outer.timeouts,
-                level.limits or outer.limits,
-                level.forwarding or outer.forwarding,
-                level.access_log or outer.access_log,
-            )
+
+    def _source_tables(self, path: str, source: Source, inner: Level, model_path: str) -> None:
+        """Write what a source says in tables of its own, below the table at ``path``."""
+        if isinstance(source, Files):
+            self._header(f"[{path}.files]")
+            for name, text in self._fields(FILES, source, None):
+                self._key(name, text)
+            if source.otherwise is not None:
+                self._header(f"[{path}.files.otherwise]")
+                self._source_keys(source.otherwise)
+                self._source_tables(f"{path}.files.otherwise", source.otherwise, inner, f"{model_path}.otherwise")
+        elif isinstance(source, Switch):
             for at, route in enumerate(source.routes):
-                self._route(f"{path}.routes", route, inner, f"{model_path}.source.routes[{at}]")
+                self._route(f"{path}.routes", route, inner, f"{model_path}.routes[{at}]")
+
+    def _error(self, path: str, error: ErrorRoute, inner: Level, model_path: str) -> None:
+        self._header(f"[[{path}]]", model_path)
+        for name, text in self._fields(ERROR, error, None):
+            self._key(name, text)
+        self._source_keys(error.source)
+        self._actions("request", error.request)
+        self._actions("response", error.response)
+        self._source_tables(path, error.source, inner, f"{model_path}.source")
 
     def _route(self, path: str, route: Route, outer: Level, model_path: str) -> None:
         self._header(f"[[{path}]]", model_path)
