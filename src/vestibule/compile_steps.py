@@ -13,7 +13,7 @@ from vestibule.model import expr as tree
 from vestibule.plan.expr import CONST, FIELDS
 from vestibule.plan.password import has_bcrypt
 from vestibule.plan.steps.auth_basic import BasicAuth
-from vestibule.plan.steps.deny import ClientCertificate, Deny
+from vestibule.plan.steps.deny import ClientCertificate, Deny, HangUp
 from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditWhen, RemoveField, SetField
 from vestibule.plan.steps.rewrite import Rewrite, StripPrefix
 from vestibule.plan.steps.when import When
@@ -58,6 +58,8 @@ class StepMaker:
             return StripPrefix(wire(action.prefix))
         if isinstance(action, model.Deny):
             return Deny(action.status)
+        if isinstance(action, model.HangUp):
+            return HangUp()
         if isinstance(action, model.ClientCertificate):
             return ClientCertificate(action.status)
         if isinstance(action, model.BasicAuth):

@@ -142,6 +142,7 @@ _flat_actions = st.one_of(
     st.builds(m.Rewrite, st.none(), expressions),
     st.builds(m.StripPrefix, words),
     st.builds(m.Deny, counts),
+    st.builds(m.HangUp),
     st.builds(m.ClientCertificate, counts),
     st.builds(m.BasicAuth, st.lists(st.tuples(words, words), max_size=2, unique_by=lambda each: each[0]).map(tuple), words),
 )

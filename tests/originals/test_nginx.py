@@ -1,5 +1,6 @@
 """`vestibule nginx` as an init system and a person use nginx."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -115,3 +116,17 @@ def test_heads_may_end_their_lines_with_lf_alone(called: Called) -> None:
     process.send_signal(signal.SIGQUIT)
     assert process.wait(10) == 0
     assert (called.folder / "e.log").exists()
+
+
+def test_444_is_no_answer(called: Called) -> None:
+    called.write("nginx.conf", CONF.replace('return 200 "one";', 'if ($http_host = x) { return 444; } return 200 "one";'))
+    process = called.begin("-p", f"{called.folder}/", "-c", "nginx.conf", "-g", "daemon off;")
+    assert called.serves(b"one")
+    with socket.create_connection(("127.0.0.1", called.port), 10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        said = b""
+        with contextlib.suppress(ConnectionResetError):
+            said = client.recv(1000)
+        assert said == b""
+    process.send_signal(signal.SIGQUIT)
+    assert process.wait(10) == 0

@@ -6,7 +6,7 @@ from vestibule.exchange import PASS, Plan, Step
 from vestibule.fault import CLIENT_BAD_TARGET, PROXY_DENIED
 from vestibule.net.peer import PeerCertificate
 from vestibule.plan.expr import Const, ConstTest
-from vestibule.plan.steps.deny import CheckPath, ClientCertificate, Deny
+from vestibule.plan.steps.deny import CheckPath, ClientCertificate, Deny, HangUp
 from vestibule.plan.steps.rewrite import Rewrite
 from vestibule.plan.steps.when import When
 
@@ -89,3 +89,9 @@ def test_only_who_has_shown_an_accepted_certificate_passes(shown: PeerCertificat
     assert ex.fault is not None
     assert (ex.fault.kind.name, ex.fault.kind.status) == (fault, 400)
     assert ex.fault.detail == ("certificate has expired" if shown else "")
+
+
+def test_hanging_up_is_no_answer() -> None:
+    ex, down = request(Plan("p", FakeUpstream(), [HangUp()]))
+    assert ex.over and down.heads == [] and down.body == b""
+    assert [fault.kind.name for fault in down.faults] == ["proxy.denied"]

@@ -73,6 +73,11 @@ class Deny:
 
 
 @dataclass(frozen=True, slots=True)
+class HangUp:
+    """Close the client's connection without an answer; with HTTP/2 the request alone is reset. Request only."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientCertificate:
     """Let only requests pass whose client showed a certificate that was accepted in the TLS handshake; others get an error
     page. The TLS profile of the listener says which are. Request only."""
@@ -103,5 +108,7 @@ class When:
     """What to do."""
 
 
-Action: TypeAlias = SetHeader | AddHeader | RemoveHeader | EditHeader | Rewrite | StripPrefix | Deny | ClientCertificate | BasicAuth | When
+Action: TypeAlias = (
+    SetHeader | AddHeader | RemoveHeader | EditHeader | Rewrite | StripPrefix | Deny | HangUp | ClientCertificate | BasicAuth | When
+)
 """A step before or after the source. Request actions run in order before it, response actions in order after it."""

@@ -23,6 +23,7 @@ from vestibule.model.config import (
     EditHeader,
     ErrorRoute,
     Files,
+    HangUp,
     PathMatch,
     Proxy,
     Redirect,
@@ -259,7 +260,9 @@ def _check_basic_auth(found: Findings, path: str, auth: BasicAuth) -> None:
             found.error(place, "bad-hash", message, "make a bcrypt or SHA-512 one, with `htpasswd -B` or `openssl passwd -6`")
 
 
-def _check_request_action(found: Findings, path: str, action: Rewrite | StripPrefix | Deny | ClientCertificate | BasicAuth) -> None:
+def _check_request_action(
+    found: Findings, path: str, action: Rewrite | StripPrefix | Deny | HangUp | ClientCertificate | BasicAuth
+) -> None:
     if isinstance(action, BasicAuth):
         _check_basic_auth(found, path, action)
     elif isinstance(action, ClientCertificate):
@@ -268,6 +271,8 @@ def _check_request_action(found: Findings, path: str, action: Rewrite | StripPre
     elif isinstance(action, Deny):
         if not 400 <= action.status <= 599:
             found.error(f"{path}.status", "out-of-range", f"{action.status} is no error status", "use 400 to 599")
+    elif isinstance(action, HangUp):
+        pass  # there is nothing in it
     elif isinstance(action, StripPrefix):
         if not action.prefix.startswith("/"):
             found.error(f"{path}.prefix", "bad-path", f"the path `{action.prefix}` does not begin with `/`")

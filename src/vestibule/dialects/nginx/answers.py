@@ -47,6 +47,9 @@ def added_fields(scope: Scope, names: Names) -> tuple[Action, ...]:
         if not TOKEN.fullmatch(name):
             scope.record.error(directive.place(0), "bad-field", f"`{name}` is no field name")
             continue
+        if name.lower() == "alt-svc" and isinstance(value, Const) and "h3" in str(value.value):
+            scope.record.warning(directive.span, "left-out", "this promises HTTP/3 and is left out", "it is not spoken here")
+            continue
         action = SetHeader(name, value) if name.lower() in _REPLACING else AddHeader(name, value)
         if directive.text(2) == "always":
             always.append(action)

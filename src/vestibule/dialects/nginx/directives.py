@@ -174,7 +174,7 @@ _ROWS = _rows(
     ("http2", "hs", "flag", "HTTP/2 on the listeners of the server"),
     # Logs.
     ("access_log", "hsli", "1+", "the access log"),
-    ("log_format", "h", "2+", "a template of the access log"),
+    ("log_format", "h", "2+", "a template of the access log; it is escaped one way, whatever `escape` says"),
 )  # fmt: skip
 
 _ROWS += _rows(
@@ -217,6 +217,8 @@ _ROWS += _rows(
      "vestibule has its own, safe choice here"),
     ("http2_max_concurrent_streams http2_recv_buffer_size http2_chunk_size http2_body_preread_size http2_push_preload", "hsl", "1",
      "vestibule has its own, safe choice here"),
+    ("http3 http3_hq http3_max_concurrent_streams http3_stream_buffer_size quic_retry quic_gso quic_host_key"
+     " quic_active_connection_id_limit quic_bpf", "mhsl", "1", "HTTP/3 is not spoken; clients use HTTP/2"),
     ("resolver resolver_timeout", "hslu", "1+", "names of upstreams are looked up again and again, by the system's resolver"),
     ("zone", "u", "1-2", "each worker has its own state"),
     ("error_page", "hsli", "2+", "an error page of vestibule says which hop failed"),

@@ -22,7 +22,7 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
-from vestibule.model.config import Again, Redirect, Respond, Rewrite, When
+from vestibule.model.config import Action, Again, HangUp, Redirect, Respond, Rewrite, When
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
@@ -41,6 +41,9 @@ _MOST_BRANCHES = 200
 Rest: TypeAlias = Callable[[Names, "Directive | None"], Part]
 """What follows the program, where it does not answer by itself: with the ``if`` whose other directives hold, if one does."""
 
+Fields: TypeAlias = Callable[[Names, "Directive | None"], tuple[Action, ...]]
+"""What is added to an answer that the program gives, inside an ``if`` or not."""
+
 
 @dataclass(frozen=True, slots=True)
 class _State:
@@ -53,8 +56,9 @@ class _State:
 class Flow:
     """Lowers the program of one server or location."""
 
-    def __init__(self, record: Record, default_type: str, in_location: bool) -> None:
+    def __init__(self, record: Record, default_type: str, in_location: bool, fields: Fields) -> None:
         self._record = record
+        self._fields = fields
         self._default_type = default_type
         self._in_location = in_location
         self._branches = 0
@@ -73,10 +77,13 @@ class Flow:
         if first.name == "break":
             return rest(names, state.inside)
         if first.name == "return":
-            return self._return(first, names)
+            return self._answered(self._return(first, names), names, state)
         if first.name == "rewrite":
             return self._rewrite(first, others, names, rest, state)
         return self._if(first, others, names, rest, state)
+
+    def _answered(self, part: Part, names: Names, state: _State) -> Part:
+        return Part(part.source, part.request, self._fields(names, state.inside))
 
     # ------------------------------------------------------------ set, return
 
@@ -102,8 +109,7 @@ class Flow:
             return NOTHING
         status = int(text)
         if status == _NO_ANSWER:
-            self._record.warning(words[0].span, "differs", "444 closes without an answer in nginx; vestibule answers 403")
-            status, words = 403, words[:1]
+            return Part(Respond(403), (HangUp(),))
         if len(words) == 2:
             return self._answer(status, words[1], names)
         if status < 400:
@@ -139,7 +145,7 @@ class Flow:
         target = directive.args[1]
         if flag in ("redirect", "permanent") or target.text.startswith(("http://", "https://", "$scheme")):
             status = 301 if flag == "permanent" else 302
-            away = Part(_redirect(status, self._location(target, within)))
+            away = self._answered(Part(_redirect(status, self._location(target, within))), names, state)
             return _by(test, away, lambda: self._lower(others, names, rest, state))
         path = self._new_path(target, within)
         # In `server` a location is looked for afterwards in any case. What captured is remembered for what comes after, as far

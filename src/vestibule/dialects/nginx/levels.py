@@ -101,6 +101,9 @@ def log_formats(scope: Scope, names: Names) -> dict[str, Expr]:
     for directive in scope.own("log_format"):
         words = directive.args[1:]
         if words and words[0].text.startswith("escape="):
+            if words[0].text != "escape=default":
+                message = f"`{words[0].text}` is left out: what could break a line is written as in `escape=default`"
+                scope.record.warning(words[0].span, "differs", message, "for JSON, leave `access_log` to vestibule, which writes it")
             words = words[1:]
         line = names.template("".join([word.text for word in words]), directive.span)
         formats[directive.text(0)] = _dashed(line)

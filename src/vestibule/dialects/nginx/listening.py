@@ -26,6 +26,9 @@ from vestibule.model.quantity import format_listen, parse_host, parse_listen_hos
 _WITHOUT_EFFECT = ("bind", "deferred", "reuseport")
 _WITHOUT_EFFECT_KEYS = ("setfib", "fastopen", "rcvbuf", "sndbuf", "accept_filter", "so_keepalive")
 
+_MOST_PORTS = 200
+"""Ports in one range: each is a listener of its own."""
+
 
 @dataclass(slots=True)
 class Door:
@@ -53,7 +56,6 @@ class Doors:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._by_name: dict[str, Door] = {}
-        self._unread: set[int] = set()
 
     def all(self) -> list[Door]:
         """Return them."""
@@ -69,9 +71,25 @@ class Doors:
 
     def add(self, server: int, directive: Directive) -> None:
         """Take one ``listen``."""
-        address = self._address(directive)
+        if "quic" in directive.texts[1:]:
+            message = "HTTP/3 is not spoken, so this `listen` is left out"
+            self._record.warning(directive.span, "left-out", message, "clients use HTTP/2 where nothing promises them HTTP/3")
+            return
+        ports = re.fullmatch(r"((?:.*:)?)([0-9]{1,5})-([0-9]{1,5})", directive.text(0))
+        if ports is None:
+            self._add_one(server, directive, directive.text(0))
+            return
+        first, last = int(ports[2]), int(ports[3])
+        if not first <= last <= first + _MOST_PORTS:
+            what = f"`{directive.text(0)}` is no range of ports"
+            self._record.error(directive.place(0), "bad-address", what, f"write `8000-8010`, {_MOST_PORTS} at most")
+            return
+        for port in range(first, last + 1):
+            self._add_one(server, directive, f"{ports[1]}{port}")
+
+    def _add_one(self, server: int, directive: Directive, text: str) -> None:
+        address = self._address(directive, text)
         if address is None:
-            self._unread.add(server)
             return
         door = self._door(address, directive.span)
         if server in door.servers:
@@ -98,8 +116,6 @@ class Doors:
             door.http2 = True
         elif text == "proxy_protocol":
             door.proxy_protocol = True
-        elif text == "quic":
-            not_built(self._record, word.span, "HTTP/3", "take this `listen` away; browsers fall back by themselves")
         elif key == "backlog" and value:
             try:
                 door.backlog = parse_count(value, 1)
@@ -110,8 +126,7 @@ class Doors:
         elif text not in _WITHOUT_EFFECT and key not in _WITHOUT_EFFECT_KEYS:
             self._record.error(word.span, "unknown-option", f"`{text}` is no option of `listen`")
 
-    def _address(self, directive: Directive) -> Address | None:
-        text = directive.text(0)
+    def _address(self, directive: Directive, text: str) -> Address | None:
         span = directive.place(0)
         if text.startswith("unix:"):
             return UnixAddress(text.removeprefix("unix:"), mode=0o666)
@@ -120,9 +135,6 @@ class Doors:
             host, port = "", text
         elif not colon or text.endswith("]"):
             host, port = text, "80"
-        if re.fullmatch(r"(.*:)?[0-9]+-[0-9]+", text):
-            not_built(self._record, span, "a range of ports", "write a `listen` for each")
-            return None
         if host == "localhost":
             host = "127.0.0.1"
         try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.answers import added_fields
-from vestibule.dialects.nginx.flow import FLOW, Flow, not_built
+from vestibule.dialects.nginx.flow import FLOW, Fields, Flow, not_built
 from vestibule.dialects.nginx.levels import (
     access_log_of,
     access_of,
@@ -108,7 +108,7 @@ class Locations:
             return served.part
 
         program = [each for each in scope.directives if each.name in FLOW]
-        part = Flow(self._record, scope.text("default_type", "text/plain"), False).lower(program, names, rest)
+        part = Flow(self._record, scope.text("default_type", "text/plain"), False, self._fields_of(scope)).lower(program, names, rest)
         turns_away = scope.flag("ssl_reject_handshake", False)
         if not self._serves and not _answers(part.source) and not turns_away and not self._record.has_errors:
             hint = "proxy to something that does, with `proxy_pass`"
@@ -201,12 +201,18 @@ class Locations:
             return served.part
 
         program = [each for each in scope.directives if each.name in FLOW]
-        part = Flow(self._record, scope.text("default_type", "text/plain"), True).lower(program, inside, rest)
+        part = Flow(self._record, scope.text("default_type", "text/plain"), True, self._fields_of(scope)).lower(program, inside, rest)
         if _answers(part.source):
             self._serves = True
-            if not isinstance(part.source, (Proxy, Switch)):
-                part = Part(part.source, part.request, added_fields(scope, inside))
         return Served(part, chosen[0])
+
+    def _fields_of(self, scope: Scope) -> Fields:
+        """Return what adds the fields of a block to the answers of its program."""
+
+        def fields(names: Names, condition: Directive | None) -> tuple[Action, ...]:
+            return added_fields(scope if condition is None else Scope(self._record, condition.block or (), scope), names)
+
+        return fields
 
     def _in_condition(self, condition: Directive, scope: Scope, names: Names, outer: Level, path: _Path) -> Part:
         """Return what a location serves where an ``if`` with directives of its own fitted."""

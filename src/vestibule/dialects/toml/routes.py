@@ -24,6 +24,7 @@ from vestibule.model.config import (
     EditHeader,
     ErrorRoute,
     Files,
+    HangUp,
     PathMatch,
     Proxy,
     Redirect,
@@ -46,7 +47,10 @@ _UNREAD = Respond(503)
 
 _ANSWERS = ("to", "respond", "redirect", "files", "again")
 
-_VERBS = ("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query", "deny", "client_certificate", "basic_auth", "actions")
+_VERBS = (
+    *("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query"),
+    *("deny", "hang_up", "client_certificate", "basic_auth", "actions"),
+)
 
 # What each verb's own value is called in the model, so that mistakes in it find their key.
 _VERB_FIELDS = {
@@ -365,6 +369,10 @@ class Routes:
             return StripPrefix(read)
         if verb == "deny":
             return Deny(read)
+        if verb == "hang_up":
+            if not read:
+                section.error("hang_up", "bad-value", "only `true` means something here", "leave it out")
+            return HangUp()
         if verb == "client_certificate":
             return ClientCertificate(read)
         if verb == "basic_auth":

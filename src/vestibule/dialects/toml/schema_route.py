@@ -226,7 +226,8 @@ ACTION = Table(
     "actions",
     object,
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
-    " `strip_prefix`, `rewrite`, `query`, `deny`, `client_certificate`, `basic_auth`, `actions`. The last seven but `actions` are for"
+    " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `client_certificate`, `basic_auth`,"
+    " `actions`. The last eight but `actions` are for"
     " requests only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
@@ -238,6 +239,7 @@ ACTION = Table(
         Key("rewrite", TEMPLATE, '"/immich{path}"', doc="Replace the path."),
         Key("query", TEMPLATE, '"v=2"', doc="Replace the query; empty removes it. Alone or together with `rewrite`."),
         Key("deny", COUNT, "403", doc="Answer with an error page of this status and stop."),
+        Key("hang_up", FLAG, "true", doc="Close the client's connection without an answer; with HTTP/2 the request alone is reset."),
         Key(
             "client_certificate",
             COUNT,

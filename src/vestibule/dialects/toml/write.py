@@ -63,6 +63,7 @@ from vestibule.model.config import (
     ErrorRoute,
     Files,
     Forwarding,
+    HangUp,
     HealthCheck,
     Hsts,
     Limits,
@@ -418,6 +419,8 @@ def _action(action: Action) -> str:
         return _inline([("strip_prefix", quote(action.prefix))])
     if isinstance(action, Deny):
         return _inline([("deny", str(action.status))])
+    if isinstance(action, HangUp):
+        return _inline([("hang_up", "true")])
     if isinstance(action, ClientCertificate):
         return _inline([("client_certificate", str(action.status))])
     if isinstance(action, BasicAuth):

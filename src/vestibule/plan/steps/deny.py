@@ -45,6 +45,14 @@ class Deny(Step):
         return ANSWERED
 
 
+class HangUp(Step):
+    """Ends without an answer."""
+
+    def run(self, ex: Exchange) -> int:
+        ex.hang_up(Fault(PROXY_DENIED, "the connection is closed without an answer"))
+        return ANSWERED
+
+
 class ClientCertificate(Step):
     """Lets only requests pass whose client showed a certificate that was accepted."""
 
