@@ -211,7 +211,6 @@ def test_a_route_gives_the_request_back_with_another_path() -> None:
     assert down.head is not None and down.head.status == 404
 
 
-
 def routed(*routes: m.Route, **more: object) -> m.Site:
     return replace(SITE, source=m.Switch(routes), **more)  # type: ignore[arg-type]
 

@@ -156,6 +156,30 @@ def test_what_waits_is_over_when_its_time_is(served: Served, pebble: issuer.Pebb
     assert served.proxy.wait_until(lambda: "handshakes_waiting 0" in served.proxy.control("status").stdout)
 
 
+def test_a_reload_that_ends_it_leaves_nobody_waiting(served: Served, pebble: issuer.Pebble) -> None:
+    """Who waits was let in by the configuration before; the name it waits for is no longer served."""
+    pebble.dns("add-a", host="f.may.example.org", addresses=["127.0.0.9"])
+    outcome: list[str] = []
+    waiting = threading.Thread(target=lambda: outcome.append(_outcome(pebble, "f.may.example.org")))
+    waiting.start()
+    assert served.proxy.wait_until(lambda: served.endpoint.asked == ["f.may.example.org"])
+    text = served.proxy.file.read_text()
+    served.proxy.write(text.replace('hosts = "*"\ntls = "on_demand"', 'hosts = "localhost"\ntls = "internal"'))
+    assert served.proxy.control("reload").returncode == 0
+    waiting.join(40)
+    assert outcome == ["ended"]
+    assert served.proxy.wait_until(lambda: "connections 0" in served.proxy.control("status").stdout)
+    assert refusal(pebble.tls_port, "localhost") == ""
+    assert "proxy.bug" not in served.proxy.said()
+
+
+def _outcome(pebble: issuer.Pebble, name: str) -> str:
+    try:
+        return "trusted" if is_trusted(pebble, pebble.tls_port, name) else "untrusted"
+    except OSError:
+        return "ended"
+
+
 def test_requests_are_served_over_it(served: Served) -> None:
     context = ssl.create_default_context(cadata=served.pebble.root())
     with (

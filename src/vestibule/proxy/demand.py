@@ -17,9 +17,9 @@ from typing import Final
 
 from vestibule.exchange import Client
 from vestibule.http.client_hello import FOUND, HELLO_MOST, NEED, ClientHello
-from vestibule.net.demand import Waiter
+from vestibule.net.demand import Demand, Waiter
 from vestibule.net.timers import Deadline, Timed
-from vestibule.net.tls import ACME_TLS, TlsChoice
+from vestibule.net.tls import ACME_TLS
 from vestibule.net.transport import Owner, PlainTransport
 from vestibule.proxy.announced import Doorman
 from vestibule.proxy.door import Porch
@@ -37,6 +37,7 @@ class Asking(Owner, Waiter, Timed):
         self._client = client
         self._seen = b""
         self._name = ""  # while it waits
+        self._demand: Demand | None = None  # where it waits; a reload may change the door's
         self._deadline = Deadline(self)
         porch.tally.connections += 1
         porch.reactor.timers.arm(self._deadline, porch.reactor.now_ms + porch.door.timeouts.tls_handshake_ms)
@@ -62,6 +63,7 @@ class Asking(Owner, Waiter, Timed):
             self._go_on()
             return
         self._name = name
+        self._demand = demand
 
     def on_answer(self) -> None:
         self._name = ""
@@ -75,11 +77,10 @@ class Asking(Owner, Waiter, Timed):
     def _leave(self) -> None:
         self._deadline.drop()
         self.porch.tally.connections -= 1
-        name = self._name
+        demand = self._demand
+        if self._name and demand is not None:
+            demand.leave(self._name, self)
         self._name = ""
-        choice: TlsChoice | None = self.porch.door.tls
-        if name and choice is not None and choice.demand is not None:
-            choice.demand.leave(name, self)
 
     def _end(self) -> None:
         self._leave()
