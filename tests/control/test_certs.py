@@ -42,6 +42,18 @@ def test_a_bundle_in_any_order_is_put_into_order(tmp_path: Path) -> None:
         assert loaded.facts["c"].days_left == 90
 
 
+def test_the_chain_in_a_file_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "cert.pem", LEAF.pem, LEAF.key_pem())
+    write(tmp_path / "chain.pem", ROOT.pem, MIDDLE.pem)
+    loaded = load(replace(EMPTY, certificates=(Certificate("a", "cert.pem", chain="chain.pem"),)), tmp_path)
+    assert loaded.problems == []
+    assert loaded.assets.certificates["a"].chain_pem == LEAF.pem + MIDDLE.pem
+    assert tmp_path / "chain.pem" in loaded.files
+    (tmp_path / "chain.pem").unlink()
+    (problem,) = load(replace(EMPTY, certificates=(Certificate("a", "cert.pem", chain="chain.pem"),)), tmp_path).problems
+    assert "chain.pem does not exist" in problem.text
+
+
 def test_key_in_its_own_file_and_encrypted(tmp_path: Path) -> None:
     write(tmp_path / "cert.pem", LEAF.pem, MIDDLE.pem)
     write(tmp_path / "key.pem", LEAF.key_pem(b"open sesame"))

@@ -101,7 +101,7 @@ def load(config: Config, base: Path) -> Loaded:
     """Read every certificate, key and authority a configuration names, relative to `base`. Never raises for a bad file."""
     loaded = Loaded()
     for at, certificate in enumerate(config.certificates):
-        files = _Files(base, certificate.cert, certificate.key, certificate.password_file)
+        files = _Files(base, certificate.cert, certificate.key, certificate.password_file, certificate.chain)
         pair = _load_pair(loaded, certificate.name, f"certificates[{at}].cert", files)
         if pair is not None:
             loaded.assets.certificates[certificate.name] = pair
@@ -183,11 +183,12 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 class _Files:
     """The files of one pair, as the configuration names them."""
 
-    def __init__(self, base: Path, cert: str, key: str, password_file: str) -> None:
+    def __init__(self, base: Path, cert: str, key: str, password_file: str, chain: str = "") -> None:
         self.cert = base / cert
         self.key = base / (key or cert)
         self.has_own_key = bool(key)
         self.password = base / password_file if password_file else None
+        self.chain = base / chain if chain else None
 
 
 def _load_pair(loaded: Loaded, name: str, key: str, files: _Files, is_client: bool = False) -> KeyPair | None:
@@ -195,11 +196,16 @@ def _load_pair(loaded: Loaded, name: str, key: str, files: _Files, is_client: bo
     loaded.files |= {files.cert, files.key}
     if files.password is not None:
         loaded.files.add(files.password)
+    if files.chain is not None:
+        loaded.files.add(files.chain)
     try:
         passwords = _read_passwords(files.password) if files.password is not None else []
         private = _read_key(files.key, passwords, files.has_own_key)
         _check_strength(files.key, private)
-        chain, strangers = _order(_read_certificates(files.cert), private, files.cert, files.key)
+        certificates = _read_certificates(files.cert)
+        if files.chain is not None:
+            certificates += _read_certificates(files.chain)
+        chain, strangers = _order(certificates, private, files.cert, files.key)
     except _FileError as bad:
         loaded.problems.append(Problem(key, str(bad)))
         return None

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vestibule.model.acme import BUILT_IN_ISSUERS, Acme, DnsProvider, Issuer, OnDemand
+from vestibule.model.acme import BUILT_IN_ISSUERS, Acme, Challenge, DnsProvider, Issuer, OnDemand
 from vestibule.model.action import (
     Action,
     AddHeader,
@@ -93,6 +93,7 @@ __all__ = [
     "Balance",
     "BasicAuth",
     "Certificate",
+    "Challenge",
     "ClientCertificate",
     "Compression",
     "Config",

@@ -135,3 +135,5 @@ class Certificate:
     """A PEM file with the private key; empty when it is in ``cert``."""
     password_file: str = ""
     """A file of which one line opens an encrypted key."""
+    chain: str = ""
+    """A PEM file with the certificates of those who signed, where ``cert`` does not hold them."""

@@ -128,6 +128,13 @@ _ROWS = _rows(
     ("SSLCARevocationCheck", "sv", "1-2", "`chain` or `none`"),
     ("SSLOpenSSLConfCmd", "sv", "2", "`Groups` and `Curves`: the TLS profile of the listener; other commands are left out"),
     ("SSLStrictSNIVHostCheck", "sv", "1", "`on` refuses a handshake for an unknown name"),
+    ("SSLCertificateChainFile", "sv", "1", "the certificates of those who signed, in a file of their own"),
+    ("MDomain", "s", "1+", "virtual hosts of these names get their certificates issued (ACME)"),
+    ("MDContactEmail", "s", "1", "where issuers may write to"),
+    ("MDCertificateAuthority", "s", "1", "who issues: `letsencrypt`, `letsencrypt-test` or the URL of a directory"),
+    ("MDCACertificateFile", "s", "1", "who certifies the address of that issuer"),
+    ("MDPrivateKeys", "s", "1+", "the kind of keys: `RSA`, or ECDSA"),
+    ("MDCAChallenges", "s", "1+", "how names are proven: `http-01`, `tls-alpn-01`"),
     ("SSLProxyEngine", "sv", "1", "TLS towards upstreams"),
     ("SSLProxyVerify", "sv", "1", "whether the certificate of the upstream must be valid"),
     ("SSLProxyCACertificateFile", "sv", "1", "the authorities for upstreams"),
@@ -142,6 +149,13 @@ _FILES = "files are not served; a path that is not proxied is answered 404"
 
 _ROWS += _rows(
     How.HARMLESS,
+    ("MDCertificateAgreement", "s", "1", "by naming an issuer its terms are agreed to"),
+    ("MDRenewMode MDRenewWindow MDWarnWindow MDDriveMode MDRetryDelay MDRetryFailover MDCheckInterval MDInitialDelay"
+     " MDStoreLocks", "s", "1+",
+     "certificates are renewed when the issuer advises it, or at a third of their life"),
+    ("MDMembers MDMember MDBaseServer MDStoreDir MDHttpProxy MDPortMap MDServerStatus MDCertificateStatus MDCertificateMonitor MDNotifyCmd"
+     " MDMessageCmd MDActivationDelay MDMatchNames", "s", "1+", "vestibule has its own way, and `vestibule status` tells what goes on"),
+    ("MDStapling MDStapleOthers MDStaplingKeepResponse MDStaplingRenewWindow", "sv", "1", "issuers have ended it"),
     ("LoadModule LoadFile", "s", "1+", "vestibule has no modules"),
     ("ServerRoot DefaultRuntimeDir Mutex CoreDumpDirectory ServerLimit StartServers MinSpareServers MaxSpareServers MinSpareThreads"
      " MaxSpareThreads ThreadLimit ThreadsPerChild ThreadStackSize MaxRequestWorkers MaxConnectionsPerChild MaxClients"
@@ -189,12 +203,14 @@ _ROWS += _rows(
     ("Satisfy Order Allow Deny", "ldp", "1+", "it is httpd 2.2's; write `Require`"),
     ("Limit LimitExcept", "ld", "1+<", "write `Require method GET`"),
     ("LimitXMLRequestBody LimitInternalRecursion", "svld", "1+", _LATER),
-    ("SSLCertificateChainFile", "sv", "1", "put the chain into the file of the certificate"),
     ("SSLRequire SSLRequireSSL", "ld", "0+", "redirect plain requests: a virtual host on port 80 with `Redirect permanent / https://name/`"),
     ("SSLProxyCheckPeerName SSLProxyCheckPeerCN SSLCACertificatePath SSLProxyCACertificatePath SSLCARevocationPath SSLUserName"
      " SSLCADNRequestFile", "svld", "1", _LATER),
-    ("MDomain MDCertificateAgreement MDContactEmail MDPrivateKeys MDomainSet", "s", "1+",
-     "certificates are not fetched yet; use an ACME client"),
+    ("MDChallengeDns01 MDChallengeDns01Version MDExternalAccountBinding MDCertificateFile MDCertificateKeyFile", "s", "1+",
+     "declare it in TOML: `dns_providers`, `issuers`, `certificates`"),
+    ("MDomainSet", "s", "1+<", "write `MDomain`"),
+    ("MDRequireHttps", "s", "1", "write a virtual host on port 80 with `Redirect permanent / https://name/`"),
+    ("MDMustStaple", "s", "1", "issuers have ended it"),
     ("ServerPath", "v", "1", _LATER),
     ("Macro", "svld", "1+<", _LATER),
     ("Use", "svld", "1+", _LATER),

@@ -14,6 +14,7 @@ from typing import Literal
 
 from vestibule.dialects.apache.directives import DIRECTIVES
 from vestibule.dialects.apache.listening import Doors, Host, hosts_of, server_name_of
+from vestibule.dialects.apache.md import ManagedDomains
 from vestibule.dialects.apache.scope import Pruner, Scope, not_built
 from vestibule.dialects.apache.sites import Lowered, SiteMaker
 from vestibule.dialects.apache.tls import Tls
@@ -99,6 +100,7 @@ class _Lowering:
         self._main = main
         self._upstreams = Upstreams(record)
         self._tls = Tls(record)
+        self._managed = ManagedDomains(record, main)
         self._doors = Doors(record, main)
 
     def config(self) -> Config:
@@ -124,6 +126,8 @@ class _Lowering:
             upstreams=self._upstreams.all(),
             process=self._process(),
             certificates=self._tls.certificates(),
+            acme=self._managed.acme,
+            issuers=self._managed.issuers,
             tls_profiles=self._tls.profiles(),
             trusted_proxies=trusted,
             timeouts=timeouts,
@@ -227,6 +231,7 @@ class _Lowering:
                 self._record.origin(f"{path}.hosts[{index}]", span)
             lowered = server.lowered
             has_tls = any(server.scope.flag("SSLEngine", door.says_tls) for door in doors)
+            certificates = self._tls.certificates_of(server.scope, server.span) if has_tls else ()
             asked = self._tls.asks_of([[servers[at].scope for at in door.servers] for door in doors], server.scope) if has_tls else ()
             made.append(
                 Site(
@@ -236,7 +241,8 @@ class _Lowering:
                     source=lowered.part.source,
                     request=asked + lowered.part.request,
                     response=lowered.part.response,
-                    certificates=self._tls.certificates_of(server.scope, server.span) if has_tls else (),
+                    certificates=certificates,
+                    acme=has_tls and not certificates and self._managed.has(hosts),
                     timeouts=lowered.timeouts if lowered.timeouts != timeouts else None,
                     limits=lowered.limits if lowered.limits != limits else None,
                     forwarding=lowered.forwarding if lowered.forwarding != Forwarding("pass", "pass", "client", "drop") else None,

@@ -59,6 +59,7 @@ class Tls:
         if keys and len(files) != len(keys):
             message = f"there are {len(files)} `SSLCertificateFile` and {len(keys)} `SSLCertificateKeyFile`"
             self._record.error(files[0].span if files else span, "missing", message, "each needs the other")
+        chain = scope.find("SSLCertificateChainFile")
         names: list[str] = []
         for at, file in enumerate(files):
             key = keys[at].text() if at < len(keys) else ""
@@ -69,7 +70,10 @@ class Tls:
                 if key:
                     self._record.origin(f"{place}.key", keys[at].span)
                 taken = any(each.name == file.text() for each in self._certificates.values())
-                self._certificates[known] = Certificate(" ".join(known) if taken else file.text(), *known)
+                name = " ".join(known) if taken else file.text()
+                self._certificates[known] = Certificate(name, *known, chain="" if chain is None else chain.text())
+                if chain is not None:
+                    self._record.origin(f"{place}.chain", chain.span)
             names.append(self._certificates[known].name)
         return tuple(names)
 

@@ -94,5 +94,6 @@ CERTIFICATE = Table(
         Key("cert", PATH, '"fullchain.pem"', "cert"),
         Key("key", PATH, '"key.pem"', "key"),
         Key("password_file", PATH, '"key.password"', "password_file"),
+        Key("chain", PATH, '"chain.pem"', "chain"),
     ),
 )
