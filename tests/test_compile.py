@@ -189,6 +189,17 @@ def test_host_of_another_listener_is_misdirected() -> None:
 # ---- routes
 
 
+def test_a_redirect_in_the_place_of_an_error_leads_on() -> None:
+    """Its status is its own; that of a text is the error's."""
+    away = m.ErrorRoute(m.Redirect(Const("http://a.example/"), 302), (403,))
+    text = m.ErrorRoute(m.Respond(200, Const("gone")), (410,))
+    routes = tuple([m.Route(m.Respond(200), path=m.PathMatch("exact", f"/{each}"), request=(m.Deny(each),)) for each in (403, 410)])
+    root = built(config(replace(SITE, source=m.Switch(routes), errors=(away, text))))
+    found = [asked(root, f"/{each}")[1] for each in (403, 410)]
+    assert [each.head and each.head.status for each in found] == [302, 410]
+    assert found[0].head is not None and found[0].head.fields.get(b"location") == b"http://a.example/"
+
+
 def test_a_route_gives_the_request_back_with_another_path() -> None:
     """The fields are those of the site then; what the route changed does not stay, and what the site changed does."""
     old = m.Route(

@@ -327,6 +327,7 @@ class Exchange:
         self.fault: Fault | None = None
         self.over = False
         self.began_ms = now_ms
+        self.around = False  # it was given back to its site once
         self.error_status = 0  # of the error in whose place a plan answers
         self._cause: Fault | None = None  # that error, if it is a fault
         self._shown = 0
@@ -477,7 +478,7 @@ class Exchange:
         if not self.request_ended:
             down.refuse_rest()
         self.response = ResponseHead(status, b"", fields_of(pairs))
-        if self._shown:
+        if self._shown and not 300 < status < 400:  # a redirect in the place of an error leads on
             self.response.status = self._shown
         self._run_response_steps()
         bare = not body or self.request.method == b"HEAD" or status in (204, 304)

@@ -109,7 +109,8 @@ def test_again_asks_the_site_or_one_of_its_routes() -> None:
     ring.named[b"@x"] = Plan("x", Respond(200, [], [], Const(b"named")))
     assert request(Plan("p", Again(ring, b"")))[1].body == b"around"
     assert request(Plan("p", Again(ring, b"@x")))[1].body == b"named"
-    assert forward.runs == 2
+    assert request(Plan("p", Again(ring, b"")))[0].around
+    assert forward.runs == 3
 
 
 def test_going_round_for_ever_ends() -> None:

@@ -179,6 +179,8 @@ _ROWS = (
     Variable("response_header", _T, Phase.RESPONSE, "exchange",
              "A field of the response as it is now; several lines are joined by `, `.", argument="field",
              nginx="$sent_http_NAME", caddy="{http.response.header.NAME}", apache="%{NAME}o", haproxy="res.hdr(NAME)"),
+    Variable("around", _B, Phase.REQUEST, "exchange",
+             "Whether the request was given back to its site, or is for what answers in the place of an error."),
     Variable("field_line", _T, Phase.REQUEST, "exchange",
              "The line of a field that is being changed by itself; empty anywhere else."),
     Variable("head_ms", _N, Phase.RESPONSE, "exchange",

@@ -355,6 +355,11 @@ class ResponseHeader(Node):
         return values[0] if len(values) == 1 else b", ".join(values)
 
 
+class Around(TruthNode):
+    def test(self, ex: Exchange) -> bool:
+        return ex.around or ex.error_status != 0
+
+
 class FieldLine(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return LINE.value
@@ -453,6 +458,7 @@ _NODES: Final[dict[str, Node]] = {
     "status": Status(EXCHANGE),
     "head_ms": HeadMs(EXCHANGE),
     "field_line": FieldLine(EXCHANGE),
+    "around": Around(EXCHANGE),
     "bytes_in": BytesIn(EXCHANGE),
     "bytes_out": BytesOut(EXCHANGE),
     "total_ms": TotalMs(EXCHANGE),

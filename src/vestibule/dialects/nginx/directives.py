@@ -91,7 +91,13 @@ _ROWS = _rows(
     ("map", "h", "2{", "an expression, put in wherever its variable is used"),
     ("geo", "h", "1-2{", "an expression on the client's address"),
     ("default_type", "hsl", "1", "the Content-Type of a `return` with a text"),
-    ("internal", "l", "0", "404 for every request of a client"),
+    ("internal", "l", "0", "404, unless the request was led here by `error_page`, `try_files` or `rewrite`"),
+    ("root", "hsli", "1", "the directory of files that no location proxies; without one anywhere they are 404"),
+    ("alias", "l", "1", "the directory of a location's files"),
+    ("index", "hsl", "1+", "files that are looked for in a directory"),
+    ("try_files", "sl", "2+", "files that are looked for, and what answers where none is there"),
+    ("types", "hsl", "0{", "media types of files, besides those that are known"),
+    ("error_page", "hsli", "2+", "who answers in the place of an error"),
     ("limit_except", "l", "1+{", "`deny` and `allow` for all other methods"),
     # What goes upstream.
     ("upstream", "h", "1{", "an upstream"),
@@ -112,7 +118,7 @@ _ROWS = _rows(
     ("proxy_request_buffering", "hsl", "flag", "`off` is what vestibule does: bodies stream"),
     ("proxy_max_temp_file_size", "hsl", "1", "0 is what vestibule does: it writes no temporary files"),
     ("proxy_cache", "hsl", "1", "`off` is what vestibule does"),
-    ("proxy_intercept_errors", "hsl", "flag", "`off` is what vestibule does"),
+    ("proxy_intercept_errors", "hsl", "flag", "whether `error_page` is for the answers of upstreams too"),
     ("proxy_next_upstream", "hsl", "1+",
      "after what another server is tried; never for a request that may have had an effect, so `non_idempotent` is left out"),
     ("proxy_next_upstream_tries", "hsl", "1", "`retry.attempts`; without it each server is asked once"),
@@ -184,7 +190,6 @@ _ROWS += _rows(
      " working_directory load_module", "m", "1+", "vestibule runs its processes its own way"),
     ("multi_accept accept_mutex use accept_mutex_delay epoll_events debug_connection worker_aio_requests", "e", "1",
      "vestibule runs its event loop its own way"),
-    ("types", "hsl", "0{", "media types are for served files, and a proxied answer has its own"),
     ("types_hash_max_size types_hash_bucket_size server_names_hash_max_size server_names_hash_bucket_size map_hash_max_size"
      " map_hash_bucket_size variables_hash_max_size variables_hash_bucket_size proxy_headers_hash_max_size"
      " proxy_headers_hash_bucket_size", "hsl", "1", "tables have the size they need"),
@@ -221,8 +226,6 @@ _ROWS += _rows(
      " quic_active_connection_id_limit quic_bpf", "mhsl", "1", "HTTP/3 is not spoken; clients use HTTP/2"),
     ("resolver resolver_timeout", "hslu", "1+", "names of upstreams are looked up again and again, by the system's resolver"),
     ("zone", "u", "1-2", "each worker has its own state"),
-    ("error_page", "hsli", "2+", "an error page of vestibule says which hop failed"),
-    ("root index", "hsli", "1+", "files are not served here; a path that no location proxies is answered 404"),
     ("autoindex log_not_found log_subrequest disable_symlinks if_modified_since open_log_file_cache uninitialized_variable_warn"
      " rewrite_log proxy_bind_dynamic", "hsli", "1+", "it concerns served files or messages of nginx alone"),
 )  # fmt: skip
@@ -233,7 +236,6 @@ _ROWS += _rows(
     How.MISSING,
     ("mail", "m", "0{", "mail is not proxied; keep nginx for this part"),
     ("split_clients", "h", "2{", _LATER),
-    ("alias try_files", "sl", "1+", "files are not served; proxy the location to something that serves them"),
     ("auth_request", "hsl", "1", _LATER),
     ("auth_request_set", "hsl", "2", _LATER),
     ("limit_req limit_req_zone limit_conn limit_conn_zone limit_rate limit_rate_after limit_req_status limit_conn_status"

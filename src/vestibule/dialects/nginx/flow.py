@@ -22,7 +22,7 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
-from vestibule.model.config import Action, Again, HangUp, Redirect, Respond, Rewrite, When
+from vestibule.model.config import Action, Again, Deny, HangUp, Redirect, Respond, Rewrite, When
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
@@ -56,8 +56,10 @@ class _State:
 class Flow:
     """Lowers the program of one server or location."""
 
-    def __init__(self, record: Record, default_type: str, in_location: bool, fields: Fields) -> None:
+    def __init__(self, record: Record, default_type: str, in_location: bool, fields: Fields, caught: frozenset[int]) -> None:
+        """``caught`` are the statuses that have a page of their own."""
         self._record = record
+        self._caught = caught
         self._fields = fields
         self._default_type = default_type
         self._in_location = in_location
@@ -114,6 +116,8 @@ class Flow:
             return self._answer(status, words[1], names)
         if status < 400:
             return Part(Respond(status))
+        if status in self._caught:
+            return Part(Respond(status), (Deny(status),))
         # An answer and no refusal, so that `add_header ... always` counts for it, as in nginx.
         said = f"{status} {_reason(status)}"
         page = f"<!DOCTYPE html>\n<title>{said}</title>\n<body>\n<h1>{said}</h1>\n</body>\n"

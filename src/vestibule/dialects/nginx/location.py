@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.answers import added_fields
+from vestibule.dialects.nginx.files import caught_by, errors_of, files_of
 from vestibule.dialects.nginx.flow import FLOW, Fields, Flow, not_built
 from vestibule.dialects.nginx.levels import (
     access_log_of,
@@ -30,7 +31,7 @@ from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.upstreams import Upstreams
 from vestibule.dialects.nginx.variables import Names, to_pattern
-from vestibule.dialects.part import NOTHING, Part, with_query
+from vestibule.dialects.part import NOTHING, Part, choose, with_query
 from vestibule.dialects.read import ReadText
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
@@ -38,6 +39,7 @@ from vestibule.model.config import (
     Action,
     Compression,
     Deny,
+    ErrorRoute,
     Forwarding,
     Limits,
     PathMatch,
@@ -62,6 +64,7 @@ class Level:
     forwarding: Forwarding
     access_log: AccessLog | None
     compression: Compression | None = None
+    errors: tuple[ErrorRoute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +95,11 @@ class Locations:
         self._formats = formats
         self._read_text = read_text
         self._serves = False
-        self._error_targets: set[str] = set()
 
     def server(self, scope: Scope, names: Names, outer: Level, span: Directive) -> Served:
         """Return what a server makes of a request; ``outer`` holds outside."""
         self._serves = False
-        self._error_targets = {each.texts[-1] for each in scope.own("error_page") if each.args}
-        level = self._level(scope, outer)
+        level = self._level(scope, outer, names)
         chosen: list[Level] = [level]
 
         def rest(inside: Names, condition: Directive | None) -> Part:
@@ -108,30 +109,39 @@ class Locations:
             return served.part
 
         program = [each for each in scope.directives if each.name in FLOW]
-        part = Flow(self._record, scope.text("default_type", "text/plain"), False, self._fields_of(scope)).lower(program, names, rest)
+        part = self._flow(scope, level, False).lower(program, names, rest)
         turns_away = scope.flag("ssl_reject_handshake", False)
         if not self._serves and not _answers(part.source) and not turns_away and not self._record.has_errors:
-            hint = "proxy to something that does, with `proxy_pass`"
-            self._record.error(span.span, "not-built", "this server only serves files, which vestibule does not", hint)
+            hint = "say `proxy_pass`, `return` or `root`"
+            self._record.warning(span.span, "unreachable", "this server answers 404 to everything", hint)
         return Served(part, chosen[0])
 
-    def _level(self, scope: Scope, outer: Level) -> Level:
+    def _level(self, scope: Scope, outer: Level, names: Names) -> Level:
         log = access_log_of(scope, self._formats)
         limits = limits_of(scope, outer.limits)
         forwarding = forwarding_of(scope, self._trusts)
-        return Level(timeouts_of(scope, outer.timeouts), limits, forwarding, log, compression_of(scope))
+        errors = errors_of(scope, names)
+        return Level(timeouts_of(scope, outer.timeouts), limits, forwarding, log, compression_of(scope), errors)
+
+    def _flow(self, scope: Scope, level: Level, in_location: bool) -> Flow:
+        kind = scope.text("default_type", "text/plain")
+        return Flow(self._record, kind, in_location, self._fields_of(scope), caught_by(level.errors))
 
     # ------------------------------------------------------------ locations
 
     def _choice(self, scope: Scope, names: Names, level: Level, path: _Path) -> Served:
         """Return what the locations of a block, and what stands beside them, make of a request."""
         locations = scope.own("location")
-        own = self._content(scope, names, level, path) if path.prefix != "/" or path.exact or scope.own("proxy_pass") else None
+        is_served = path.prefix != "/" or path.exact or scope.own("proxy_pass", "try_files") or scope.find("root") is not None
+        own = self._content(scope, names, level, path) if is_served else None
         if not locations:
             return own or Served(NOTHING, level)
         routes: list[Route] = []
         served: list[Served] = []
         for directive in locations:
+            if directive.text(0).startswith("@"):
+                routes.append(self._named(directive, scope, names, level))
+                continue
             match = self._match(directive)
             if match is None:
                 continue
@@ -168,9 +178,6 @@ class Locations:
                 if text.startswith(known):
                     modifier, text = known, text.removeprefix(known)
                     break
-        if text.startswith("@"):
-            self._record.warning(directive.span, "left-out", f"`{text}` is left out", "nothing that vestibule supports leads to it")
-            return None
         if modifier in ("~", "~*"):
             try:
                 pattern = to_pattern(text)
@@ -185,11 +192,16 @@ class Locations:
             return _Path(text, exact=True), PathMatch("exact", text)
         return _Path(text), PathMatch("prefix", text, final=modifier == "^~")
 
+    def _named(self, directive: Directive, scope: Scope, names: Names, level: Level) -> Route:
+        """Return the route of a named location, which no request finds by itself."""
+        found = self._location(Scope(self._record, directive.block or (), scope), names, level, _Path(""))
+        return self._record.mark(replace(_route(None, found, level), name=directive.text(0), when=Const(False)), directive.span)
+
     def _location(self, scope: Scope, names: Names, outer: Level, path: _Path) -> Served:
         inside = names.copy()
         if path.captures:
             inside.captures = (Var("decoded_path"), path.captures)
-        level = self._level(scope, outer)
+        level = self._level(scope, outer, inside)
         chosen = [level]
         is_plain = not scope.own("location")
 
@@ -201,9 +213,11 @@ class Locations:
             return served.part
 
         program = [each for each in scope.directives if each.name in FLOW]
-        part = Flow(self._record, scope.text("default_type", "text/plain"), True, self._fields_of(scope)).lower(program, inside, rest)
+        part = self._flow(scope, level, True).lower(program, inside, rest)
         if _answers(part.source):
             self._serves = True
+        if scope.own("internal"):
+            part = choose(Var("around"), part, NOTHING)
         return Served(part, chosen[0])
 
     def _fields_of(self, scope: Scope) -> Fields:
@@ -217,21 +231,25 @@ class Locations:
     def _in_condition(self, condition: Directive, scope: Scope, names: Names, outer: Level, path: _Path) -> Part:
         """Return what a location serves where an ``if`` with directives of its own fitted."""
         inside = Scope(self._record, [each for each in condition.block or () if each.name not in FLOW], scope)
-        served = self._content(inside, names, self._level(inside, outer), path, scope)
+        served = self._content(inside, names, self._level(inside, outer, names), path, scope)
         # It differs from the location in its level, so it is a route of its own.
-        return Part(Switch((_route(None, served, self._level(scope, outer)),)))
+        return Part(Switch((_route(None, served, self._level(scope, outer, names)),)))
 
     def _content(self, scope: Scope, names: Names, level: Level, path: _Path, condition_of: Scope | None = None) -> Served:
         """Return what a location serves: an upstream, or nothing. A block of ``if`` has what its location has, ``condition_of``."""
         before: tuple[Action, ...] = (*access_of(scope, self._read_text), *method_limits_of(scope))
-        if scope.own("internal"):
-            return Served(NOTHING, level)
         directives = scope.own("proxy_pass")
         if not directives and condition_of is not None:
             directives = condition_of.own("proxy_pass")
         if not directives:
-            self._warn_of_files(scope, path)
+            files = files_of(scope, names, path.prefix, path.exact)
+            if files is not None:
+                self._serves = True
+                return Served(Part(files, before, added_fields(scope, names)), level)
             return Served(Part(NOTHING.source, (*before, *NOTHING.request) if before != (Deny(403),) else before), level)
+        if scope.own("try_files"):
+            what = "`try_files` beside `proxy_pass`"
+            not_built(self._record, scope.own("try_files")[0].span, what, "put `proxy_pass` into a named location, and name it last")
         self._serves = True
         around = (*scope.directives, *(condition_of.directives if condition_of is not None else ()))
         rewritten = any(each.name == "rewrite" for each in around)
@@ -247,13 +265,6 @@ class Locations:
             route = _route(None, Served(part, replace(level, forwarding=forwarding)), level)
             routes.append(replace(route, when=test))
         return Served(Part(Switch(tuple(routes)), before), level)
-
-    def _warn_of_files(self, scope: Scope, path: _Path) -> None:
-        """A location with files of its own is there for them; only an error page can be done without."""
-        root = scope.own("root")
-        if root and path.prefix not in self._error_targets:
-            hint = "proxy the location to something that serves them; for certificates, let the ACME client listen by itself"
-            self._record.error(root[0].span, "not-built", "files are not served", hint)
 
     def _check_nesting(self, scope: Scope, locations: list[Directive]) -> None:
         """A regular expression inside a prefix is tried before those outside, which a switch in a switch cannot say."""
@@ -289,23 +300,13 @@ def _route(path: PathMatch | None, served: Served, outer: Level) -> Route:
         forwarding=level.forwarding if level.forwarding != outer.forwarding else None,
         access_log=level.access_log if level.access_log != outer.access_log else None,
         compression=level.compression if level.compression != outer.compression else None,
+        errors=level.errors if level.errors != outer.errors else None,
     )
 
 
 def _inherit(route: Route, level: Level) -> Route:
     """Leave the forwarding out of a route that has the one of its switch; give those that had the outer one theirs."""
-    if route.forwarding != level.forwarding:
-        return route
-    return Route(
-        route.source,
-        path=route.path,
-        request=route.request,
-        response=route.response,
-        timeouts=route.timeouts,
-        limits=route.limits,
-        access_log=route.access_log,
-        compression=route.compression,
-    )
+    return route if route.forwarding != level.forwarding else replace(route, forwarding=None)
 
 
 def _slashless(directive: Directive, source: Source, locations: list[Directive]) -> Route | None:

@@ -251,6 +251,7 @@ class _Lowering:
             immich=False,
             access_log=own.access_log,
             compression=own.compression,
+            errors=own.errors,
         )
 
     def _asks(self, doors: list[Door], servers: list[_Server], at: int) -> tuple[Action, ...]:

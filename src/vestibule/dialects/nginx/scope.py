@@ -25,7 +25,7 @@ T = TypeVar("T")
 _REPEATED = (
     "server listen server_name location return rewrite if set break map geo upstream proxy_set_header proxy_redirect proxy_hide_header"
     " proxy_pass_header limit_except set_real_ip_from allow deny add_header ssl_certificate ssl_certificate_key ssl_conf_command"
-    " access_log log_format http events error_log error_page proxy_cookie_domain proxy_cookie_path proxy_cookie_flags"
+    " access_log log_format http events error_log error_page types proxy_cookie_domain proxy_cookie_path proxy_cookie_flags"
 )
 _REPEATABLE = frozenset(_REPEATED.split())
 
@@ -33,9 +33,6 @@ _FREE = frozenset(("map", "geo", "types", "split_clients"))
 """Blocks whose lines are entries and not directives."""
 
 _MAIN_ONLY = frozenset(("http", "events", "stream", "mail"))
-
-_KEPT = frozenset(("root", "error_page"))
-"""Left out, and yet looked at: a location that would only serve files is told apart from one without a purpose."""
 
 _STREAMS = "bodies stream, whatever is said here"
 _FIXED: dict[str, tuple[str, bool, str]] = {
@@ -46,7 +43,6 @@ _FIXED: dict[str, tuple[str, bool, str]] = {
     "proxy_request_buffering": ("off", False, _STREAMS),
     "proxy_max_temp_file_size": ("0", False, "no temporary files are written"),
     "proxy_cache": ("off", False, "nothing is cached"),
-    "proxy_intercept_errors": ("off", False, "the errors of upstreams are passed on as they are"),
     "proxy_ssl_server_name": ("on", False, "the name of the upstream is always sent"),
 }
 """Directives of which one value is what vestibule does; whether another is an error, and what is to say of it."""
@@ -82,8 +78,6 @@ class Pruner:
                 continue
             if row.how is How.HARMLESS:
                 self._left_out(directive, row)
-                if directive.name in _KEPT:
-                    kept.append(directive)
                 continue
             if directive.name in seen and directive.name not in _REPEATABLE:
                 self._record.error(directive.span, "duplicate", f"`{directive.name}` is here twice", "take one of them away")
@@ -187,6 +181,11 @@ class Scope:
         """Return the directives of these names of the nearest block that has any."""
         found = self.own(*names)
         return found if found or self.outer is None else self.outer.nearest(*names)
+
+    def find_all(self, name: str) -> tuple[str, ...]:
+        """Return all arguments of the directive of this name that holds here."""
+        found = self.find(name)
+        return found.texts if found is not None else ()
 
     def find(self, name: str) -> Directive | None:
         """Return the directive of this name that holds here, or None."""

@@ -30,4 +30,5 @@ class Again(Source):
         plan = ring.named.get(self._to) if self._to else ring.around
         assert plan is not None  # compiled with the site
         ring.forward.run(ex)
+        ex.around = True
         ex.enter(plan)
