@@ -29,12 +29,13 @@ from vestibule.proxy.balance import Balancer, First, Hash, KeyText, LeastConnect
 from vestibule.proxy.family import Family, Kin, PoolMaker
 from vestibule.proxy.pool import Pool, PoolLimits, Target
 from vestibule.proxy.rules import ON_CONNECT, ON_INVALID, ON_LOST, ON_TIMEOUT, Rules
-from vestibule.proxy.sticky import Marks, SetMark, Where
+from vestibule.proxy.sticky import OWN, PREFIX, REWRITE, Marks, SetMark, Where
 from vestibule.proxy.upstream import Upstream
 
 _ANNOUNCE: Final = {"": 0, "v1": V1, "v2": V2}
 _CAUSES: Final = {"connect": ON_CONNECT, "lost": ON_LOST, "timeout": ON_TIMEOUT, "invalid": ON_INVALID}
 _SECURE: Final = {"auto": -1, "always": 1, "never": 0}
+_HOW: Final = {"own": OWN, "rewrite": REWRITE, "prefix": PREFIX}
 _SAME_SITE: Final = {"lax": "Lax", "strict": "Strict", "none": "None"}
 
 
@@ -165,7 +166,7 @@ class UpstreamMaker:
             attributes += "; HttpOnly"
         if sticky.same_site:
             attributes += f"; SameSite={_SAME_SITE[sticky.same_site]}"
-        return SetMark(_where(sticky), attributes.encode(), _SECURE[sticky.secure])
+        return SetMark(_where(sticky), attributes.encode(), _SECURE[sticky.secure], sticky.private)
 
     def _find(self, name: str) -> model.Upstream | None:
         for each in self._config.upstreams:
@@ -179,7 +180,7 @@ class UpstreamMaker:
         if sticky is None:
             return None
         key = bytes.fromhex(self._assets.mark_key)
-        return Marks(key, upstream.name, _where(sticky), sticky.give, sticky.strict)
+        return Marks(key, upstream.name, _where(sticky), sticky.give and sticky.signed, sticky.strict)
 
     def _balancer(self, key: str, upstream: model.Upstream) -> Balancer:
         """Make the way of choosing."""
@@ -290,7 +291,14 @@ class UpstreamMaker:
 
 def _where(sticky: model.Sticky) -> Where:
     """Return where requests carry the marks of an upstream."""
-    return Where(sticky.cookie.encode(), sticky.header.encode(), sticky.parameter.encode(), sticky.separator.encode())
+    return Where(
+        sticky.cookie.encode(),
+        sticky.header.encode(),
+        sticky.parameter.encode(),
+        sticky.separator.encode(),
+        _HOW[sticky.how],
+        sticky.hidden,
+    )
 
 
 def _rules(upstream: model.Upstream) -> Rules:

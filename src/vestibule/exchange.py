@@ -348,6 +348,7 @@ class Exchange:
         self.try_ms = now_ms  # when the last try began
         self.hold_until_ms = 0  # how long it may wait while no server can be reached; 0 while one could
         self.chosen: Chosen | None = None
+        self.mark = b""  # what the client came with, and a server has
 
         self._backlog: list[bytes] = []
         self._backlog_trailers: Fields | None = None

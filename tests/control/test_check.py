@@ -130,6 +130,21 @@ def test_a_proxy_header_that_names_no_client_goes_first(version: str, header: by
     assert heard == [header]
 
 
+def test_fields_content_and_a_pattern() -> None:
+    heard: list[bytes] = []
+    check = HealthCheck("http", "POST", "/health", headers=(("X-Probe", "yes"),), content="{}", pattern='"res": *"p[ao]ng"', timeout_ms=1_000)
+    assert outcome(check, says(PONG, heard)) == ""
+    head = heard[0].decode()
+    assert head.startswith("POST /health ") and "\r\nX-Probe: yes\r\nContent-Length: 2\r\n\r\n" in head
+    assert "nothing in the answer fits" in outcome(HealthCheck("http", pattern="p[iu]ng", timeout_ms=1_000), says(PONG))
+
+
+def test_another_port_is_asked() -> None:
+    assert outcome(HTTP, says(PONG), check_host="127.0.0.1") == ""
+    place = Server("192.0.2.1", 80, check_host="127.0.0.1", check_port=1)
+    assert "127.0.0.1', 1)" in asyncio.run(examine(Probe(HTTP, place, UpstreamTls(), "", Path()), {}))
+
+
 async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer whoever asks, and let go of whoever does not."""
     try:

@@ -104,9 +104,10 @@ def tcp_routes(upstreams: list[str]) -> Any:
 
 _ways = st.sampled_from(["one", "all", "srv"])
 _more = (st.integers(1, 9), st.booleans(), st.sampled_from(["", "v1", "v2"]), st.booleans(), counts, optional(counts), _ways)
+_last = (words, optional(counts), optional(milliseconds), st.booleans(), words, counts)
 servers = st.builds(
-    m.Server, st.sampled_from(["immich", "192.0.2.1", "2001:db8::1"]), st.integers(1, 65535), st.just(""), st.booleans(), *_more
-) | st.builds(m.Server, st.just(""), st.just(0), names, st.booleans(), *_more)
+    m.Server, st.sampled_from(["immich", "192.0.2.1", "2001:db8::1"]), st.integers(1, 65535), st.just(""), st.booleans(), *_more, *_last
+) | st.builds(m.Server, st.just(""), st.just(0), names, st.booleans(), *_more, *_last)
 
 
 def upstreams(name: str) -> Any:
@@ -117,7 +118,11 @@ def upstreams(name: str) -> Any:
     kinds = st.sampled_from(["immich", "http", "tcp", "tls"])
     same_site = st.sampled_from(["", "lax", "strict", "none"])
     secure = st.sampled_from(["auto", "always", "never"])
-    times = [milliseconds] * 3
+    texts = [words] * 3
+    rest = [words, words, counts, *[milliseconds] * 4, counts, counts, counts]
+    headers = st.dictionaries(words, words, max_size=2).map(lambda given: tuple(given.items()))
+    flags = [st.booleans()] * 5
+    hows = st.sampled_from(["own", "rewrite", "prefix"])
     return st.builds(
         m.Upstream,
         st.just(name),
@@ -127,9 +132,11 @@ def upstreams(name: str) -> Any:
         st.builds(m.Retry, counts, lists(causes), lists(counts), counts),
         st.builds(m.Balance, st.sampled_from(methods), optional(expressions), counts, counts, counts, milliseconds),
         st.builds(m.Passive, counts, milliseconds, lists(counts), milliseconds),
-        optional(st.builds(m.Sticky, words, words, words, words, counts, st.booleans(), secure, same_site)),
+        optional(
+            st.builds(m.Sticky, *[words] * 4, counts, st.booleans(), secure, same_site, words, words, *flags, hows),
+        ),
         optional(st.builds(m.Outliers, counts, counts, counts, milliseconds, milliseconds, counts)),
-        optional(st.builds(m.HealthCheck, kinds, words, words, words, lists(counts), words, counts, *times, counts, counts, counts)),
+        optional(st.builds(m.HealthCheck, kinds, *texts, headers, words, lists(counts), *rest)),
     )
 
 

@@ -180,3 +180,16 @@ def test_hashes_are_the_same_after_every_start(yards: Callable[..., Yard]) -> No
     yard = yards(1, 1, 1)
     order = [yard.servers.index(Hash(TargetKey()).choose(yard.servers, yard.exchange(target=f"/{n}"))) for n in range(12)]
     assert order == [2, 0, 0, 0, 1, 1, 1, 0, 0, 2, 1, 0]
+
+
+class NoKey(KeyText):
+    def text(self, ex: Exchange) -> bytes:
+        return b""
+
+
+def test_requests_without_a_key_are_shared_in_turn() -> None:
+    yard = Yard(1, 1)
+    hashed = Hash(NoKey())
+    chosen = [yard.servers.index(hashed.choose(yard.servers, yard.exchange())) for _ in range(4)]
+    assert sorted(chosen[:2]) == [0, 1] and chosen[:2] == chosen[2:]
+    yard.close()

@@ -5,9 +5,9 @@ import pytest
 from tests.conformance.stream import Spy
 from tests.proxy.yard import Yard
 from vestibule.exchange import Exchange
-from vestibule.http.fields import EMPTY
+from vestibule.http.fields import EMPTY, fields_of
 from vestibule.http.head import ResponseHead
-from vestibule.proxy.sticky import Marks, SetMark, Where
+from vestibule.proxy.sticky import PREFIX, REWRITE, Marks, SetMark, Where
 from vestibule.proxy.upstream import Upstream
 
 
@@ -141,4 +141,87 @@ def test_a_client_whose_server_is_out_gets_another_or_none(strict: bool) -> None
     yard.board.version += 1
     assert (upstream.choose(ex) is None) is strict
     assert upstream.choose(yard.exchange()) is not None
+    yard.close()
+
+
+def own(yard: Yard, where: Where) -> Marks:
+    """Marks of one's own: `a`, `b`, and none for the third server."""
+    for server, mark in zip(yard.servers, (b"a", b"b", b""), strict=False):
+        server.mark = mark
+    marks = Marks(b"k", "u", where, signs=False)
+    marks.take(yard.servers)
+    return marks
+
+
+def cookies(ex: Exchange) -> list[bytes]:
+    return ex.request.fields.get_all(b"cookie")
+
+
+@pytest.mark.parametrize(
+    ("came", "at", "left"),
+    [
+        (b"srv=b", 1, []),
+        (b"x=1; srv=b; y=2", 1, [b"x=1; y=2"]),
+        (b"x=1; srv=stale", -1, [b"x=1"]),
+        (b"x=1", -1, [b"x=1"]),
+    ],
+)
+def test_servers_do_not_see_a_hidden_mark(came: bytes, at: int, left: list[bytes]) -> None:
+    yard = Yard(1, 1)
+    marks = own(yard, Where(b"srv", b"", hidden=True))
+    ex = yard.exchange(headers=[(b"Cookie", came)])
+    for _ in range(2):  # a second try finds the same
+        assert marks.find(ex) is (yard.servers[at] if at >= 0 else None)
+    assert cookies(ex) == left
+    yard.close()
+
+
+def test_a_hidden_mark_is_given_once_and_the_servers_own_is_taken_out() -> None:
+    yard = Yard(1, 1)
+    where = Where(b"srv", b"", hidden=True)
+    marks = own(yard, where)
+    given: list[list[bytes]] = []
+    for came in (b"srv=b", b"srv=a"):
+        ex = yard.exchange(headers=[(b"Cookie", came)])
+        marks.find(ex)
+        answered(yard, ex, 1)
+        assert ex.response is not None
+        ex.response = ResponseHead(200, b"", fields_of([(b"Set-Cookie", b"srv=mine; Path=/"), (b"Set-Cookie", b"s=1")]))
+        SetMark(where, b"; Path=/", 0, private=True).run(ex)
+        assert ex.response is not None
+        given.append(ex.response.fields.get_all(b"set-cookie"))
+        assert (b"cache-control", b"private") in ex.response.fields.pairs() or came == b"srv=b"
+    assert given == [[b"s=1"], [b"s=1", b"srv=b; Path=/"]]
+    yard.close()
+
+
+def test_a_server_without_a_mark_gives_none() -> None:
+    yard = Yard(1, 1, 1)
+    own(yard, Where(b"srv", b""))
+    ex = answered(yard, yard.exchange(), 2)
+    SetMark(Where(b"srv", b""), b"", 0).run(ex)
+    assert ex.response is not None and ex.response.fields is EMPTY
+    yard.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "came", "left", "sets"),
+    [
+        (REWRITE, b"s=b; t=1", [b"s=b; t=1"], b"s=b; Path=/"),
+        (PREFIX, b"s=b~abc; t=1", [b"s=abc; t=1"], b"s=b~new; Path=/"),
+        (PREFIX, b"s=b", [b"s=b"], b"s=b~new; Path=/"),
+    ],
+)
+def test_the_mark_is_in_the_applications_cookie(how: int, came: bytes, left: list[bytes], sets: bytes) -> None:
+    yard = Yard(1, 1)
+    where = Where(b"s", b"", how=how)
+    ex = yard.exchange(headers=[(b"Cookie", came)])
+    assert own(yard, where).find(ex) is yard.servers[1] and cookies(ex) == left
+    answered(yard, ex, 1)
+    step = SetMark(where, b"", 0)
+    step.run(ex)
+    assert ex.response is not None and ex.response.fields is EMPTY  # where the application sets nothing, nothing is set
+    ex.response = ResponseHead(200, b"", fields_of([(b"Set-Cookie", b"t=2"), (b"Set-Cookie", b"s=new; Path=/")]))
+    step.run(ex)
+    assert ex.response.fields.get_all(b"set-cookie") == [b"t=2", sets]
     yard.close()

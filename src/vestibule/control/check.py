@@ -8,6 +8,7 @@ Not here: when checks run and what follows (`health.py`).
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,9 +76,10 @@ async def _connect(probe: Probe, addresses: Mapping[str, list[str]]) -> tuple[as
     if server.path:
         return await asyncio.open_unix_connection(server.path, limit=_HEAD_MOST)
     last: OSError = OSError("the name has no address")
-    for address in addresses.get(server.host, []) if server.host in addresses else [server.host]:
+    host = server.check_host or server.host
+    for address in addresses.get(host, []) if host in addresses else [host]:
         try:
-            return await asyncio.open_connection(address, probe.check.port or server.port, limit=_HEAD_MOST)
+            return await asyncio.open_connection(address, server.check_port or probe.check.port or server.port, limit=_HEAD_MOST)
         except OSError as bad:
             last = bad
     raise last
@@ -102,9 +104,12 @@ def _context(probe: Probe) -> ssl.SSLContext:
 async def _request(probe: Probe, check: HealthCheck, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Send the request and look at the answer."""
     host = probe.check.host or ("localhost" if probe.server.path else server_text(probe.server))
-    writer.write(
-        f"{check.method} {check.path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: vestibule-check\r\nConnection: close\r\n\r\n".encode()
-    )
+    lines = [f"{check.method} {check.path} HTTP/1.1", f"Host: {host}", "User-Agent: vestibule-check", "Connection: close"]
+    lines.extend([f"{name}: {value}" for name, value in check.headers])
+    content = check.content.encode()
+    if content:
+        lines.append(f"Content-Length: {len(content)}")
+    writer.write("\r\n".join([*lines, "", ""]).encode() + content)
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError:
@@ -118,10 +123,12 @@ async def _request(probe: Probe, check: HealthCheck, reader: asyncio.StreamReade
     status = int(parts[1])
     if status not in check.statuses if check.statuses else not 200 <= status <= 399:
         raise _Bad(f"it answered {status}")
-    if check.body:
+    if check.body or check.pattern:
         body = await _body(rest.lower(), reader)
         if check.body.encode() not in body:
             raise _Bad(f"the answer does not contain `{check.body}`")
+        if not re.search(check.pattern.encode(), body):
+            raise _Bad(f"nothing in the answer fits `{check.pattern}`")
 
 
 async def _body(head: bytes, reader: asyncio.StreamReader) -> bytes:

@@ -124,7 +124,7 @@ class Health:
 
     def _check(self, key: str, known: _Known, place: _Place) -> None:
         """Have the check of a server run as it is configured now."""
-        check = place.upstream.health
+        check = place.upstream.health if place.server.check else None
         probe = Probe(check, place.server, place.upstream.tls, place.name, self._base) if check is not None else None
         if probe == known.probe and known.task is not None:
             return
@@ -143,7 +143,8 @@ class Health:
             bad = await examine(probe, self._resolver.report())
             self._take(key, known, check, bad)
             calm = known.up and known.in_a_row == 0
-            wait = (check.interval_ms if calm else check.fast_ms) / 1000
+            down = not known.up and known.in_a_row == 0 and check.down_ms > 0
+            wait = (check.interval_ms if calm else check.down_ms if down else check.fast_ms) / 1000
             await asyncio.sleep(wait * (1 + check.jitter / 100 * random.uniform(-1, 1)))
 
     def _take(self, key: str, known: _Known, check: HealthCheck, bad: str) -> None:
@@ -188,7 +189,7 @@ class Health:
                     "upstream": known.upstream,
                     "server": known.text,
                     "state": _word(known, place.server),
-                    "checked": place.upstream.health is not None,
+                    "checked": place.upstream.health is not None and place.server.check,
                     "last_check": known.last if known.checks else None,
                     "weight": place.server.weight if known.weight < 0 else known.weight,
                     "backup": place.server.backup,

@@ -152,6 +152,10 @@ class Fields:
         new.host = host
         return new
 
+    def with_cookies(self, value: bytes) -> "Fields":
+        """Return the section with one Cookie line of this value; with none where it is empty."""
+        return self.replaced([(b"Cookie", value)]) if value else self.without((b"cookie",))
+
     def _keep(self, dropped: list[bool]) -> "Fields":
         if True not in dropped:
             return self

@@ -23,7 +23,7 @@ class Balance:
     the same server for the same client. ``hash``: the same server for the same ``key``. ``first``: the first in order
     that has a connection free (set ``max_connections``)."""
     key: Expr | None = None
-    """What ``hash`` looks at."""
+    """What ``hash`` looks at. Requests for which it is empty are shared in turn."""
     bound: int = 0
     """For ``source`` and ``hash``: the most load a server may have, in percent of its fair share, before the next one in
     the key's own order is taken; 0 is no bound. 125 is usual."""
@@ -65,6 +65,15 @@ class Sticky:
     servers with a ``mark`` have clients that stay."""
     strict: bool = False
     """Whether a client whose server is out is answered 503, instead of being given another one."""
+    signed: bool = True
+    """Whether servers without a ``mark`` have a signed one. Without, clients do not stay with them."""
+    hidden: bool = False
+    """Whether servers never see the cookie: it is taken out of requests, and out of answers where a server sets one of its name."""
+    private: bool = False
+    """Whether an answer that gives a mark says ``Cache-Control: private``, so that no cache hands it to others."""
+    how: Literal["own", "rewrite", "prefix"] = "own"
+    """Whose the cookie is. ``own``: it holds the mark alone. ``rewrite``: the application sets it, and the mark replaces its value.
+    ``prefix``: the application sets it, and the mark goes before its value, with a ``~`` between, and is taken off on the way back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +121,24 @@ class HealthCheck:
     """For ``http``: path and query."""
     host: str = ""
     """For ``http``: the Host; empty is the server's."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """For ``http``: further fields of the request."""
+    content: str = ""
+    """For ``http``: the body of the request."""
     statuses: tuple[int, ...] = ()
     """For ``http``: answers that mean well; empty is any from 200 to 399."""
     body: str = ""
     """For ``http``: a text that the first 64 KiB of the answer must contain."""
+    pattern: str = ""
+    """For ``http``: a regular expression that must be found there."""
     port: int = 0
     """Another port to ask; 0 is the server's."""
     interval_ms: int = 2_000
     """The time between two checks of a server that is well."""
     fast_ms: int = 1_000
     """The same while it is not, or while its state is about to change."""
+    down_ms: int = 0
+    """The same while it is down; 0 is as ``fast``."""
     timeout_ms: int = 2_000
     """How long a check may take."""
     rise: int = 2

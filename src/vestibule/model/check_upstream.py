@@ -64,6 +64,8 @@ def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) 
     found.at_least(f"{path}.max_fails", server.max_fails, 0)
     found.at_least(f"{path}.fail_window_ms", server.fail_window_ms, 1)
     found.at_least(f"{path}.priority", server.priority, 0)
+    if not 0 <= server.check_port <= 65_535:
+        found.error(f"{path}.check_port", "out-of-range", f"{server.check_port} is no port", "ports are from 1 to 65535")
     if server.resolve != "one" and (server.path or server.host.replace(".", "").isdigit() or ":" in server.host):
         found.error(f"{path}.resolve", "conflict", "only a name can stand for several servers")
     if not 1 <= server.weight <= 65_535:
@@ -142,7 +144,9 @@ def _check_marks(found: Findings, path: str, upstream: Upstream) -> None:
         taken.add(server.mark)
     if taken and upstream.sticky is None:
         found.warning(f"{path}.servers", "unused", "nothing looks at these marks", "add `sticky`")
-    if upstream.sticky is not None and not upstream.sticky.give and not taken:
+    if upstream.sticky is not None and not upstream.sticky.signed and not taken:
+        found.error(f"{path}.sticky.signed", "missing", "no server has a mark of its own", "give servers a `mark`")
+    elif upstream.sticky is not None and not upstream.sticky.give and not taken:
         found.error(f"{path}.sticky.give", "missing", "no server has a mark, and none is given", "give servers a `mark`")
 
 
@@ -162,6 +166,16 @@ def _check_sticky(found: Findings, path: str, sticky: Sticky) -> None:
     for name, value in (("path", sticky.path), ("domain", sticky.domain)):
         if not _ATTRIBUTE.fullmatch(value):
             found.error(f"{path}.{name}", "bad-value", "a cookie cannot carry this", "use printable ASCII without `;`")
+    if not sticky.cookie:
+        for name in ("hidden", "how"):
+            if getattr(sticky, name) != getattr(Sticky(), name):
+                found.error(f"{path}.{name}", "conflict", f"`{name}` is for a cookie", "name a `cookie`")
+    if sticky.how != "own" and not sticky.give:
+        found.error(f"{path}.how", "conflict", "what the application sets is not changed with `give = false`", "leave one of them out")
+    if sticky.how != "own" and sticky.hidden:
+        found.error(f"{path}.hidden", "conflict", "this cookie is the application's", 'say `how = "own"`')
+    if sticky.how == "prefix" and sticky.separator:
+        found.error(f"{path}.separator", "conflict", "before a value stands `~`", "leave it out")
     if sticky.same_site == "none" and sticky.secure == "never":
         found.error(f"{path}.same_site", "conflict", "browsers take `SameSite=None` only with `Secure`")
 
@@ -183,7 +197,7 @@ def _check_health(found: Findings, path: str, upstream: Upstream) -> None:
     assert health is not None
     plain = HealthCheck()
     if health.kind != "http":
-        for name in ("method", "path", "host", "statuses", "body"):
+        for name in ("method", "path", "host", "headers", "content", "statuses", "body", "pattern"):
             if getattr(health, name) != getattr(plain, name) and not (name == "host" and health.kind == "immich"):
                 found.error(f"{path}.{name}", "conflict", f"a check of kind `{health.kind}` has no `{name}`", 'say `kind = "http"`')
     if not _TOKEN.fullmatch(health.method):
@@ -192,11 +206,21 @@ def _check_health(found: Findings, path: str, upstream: Upstream) -> None:
         found.error(f"{path}.path", "bad-path", f"`{health.path}` is no path", "begin with `/` and escape what is not ASCII")
     if not re.fullmatch("[!-~]*", health.host):
         found.error(f"{path}.host", "bad-host", f"`{health.host}` is no host")
+    for name, value in health.headers:
+        check_field_name(found, f"{path}.headers", name)
+        if not re.fullmatch("[ -~\t]*", value):
+            found.error(f"{path}.headers", "bad-value", f"`{value}` cannot be the value of a field", "use printable ASCII")
+    try:
+        re.compile(health.pattern.encode())
+    except (re.error, OverflowError, RecursionError, UnicodeError) as bad:
+        found.error(f"{path}.pattern", "bad-pattern", f"this is no regular expression: {bad}")
     _check_statuses(found, f"{path}.statuses", health.statuses, 200)
     if not 0 <= health.port <= 65_535:
         found.error(f"{path}.port", "out-of-range", f"{health.port} is no port", "ports are from 1 to 65535")
     for name in ("interval_ms", "fast_ms", "timeout_ms"):
         found.at_least(f"{path}.{name}", getattr(health, name), 100)
+    if health.down_ms:
+        found.at_least(f"{path}.down_ms", health.down_ms, 100)
     for name in ("rise", "fall"):
         found.at_least(f"{path}.{name}", getattr(health, name), 1)
     if not 0 <= health.jitter <= 100:

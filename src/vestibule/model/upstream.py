@@ -45,6 +45,12 @@ class Server:
     """Failures after which this server is left out, instead of the ``max_fails`` of ``passive``."""
     fail_window_ms: int | None = None
     """The time in which they are counted and for which it is left out, instead of the ``window`` of ``passive``."""
+    check: bool = True
+    """Whether this server is asked how it is, where the upstream says how; it counts as well otherwise."""
+    check_host: str = ""
+    """Another address to ask."""
+    check_port: int = 0
+    """Another port to ask, instead of that of ``health``."""
 
 
 @dataclass(frozen=True, slots=True)

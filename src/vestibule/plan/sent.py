@@ -43,6 +43,9 @@ class SentFields(Fields):
     def with_host(self, host: bytes) -> Fields:
         return SentFields(super().with_host(host), self.came, self.authority)
 
+    def with_cookies(self, value: bytes) -> Fields:
+        return SentFields(super().with_cookies(value), self.came, self.authority)
+
 
 class RewrittenHead(RequestHead):
     """A request whose target was rewritten; `came_target` is the one the client sent."""

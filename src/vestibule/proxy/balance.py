@@ -184,14 +184,18 @@ class SourceKey(KeyText):
 
 
 class Hash(Balancer):
-    """The same server for the same key. `bound` is the most load in percent of the fair share, 0 for any."""
+    """The same server for the same key; in turn where there is none. `bound` is the most load in percent of the fair share, 0 for
+    any."""
 
     def __init__(self, key: KeyText, bound: int = 0) -> None:
         self._key = key
         self._bound = bound
 
     def choose(self, servers: list[Server], ex: Exchange) -> Server:
-        key = zlib.crc32(self._key.text(ex))
+        text = self._key.text(ex)
+        if not text:
+            return super().choose(servers, ex)
+        key = zlib.crc32(text)
         left = servers
         if self._bound:
             left = self._unloaded(servers)

@@ -13,19 +13,33 @@ Not here: whether a marked server may serve (`upstream.py`).
 
 import hashlib
 import hmac
+from typing import Final
 
 from vestibule.exchange import PASS, Exchange, Step
+from vestibule.http.head import ResponseHead
 from vestibule.proxy.balance import Server
 
 # As many hexadecimal digits as nobody guesses.
 _DIGITS = 32
 
+OWN: Final = 0
+REWRITE: Final = 1
+PREFIX: Final = 2
+
+# What parts a mark from the application's own value.
+_BEFORE: Final = b"~"
+
 
 class Where:
     """Where requests carry marks: in a cookie or a header, and in a parameter, which comes first. What stands before a separator
-    is left out."""
+    is left out. `how` says whose the cookie is; a `hidden` one is nothing for servers."""
 
-    def __init__(self, cookie: bytes, header: bytes, parameter: bytes = b"", separator: bytes = b"") -> None:
+    def __init__(
+        self, cookie: bytes, header: bytes, parameter: bytes = b"", separator: bytes = b"", how: int = OWN, hidden: bool = False
+    ) -> None:
+        self.how = how
+        self.hidden = hidden
+        self.edits = hidden or how == PREFIX  # servers get other cookies than came
         self.cookie = cookie
         self.header = header
         self._parameter = b"" if not parameter else parameter + b"="
@@ -44,8 +58,26 @@ class Where:
                 for pair in line.split(b";"):
                     name, _, value = pair.partition(b"=")
                     if name.strip() == self.cookie:
-                        found.append(value.strip())
+                        value = value.strip()
+                        found.append(value.partition(_BEFORE)[0] if self.how == PREFIX and _BEFORE in value else value)
         return [value.partition(self._separator)[2] for value in found] if self._separator else found
+
+    def edit(self, ex: Exchange) -> None:
+        """Take the mark out of the cookies that servers get."""
+        fields = ex.request.fields
+        kept: list[bytes] = []
+        changed = False
+        for line in fields.get_all(b"cookie"):
+            for pair in line.split(b";"):
+                name, _, value = pair.partition(b"=")
+                if name.strip() != self.cookie or (self.how == PREFIX and _BEFORE not in value):
+                    kept.append(pair.strip())
+                    continue
+                changed = True
+                if self.how == PREFIX:
+                    kept.append(self.cookie + b"=" + value.partition(_BEFORE)[2].strip())
+        if changed:
+            ex.request.fields = fields.with_cookies(b"; ".join([pair for pair in kept if pair]))
 
     def _in_target(self, target: bytes, found: list[bytes]) -> None:
         path, _, query = target.partition(b"?")
@@ -57,10 +89,10 @@ class Where:
 class Marks:
     """The marks of an upstream's servers, and where requests carry them."""
 
-    def __init__(self, key: bytes, upstream: str, where: Where, gives: bool = True, strict: bool = False) -> None:
+    def __init__(self, key: bytes, upstream: str, where: Where, signs: bool = True, strict: bool = False) -> None:
         self.strict = strict  # whether a marked client gets its own server or none
         self._where = where
-        self._gives = gives
+        self._signs = signs
         self._key = key
         self._upstream = upstream
         self._by_token: dict[bytes, Server] = {}
@@ -70,25 +102,30 @@ class Marks:
         self._by_token = {}
         for server in servers:
             server.token = server.mark
-            if not server.token and self._gives:
+            if not server.token and self._signs:
                 text = f"{self._upstream} {server.pool.name}".encode()
                 server.token = hmac.new(self._key, text, hashlib.sha256).hexdigest()[:_DIGITS].encode()
             if server.token:
                 self._by_token[server.token] = server
 
     def find(self, ex: Exchange) -> Server | None:
-        """Return the server that the request's mark names."""
-        for token in self._where.carried(ex):
+        """Return the server that the request's mark names, and keep the mark from servers that should not see it."""
+        where = self._where
+        for token in where.carried(ex):
             server = self._by_token.get(token)
             if server is not None:
-                return server
-        return None
+                ex.mark = token
+                break
+        if where.edits:
+            where.edit(ex)
+        return self._by_token.get(ex.mark)
 
 
 class SetMark(Step):
     """The response step that gives a client its mark. `attributes` follow the cookie's value."""
 
-    def __init__(self, where: Where, attributes: bytes, secure: int) -> None:
+    def __init__(self, where: Where, attributes: bytes, secure: int, private: bool = False) -> None:
+        self._private = private
         self._where = where
         self._attributes = attributes
         self._secure = secure  # 0 never, 1 always, -1 where the client came over TLS
@@ -99,7 +136,12 @@ class SetMark(Step):
         if not isinstance(server, Server) or response is None or not server.token or ex.up is None:
             return PASS
         where = self._where
-        if server.token in where.carried(ex):
+        if where.how != OWN:
+            self._mark(response, server.token)
+            return PASS
+        if where.hidden:
+            self._drop(response)
+        if server.token == ex.mark if where.hidden else server.token in where.carried(ex):
             return PASS
         if where.header:
             response.fields = response.fields.plus([(where.header, server.token)])
@@ -107,5 +149,33 @@ class SetMark(Step):
         value = where.cookie + b"=" + server.token + self._attributes
         if self._secure > 0 or (self._secure < 0 and ex.client.scheme == b"https"):
             value += b"; Secure"
-        response.fields = response.fields.plus([(b"Set-Cookie", value)])
+        given = [(b"Set-Cookie", value)]
+        if self._private:
+            given.append((b"Cache-Control", b"private"))
+        response.fields = response.fields.plus(given)
         return PASS
+
+    def _drop(self, response: ResponseHead) -> None:
+        """Take out what a server sets under our name."""
+        lines = response.fields.get_all(b"set-cookie")
+        kept = [line for line in lines if not self._is_ours(line)]
+        if len(kept) < len(lines):
+            response.fields = response.fields.without((b"set-cookie",)).plus([(b"Set-Cookie", line) for line in kept])
+
+    def _mark(self, response: ResponseHead, token: bytes) -> None:
+        """Put the mark into the cookie that the application sets."""
+        lines = response.fields.get_all(b"set-cookie")
+        if not any([self._is_ours(line) for line in lines]):
+            return
+        marked: list[tuple[bytes, bytes]] = []
+        for line in lines:
+            if self._is_ours(line):
+                name, _, rest = line.partition(b"=")
+                value, semicolon, attributes = rest.partition(b";")
+                value = token if self._where.how == REWRITE else token + _BEFORE + value.strip()
+                line = name.strip() + b"=" + value + semicolon + attributes
+            marked.append((b"Set-Cookie", line))
+        response.fields = response.fields.without((b"set-cookie",)).plus(marked)
+
+    def _is_ours(self, line: bytes) -> bool:
+        return line.partition(b"=")[0].strip() == self._where.cookie

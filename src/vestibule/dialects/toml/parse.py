@@ -465,6 +465,7 @@ def _server(spot: Spot, value: object) -> Server | None:
         return None
     section.mark("weight", "backup", "proxy_protocol")
     section.mark("weight", "backup", "disabled", "priority", "max_connections", "resolve", "mark", "max_fails", "fail_window")
+    section.mark("check", "check_host", "check_port")
     if "tls" in section and not server.path:
         section.error("tls", "conflict", "`tls` is for unix sockets", "write `https://` before a host")
     return replace(
@@ -480,6 +481,9 @@ def _server(spot: Spot, value: object) -> Server | None:
         mark=section.read("mark", ""),
         max_fails=section.read("max_fails", None),
         fail_window_ms=section.read("fail_window", None),
+        check=section.read("check", True),
+        check_host=section.read("check_host", ""),
+        check_port=section.read("check_port", 0),
     )
 
 

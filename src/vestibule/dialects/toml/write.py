@@ -377,6 +377,12 @@ def _server(server: Server) -> str:
         pairs.append(("max_fails", str(server.max_fails)))
     if server.fail_window_ms is not None:
         pairs.append(("fail_window", SERVER.key("fail_window").form.write(server.fail_window_ms)))
+    if not server.check:
+        pairs.append(("check", "false"))
+    if server.check_host:
+        pairs.append(("check_host", quote(server.check_host)))
+    if server.check_port:
+        pairs.append(("check_port", str(server.check_port)))
     return _inline(pairs)
 
 
