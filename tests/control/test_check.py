@@ -132,7 +132,7 @@ def test_a_proxy_header_that_names_no_client_goes_first(version: str, header: by
 
 def test_fields_content_and_a_pattern() -> None:
     heard: list[bytes] = []
-    check = HealthCheck("http", "POST", "/health", headers=(("X-Probe", "yes"),), content="{}", pattern='"res": *"p[ao]ng"', timeout_ms=1_000)
+    check = HealthCheck("http", "POST", "/health", headers=(("X-Probe", "yes"),), content="{}", pattern='"res":"p[ao]ng"')
     assert outcome(check, says(PONG, heard)) == ""
     head = heard[0].decode()
     assert head.startswith("POST /health ") and "\r\nX-Probe: yes\r\nContent-Length: 2\r\n\r\n" in head

@@ -173,8 +173,9 @@ class SetMark(Step):
                 name, _, rest = line.partition(b"=")
                 value, semicolon, attributes = rest.partition(b";")
                 value = token if self._where.how == REWRITE else token + _BEFORE + value.strip()
-                line = name.strip() + b"=" + value + semicolon + attributes
-            marked.append((b"Set-Cookie", line))
+                marked.append((b"Set-Cookie", name.strip() + b"=" + value + semicolon + attributes))
+            else:
+                marked.append((b"Set-Cookie", line))
         response.fields = response.fields.without((b"set-cookie",)).plus(marked)
 
     def _is_ours(self, line: bytes) -> bool:

@@ -11,6 +11,8 @@ from tests.dialects.golden import Golden, text_of
 
 from vestibule.dialects import load, recognise
 from vestibule.dialects.haproxy import parse
+from vestibule.dialects.haproxy.lower import FORWARDING
+from vestibule.model.config import Config, Timeouts
 
 FILES = {
     "hosts.map": "# by host\nphotos.example.net photos\nvideos.example.net videos\n",
@@ -23,7 +25,7 @@ FILES = {
     "page.html": "<p>away</p>\n",
     "nets.lst": "10.0.0.0/8\n192.168.1.7\n",
 }
-GOLDEN = Golden(__file__, "h.cfg", parse, FILES)
+GOLDEN = Golden(__file__, "h.cfg", parse, FILES, Config((), (), (), timeouts=Timeouts(hold_ms=0), forwarding=FORWARDING))
 CASES = GOLDEN.cases
 
 

@@ -46,7 +46,6 @@ SECTIONS: dict[str, tuple[State, str]] = {
 }
 """Sections that are known and not read."""
 
-_NO_CHECKS = "servers are not checked ahead; where one refuses, the request goes to the next"
 _KERNEL = "the kernel's default is right"
 _LOG = "the access log says what vestibule logs"
 _TUNE = "it tunes a part of HAProxy that is built otherwise here"
@@ -150,7 +149,7 @@ _PROXY = [
     *_rows("supported", "DFLB", "timeout queue", "Waiting for a connection slot of a server."),
     *_rows("supported", "DFLB", "timeout tunnel", "Silence of a WebSocket, both ways."),
     *_rows("harmless", "DFLB", "timeout client-fin | timeout server-fin", "Half-closed connections.", "they end with `timeout tunnel`"),
-    *_rows("harmless", "DFLB", "timeout check", "Health checks.", _NO_CHECKS),
+    *_rows("supported", "DFLB", "timeout check", "How long a health check may take."),
     *_rows("harmless", "DFLB", "timeout tarpit", "Delay of `tarpit`.", "`tarpit` answers at once"),
     *_rows("supported", "DFL", "maxconn", "Connections at a time; counted in each worker."),
     *_rows("supported", "DFLB", "log", "Where logs go: standard output or error; syslog becomes standard output."),
@@ -162,12 +161,15 @@ _PROXY = [
     *_rows("supported", "LB", "use-server", "Choose a server by a condition; balanced where none holds."),
     *_rows("supported", "LB", "server", "A server; see the options."),
     *_rows("supported", "DLB", "default-server", "Options of the servers after it."),
-    *_rows("supported", "DLB", "balance", "`roundrobin`; others where there is one server."),
-    *_rows("supported", "DLB", "hash-type", "How `balance` hashes; without effect where there is one server."),
-    *_rows("supported", "DLB", "cookie", "Cookies that tie a client to a server; without effect where there is one server."),
-    *_rows("supported", "LB", "stick | stick-table", "Tie clients to servers; without effect where there is one server."),
+    *_rows("supported", "DLB", "balance", "Which server gets a request."),
+    *_rows("supported", "DLB", "hash-type", "How `balance` hashes; there is one consistent hash."),
+    *_rows("supported", "DLB", "hash-balance-factor", "The most load of a server, in percent of its share, where `balance` hashes."),
+    *_rows("supported", "DLB", "cookie", "Cookies that tie a client to a server."),
+    *_rows("supported", "DLB", "dynamic-cookie-key", "Cookies made from addresses; vestibule has a key of its own."),
+    *_rows("supported", "LB", "stick", "Tie clients to servers, by a hash and without a table."),
+    *_rows("supported", "LB", "stick-table", "A table for `stick on`, which needs none here."),
     *_rows("supported", "DLB", "retries", "Tries after the first."),
-    *_rows("harmless", "DLB", "retry-on", "What is tried again.", "a request is tried again wherever that cannot do anything twice"),
+    *_rows("supported", "DLB", "retry-on", "What is tried again."),
     *_rows("supported", "DFLB", "disabled", "Leave the proxy out."),
     *_rows("harmless", "DFLB", "enabled | id | description", "About the proxy.", "it says nothing that is needed"),
     *_rows("supported", "DFL", "monitor-uri", "A path answered by the proxy itself, for checks."),
@@ -189,21 +191,20 @@ _PROXY = [
     *_rows(
         "harmless",
         "DLB",
-        (
-            "fullconn | load-server-state-from-file | server-state-file-name | max-keep-alive-queue | "
-            "hash-balance-factor | hash-preserve-affinity"
-        ),
+        ("fullconn | load-server-state-from-file | server-state-file-name | max-keep-alive-queue | hash-preserve-affinity"),
         "Balancing.",
         "it has no effect here",
     ),
     *_rows("supported", "DLB", "http-reuse", "Reuse of connections to servers."),
-    *_rows("harmless", "DLB", "http-check | tcp-check | external-check", "Health checks.", _NO_CHECKS),
+    *_rows("supported", "DLB", "http-check", "What a health check sends, and what it expects."),
+    *_rows("supported", "DLB", "tcp-check", "Health checks of connections; only `connect` is carried out."),
+    *_rows("harmless", "DLB", "external-check", "Programs that check.", "no program is run; servers are well while they take connections"),
     *_rows("harmless", "DFLB", "email-alert", "Mails.", "no mails are sent; watch the error log"),
     *_rows("error", "DFL", "rate-limit", "Limit of new connections.", "leave it out"),
     *_rows("error", "LB", "dispatch", "A server without a name.", "write `server NAME ADDRESS`"),
     *_rows("error", "DFLB", "force-persist | ignore-persist | persist", "Persistence.", "leave it out"),
     *_rows("error", "DLB", "source", "The address connections to servers come from.", "leave it out"),
-    *_rows("error", "LB", "server-template", "Servers made from one line.", "write a `server` line for each"),
+    *_rows("supported", "LB", "server-template", "The servers that a name stands for, however many."),
     *_rows("error", "FLB", "filter", "Filters.", "leave it out"),
     *_rows("error", "B", "use-fcgi-app", "FastCGI.", "put an HTTP server before the application"),
     *_rows(
@@ -237,15 +238,16 @@ _OPTIONS = [
         "Logs.",
         _LOG,
     ),
+    *_rows("supported", "DFLB", "option httpchk", "Health checks by a request."),
+    *_rows("supported", "DFLB", "option tcp-check | option ssl-hello-chk", "Health checks by a connection, or a TLS handshake."),
     *_rows(
-        "harmless",
+        "supported",
         "DFLB",
         (
-            "option httpchk | option tcp-check | option ssl-hello-chk | option ldap-check | option mysql-check | "
-            "option pgsql-check | option redis-check | option smtpchk | option spop-check | option external-check"
+            "option ldap-check | option mysql-check | option pgsql-check | option redis-check | option smtpchk | "
+            "option spop-check | option external-check"
         ),
-        "Health checks.",
-        _NO_CHECKS,
+        "Health checks of other protocols: here a connection is enough.",
     ),
     *_rows(
         "harmless",
@@ -260,10 +262,11 @@ _OPTIONS = [
     *_rows(
         "harmless",
         "DFLB",
-        "option redispatch | option allbackups | option persist | option prefer-last-server | option checkcache",
+        "option redispatch | option persist | option prefer-last-server | option checkcache",
         "Balancing.",
         "a request goes to the next server where one refuses",
     ),
+    *_rows("supported", "DFLB", "option allbackups", "All backup servers share requests, not the first alone."),
     *_rows("harmless", "DFLB", "option abortonclose", "Give up waiting requests of clients that left.", "that is done always"),
     *_rows(
         "harmless",

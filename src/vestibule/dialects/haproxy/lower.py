@@ -28,7 +28,7 @@ from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step, answer_of
 from vestibule.dialects.haproxy.sample import State, read_format
 from vestibule.dialects.haproxy.servers import Servers
-from vestibule.dialects.haproxy.settings import Settings, exchange_timeouts
+from vestibule.dialects.haproxy.settings import USUAL, Settings, exchange_timeouts
 from vestibule.dialects.haproxy.tree import Section, Statement, read_sections
 from vestibule.dialects.haproxy.users import Userlist, read_userlist
 from vestibule.dialects.origin import Origins
@@ -52,7 +52,6 @@ from vestibule.model.config import (
     Source,
     Switch,
     TcpRoute,
-    Timeouts,
     Upstream,
 )
 from vestibule.model.diagnostic import Span, did_you_mean
@@ -60,8 +59,6 @@ from vestibule.model.expr import AllOf, Const, If, InSet, Var
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """HAProxy sends what came and what rules make of it, nothing else."""
-
-_BALANCED = ("roundrobin", "static-rr")
 
 _REQUEST_SETS = ("tcp-request connection", "tcp-request session", "tcp-request content", "http-request", "redirect")
 
@@ -151,6 +148,7 @@ class _Lowering:
             certificates=tuple(self._binder.certificates.values()),
             tls_profiles=tuple(self._binder.profiles),
             limits=found.limits,
+            timeouts=USUAL,
             forwarding=FORWARDING,
             access_log=AccessLog("off"),
         )
@@ -258,7 +256,8 @@ class _Lowering:
             request=piece.request,
             response=piece.response + after,
             certificates=tuple(dict.fromkeys([name for each in bound for name in each.certificates])),
-            timeouts=piece.timeouts if piece.timeouts != Timeouts() else None,
+            timeouts=piece.timeouts if piece.timeouts != USUAL else None,
+            immich=False,
             access_log=None if log == AccessLog("off") else log,
         )
         sites.append(self._origins.at(span(section.head), site))
@@ -401,27 +400,11 @@ class _Lowering:
         if name not in self._servers:
             settings = back.settings
             servers = Servers(back.section, self._report, self._origins, self._globals.tls)
-            upstream = servers.read(settings.statements, settings.pool(), settings.retry())
+            upstream = servers.read(settings)
             self._servers[name] = servers
             if upstream.servers:
                 self._upstreams[name] = upstream
-                self._check_balance(back, len([each for each in upstream.servers if not each.backup]))
         return self._servers[name]
-
-    def _check_balance(self, back: Side, active: int) -> None:
-        """Tell of ways to choose a server that are not built; with one server, there is nothing to choose."""
-        balance = back.settings.last("balance")
-        algorithm = "".join(balance.arguments()[:1]).partition("(")[0] if balance is not None else "roundrobin"
-        if balance is not None and active > 1 and algorithm not in _BALANCED:
-            self._report.not_built(balance.line, balance.first, f"`balance {algorithm}`", "write `balance roundrobin`")
-        for name in ("cookie", "stick", "stick-table", "hash-type"):
-            statement = back.settings.last(name)
-            if statement is None:
-                continue
-            if active > 1 and name in ("cookie", "stick"):
-                self._report.not_built(statement.line, 0, f"`{name}`, which ties clients to servers", "leave it out")
-            else:
-                self._report.warning(statement.line, 0, "left-out", f"`{name}` is left out", "nothing here reads it")
 
     def _server_choice(self, back: Side, state: State) -> Source:
         """Return who answers: the servers in turn, unless a rule names one."""
@@ -448,7 +431,7 @@ class _Lowering:
                 continue
             alone = f"{name}/{wanted}"
             if alone not in self._upstreams:
-                one = replace(self._upstreams[name], name=alone, servers=(replace(server, backup=False),))
+                one = replace(self._upstreams[name], name=alone, servers=servers.after(server))
                 self._upstreams[alone] = self._origins.at(span(statement.line), one)
             route = Route(Proxy(alone), when=test)
             routes.append(self._origins.at(span(statement.line), route))

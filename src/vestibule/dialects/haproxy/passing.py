@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.rules import Rules
 from vestibule.dialects.haproxy.sample import State
-from vestibule.dialects.haproxy.settings import Settings, exchange_timeouts
+from vestibule.dialects.haproxy.settings import USUAL, Settings, exchange_timeouts
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.origin import Origins
 from vestibule.model.config import TcpRoute, Timeouts
@@ -92,7 +92,7 @@ def _read_set(statements: list[Statement], rules: Rules, report: Report, origins
 
 def passing_timeouts(front: Settings, backs: list[Settings]) -> Timeouts | None:
     """Return the time-outs of a listener of layer 4: the longest that any of its backends asks for; None for vestibule's own."""
-    usual = Timeouts()
+    usual = USUAL
     each = [exchange_timeouts(front, back) for back in backs] or [exchange_timeouts(front, None)]
     made = replace(
         usual,

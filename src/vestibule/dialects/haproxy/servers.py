@@ -3,31 +3,38 @@
 Facts (HAProxy configuration manual, chapter 5.2): ``default-server`` holds for the servers after it; a server of weight 0
 gets no requests; without ``verify none``, certificates of servers are verified against ``ca-file``.
 
-Rules: what the model says once for an upstream (TLS, pool) must be the same for all servers of a backend.
+Rules: what the model says once for an upstream (TLS, pool, how it is checked) must be the same for all servers of a backend.
 
 Not here: which server is used when (``lower``).
 """
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from typing import Literal, TypeVar
 
+from vestibule.dialects.haproxy.balancing import Sharing
+from vestibule.dialects.haproxy.checking import Checking, read_checking
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.listen import TlsDefaults, split_options
 from vestibule.dialects.haproxy.options import SERVER_OPTIONS
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.sample import State, Unreadable, sample_expr
+from vestibule.dialects.haproxy.settings import Settings
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.dialects.origin import Origins
-from vestibule.model.config import Pool, Retry, Server, Upstream, UpstreamTls
+from vestibule.model.config import HealthCheck, Passive, Pool, Server, Upstream, UpstreamTls
 from vestibule.model.expr import Const
 from vestibule.model.quantity import parse_port, parse_server_host
 
 _Options = dict[str, list[tuple[int, str]]]
 
 _MOST_WEIGHT = 256
+
+_LEAST_MS = 100
+"""Checks that come faster than this tell nothing more."""
 
 T = TypeVar("T")
 
@@ -42,28 +49,68 @@ class Servers:
         self._defaults = defaults
         self.by_name: dict[str, Server] = {}
         """Servers in use by name; those that are disabled or have no weight are not among them."""
+        self.all: dict[str, Server] = {}
+        """The same, with those that are disabled."""
         self.known: set[str] = set()
         self._tls: list[tuple[Line, UpstreamTls]] = []
         self._pools: list[tuple[Line, Pool]] = []
+        self._slow: list[tuple[Line, int]] = []
+        self._checks: list[tuple[Line, HealthCheck | None]] = []
+        self._checking = Checking()
+        self._pool_base = Pool()
 
-    def read(self, statements: list[Statement], pool: Pool, retry: Retry) -> Upstream:
+    def read(self, settings: Settings) -> Upstream:
         """Return the upstream of the backend, named alike."""
         inherited: _Options = {}
-        for statement in statements:
+        self._checking = read_checking(settings, self._report)
+        self._pool_base = settings.pool()
+        for statement in settings.statements:
             if statement.name == "default-server":
                 given = self._options(statement, 0)
                 inherited = {**inherited, **given}
             elif statement.name == "server":
-                self._server(statement, inherited, pool)
-        servers = tuple(self.by_name.values())
+                self._server(statement, inherited)
+            elif statement.name == "server-template":
+                self._template(statement, inherited)
+        sharing = Sharing(settings, self._report)
+        balance = sharing.balance()
+        sticky = sharing.sticky(any(each.mark for each in self.all.values()))
+        slow = self._same(self._slow, 0, "`slowstart`")
         upstream = Upstream(
             self._section.name,
-            servers,
+            self._ranked(settings.has("option allbackups"), sticky is not None),
             self._same(self._tls, UpstreamTls(), "TLS settings"),
-            self._same(self._pools, pool, "limits of connections"),
-            retry,
+            self._same(self._pools, self._pool_base, "limits of connections"),
+            settings.retry(),
+            replace(balance, slow_start_ms=slow),
+            # Checks say how servers are; failures of requests do not, as nobody is asked to watch for them.
+            Passive(max_fails=0),
+            sticky,
+            None,
+            self._same(self._checks, None, "checks"),
         )
         return self._origins.at(span(self._section.head), upstream)
+
+    def _ranked(self, all_backups: bool, marked: bool) -> tuple[Server, ...]:
+        """Return the servers in the order they serve: of several backups the first alone, unless all share."""
+        given = list(self.all.values())
+        only_backups = all(each.backup for each in given)
+        found: list[Server] = []
+        rank = 0
+        for each in given:
+            # Nobody is checked, or those that say so.
+            server = replace(each, mark=each.mark if marked else "", check=each.check or not self._checks)
+            if server.backup and not all_backups:
+                server = replace(server, priority=rank)
+                rank += 1
+            found.append(self._origins.move(each, replace(server, backup=server.backup and not only_backups)))
+        self.by_name = {name: new for name, new in zip(self.all, found, strict=True) if not new.disabled}
+        return tuple(found)
+
+    def after(self, first: Server) -> tuple[Server, ...]:
+        """Return the servers with one that serves before the others as long as it can."""
+        others = [each for each in self.by_name.values() if each is not first]
+        return (replace(first, backup=False, priority=0), *[replace(each, priority=each.priority + 1) for each in others])
 
     def _same(self, given: list[tuple[Line, T]], default: T, what: str) -> T:
         """Return what all servers share."""
@@ -77,31 +124,102 @@ class Servers:
         first = statement.first + skip
         return split_options(statement.line.texts(first), first, statement.line, SERVER_OPTIONS, self._report, "server")
 
-    def _server(self, statement: Statement, inherited: _Options, pool: Pool) -> None:
+    def _server(self, statement: Statement, inherited: _Options) -> None:
         line, first = statement.line, statement.first
         name, address = line.text(first), line.text(first + 1)
         if not address:
             self._report.error(line, first, "missing", "a server needs a name and an address", "write `server NAME HOST:PORT`")
             return
-        if name in self.known:
-            self._report.error(line, first, "duplicate-name", f"there are two servers named `{name}`")
-        self.known.add(name)
         own = self._options(statement, 2)
         options = _merged(inherited, own)
         server = self._address(line, first + 1, address, "ssl" in options)
-        weight = self._number(line, options, "weight", 0, _MOST_WEIGHT)
-        if server is None:
-            return
         if "cookie" in own and not any(each.name == "cookie" for each in self._section.effective()):
             self._report.warning(line, own["cookie"][0][0], "unused", "`cookie` of a server has no effect without one of the backend")
-        if "disabled" in options or weight == 0:
+        self._add(line, name, server, options)
+
+    def _template(self, statement: Statement, inherited: _Options) -> None:
+        """``server-template PREFIX NUMBER NAME:PORT``: a server for each address of a name, or for each of its SRV records."""
+        line, first = statement.line, statement.first
+        name, number, address = line.text(first), line.text(first + 1), line.text(first + 2)
+        low, dash, high = number.partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()):
+            self._report.error(line, first + 1, "bad-value", f"`{number}` is no number", "write `server-template NAME 4 HOST:PORT`")
+            return
+        options = _merged(inherited, self._options(statement, 3))
+        server: Server | None
+        if address.startswith("_"):
+            server = Server(address, 80, tls="ssl" in options, resolve="srv")
+        else:
+            server = self._address(line, first + 2, address, "ssl" in options)
+            if server is not None and not server.path and not _is_address(server.host):
+                server = replace(server, resolve="all")
+        self._add(line, name, server, options)
+
+    def _add(self, line: Line, name: str, server: Server | None, options: _Options) -> None:
+        """Take one server with its options."""
+        if name in self.known:
+            self._report.error(line, 1, "duplicate-name", f"there are two servers named `{name}`")
+        self.known.add(name)
+        weight = self._number(line, options, "weight", 0, _MOST_WEIGHT)
+        if server is None or weight == 0:
             return
         announces: Literal["", "v1", "v2"] = "v2" if "send-proxy-v2" in options else "v1" if "send-proxy" in options else ""
-        server = replace(server, weight=1 if weight is None else weight, backup="backup" in options, proxy_protocol=announces)
-        self.by_name[name] = self._origins.at(span(line), server)
+        server = replace(
+            server,
+            weight=1 if weight is None else weight,
+            backup="backup" in options,
+            proxy_protocol=announces,
+            disabled="disabled" in options,
+            max_connections=self._number(line, options, "maxconn", 0, 10**9) or None,
+            mark=options["cookie"][-1][1] if "cookie" in options and server.resolve == "one" else "",
+            check="check" in options,
+            check_host=options["addr"][-1][1] if "addr" in options and "check" in options else "",
+            check_port=(self._number(line, options, "port", 1, 65_535) or self._checking.port) if "check" in options else 0,
+        )
+        self.all[name] = self._origins.at(span(line), server)
         if server.tls:
             self._tls.append((line, self._upstream_tls(line, options)))
-        self._pools.append((line, self._pool(line, options, pool)))
+        self._pools.append((line, self._pool(line, options, self._pool_base)))
+        self._slow.append((line, self._time(line, options, "slowstart") or 0))
+        if server.check:
+            self._checks.append((line, self._check(line, options, server)))
+        elif "check-ssl" in options or "port" in options:
+            place = options["check-ssl" if "check-ssl" in options else "port"][-1][0]
+            self._report.warning(line, place, "unused", "this has no effect without `check`")
+
+    def _check(self, line: Line, options: _Options, server: Server) -> HealthCheck:
+        """Return how a server is checked."""
+        found = self._checking
+        if "check-ssl" in options and not server.tls:
+            self._report.not_built(line, options["check-ssl"][-1][0], "TLS for checks alone", "write `ssl`, or leave it out")
+        if "check-sni" in options and "sni" not in options and options["check-sni"][-1][1] != server.host:
+            hint = "write `sni str(NAME)`, which holds for checks, too"
+            self._report.not_built(line, options["check-sni"][-1][0], "a name for checks alone", hint)
+        every = max(_LEAST_MS, self._time(line, options, "inter") or found.check.interval_ms)
+        fast = max(_LEAST_MS, self._time(line, options, "fastinter") or every)
+        down = max(_LEAST_MS, self._time(line, options, "downinter") or every)
+        check = replace(
+            found.check,
+            interval_ms=every,
+            fast_ms=fast,
+            down_ms=0 if down == fast else down,
+            timeout_ms=max(_LEAST_MS, found.within_ms or every),
+            rise=self._number(line, options, "rise", 1, 10**6) or found.check.rise,
+            fall=self._number(line, options, "fall", 1, 10**6) or found.check.fall,
+        )
+        if check.kind == "tcp" and (server.tls or found.kind == "ssl-hello-chk"):
+            check = replace(check, kind="tls")
+        return check
+
+    def _time(self, line: Line, options: _Options, name: str) -> int | None:
+        if name not in options:
+            return None
+        place, text = options[name][-1]
+        try:
+            return parse_time(text)
+        except ValueError as bad:
+            self._report.error(line, place + 1, "bad-value", str(bad), "write `5s`")
+            return None
 
     def _address(self, line: Line, at: int, text: str, tls: bool) -> Server | None:
         family, _, rest = text.rpartition("@")
@@ -136,22 +254,14 @@ class Servers:
     # ------------------------------------------------------------ what servers share
 
     def _pool(self, line: Line, options: _Options, pool: Pool) -> Pool:
-        most = self._number(line, options, "maxconn", 0, 10**9)
-        if most:
-            pool = replace(pool, max_connections=most)
         waiting = self._number(line, options, "maxqueue", 0, 10**9)
         if waiting:
             pool = replace(pool, max_waiting=waiting)
         idle = self._number(line, options, "pool-max-conn", 0, 10**9)
         if idle is not None:
             pool = replace(pool, max_idle=idle)
-        if "pool-purge-delay" in options:
-            place, text = options["pool-purge-delay"][-1]
-            try:
-                pool = replace(pool, idle_ms=parse_time(text))
-            except ValueError as bad:
-                self._report.error(line, place + 1, "bad-value", str(bad), "write `5s`")
-        return pool
+        purge = self._time(line, options, "pool-purge-delay")
+        return pool if purge is None else replace(pool, idle_ms=purge)
 
     def _upstream_tls(self, line: Line, options: _Options) -> UpstreamTls:
         verify = options["verify"][-1] if "verify" in options else (0, "required")
@@ -201,10 +311,18 @@ class Servers:
         return next(iter(names), "")
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def _merged(inherited: _Options, own: _Options) -> _Options:
     """Return the options that hold for a server; ``no-`` takes a flag back."""
     merged = {**inherited, **own}
-    for name in ("ssl", "backup", "send-proxy", "send-proxy-v2"):
+    for name in ("ssl", "backup", "check", "send-proxy", "send-proxy-v2"):
         if f"no-{name}" in own:
             merged.pop(name, None)
     if "enabled" in own:

@@ -16,6 +16,23 @@ from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.sample import State, read_format
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.model.config import AccessLog, Pool, Retry, Timeouts
+from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.upstream import RetryCause
+
+USUAL = Timeouts(hold_ms=0)
+"""HAProxy does not have requests wait for a server that cannot be reached."""
+
+_TRIES = 4
+"""``retries`` is 3 unless said."""
+_NO_BUDGET = 10_000
+
+_CAUSES: dict[str, RetryCause] = {
+    "conn-failure": "connect",
+    "empty-response": "lost",
+    "response-timeout": "timeout",
+    "junk-response": "invalid",
+}
+_RETRY_STATUSES = ("401", "403", "404", "408", "425", "500", "501", "502", "503", "504")
 
 _LOG_TARGETS = {"stdout": "stdout", "fd@1": "stdout", "stderr": "stderr", "fd@2": "stderr"}
 
@@ -99,22 +116,47 @@ class Settings:
         return pool if wait is None else replace(pool, wait_ms=wait)
 
     def retry(self) -> Retry:
-        """Return how often a request is tried."""
+        """Return how often a request is tried, and after what."""
         statement = self.last("retries")
+        retry = Retry(_TRIES, ("connect",))
+        if statement is not None:
+            text = "".join(statement.arguments()[:1])
+            if not text.isdecimal() or len(text) > 4:
+                self._report.error(statement.line, statement.first, "bad-value", f"`{text}` is no number", "write `retries 3`")
+            else:
+                retry = replace(retry, attempts=int(text) + 1)
+        return self._causes(retry)
+
+    def _causes(self, retry: Retry) -> Retry:
+        """Read ``retry-on``."""
+        statement = self.last("retry-on")
         if statement is None:
-            return Retry()
-        text = "".join(statement.arguments()[:1])
-        if not text.isdecimal() or len(text) > 4:
-            self._report.error(statement.line, statement.first, "bad-value", f"`{text}` is no number", "write `retries 3`")
-            return Retry()
-        return Retry(int(text) + 1)
+            return retry
+        causes: list[RetryCause] = []
+        statuses: list[int] = []
+        for at, word in enumerate(statement.arguments()):
+            if word == "all-retryable-errors":
+                causes.extend(["connect", "lost", "timeout", "invalid"])
+                statuses.append(500)
+                statuses.extend([502, 503, 504])
+            elif word in _CAUSES:
+                causes.append(_CAUSES[word])
+            elif word in _RETRY_STATUSES:
+                statuses.append(int(word))
+            elif word not in ("none", "0rtt-rejected"):
+                hint = did_you_mean(word, [*_CAUSES, "all-retryable-errors", "none"])
+                self._report.error(statement.line, statement.first + at, "bad-value", f"`{word}` is nothing to try again on", hint)
+        on = tuple(dict.fromkeys(causes))
+        # HAProxy tries again whatever the share of requests that fail.
+        budget = _NO_BUDGET if statuses or on not in ((), ("connect",)) else retry.budget
+        return replace(retry, on=on, statuses=tuple(dict.fromkeys(statuses)), budget=budget)
 
     def connection_timeouts(self) -> Timeouts | None:
         """Return the time-outs of client connections; None where they are vestibule's own."""
         client = self.time("client")
         head = self.time("http-request") or client
         idle = self.time("http-keep-alive") or head
-        usual = Timeouts()
+        usual = USUAL
         found = replace(usual, request_head_ms=head or usual.request_head_ms, keep_alive_ms=idle or usual.keep_alive_ms)
         return None if found == usual else found
 
@@ -170,7 +212,7 @@ def exchange_timeouts(front: Settings, back: Settings | None) -> Timeouts:
 
     The model has one limit for silence in bodies, so the longer of both sides' holds.
     """
-    usual = Timeouts()
+    usual = USUAL
     client = front.time("client")
     server = back.time("server") if back is not None else None
     connect = back.time("connect") if back is not None else None

@@ -171,7 +171,7 @@ HEALTH = Table(
         Key("content", TEXT, '"{}"', "content"),
         Key("statuses", ListOf(COUNT), "[200]", "statuses"),
         Key("body", TEXT, '"ok"', "body"),
-        Key("pattern", TEXT, "'\"status\": *\"up\"'", "pattern"),
+        Key("pattern", TEXT, '\'"status": *"up"\'', "pattern"),
         Key("port", COUNT, "8081", "port"),
         Key("interval", DURATION, '"2s"', "interval_ms"),
         Key("fast", DURATION, '"1s"', "fast_ms"),

@@ -1,0 +1,218 @@
+"""Health checks of a backend: ``option httpchk``, ``http-check``, ``option tcp-check``, ``option ssl-hello-chk``.
+
+Facts (HAProxy configuration manual, chapters 4.2 and 5.2): only servers with ``check`` are asked, every 2 s unless ``inter`` says
+otherwise; ``httpchk`` asks ``OPTIONS /`` and takes any status from 200 to 399; without it a connection is enough, with a TLS handshake
+where the server speaks TLS.
+
+Rules: a check of a protocol that is not spoken here is one of the connection, with a warning.
+
+Not here: which servers are checked, and how often (``servers``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from vestibule.dialects.haproxy.report import Report
+from vestibule.dialects.haproxy.settings import Settings
+from vestibule.dialects.haproxy.tree import Statement
+from vestibule.model.config import HealthCheck
+from vestibule.model.diagnostic import did_you_mean
+
+_CONNECTION = ("tcp-check", "ldap-check", "mysql-check", "pgsql-check", "redis-check", "smtpchk", "spop-check", "external-check")
+_KINDS = ("httpchk", "ssl-hello-chk", *_CONNECTION)
+_VERBS = ("send", "expect", "connect", "comment", "disable-on-404", "send-state", "set-var", "set-var-fmt", "unset-var")
+_STATUSES = range(100, 600)
+_RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
+_NOTES = ("ok-status", "error-status", "tout-status", "on-success", "on-error", "status-code", "min-recv")
+"""Options of ``expect`` that say how an outcome is told, each with a value."""
+
+USUAL = HealthCheck("tcp", interval_ms=2_000, fast_ms=2_000, timeout_ms=2_000, rise=2, fall=3, jitter=0)
+
+
+@dataclass(slots=True)
+class Checking:
+    """What a backend says of checks. ``kind`` is empty where only the server's options do."""
+
+    check: HealthCheck = field(default_factory=lambda: USUAL)
+    kind: str = ""
+    within_ms: int | None = None
+    port: int = 0
+
+
+def read_checking(settings: Settings, report: Report) -> Checking:
+    """Read the checks of a backend."""
+    found = Checking(within_ms=settings.time("check"))
+    chosen = [each for each in settings.statements if each.name.removeprefix("option ") in _KINDS]
+    if not chosen or chosen[-1].negated:
+        return found
+    statement = chosen[-1]
+    found.kind = statement.name.removeprefix("option ")
+    if found.kind == "httpchk":
+        found.check = _asked(statement, replace(USUAL, kind="http", method="OPTIONS"), report)
+        _Rules(found, report).read(settings.all("http-check"))
+    elif found.kind != "ssl-hello-chk":
+        rules = settings.all("tcp-check")
+        if found.kind != "tcp-check" or any(each.arguments()[:1] not in ([], ["connect"], ["comment"]) for each in rules):
+            text = "what servers answer to this check is not looked at; they are well while they take connections"
+            report.warning(statement.line, statement.first - 1, "connection-alone", text, "use `option httpchk` where there is HTTP")
+        for each in rules:
+            _take_port(found, each, report)
+    return found
+
+
+def _asked(statement: Statement, check: HealthCheck, report: Report) -> HealthCheck:
+    """``httpchk [METHOD] URI [VERSION]``; fields may follow the version, after line breaks."""
+    words = statement.arguments()
+    if len(words) == 1:
+        return replace(check, path=words[0])
+    if len(words) > 1:
+        check = replace(check, method=words[0], path=words[1])
+    for line in "".join(words[2:3]).replace("\r", "").split("\n")[1:]:
+        if line:
+            name, _, value = line.partition(":")
+            check = with_field(check, name.strip(), value.strip())
+    if len(words) > 3:
+        report.error(
+            statement.line, statement.first + 3, "syntax", f"`{words[3]}` is not expected here", "quote the version and the fields"
+        )
+    return check
+
+
+def with_field(check: HealthCheck, name: str, value: str) -> HealthCheck:
+    """Return a check that sends one more field; the Host has a place of its own, and what is sent always is left out."""
+    if name.lower() == "host":
+        return replace(check, host=value)
+    if name.lower() in ("connection", "content-length", "user-agent"):
+        return check
+    return replace(check, headers=(*check.headers, (name, value)))
+
+
+def _take_port(found: Checking, statement: Statement, report: Report) -> None:
+    """Take what ``connect`` says of where to."""
+    words = statement.arguments()
+    if "port" not in words[:-1]:
+        return
+    at = words.index("port") + 1
+    if not words[at].isdecimal() or not 1 <= int(words[at]) <= 65_535:
+        report.error(statement.line, statement.first + at, "bad-value", f"`{words[at]}` is no port")
+    elif found.port and found.port != int(words[at]):
+        report.not_built(statement.line, statement.first + at, "a second port of a check", "name one")
+    else:
+        found.port = int(words[at])
+
+
+class _Rules:
+    """Reads the ``http-check`` lines of one backend."""
+
+    def __init__(self, found: Checking, report: Report) -> None:
+        self._found = found
+        self._report = report
+        self._sends = 0
+
+    def read(self, statements: list[Statement]) -> None:
+        for statement in statements:
+            words = statement.arguments()
+            verb = "".join(words[:1]).partition("(")[0]
+            if verb == "send":
+                self._sends += 1
+                if self._sends > 1:
+                    self._report.not_built(statement.line, statement.first, "a second request of a check", "ask once")
+                else:
+                    self._send(statement, words)
+            elif verb == "expect":
+                self._expect(statement, words)
+            elif verb == "connect":
+                _take_port(self._found, statement, self._report)
+                self._connect(statement, words)
+            elif verb == "disable-on-404":
+                self._report.warning(
+                    statement.line, statement.first, "left-out", f"`{verb}` is left out", "a server that answers 404 is down"
+                )
+            elif verb not in _VERBS:
+                hint = did_you_mean(verb, _VERBS)
+                self._report.error(statement.line, statement.first, "syntax", f"`http-check {verb}` is unknown", hint)
+            elif verb.startswith(("set-var", "unset-var")):
+                self._report.not_built(statement.line, statement.first, "variables of checks", "write the value")
+
+    def _send(self, statement: Statement, words: list[str]) -> None:
+        """``send [meth M] [uri U] [ver V] [hdr NAME VALUE]… [body TEXT]``."""
+        check = self._found.check
+        at = 1
+        while at < len(words):
+            word, place = words[at], statement.first + at
+            value = words[at + 1] if at + 1 < len(words) else ""
+            if word == "meth":
+                check = replace(check, method=value)
+            elif word == "uri":
+                check = replace(check, path=value)
+            elif word == "body":
+                check = replace(check, content=value)
+            elif word == "hdr":
+                check = with_field(check, value, "".join(words[at + 2 : at + 3]))
+                at += 1
+            elif word in ("uri-lf", "body-lf"):
+                self._report.not_built(statement.line, place, f"`{word}` of a check", f"write `{word[:-3]}`")
+            elif word not in ("ver", "comment"):
+                hint = did_you_mean(word, ("meth", "uri", "ver", "hdr", "body"))
+                self._report.error(statement.line, place, "syntax", f"`{word}` is not expected here", hint)
+            at += 2
+        self._found.check = check
+
+    def _expect(self, statement: Statement, words: list[str]) -> None:
+        """``expect [options] [!] status|rstatus|string|rstring PATTERN``."""
+        line = statement.line
+        at = 1
+        while at < len(words) and words[at] in (*_NOTES, "comment"):
+            at += 2
+        negated = words[at : at + 1] == ["!"]
+        at += negated
+        what, pattern = [*words[at : at + 2], "", ""][:2]
+        check = self._found.check
+        if what == "status":
+            self._found.check = replace(check, statuses=self._statuses(statement, at + 1, pattern, negated))
+        elif what == "rstatus":
+            try:
+                fit = tuple([each for each in _STATUSES if (re.search(pattern, str(each)) is None) is negated])
+            except re.error as bad:
+                self._report.error(line, statement.first + at + 1, "bad-pattern", f"`{pattern}` is no regular expression: {bad}")
+                return
+            self._found.check = replace(check, statuses=tuple([each for each in fit if each >= 200]))
+        elif what in ("string", "rstring") and negated:
+            self._report.not_built(line, statement.first + at, "a text that must not be in an answer", "name one that must be")
+        elif what == "string":
+            self._found.check = replace(check, body=pattern)
+        elif what == "rstring":
+            self._found.check = replace(check, pattern=pattern)
+        elif what in ("hdr", "fhdr", "string-lf"):
+            self._report.not_built(line, statement.first + at, f"`expect {what}`", "expect a `status` or a `string`")
+        else:
+            hint = did_you_mean(what, ("status", "rstatus", "string", "rstring"))
+            self._report.error(line, statement.first + at, "syntax", f"`expect {what}` is unknown", hint)
+
+    def _statuses(self, statement: Statement, at: int, text: str, negated: bool) -> tuple[int, ...]:
+        """Read a list of statuses and ranges of them."""
+        wanted: set[int] = set()
+        for part in text.split(","):
+            found = _RANGE.fullmatch(part)
+            if found is None:
+                message = f"`{part}` is no status and no range"
+                self._report.error(statement.line, statement.first + at, "bad-value", message, "write `200` or `200-299`")
+                return ()
+            wanted.update(range(int(found[1]), int(found[2] or found[1]) + 1))
+        # An interim answer ends no check.
+        return tuple([each for each in _STATUSES if (each in wanted) is not negated and each >= 200])
+
+    def _connect(self, statement: Statement, words: list[str]) -> None:
+        """``connect`` beyond the port: what the server line says holds."""
+        at = 1
+        while at < len(words):
+            word = words[at]
+            if word in ("default", "linger", "send-proxy", "ssl"):
+                at += 1
+                continue
+            if word not in ("port", "comment", "alpn", "proto"):
+                what = f"`{word}` of a check"
+                self._report.not_built(statement.line, statement.first + at, what, "say it in the `server` line")
+            at += 2
