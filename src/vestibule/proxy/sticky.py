@@ -165,18 +165,19 @@ class SetMark(Step):
     def _mark(self, response: ResponseHead, token: bytes) -> None:
         """Put the mark into the cookie that the application sets."""
         lines = response.fields.get_all(b"set-cookie")
-        if not any([self._is_ours(line) for line in lines]):
-            return
         marked: list[tuple[bytes, bytes]] = []
+        sets = False
         for line in lines:
             if self._is_ours(line):
+                sets = True
                 name, _, rest = line.partition(b"=")
                 value, semicolon, attributes = rest.partition(b";")
                 value = token if self._where.how == REWRITE else token + _BEFORE + value.strip()
                 marked.append((b"Set-Cookie", name.strip() + b"=" + value + semicolon + attributes))
             else:
                 marked.append((b"Set-Cookie", line))
-        response.fields = response.fields.without((b"set-cookie",)).plus(marked)
+        if sets:
+            response.fields = response.fields.without((b"set-cookie",)).plus(marked)
 
     def _is_ours(self, line: bytes) -> bool:
         return line.partition(b"=")[0].strip() == self._where.cookie
