@@ -90,6 +90,8 @@ class Pair:
             (folder / "cases" / case.name).write_text(text.replace("FOLDER", str(folder)))
         # Their password is `password`.
         (folder / "users").write_text("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nbob:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
+        (folder / "groups").write_text("staff: alice\nothers: bob carol\n")
+        (folder / "map").write_text("# colours\nRed crimson\nblue azure and more\n")
         if which == 0:
             self.running.append(Running(original.command(folder, ports), folder, ports, dict(os.environ)))
             return

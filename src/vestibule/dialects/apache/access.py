@@ -1,120 +1,179 @@
-"""``Require`` and ``AuthType Basic``: who may enter.
+"""``Require``, ``AuthType Basic``, and ``Order``, ``Allow``, ``Deny``, ``Satisfy`` of 2.2: who may enter.
 
-Facts: several requirements in one section are joined by *or*; the last section that fits a request and has any decides alone.
+Facts: several requirements in one section are joined by *or*; the last section that fits a request and has any decides alone. What
+httpd 2.2 had (mod_access_compat) is asked besides, or, with ``Satisfy Any``, instead. Inside ``<Limit>`` requirements are for some
+methods only. ``AuthType`` and its kin come from sections around, too.
 
-Rules: requirements are lowered to refusals and one question for a password. What mixes them in other ways is an error.
+Rules: requirements are a tree of tests and users. What no user could mend is a refusal; what a user would mend asks for one. A tree
+whose branches want different users is an error.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from vestibule.dialects.apache.expressions import negated, read_test
+from vestibule.dialects.apache.fields import is_set
+from vestibule.dialects.apache.patterns import network
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.tree import Directive
+from vestibule.dialects.apache.variables import Names
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import Action, BasicAuth, ClientCertificate, Deny, When
-from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Expr, InNet, InSet, Not, Var
-from vestibule.model.quantity import parse_network
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Compare, Const, Expr, InNet, InSet, Not, Var
 
 _LOCAL = ("127.0.0.0/8", "::1/128")
+_REQUIRE = ("Require", "RequireAll", "RequireAny", "RequireNone")
+_COMPAT = ("Order", "Allow", "Deny", "Satisfy")
+_LIMITS = ("Limit", "LimitExcept")
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a request needs: a test it must pass, and users of whom it must be one. Either may be missing."""
+class _Users:
+    """One of these users, or, with none named, any."""
 
-    test: Expr | None = None
-    users: tuple[str, ...] | None = None
-    either: bool = False
+    names: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Requirements of which all must hold, or one."""
+
+    every: bool
+    parts: tuple[_Tree, ...]
+
+
+_Tree: TypeAlias = Expr | _Users | _Joined
 
 
 class Access:
-    """Lowers the requirements of sections."""
+    """Lowers the requirements of one section. ``around`` are the sections that hold wherever it does, the innermost first."""
 
-    def __init__(self, scope: Scope, read_text: ReadText) -> None:
+    def __init__(self, scope: Scope, read_text: ReadText, names: Names, around: Sequence[Scope] = ()) -> None:
         self._scope = scope
         self._record = scope.record
         self._read_text = read_text
+        self._names = names
+        self._around = (scope, *around)
 
     def actions(self) -> tuple[Action, ...] | None:
         """Return the actions of the requirements of this section; None where it has none."""
-        directives = self._scope.own("Require", "RequireAll", "RequireAny", "RequireNone")
-        if not directives:
+        parts: list[_Tree] = []
+        directives = self._scope.own(*_REQUIRE)
+        if directives:
+            parts.append(self._any(directives))
+        old = self._old(self._scope)
+        if old is not None:
+            parts.append(old)
+        for limit in self._scope.own(*_LIMITS):
+            part = self._limited(limit)
+            if part is not None:
+                parts.append(part)
+        if not parts:
             return None
-        return self._lowered(self._any(directives))
+        satisfy = self._scope.own("Satisfy")
+        every = not satisfy or satisfy[-1].text().lower() != "any"
+        return self._lowered(parts[0] if len(parts) == 1 else _Joined(every, tuple(parts)))
+
+    def asks_for_users(self) -> bool:
+        """Tell whether a request that passes has shown who it is from."""
+        actions = self.actions() or ()
+        return any(isinstance(each, BasicAuth) for each in actions)
 
     def client_certificate(self) -> tuple[Action, ...] | None:
-        """Return the actions of ``SSLVerifyClient`` in this section; None where it has none."""
+        """Return the actions of ``SSLVerifyClient`` and ``SSLRequireSSL`` in this section; None where it has none."""
+        plain: tuple[Action, ...] = (When(Not(Var("tls")), (Deny(403),)),) if self._scope.own("SSLRequireSSL") else ()
+        for directive in self._scope.own("SSLRequire"):
+            test = read_test(self._record, self._names, directive.raw, directive.place(0))
+            if test is not None and test != Const(True):
+                plain += (When(negated(test), (Deny(403),)),)
         directives = self._scope.own("SSLVerifyClient")
         if not directives:
-            return None
+            return plain or None
         how = directives[-1].text().lower()
         if how not in ("require", "optional", "none"):
             not_built(self._record, directives[-1], 0, f"`{how}` in a section", "write `require`, `optional` or `none`")
-        return (When(Var("tls"), (ClientCertificate(403),)),) if how == "require" else ()
+        return (*plain, When(Var("tls"), (ClientCertificate(403),))) if how == "require" else plain
 
-    def _lowered(self, wanted: _Wanted) -> tuple[Action, ...]:
-        auth = self._basic_auth(wanted.users) if wanted.users is not None else None
+    # ------------------------------------------------------------ trees
+
+    def _lowered(self, tree: _Tree) -> tuple[Action, ...]:
+        wanted = self._users_of(tree)
+        if wanted is None:
+            return ()
         actions: list[Action] = []
-        if wanted.test is not None:
-            turned_away = _negated(wanted.test)
-            if auth is not None and wanted.either:
-                return (auth,) if turned_away == Const(True) else () if turned_away == Const(False) else (When(turned_away, (auth,)),)
-            if turned_away == Const(True):
-                actions.append(Deny(403))
-            elif turned_away != Const(False):
-                actions.append(When(turned_away, (Deny(403),)))
-        return (*actions, auth) if auth is not None else tuple(actions)
+        without = negated(_value(tree, False))
+        hopeless = negated(_value(tree, True))
+        if hopeless == Const(True):
+            return (Deny(403),)
+        if hopeless != Const(False):
+            actions.append(When(hopeless, (Deny(403),)))
+        if not wanted or without == Const(False):
+            return tuple(actions)
+        auth = self._basic_auth(wanted[0])
+        if auth is None:
+            return tuple(actions)
+        # What no user could mend was refused before; the rest is asked.
+        alone = without == Const(True) or (hopeless != Const(False) and without == hopeless) or _is_every(tree)
+        actions.append(auth if alone else When(without, (auth,)))
+        return tuple(actions)
 
-    def _any(self, directives: list[Directive]) -> _Wanted:
-        return self._joined([self._one(each) for each in directives], either=True, at=directives[0])
+    def _users_of(self, tree: _Tree) -> list[_Users] | None:
+        """Return the users a tree wants, one at most; None, noted, where branches want different ones in a way that cannot be said."""
+        found = list(dict.fromkeys(_users_in(tree)))
+        if len(found) < 2:
+            return found
+        if isinstance(tree, _Joined) and not tree.every and all(not isinstance(part, _Joined) for part in tree.parts):
+            if any(not each.names and not each.groups for each in found):
+                return [_Users(())]
+            names = tuple(dict.fromkeys([name for each in found for name in each.names]))
+            return [_Users(names, tuple(dict.fromkeys([group for each in found for group in each.groups])))]
+        not_built(self._record, self._scope.directives[0], 0, "a mixture of different users", "write one level of `RequireAny`")
+        return None
 
-    def _joined(self, parts: list[_Wanted], either: bool, at: Directive) -> _Wanted:
-        """Join requirements; a password is asked for once."""
-        if len(parts) == 1:
-            return parts[0]
-        tests = [part.test for part in parts if part.test is not None]
-        users = [part.users for part in parts if part.users is not None]
-        if any(part.test is not None and part.users is not None for part in parts):
-            not_built(self._record, at, 0, "a mixture of addresses and users", "write one level of `RequireAny` or `RequireAll`")
-        named: tuple[str, ...] | None = None
-        if users:
-            named = () if () in users else tuple(dict.fromkeys([name for each in users for name in each]))
-        joined = _either(tests) if either else _every(tests)
-        return _Wanted(joined if tests else None, named, either)
+    def _any(self, directives: Sequence[Directive]) -> _Tree:
+        parts = tuple([self._one(each) for each in directives])
+        return parts[0] if len(parts) == 1 else _Joined(False, parts)
 
-    def _one(self, directive: Directive) -> _Wanted:
-        if directive.name == "requireany":
-            return self._any(list(directive.block or ())) if directive.block else _Wanted(Const(True))
+    def _one(self, directive: Directive) -> _Tree:
+        block = directive.block or ()
+        if directive.name == "require":
+            return self._require(directive)
+        if not block:
+            return Const(True)
         if directive.name == "requireall":
-            parts = [self._one(each) for each in directive.block or ()]
-            return self._joined(parts, either=False, at=directive) if parts else _Wanted(Const(True))
-        if directive.name == "requirenone":
-            inner = self._any(list(directive.block or ())) if directive.block else _Wanted(Const(False))
-            if inner.users is not None:
-                not_built(self._record, directive, 0, "users in `RequireNone`")
-            return _Wanted(_negated(inner.test or Const(False)))
-        return self._require(directive)
+            return _Joined(True, tuple([self._one(each) for each in block]))
+        inner = self._any(block)
+        if directive.name == "requireany":
+            return inner
+        if _users_in(inner):
+            not_built(self._record, directive, 0, "users in `RequireNone`")
+        return negated(_value(inner, False))
 
-    def _require(self, directive: Directive) -> _Wanted:
+    def _require(self, directive: Directive) -> _Tree:
         words = list(directive.args)
-        negated = words[0].text.lower() == "not"
-        if negated:
+        is_not = words[0].text.lower() == "not"
+        if is_not:
             words.pop(0)
         kind = words[0].text.lower() if words else ""
         values = [word.text for word in words[1:]]
-        if kind == "valid-user":
-            return _Wanted(users=())
-        if kind == "user":
-            return _Wanted(users=tuple(values))
+        if kind in ("valid-user", "user", "group"):
+            if is_not:
+                not_built(self._record, directive, 0, f"`Require not {kind}`", "name those who may")
+            if kind == "group":
+                return _Users((), tuple(values))
+            return _Users(tuple(values) if kind == "user" else ())
         test = self._test(directive, kind, values)
-        return _Wanted(_negated(test) if negated else test)
+        return negated(test) if is_not else test
 
     def _test(self, directive: Directive, kind: str, values: list[str]) -> Expr:
         if kind == "all" and values in (["granted"], ["denied"]):
             return Const(values == ["granted"])
         if kind == "ip" and values:
-            return InNet(Var("client_ip"), tuple([each for each in [self._network(directive, value) for value in values] if each]))
+            return self._in_networks(directive, values)
         if kind == "ssl":
             return Var("tls")
         if kind == "ssl-verify-client":
@@ -122,58 +181,182 @@ class Access:
         if kind == "local":
             return InNet(Var("client_ip"), _LOCAL)
         if kind == "method" and values:
-            methods = [value.upper() for value in values]
-            return InSet(Var("method"), (*methods, "HEAD") if "GET" in methods else tuple(methods))
-        if kind in ("host", "forward-dns", "group", "env", "expr", "ldap-user", "ldap-group", "claim"):
+            return _methods(values)
+        if kind == "env" and values:
+            return _either([self._environment(value) for value in values])
+        if kind == "expr" and values:
+            text = directive.raw.lstrip()
+            text = text[3:].lstrip() if text.lower().startswith("not ") else text
+            text = text[4:].strip()
+            if len(values) == 1:
+                text = values[0]
+            return read_test(self._record, self._names, text, directive.place(1)) or Const(False)
+        if kind in ("host", "forward-dns", "ldap-user", "ldap-group", "ldap-attribute", "ldap-filter", "claim", "file-owner", "dbd-group"):
             not_built(self._record, directive, 0, f"`Require {kind}`", "write `Require ip` or `Require valid-user`")
         else:
             message = f"`Require {' '.join(directive.texts)}` is no requirement"
             self._record.error(directive.place(0), "bad-value", message, "write `Require all granted`, `ip`, `valid-user`")
         return Const(False)
 
-    def _network(self, directive: Directive, text: str) -> str:
-        # `10.1` is short for the network of all addresses that begin so.
-        parts = text.split(".")
-        if "/" not in text and ":" not in text and 1 <= len(parts) <= 3 and all(part.isdigit() for part in parts):
-            text = ".".join([*parts, *["0"] * (4 - len(parts))]) + f"/{8 * len(parts)}"
-        try:
-            return parse_network(text)
-        except ValueError as bad:
-            self._record.error(directive.place(1), "bad-network", str(bad))
-            return ""
+    def _environment(self, name: str) -> Expr:
+        return is_set(self._names.environment.get(name, EMPTY))
 
-    def _basic_auth(self, users: tuple[str, ...]) -> BasicAuth | None:
-        scope = self._scope
-        kind = scope.find("AuthType")
-        file = scope.find("AuthUserFile")
-        span = scope.directives[0].span
+    def _in_networks(self, directive: Directive, values: Sequence[str]) -> Expr:
+        found: list[str] = []
+        for value in values:
+            try:
+                found.append(network(value))
+            except ValueError as bad:
+                self._record.error(directive.place(1), "bad-network", str(bad))
+        return InNet(Var("client_ip"), tuple(found))
+
+    # ------------------------------------------------------------ 2.2
+
+    def _old(self, scope: Scope) -> _Tree | None:
+        """Return the test of ``Order`` with its ``Allow`` and ``Deny``; None where there is none."""
+        if not scope.own("Order", "Allow", "Deny"):
+            return None
+        orders = scope.own("Order")
+        order = "".join(orders[-1].texts).lower() if orders else "deny,allow"
+        allowed = _either([self._from(each) for each in scope.own("Allow")])
+        denied = _either([self._from(each) for each in scope.own("Deny")])
+        if order == "deny,allow":
+            return _either([allowed, negated(denied)])
+        if order in ("allow,deny", "mutual-failure"):
+            return _every([allowed, negated(denied)])
+        self._record.error(orders[-1].place(0), "bad-value", f"`{order}` is no order", "write `Require` instead")
+        return None
+
+    def _from(self, directive: Directive) -> Expr:
+        """Return whom ``Allow from`` or ``Deny from`` is about."""
+        words = list(directive.texts)
+        if words[0].lower() != "from" or len(words) < 2:
+            self._record.error(directive.span, "bad-value", f"`{directive.written}` is followed by `from`", "write `Require` instead")
+            return Const(False)
+        tests: list[Expr] = []
+        for at, word in enumerate(words[1:], 1):
+            lower = word.lower()
+            if lower == "all":
+                return Const(True)
+            if lower.startswith("env="):
+                name = word[4:]
+                test = self._environment(name.removeprefix("!"))
+                tests.append(negated(test) if name.startswith("!") else test)
+            elif lower[0].isdigit() or ":" in lower:
+                tests.append(self._in_networks(directive, [word]))
+            else:
+                not_built(self._record, directive, at, f"the name `{word}` of a client", "write its address")
+        return _either(tests)
+
+    def _limited(self, limit: Directive) -> _Tree | None:
+        """Return what is required of some methods only."""
+        scope = Scope(self._record, limit.block or (), None)
+        directives = scope.own(*_REQUIRE)
+        parts: list[_Tree] = [self._any(directives)] if directives else []
+        old = self._old(scope)
+        if old is not None:
+            parts.append(old)
+        if not parts:
+            return None
+        among = _methods(limit.texts)
+        others = among if limit.name == "limitexcept" else negated(among)
+        satisfy = scope.own("Satisfy")
+        every = not satisfy or satisfy[-1].text().lower() != "any"
+        return _Joined(False, (others, _Joined(every, tuple(parts))))
+
+    # ------------------------------------------------------------ users
+
+    def _nearest(self, name: str) -> Directive | None:
+        """Return a directive of this section, or of those around it."""
+        for scope in self._around:
+            found = scope.own(name)
+            if found:
+                return found[-1]
+        return None
+
+    def _basic_auth(self, users: _Users) -> BasicAuth | None:
+        kind, file = self._nearest("AuthType"), self._nearest("AuthUserFile")
+        span = self._scope.directives[0].span
         if kind is None or kind.text().lower() != "basic":
-            self._record.error(kind.span if kind else span, "missing", "users are asked for by `AuthType Basic` only", "write it here")
+            name = kind.text().lower() if kind is not None else ""
+            if name in ("digest", "form", "openid-connect", "mellon", "shibboleth", "gssapi", "kerberos", "ntlm"):
+                assert kind is not None
+                not_built(self._record, kind, 0, f"`AuthType {kind.text()}`", "write `AuthType Basic`, over TLS")
+            else:
+                self._record.error(kind.span if kind else span, "missing", "users are asked for by `AuthType Basic` only", "write it here")
             return None
         if file is None:
             self._record.error(kind.span, "missing", "`AuthType Basic` needs its users", "add `AuthUserFile`")
             return None
-        provider = scope.find("AuthBasicProvider")
-        if provider is not None and provider.text().lower() != "file":
-            not_built(self._record, provider, 0, f"the users of `{provider.text()}`", "put them into a file")
-        try:
-            text = self._read_text(file.text())
-        except (OSError, UnicodeError) as bad:
-            reason = bad.strerror if isinstance(bad, OSError) and bad.strerror else str(bad)
-            self._record.error(file.place(0), "include", f"`{file.text()}` cannot be read: {reason}", "check the path")
+        provider = self._nearest("AuthBasicProvider")
+        if provider is not None and provider.texts != ("file",):
+            not_built(self._record, provider, 0, f"the users of `{' '.join(provider.texts)}`", "put them into a file")
+        wanted = self._members(users)
+        text = self._read(file)
+        if text is None or wanted is None:
             return None
         known: dict[str, str] = {}
         for line in text.splitlines():
             name, colon, secret = line.strip().partition(":")
-            if colon and not name.startswith("#") and (not users or name in users):
+            if colon and not name.startswith("#") and (not wanted or name in wanted):
                 known.setdefault(name, secret.partition(":")[0])
-        return BasicAuth(tuple(known.items()), scope.text("AuthName", "vestibule"))
+        realm = self._nearest("AuthName")
+        return BasicAuth(tuple(known.items()), realm.text() if realm is not None else "vestibule")
+
+    def _read(self, file: Directive) -> str | None:
+        try:
+            return self._read_text(file.text())
+        except (OSError, UnicodeError) as bad:
+            reason = bad.strerror if isinstance(bad, OSError) and bad.strerror else str(bad)
+            self._record.error(file.place(0), "include", f"`{file.text()}` cannot be read: {reason}", "check the path")
+            return None
+
+    def _members(self, users: _Users) -> tuple[str, ...] | None:
+        """Return the names of users and of the members of groups; empty is everybody."""
+        if not users.groups:
+            return users.names
+        file = self._nearest("AuthGroupFile")
+        if file is None:
+            self._record.error(self._scope.directives[0].span, "missing", "`Require group` needs its groups", "add `AuthGroupFile`")
+            return None
+        text = self._read(file)
+        if text is None:
+            return None
+        found = list(users.names)
+        for line in text.splitlines():
+            name, colon, members = line.partition(":")
+            if colon and name.strip() in users.groups:
+                found.extend(members.split())
+        # Groups without members are nobody, not everybody.
+        return tuple(dict.fromkeys(found)) or ("",)
 
 
-def _negated(test: Expr) -> Expr:
-    if isinstance(test, Const):
-        return Const(test.value is False)
-    return test.test if isinstance(test, Not) else Not(test)
+def _users_in(tree: _Tree) -> list[_Users]:
+    if isinstance(tree, _Users):
+        return [tree]
+    return [each for part in tree.parts for each in _users_in(part)] if isinstance(tree, _Joined) else []
+
+
+def _value(tree: _Tree, shown: bool) -> Expr:
+    """Return the test that a tree is, if users are shown, or if none is."""
+    if isinstance(tree, _Users):
+        return Const(shown)
+    if not isinstance(tree, _Joined):
+        return tree
+    parts = [_value(part, shown) for part in tree.parts]
+    return _every(parts) if tree.every else _either(parts)
+
+
+def _is_every(tree: _Tree) -> bool:
+    """Tell whether no request passes a tree without a user."""
+    if isinstance(tree, _Users):
+        return True
+    return isinstance(tree, _Joined) and tree.every and any(_is_every(part) for part in tree.parts)
+
+
+def _methods(values: Sequence[str]) -> Expr:
+    methods = [value.upper() for value in values]
+    return InSet(Var("method"), (*methods, "HEAD") if "GET" in methods and "HEAD" not in methods else tuple(methods))
 
 
 def _either(tests: list[Expr]) -> Expr:

@@ -8,16 +8,20 @@ Rules: a variable of ``SetEnvIf`` is replaced by the test it stands for.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+from vestibule.dialects.apache.expressions import negated, read_string, read_test
+from vestibule.dialects.apache.lexer import Word
 from vestibule.dialects.apache.proxying import appended
 from vestibule.dialects.apache.scope import not_built
+from vestibule.dialects.apache.sections import as_answered, both
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.record import Record
 from vestibule.model.check_route import TOKEN
 from vestibule.model.config import Action, AddHeader, RemoveHeader, SetHeader, When
-from vestibule.model.expr import EMPTY, Compare, Const, Default, Expr, If, Match, Not, Var
+from vestibule.model.expr import EMPTY, Compare, Const, Default, Expr, If, Match, Var
 
 _ACTIONS = ("set", "append", "add", "merge", "unset", "setifempty", "edit", "edit*", "echo", "note")
 _SUBJECTS: dict[str, Expr] = {
@@ -37,36 +41,58 @@ class Fields:
     def __init__(self, record: Record, names: Names) -> None:
         self._record = record
         self._names = names
+        self._before_set: dict[str, Expr] = {}
 
-    def environment(self, directives: list[Directive]) -> None:
-        """Follow the directives that set variables."""
-        names = self._names
+    def environment(self, directives: list[Directive], inside: Expr | None = None) -> None:
+        """Follow the directives that set variables; ``inside`` is the test of their section."""
         for directive in directives:
             if directive.name == "setenv":
-                names.environment[directive.text(0)] = Const(directive.text(1))
+                self._set(directive.text(0), Const(directive.text(1)), inside)
             elif directive.name == "unsetenv":
                 for word in directive.args:
-                    names.environment.pop(word.text, None)
+                    # What `SetEnvIf` or a rule has set stays.
+                    self._set(word.text, self._before_set.get(word.text, EMPTY), inside)
             else:
-                self._set_if(directive)
+                self._set_if(directive, inside)
 
-    def _set_if(self, directive: Directive) -> None:
-        browser = directive.name.startswith("browsermatch")
-        first = 0 if browser else 1
-        subject = Var("header", "User-Agent") if browser else self._subject(directive)
+    def set_early(self) -> None:
+        """All that `SetEnvIf` and rules set is set; what follows is `SetEnv`'s."""
+        self._before_set = dict(self._names.environment)
+
+    def _set(self, name: str, value: Expr, test: Expr | None) -> None:
+        """Give a variable a value where a test holds."""
+        environment = self._names.environment
+        before = environment.get(name, EMPTY)
+        if value == EMPTY and test is None:
+            environment.pop(name, None)
+        elif value != before:
+            environment[name] = value if test is None or test == Const(True) else If(test, value, before)
+
+    def _set_if(self, directive: Directive, inside: Expr | None) -> None:
+        names = self._names
+        kept = names.rule
+        names.rule = None
+        first = 0 if directive.name in ("browsermatch", "browsermatchnocase", "setenvifexpr") else 1
+        if directive.name == "setenvifexpr":
+            test = read_test(self._record, names, directive.text(0), directive.place(0))
+        else:
+            test = self._matched(directive, first)
+        for word in directive.args[first + 1 :] if test is not None else ():
+            name, equals, value = word.text.partition("=")
+            made = EMPTY if name.startswith("!") else names.with_groups(value) if equals else Const("1")
+            self._set(name.removeprefix("!"), made, both(inside, test))
+        names.rule = kept
+
+    def _matched(self, directive: Directive, first: int) -> Expr | None:
+        """Return the test of a pattern; its groups are known from then on."""
+        subject = self._subject(directive) if first else Var("header", "User-Agent")
         ignore_case = directive.name.endswith("nocase")
         try:
-            pattern = to_pattern(directive.text(first))
+            self._names.rule = (subject, to_pattern(directive.text(first), ignore_case))
+            return Match(to_pattern(directive.text(first)), subject, ignore_case)
         except ValueError as bad:
             self._record.error(directive.place(first), "bad-regex", str(bad))
-            return
-        test = Match(pattern, subject, ignore_case)
-        for word in directive.args[first + 1 :]:
-            name, equals, value = word.text.partition("=")
-            unset = name.startswith("!")
-            name = name.removeprefix("!")
-            made = EMPTY if unset else Const(value if equals else "1")
-            self._names.environment[name] = If(test, made, self._names.environment.get(name, EMPTY))
+            return None
 
     def _subject(self, directive: Directive) -> Expr:
         name = directive.text(0)
@@ -99,6 +125,8 @@ class Fields:
             self._record.error(directive.span, "bad-value", f"`{verb}` is nothing that can be done", "write `set Name value`")
             return None
         name = words[1].text.rstrip(":")
+        if verb == "echo" and not in_request:
+            return self._echo(words[1])
         if verb in ("echo", "note", "edit", "edit*"):
             not_built(self._record, replace(directive, args=tuple(words)), 0, f"`{verb}`", "write `set`")
             return None
@@ -113,30 +141,58 @@ class Fields:
             if len(words) < 3:
                 self._record.error(directive.span, "arguments", f"`{verb}` needs a value")
                 return None
-            value = self._names.field(words[2].text, words[2].span)
+            text, span = words[2].text, words[2].span
+            if text.startswith("expr="):
+                value = read_string(self._record, self._names, text.removeprefix("expr="), span)
+            else:
+                value = self._names.field(text, span)
+            value = value if in_request else as_answered(value)
         have = left.get(name.lower(), Var("header" if in_request else "response_header", name))
         action, after = _made(verb, name, value, have)
-        tests = [self._test(directive, word.text) for word in condition if word.text.lower() != "early"]
-        if not tests:
+        tests = [self._test(directive, word) for word in condition if word.text.lower() != "early"]
+        tests = tests if in_request else [as_answered(each) for each in tests]
+        if not tests or tests[0] == Const(True):
             left[name.lower()] = after
             return action
+        if tests[0] == Const(False):
+            return None
         left[name.lower()] = If(tests[0], after, have)
         return When(tests[0], (action,))
 
-    def _test(self, directive: Directive, text: str) -> Expr:
-        """Return the test of ``env=``."""
-        key, equals, name = text.partition("=")
+    def _echo(self, word: Word) -> Action | None:
+        """Return the action of ``Header echo``, which gives fields of the request back."""
+        name = word.text.removeprefix("^").removesuffix("$")
+        if not TOKEN.fullmatch(name) or word.text != f"^{name}$":
+            message = f"`echo {word.text}`, which may be several fields, is not built yet"
+            self._record.error(word.span, "not-built", message, "write `echo ^Name$` for each")
+            return None
+        return AddHeader(name, Var("header", name))
+
+    def _test(self, directive: Directive, word: Word) -> Expr:
+        """Return the test of ``env=`` or ``expr=``."""
+        key, equals, name = word.text.partition("=")
+        if key.lower() == "expr" and equals:
+            return read_test(self._record, self._names, name, word.span) or Const(False)
         if key.lower() != "env" or not equals:
-            not_built(self._record, directive, len(directive.args) - 1, f"the condition `{text}`", "use `SetEnvIf` and `env=`")
+            self._record.error(word.span, "bad-value", f"`{word.text}` is no condition", "write `env=NAME` or `expr=...`")
             return Const(False)
         wanted = not name.startswith("!")
         name = name.removeprefix("!")
         if name.upper() == "HTTPS":
             test: Expr = Var("tls")
         else:
-            value = self._names.environment.get(name, EMPTY)
-            test = Compare("!=", value, EMPTY) if value != EMPTY else Const(False)
-        return test if wanted else Not(test)
+            test = is_set(self._names.environment.get(name, EMPTY))
+        return test if wanted else negated(test)
+
+
+def is_set(value: Expr) -> Expr:
+    """Return the test that a variable of the environment has a value."""
+    if isinstance(value, Const):
+        return Const(value != EMPTY)
+    if isinstance(value, If) and isinstance(value.then, Const) and isinstance(value.otherwise, Const):
+        then, otherwise = value.then != EMPTY, value.otherwise != EMPTY
+        return Const(then) if then == otherwise else value.test if then else negated(value.test)
+    return Compare("!=", value, EMPTY)
 
 
 def _made(verb: str, name: str, value: Expr, have: Expr) -> tuple[Action, Expr]:
@@ -149,6 +205,9 @@ def _made(verb: str, name: str, value: Expr, have: Expr) -> tuple[Action, Expr]:
         return SetHeader(name, Default(have, value)), Default(have, value)
     if verb in ("append", "merge"):
         whole = appended(have, value)
+        if verb == "merge" and isinstance(value, Const):
+            # What is on the list already is not put there again.
+            whole = If(Match(rf"(?:^|,)\s*{re.escape(str(value.value))}\s*(?:,|$)", have), have, whole)
         return SetHeader(name, whole), whole
     return SetHeader(name, value), value
 

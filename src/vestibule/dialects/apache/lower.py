@@ -157,6 +157,7 @@ class _Lowering:
         own = _timeouts_of(scope)
         own = replace(own, request_head_ms=timeouts.request_head_ms, keep_alive_ms=timeouts.keep_alive_ms)
         names = Names(self._record, server.host.name)
+        names.is_canonical = scope.flag("UseCanonicalName", False)
         trusted = self._trusted([scope]) if scope.find("RemoteIPHeader") is not None else ()
         server.lowered = SiteMaker(scope, names, self._upstreams, self._read_text, trusted).make(own, limits)
         server.log = self._access_log(scope) if scope is not self._main else None

@@ -1,145 +1,241 @@
-"""``RewriteRule`` with its conditions, and ``Redirect``.
+"""``RewriteRule`` with its conditions.
 
 Facts:
-* Rules of a virtual host run before ``ProxyPass`` is looked at; ``Redirect`` only where no ``ProxyPass`` fits.
+* Rules of a virtual host run before ``ProxyPass`` is looked at. They are not inherited from outside unless ``RewriteOptions`` says so.
 * Conditions belong to the next rule and all must hold, but for those with ``[OR]``.
 * ``$1`` is what the rule's pattern captured in the path, ``%1`` what the last condition's did.
-* A new path without ``[P]``, ``[R]`` or ``[PT]`` names a file.
+* ``[C]`` ties the next rule to this one; ``[S=n]`` leaves out the next ones where this one fits.
+* A new path goes through the rules below; without ``[P]``, ``[R]`` or ``[PT]`` it names a file in the end.
 
 Rules: rules are followed once, when they are read, and become choices of routes.
+
+Not here: texts of rules (``rule_text``), ``Redirect`` (``redirects``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
-from vestibule.dialects.apache.proxying import Passes, path_match
+from vestibule.dialects.apache.expressions import compare_numbers, negated, read_test
+from vestibule.dialects.apache.fields import is_set
+from vestibule.dialects.apache.proxying import Passes
+from vestibule.dialects.apache.redirects import STATUSES
+from vestibule.dialects.apache.rule_text import RuleTexts
 from vestibule.dialects.apache.scope import Scope, not_built
+from vestibule.dialects.apache.sections import as_answered
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.upstreams import read_target
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
-from vestibule.model.config import Deny, PathMatch, Redirect, Respond, Rewrite, Route, Switch
+from vestibule.model.config import Action, AddHeader, Deny, Redirect, Respond, Rewrite, Route, Switch, When
 from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
 _PATH = Var("decoded_path")
-_STATUSES: dict[str, Literal[301, 302, 303, 307, 308]] = {
-    "permanent": 301, "temp": 302, "seeother": 303, "301": 301, "302": 302, "303": 303, "307": 307, "308": 308, "": 302,
+_WITHOUT_EFFECT = (
+    "NS", "DPI", "BNP", "NC", "QSL", "UNSAFEALLOW3F", "UNSAFEPREFIXSTAT", "UNC", "NV",
+)  # fmt: skip
+_KNOWN = ("R", "P", "F", "G", "QSA", "QSD", "PT", "E", "OR", "L", "END", "NE", "C", "S", "CO", "B")
+_LONGER = {
+    "LAST": "L", "REDIRECT": "R", "PROXY": "P", "FORBIDDEN": "F", "GONE": "G", "NOCASE": "NC", "ORNEXT": "OR", "QSAPPEND": "QSA",
+    "QSDISCARD": "QSD", "NOESCAPE": "NE", "PASSTHROUGH": "PT", "ENV": "E", "NOSUBREQ": "NS", "CHAIN": "C", "SKIP": "S", "COOKIE": "CO",
+    "NEXT": "N", "TYPE": "T", "HANDLER": "H", "DISCARDPATH": "DPI", "NOVARY": "NV", "QSLAST": "QSL",
 }  # fmt: skip
-_WITHOUT_EFFECT = ("L", "END", "NE", "NS", "DPI", "B", "BNP", "BNE", "NC", "QSA", "QSL", "UNSAFEALLOW3F", "UNSAFEPREFIXSTAT")
 _MOST_RULES = 200
-_EVERY_PATH = ("^", ".*", "^.*$", "^(.*)$", "(.*)", "^.*", "^/(.*)$", "^/(.*)", "^/?(.*)", "^/?(.*)$", "/(.*)", "^/")
+_MOST_STEPS = 3_000
+_EVERY_PATH = ("^", ".*", "^.*$", "^(.*)$", "(.*)", "^.*", "^/(.*)$", "^/(.*)", "^/?(.*)", "^/?(.*)$", "/(.*)", "^/", ".", "^.+", ".+")
+_NUMBERS = ("-eq", "-ne", "-lt", "-le", "-gt", "-ge")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One rule with its conditions and flags. Cookies and variables may be several."""
+
+    directive: Directive
+    conditions: tuple[Directive, ...]
+    flags: dict[str, list[str]]
+
+    def flag(self, name: str) -> str:
+        """Return the value of a flag; empty where it has none."""
+        return self.flags[name][-1] if name in self.flags else ""
 
 
 class Rewriting:
     """Lowers the rules of one virtual host."""
 
-    def __init__(self, record: Record, names: Names, passes: Passes, scope: Scope) -> None:
+    def __init__(self, record: Record, names: Names, passes: Passes, scope: Scope, texts: RuleTexts) -> None:
         self._record = record
         self._names = names
         self._passes = passes
         self._scope = scope
+        self._texts = texts
+        self._rules: list[_Rule] = []
+        self._steps = 0
+        self._is_too_much = False
+        self._served: Callable[[Directive | None], Part] = lambda _: NOTHING
 
-    def lower(self, program: Sequence[Directive], rest: Callable[[], Part]) -> Part:
-        """Return what rules, conditions among them, and what follows make of a request."""
-        if len(program) > _MOST_RULES:
-            self._record.error(program[0].span, "too-deep", f"there are more than {_MOST_RULES} rules here")
-            return rest()
+    def read(self, program: Sequence[Directive]) -> None:
+        """Take the rules, conditions among them, and follow what sets variables."""
         conditions: list[Directive] = []
-        for at, directive in enumerate(program):
+        for directive in program:
             if directive.name == "rewritecond":
                 conditions.append(directive)
-            else:
-                return self._rule(directive, conditions, program[at + 1 :], rest)
+                continue
+            self._rules.append(_Rule(directive, tuple(conditions), self._flags(directive, 2)))
+            conditions = []
         for directive in conditions:
             self._record.warning(directive.span, "left-out", "this condition has no rule below it", "take it out")
-        return rest()
+        if len(self._rules) > _MOST_RULES:
+            self._record.error(self._rules[0].directive.span, "too-deep", f"there are more than {_MOST_RULES} rules here")
+            self._rules = []
+        for rule in self._rules:
+            if "E" in rule.flags:
+                self._set_variables(rule, self._test(rule))
 
-    def _rule(self, rule: Directive, conditions: list[Directive], others: Sequence[Directive], rest: Callable[[], Part]) -> Part:
-        """Return what one rule, and those after it, make of a request."""
-        flags = self._flags(rule, 2)
-        self._names.condition = None
-        test = self._test(rule, conditions, "NC" in flags)
+    def lower(self, served: Callable[[Directive | None], Part]) -> Part:
+        """Return what rules and what follows make of a request. ``served`` returns what follows; told of a rule, that has made the
+        path the name of a file."""
+        self._served = served
+        return self._from(0, None)
+
+    def _from(self, at: int, renames: Directive | None) -> Part:
+        """Return what the rules from one on, and what follows, make of a request."""
+        self._steps += 1
+        if at >= len(self._rules):
+            return self._served(renames)
+        rule = self._rules[at]
+        if self._steps > _MOST_STEPS:
+            if self._is_too_much:
+                return NOTHING
+            self._is_too_much = True
+            self._record.error(rule.directive.span, "too-deep", "rules branch too often here", "end rules with `L`, or use fewer of them")
+            return NOTHING
+        test = self._test(rule)
         if test is None:
-            return self.lower(others, rest)
+            return self._from(at + 1, renames)
+        missed = self._after_chain(at) if "C" in rule.flags else at + 1
+        return self._matched(rule, test, at, missed, renames)
+
+    def _after_chain(self, at: int) -> int:
+        while at < len(self._rules) and "C" in self._rules[at].flags:
+            at += 1
+        return at + 1
+
+    def _matched(self, rule: _Rule, test: Expr, at: int, missed: int, renames: Directive | None) -> Part:
+        flags, text = rule.flags, rule.directive.text(1)
+        cookies = tuple([self._cookie(rule, each) for each in flags.get("CO", [])])
+        answer = self._answer(rule)
+        if answer is not None:
+            return self._chosen(test, _with_response(answer, cookies), lambda: self._from(missed, renames))
+        following = at + 1
+        if "S" in flags:
+            skipped = rule.flag("S")
+            if not skipped.isdigit():
+                self._record.error(rule.directive.place(2), "bad-value", f"`S={skipped}` says how many rules to leave out", "write `S=1`")
+            following += int(skipped) if skipped.isdigit() else 0
+        is_last = "L" in flags or "END" in flags
+        if text == "-":
+            following = len(self._rules) if is_last else following
+            if following == missed and not is_last:
+                part = self._from(missed, renames)
+                return _with_response(part, (When(as_answered(test), cookies),) if cookies else ())
+            return self._chosen(test, _with_response(self._from(following, renames), cookies), lambda: self._from(missed, renames))
+        # `PT` ends the rules as `L` does, and what `ProxyPass` and the like say of the new path holds.
+        changed = self._new_path(text, rule)
+        end = "PT" in flags or is_last
+        part = self._from(len(self._rules) if end else following, None if "PT" in flags else rule.directive).before(changed)
+        return self._chosen(test, _with_response(part, cookies), lambda: self._from(missed, renames))
+
+    def _answer(self, rule: _Rule) -> Part | None:
+        """Return what a rule answers by itself; None if it goes on."""
+        flags, text = rule.flags, rule.directive.text(1)
         if "F" in flags or "G" in flags:
             status = 403 if "F" in flags else 410
-            return choose(test, Part(Respond(status), (Deny(status),)), self.lower(others, rest))
-        if "E" in flags:
-            name, _, value = flags["E"].partition(":")
-            made = self._names.template(value, rule.span)
-            self._names.environment[name] = If(test, made, self._names.environment.get(name, EMPTY))
-        text = rule.text(1)
-        if flags.get("R", "").startswith(("4", "5")):
-            return choose(test, self._redirect(rule, flags), self.lower(others, rest))
+            return Part(Respond(status), (Deny(status),))
+        if rule.flag("R").startswith(("4", "5")):
+            return self._redirect(rule)
         if text == "-":
-            if "L" in flags or "END" in flags:
-                return choose(test, rest(), self.lower(others, rest))
-            return self.lower(others, rest)
-        is_url = text.startswith(("http://", "https://", "%{REQUEST_SCHEME}", "ws://", "wss://", "balancer://"))
+            return None
         if "P" in flags:
-            return choose(test, self._proxied(rule, flags), self.lower(others, rest))
-        if "R" in flags or is_url:
-            return choose(test, self._redirect(rule, flags), self.lower(others, rest))
-        if "PT" not in flags:
-            not_built(self._record, rule, 1, "a rule that leads to a file", "add the flag `PT` if a `ProxyPass` shall follow")
-        # `PT` ends the rules as `L` does.
-        return choose(test, rest().before(self._new_path(text, rule, flags)), self.lower(others, rest))
+            return self._proxied(rule)
+        is_url = text.startswith(("http://", "https://", "%{REQUEST_SCHEME}", "ws://", "wss://", "balancer://"))
+        return self._redirect(rule) if "R" in flags or is_url else None
 
-    def _flags(self, directive: Directive, at: int) -> dict[str, str]:
+    def _chosen(self, test: Expr, then: Part, otherwise: Callable[[], Part]) -> Part:
+        if test == Const(True):
+            return then
+        return otherwise() if test == Const(False) else choose(test, then, otherwise())
+
+    def _flags(self, directive: Directive, at: int) -> dict[str, list[str]]:
         text = directive.text(at)
         if not text:
             return {}
         if not (text.startswith("[") and text.endswith("]")):
             self._record.error(directive.place(at), "bad-value", f"`{text}` is no list of flags", "write `[L,R=301]`")
             return {}
-        flags: dict[str, str] = {}
-        longer = {"LAST": "L", "REDIRECT": "R", "PROXY": "P", "FORBIDDEN": "F", "GONE": "G", "NOCASE": "NC", "ORNEXT": "OR"}
-        longer |= {"QSAPPEND": "QSA", "QSDISCARD": "QSD", "NOESCAPE": "NE", "PASSTHROUGH": "PT", "ENV": "E", "NOSUBREQ": "NS"}
+        flags: dict[str, list[str]] = {}
         for each in text[1:-1].split(","):
             name, _, value = each.strip().partition("=")
-            key = longer.get(name.upper(), name.upper())
-            if key not in (*_WITHOUT_EFFECT, "R", "P", "F", "G", "QSD", "PT", "E", "OR"):
+            key = _LONGER.get(name.upper(), name.upper())
+            if key not in (*_KNOWN, *_WITHOUT_EFFECT):
                 not_built(self._record, directive, at, f"the flag `{name}`")
-            flags[key] = value
+            flags.setdefault(key, []).append(value)
         return flags
+
+    def _set_variables(self, rule: _Rule, test: Expr | None) -> None:
+        """Follow ``[E=NAME:value]``, and ``[E=!NAME]``."""
+        environment = self._names.environment
+        for each in rule.flags["E"]:
+            name, _, value = each.partition(":")
+            made = EMPTY if name.startswith("!") else self._texts.read(value, rule.directive.place(2))
+            name = name.removeprefix("!")
+            if test is not None:
+                environment[name] = made if test == Const(True) else If(test, made, environment.get(name, EMPTY))
+
+    def _cookie(self, rule: _Rule, text: str) -> Action:
+        """Return the cookie of ``[CO=name:value:domain:minutes:path:secure:httponly:samesite]``."""
+        mark = text[0] if text.startswith(";") else ":"
+        parts = [*_split(text.removeprefix(";"), mark), *[""] * 8][:8]
+        name, value, domain, minutes, path, secure, http_only, same_site = parts
+        span = rule.directive.place(2)
+        if not name or not domain:
+            self._record.error(span, "bad-value", f"`CO={text}` is no cookie", "write `CO=name:value:domain`")
+        pieces: list[Expr] = [Const(f"{name}="), self._texts.read(value, span), Const("; path="), self._texts.read(path or "/", span)]
+        pieces += [Const("; domain="), self._texts.read(domain, span)]
+        if minutes not in ("", "0", "-1"):
+            if not minutes.isdigit():
+                self._record.error(span, "bad-value", f"`{minutes}` is no number of minutes")
+            else:
+                pieces.append(Const(f"; max-age={int(minutes) * 60}"))
+        pieces += [Const("; secure")] if secure.lower() in ("secure", "true", "1") else []
+        pieces += [Const("; HttpOnly")] if http_only.lower() in ("httponly", "true", "1") else []
+        pieces += [Const(f"; SameSite={same_site}")] if same_site.lower() not in ("", "false", "0") else []
+        return AddHeader("Set-Cookie", concat(pieces))
 
     # ------------------------------------------------------------ tests
 
-    def _test(self, rule: Directive, conditions: list[Directive], ignore_case: bool) -> Expr | None:
-        """Return the test of a rule with its conditions, and set what ``$1`` and ``%1`` mean."""
-        text = rule.text(0)
-        negated = text.startswith("!")
+    def _test(self, rule: _Rule) -> Expr | None:
+        """Return the test of a rule with its conditions, and set what ``$1`` and ``%1`` mean. None, noted, where it is none."""
+        directive = rule.directive
+        text = directive.text(0)
+        ignore_case = "NC" in rule.flags
+        is_negated = text.startswith("!")
+        self._names.condition = None
         try:
             pattern = to_pattern(text.removeprefix("!"))
             self._names.rule = (_PATH, to_pattern(text.removeprefix("!"), ignore_case))
         except ValueError as bad:
-            self._record.error(rule.place(0), "bad-regex", str(bad))
+            self._record.error(directive.place(0), "bad-regex", str(bad))
             return None
         found: Expr = Match(pattern, _PATH, ignore_case)
-        tests: list[Expr] = [Not(found) if negated else found]
+        tests: list[Expr] = [Not(found) if is_negated else found]
         # A pattern that every path fits is no test.
-        if not negated and pattern in (
-            "^",
-            ".*",
-            "^.*$",
-            "^(.*)$",
-            "(.*)",
-            "^.*",
-            "^/(.*)$",
-            "^/(.*)",
-            "^/?(.*)",
-            "^/?(.*)$",
-            "/(.*)",
-            "^/",
-        ):
+        if not is_negated and pattern in _EVERY_PATH:
             tests = []
         either: list[Expr] = []
-        for condition in conditions:
+        for condition in rule.conditions:
             flags = self._flags(condition, 2)
             test = self._condition(condition, "NC" in flags)
             if test is None:
@@ -150,34 +246,41 @@ class Rewriting:
                 either = []
         if either:
             tests.append(AnyOf(tuple(either)))
-        return tests[0] if len(tests) == 1 else AllOf(tuple(tests))
+        if Const(False) in tests:
+            return Const(False)
+        tests = [each for each in tests if each != Const(True)]
+        return AllOf(tuple(tests)) if len(tests) > 1 else tests[0] if tests else Const(True)
 
     def _condition(self, condition: Directive, ignore_case: bool) -> Expr | None:
         text = condition.text(1)
         if condition.text(0).lower() == "expr":
-            not_built(self._record, condition, 0, "an expression", "write `%{NAME} pattern`")
-            return None
-        subject = self._names.template(condition.text(0), condition.place(0))
-        negated = text.startswith("!")
+            return read_test(self._record, self._names, text, condition.place(1))
+        subject = self._texts.read(condition.text(0), condition.place(0))
+        is_negated = text.startswith("!")
         bare = text.removeprefix("!")
-        if bare.startswith("-") and len(bare) in (2, 3):
+        if bare.startswith(_NUMBERS):
+            test = compare_numbers(bare[:3], subject, self._texts.read(bare[3:].strip(), condition.place(1)))
+            if test is None:
+                not_built(self._record, condition, 1, f"a comparison of numbers in texts by `{bare[:3]}`", "write a regular expression")
+                return None
+        elif bare.startswith("-") and len(bare) in (2, 3):
             not_built(self._record, condition, 1, f"the test `{bare}`", "files are not looked for")
             return None
-        if bare.startswith("="):
-            test: Expr = self._equal(subject, bare[1:], ignore_case)
+        elif bare.startswith("="):
+            test = self._equal(subject, bare[1:], ignore_case)
         elif bare.startswith((">", "<")):
             not_built(self._record, condition, 1, "a comparison of order", "write a regular expression")
             return None
         else:
             try:
                 pattern = to_pattern(bare)
-                if not negated:
+                if not is_negated:
                     self._names.condition = (subject, to_pattern(bare, ignore_case))
             except ValueError as bad:
                 self._record.error(condition.place(1), "bad-regex", str(bad))
                 return None
             test = _simple(subject, bare) or Match(pattern, subject, ignore_case)
-        return Not(test) if negated else test
+        return negated(test) if is_negated else test
 
     def _equal(self, subject: Expr, text: str, ignore_case: bool) -> Expr:
         value = "" if text == '""' else text
@@ -187,53 +290,74 @@ class Rewriting:
 
     # ------------------------------------------------------------ what comes of it
 
-    def _proxied(self, rule: Directive, flags: dict[str, str]) -> Part:
-        text = rule.text(1)
+    def _proxied(self, rule: _Rule) -> Part:
+        text = rule.directive.text(1)
         fixed = text
         for mark in ("$", "%"):
             fixed = fixed.partition(mark)[0]
-        target = read_target(self._record, rule, fixed, 1)
+        target = read_target(self._record, rule.directive, fixed, 1)
         if target is None:
             return NOTHING
-        way = self._passes.use(target, self._scope, rule, len(rule.args))
+        way = self._passes.use(target, self._scope, rule.directive, len(rule.directive.args))
         if way is None:
             return NOTHING
         rest = text[text.index("://") + 3 :]
         _, slash, path = rest.partition("/")
-        action = self._new_path(f"/{path}" if slash else "/", rule, flags)
+        action = self._new_path(f"/{path}" if slash else "/", rule)
         same = isinstance(action.path, Call) and action.path == Call("encode_path", (_PATH,))
         whole = self._names.rule is not None and path in ("$1", "%{REQUEST_URI}") and _takes_all(self._names.rule[1])
+        kept = (same or whole) and "B" not in rule.flags and action.query is None
         if way.path and action.path is not None:
             action = replace(action, path=concat([encoded(Const(way.path)), action.path]))
-            same = whole = False
-        return _as_part(way.route(None, () if same or whole else (action,)))
+            kept = False
+        return _as_part(way.route(None, () if kept else (action,)))
 
-    def _new_path(self, text: str, rule: Directive, flags: dict[str, str]) -> Rewrite:
+    def _new_path(self, text: str, rule: _Rule) -> Rewrite:
         path, mark, query = text.partition("?")
-        made = self._names.template(path, rule.place(1), encode=True)
+        span = rule.directive.place(1)
+        made = self._texts.read(path, span, "whole" if "B" in rule.flags else "path")
         made = Call("encode_path", (_PATH,)) if made == _PATH else encoded(made) if isinstance(made, Const) else made
-        if "QSD" in flags and not mark:
+        if "QSD" in rule.flags and not mark:
             return Rewrite(made, EMPTY)
         if not mark:
             return Rewrite(made)
-        added = self._names.template(query, rule.place(1))
-        return Rewrite(made, concat([added, with_query("&")]) if "QSA" in flags else added)
+        added = self._texts.read(query, span)
+        return Rewrite(made, concat([added, with_query("&")]) if "QSA" in rule.flags else added)
 
-    def _redirect(self, rule: Directive, flags: dict[str, str]) -> Part:
-        status = flags.get("R", "")
-        if status not in _STATUSES:
+    def _redirect(self, rule: _Rule) -> Part:
+        status = rule.flag("R")
+        span = rule.directive.place(1)
+        if status not in STATUSES:
             if status.isdigit() and 400 <= int(status) <= 599:
                 return Part(Respond(int(status)), (Deny(int(status)),))
-            self._record.error(rule.place(2), "bad-value", f"`{status}` is no status of a redirect")
-        text = rule.text(1)
-        location = self._names.template(text.removesuffix("?"), rule.place(1), encode="NE" not in flags)
-        if any(each == _PATH for each in walk(location)) and "NE" not in flags:
+            self._record.error(rule.directive.place(2), "bad-value", f"`{status}` is no status of a redirect")
+        text = rule.directive.text(1)
+        escapes = "NE" not in rule.flags
+        location = self._texts.read(text.removesuffix("?"), span, "whole" if "B" in rule.flags else "path" if escapes else "")
+        if any(each == _PATH for each in walk(location)) and escapes:
             location = _path_encoded(location)
-        if "?" not in text and "QSD" not in flags:
+        if "?" not in text and "QSD" not in rule.flags:
             location = concat([location, with_query("?")])
-        elif "QSA" in flags:
+        elif "QSA" in rule.flags:
             location = concat([location, with_query("&")])
-        return Part(Redirect(location, _STATUSES.get(status, 302)))
+        return Part(Redirect(location, STATUSES.get(status, 302)))
+
+
+def _split(text: str, mark: str) -> list[str]:
+    """Split a text at a mark that stands in no braces."""
+    parts = [""]
+    depth = 0
+    for char in text:
+        depth += 1 if char == "{" else -1 if char == "}" else 0
+        if char == mark and not depth:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return parts
+
+
+def _with_response(part: Part, actions: tuple[Action, ...]) -> Part:
+    return Part(part.source, part.request, (*actions, *part.response)) if actions else part
 
 
 def _simple(subject: Expr, pattern: str) -> Expr | None:
@@ -243,7 +367,8 @@ def _simple(subject: Expr, pattern: str) -> Expr | None:
         return Not(Var("tls"))
     if subject == https and pattern in ("on", "^on$"):
         return Var("tls")
-    return None
+    # A variable that is there or not.
+    return is_set(subject) if pattern in (".", ".+", "^.+$", "^.+", "1", "^1$") and isinstance(is_set(subject), Const) else None
 
 
 def _takes_all(pattern: str) -> bool:
@@ -263,49 +388,22 @@ def _as_part(route: Route) -> Part:
     return Part(Switch((route,)))
 
 
-# ---------------------------------------------------------------- redirects
-
-
-def redirect_route(record: Record, directive: Directive, names: Names, section: str = "") -> Route | None:
-    """Return the route of a ``Redirect``; ``section`` is the path of the section it stands in."""
-    words = list(directive.args)
-    status = {"redirectpermanent": "permanent", "redirecttemp": "temp"}.get(directive.name, "")
-    first = words[0].text.lower()
-    if directive.name in ("redirect", "redirectmatch") and (first in _STATUSES or first == "gone" or first.isdigit()):
-        status = words.pop(0).text.lower()
-    path = section or (words.pop(0).text if words else "")
-    target = words[0] if words else None
-    is_pattern = directive.name == "redirectmatch"
-    try:
-        match = PathMatch("regex", to_pattern(path)) if is_pattern else _redirect_match(path)
-    except ValueError as bad:
-        record.error(directive.place(0), "bad-regex", str(bad))
-        return None
-    if status == "gone" or (status.isdigit() and status not in _STATUSES):
-        number = 410 if status == "gone" else int(status)
-        if not 400 <= number <= 599:
-            record.error(directive.span, "bad-value", f"`{status}` is no status that can be answered here")
-            return None
-        return Route(Respond(number), path=match, request=(Deny(number),))
-    if target is None:
-        record.error(directive.span, "arguments", "a redirect needs a target")
-        return None
-    if is_pattern:
-        names.rule = (_PATH, to_pattern(path))
-        location = names.template(target.text, target.span, encode=True)
-    else:
-        rest: Expr = Call("replace_prefix", (Var("path"), Const(path), EMPTY))
-        location = concat([Const(target.text), rest])
-    return Route(Redirect(concat([location, with_query("?")]), _STATUSES.get(status, 302)), path=match)
-
-
-def _redirect_match(path: str) -> PathMatch:
-    if not path.startswith("/"):
-        raise ValueError(f"the path `{path}` does not begin with `/`")
-    return path_match(path)
-
-
 def engine_is_on(scope: Scope) -> bool:
-    """Tell whether the rules of a site are looked at; they are not inherited from outside."""
+    """Tell whether the rules of a site are looked at; whether they are is not inherited from outside."""
     own = scope.own("RewriteEngine")
     return bool(own) and own[-1].text().lower() == "on"
+
+
+def program_of(scope: Scope) -> list[Directive]:
+    """Return the rules of a site with their conditions, and those of the server outside where ``RewriteOptions`` wants them."""
+    own = scope.own("RewriteCond", "RewriteRule")
+    if scope.outer is None:
+        return own
+    options = {word.lower() for each in scope.own("RewriteOptions") for word in each.texts}
+    above = {word.lower() for each in scope.outer.own("RewriteOptions") for word in each.texts}
+    outer = scope.outer.own("RewriteCond", "RewriteRule")
+    if "ignoreinherit" in options:
+        above = set()
+    if "inheritbefore" in options or "inheritdownbefore" in above:
+        return [*outer, *own]
+    return [*own, *outer] if "inherit" in options or "inheritdown" in above else own

@@ -30,6 +30,11 @@ _SECTIONS = {
     "requireall": "location",
     "requireany": "location",
     "requirenone": "location",
+    "if": "location",
+    "elseif": "location",
+    "else": "location",
+    "limit": "location",
+    "limitexcept": "location",
 }
 
 _ALIASES = ("Alias", "AliasMatch", "ScriptAlias", "ScriptAliasMatch")

@@ -1,24 +1,27 @@
-"""One virtual host to one site: rules, then ``ProxyPass``, then redirects; around them what sections by path ask for.
+"""One virtual host to one site: rules, then ``ProxyPass``, then redirects; around them what sections ask for.
 
-Facts: sections are looked at in written order, and what a later one says about access takes the place of what an earlier one says.
-A section compares the path by segments.
+Facts: rules and redirects of the virtual host itself answer before anybody is asked who he is; what sections say about access holds
+for all other answers, 404 too. Of several sections that fit, the last that says something about access decides alone.
 
-Not here: which hosts and sockets (``lower``).
+Not here: which hosts and sockets (``lower``), which requests a section is about (``sections``).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.apache.access import Access
+from vestibule.dialects.apache.expressions import negated
 from vestibule.dialects.apache.fields import Fields, conditional
 from vestibule.dialects.apache.proxying import Passes, added_to_requests, reversed_fields
-from vestibule.dialects.apache.rewriting import Rewriting, engine_is_on, redirect_route
+from vestibule.dialects.apache.redirects import redirect_route
+from vestibule.dialects.apache.rewriting import Rewriting, engine_is_on, program_of
+from vestibule.dialects.apache.rule_text import RuleTexts
 from vestibule.dialects.apache.scope import Scope, not_built
+from vestibule.dialects.apache.sections import Section, Sections, both
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.upstreams import Target, Upstreams, balancer_environment, bare_url, is_balancer
-from vestibule.dialects.apache.variables import Names, to_pattern
+from vestibule.dialects.apache.variables import Names
 from vestibule.dialects.part import NOTHING, Part
 from vestibule.dialects.read import ReadText
 from vestibule.dialects.record import Record
@@ -33,23 +36,11 @@ from vestibule.model.config import (
     Switch,
     Timeouts,
 )
-from vestibule.model.expr import EMPTY, AllOf, AnyOf, Compare, Const, Expr, If, InNet, Match, Not, Var
+from vestibule.model.expr import EMPTY, Expr, If, InNet, Var
 
-_ENVIRONMENT = ("SetEnv", "UnsetEnv", "SetEnvIf", "SetEnvIfNoCase", "BrowserMatch", "BrowserMatchNoCase")
+_EARLY = ("SetEnvIf", "SetEnvIfNoCase", "SetEnvIfExpr", "BrowserMatch", "BrowserMatchNoCase")
+_LATE = ("SetEnv", "UnsetEnv")
 _REDIRECTS = ("Redirect", "RedirectPermanent", "RedirectTemp", "RedirectMatch")
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A ``<Location>``: its path, the test of a path being inside, and what it says."""
-
-    path: str
-    is_pattern: bool
-    test: Expr | None
-    """None for every path."""
-    later: Expr | None
-    """The same for answers, when the path may have been rewritten already."""
-    scope: Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,69 +64,83 @@ class SiteMaker:
         self._read_text = read_text
         self._trusted = trusted
         self._fields = Fields(scope.record, names)
+        self._guard: tuple[Action, ...] = ()
 
     def make(self, timeouts: Timeouts, limits: Limits) -> Lowered:
         """Return what it makes of a request."""
         scope, fields = self._scope, self._fields
-        sections = self._sections()
-        fields.environment(scope.all(*_ENVIRONMENT))
+        fields.environment(scope.all(*_EARLY))
+        program = program_of(scope) if engine_is_on(scope) else []
         passes = Passes(self._record, self._upstreams, self._names, timeouts, self._inside_proxy)
+        texts = RuleTexts(self._record, self._names, scope, self._read_text)
+        rewriting = Rewriting(self._record, self._names, passes, scope, texts)
+        rewriting.read(program)
+        sections = Sections(scope, self._names).all()
+        for section in sections:
+            fields.environment(section.scope.own(*_EARLY), section.test)
+        before = self._access(sections)
+        if program or scope.all(*_REDIRECTS):
+            # These answer first, so all others bring the question along.
+            before, self._guard = (), before
+        self._check(sections)
+        fields.set_early()
+        fields.environment(scope.all(*_LATE))
+        for section in sections:
+            fields.environment(section.scope.own(*_LATE), section.test)
         routes = self._routes(passes, sections)
-        program = scope.own("RewriteCond", "RewriteRule") if engine_is_on(scope) else []
-        part = Rewriting(self._record, self._names, passes, scope).lower(program, lambda: _as_part(routes))
+        part = rewriting.lower(lambda rule: self._as_part(routes) if rule is None else self._file(rule))
         part, timeouts, forwarding = _merged(self._record, part, timeouts)
         self._names.environment.update(balancer_environment(passes.upstreams))
-        request, left = fields.actions(scope.all("RequestHeader"), in_request=True)
-        response, _ = fields.actions(scope.all("Header"), in_request=False)
+        request, response, left = self._changed_fields(sections)
         reverse = reversed_fields(self._record, self._reverse_rules(sections), lambda target: self._upstreams.members(target, scope))
-        before = self._access(sections)
-        inside_request: tuple[Action, ...] = ()
-        inside_response: tuple[Action, ...] = ()
-        for section in sections:
-            made, _ = fields.actions(section.scope.own("RequestHeader"), in_request=True)
-            inside_request += conditional(section.test, made)
-            made, _ = fields.actions(section.scope.own("Header"), in_request=False)
-            inside_response += conditional(section.later, made)
         if self._trusted:
             # What a trusted proxy said of the client was taken from the field.
             came = left.get("x-forwarded-for", Var("header", "X-Forwarded-For"))
             left["x-forwarded-for"] = If(InNet(Var("peer_ip"), self._trusted), EMPTY, came)
         added = added_to_requests(scope, self._names, left) if _proxies(part.source) else ()
-        whole = Part(
-            part.source,
-            (*before, *request, *inside_request, *added, *part.request),
-            (*part.response, *reverse, *response, *inside_response),
-        )
+        whole = Part(part.source, (*before, *request, *added, *part.request), (*part.response, *reverse, *response))
         return Lowered(whole, timeouts, limits, forwarding)
 
-    # ------------------------------------------------------------ sections
+    def _changed_fields(self, sections: list[Section]) -> tuple[tuple[Action, ...], tuple[Action, ...], dict[str, Expr]]:
+        """Return what is done to fields of requests and answers, and what is known of those of requests then."""
+        fields, scope = self._fields, self._scope
+        request, left = fields.actions(scope.all("RequestHeader"), in_request=True)
+        response, _ = fields.actions(scope.all("Header"), in_request=False)
+        for section in sections:
+            made, _ = fields.actions(section.scope.own("RequestHeader"), in_request=True)
+            request += conditional(section.test, made)
+            made, _ = fields.actions(section.scope.own("Header"), in_request=False)
+            response += conditional(section.later, made)
+        return request, response, left
 
-    def _sections(self) -> list[Section]:
-        made: list[Section] = []
-        for directive in self._scope.all("Location", "LocationMatch", "Proxy", "ProxyMatch"):
-            scope = Scope(self._record, directive.block or (), None)
-            if directive.name in ("proxy", "proxymatch"):
-                # `<Proxy *>` is for all that is proxied, which is all there is; others name an upstream (`_inside_proxy`).
-                if directive.text() == "*":
-                    # They are looked at before sections by path.
-                    made.insert(0, Section("/", False, None, None, scope))
-                elif not bare_url(directive.text()) and not directive.text().lower().startswith("balancer://"):
-                    not_built(self._record, directive, 0, f"`<{directive.written} {directive.text()}>`", "name the address")
-                continue
-            section = self._section(directive, scope)
-            if section is not None:
-                made.append(section)
-        return made
+    def _check(self, sections: list[Section]) -> None:
+        """Note what may stand in sections and has no meaning there yet."""
+        for section in sections:
+            passes = section.scope.own("ProxyPass", "ProxyPassMatch")
+            if section.is_if:
+                for each in passes:
+                    not_built(self._record, each, 0, f"`{each.written}` in `<If>`", "write a `RewriteRule` with the flag `P`")
+            if section.is_if or not passes:
+                for each in section.scope.own("ProxyPreserveHost"):
+                    if each.text().lower() != self._scope.text("ProxyPreserveHost", "off").lower():
+                        hint = "write it in the virtual host, or beside a `ProxyPass`"
+                        not_built(self._record, each, 0, "`ProxyPreserveHost` for a part of the paths", hint)
+
+    # ------------------------------------------------------------ access
 
     def _inside_proxy(self, target: Target) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
         """Return what sections for the address of a target do with requests and answers."""
-        request: tuple[Action, ...] = ()
+        request = self._guard
         response: tuple[Action, ...] = ()
         for directive in self._scope.all("Proxy"):
             text = bare_url(directive.text())
+            is_part = not target.balancer and text.startswith(target.url) and text != target.url.rstrip("/")
+            if is_part and any(each.name != "proxyset" and each.texts != ("all", "granted") for each in directive.block or ()):
+                what = "a section for a part of what is proxied to"
+                not_built(self._record, directive, 0, what, "write a `ProxyPass` for that part, or a `<Location>`")
             if is_balancer(directive.text(), target.balancer) if target.balancer else text and target.url.startswith(text):
-                scope = Scope(self._record, directive.block or (), None)
-                actions = Access(scope, self._read_text).actions() or ()
+                scope = Scope(self._record, directive.block or ())
+                actions = Access(scope, self._read_text, self._names, (self._scope,)).actions() or ()
                 sections = self._scope.all("Location", "LocationMatch")
                 if actions and any(each.name == "require" for section in sections for each in section.block or ()):
                     not_built(self._record, directive, 0, "`Require` both here and in a `<Location>`", "write it in one of them")
@@ -143,58 +148,22 @@ class SiteMaker:
                 response += self._fields.actions(scope.own("Header"), in_request=False)[0]
         return request, response
 
-    def _section(self, directive: Directive, scope: Scope) -> Section | None:
-        words = list(directive.texts)
-        is_pattern = directive.name == "locationmatch"
-        if words[0] == "~" and len(words) == 2:
-            is_pattern, words = True, words[1:]
-        path = words[0]
-        try:
-            pattern = to_pattern(path) if is_pattern else ""
-        except ValueError as bad:
-            self._record.error(directive.place(0), "bad-regex", str(bad))
-            return None
-        if not is_pattern and not path.startswith("/"):
-            self._record.error(directive.place(0), "bad-path", f"the path `{path}` does not begin with `/`")
-            return None
-        if not is_pattern and any(mark in path for mark in "*?["):
-            not_built(self._record, directive, 0, "a pattern of the shell in `<Location>`", "write `<LocationMatch>`")
-            return None
-        decoded, target = Var("decoded_path"), Var("target")
-        if is_pattern:
-            return Section(path, True, Match(pattern, decoded), Match(pattern, target), scope)
-        if path == "/":
-            return Section(path, False, None, None, scope)
-        bare = re.escape(path.rstrip("/"))
-        if path.endswith("/"):
-            return Section(path, False, Match(f"^{bare}/", decoded), Match(f"^{bare}/", target), scope)
-        inside: Expr = AnyOf((Compare("==", decoded, Const(path)), Match(f"^{bare}/", decoded)))
-        return Section(path, False, inside, Match(f"^{bare}(?:[/?]|$)", target), scope)
-
     def _access(self, sections: list[Section]) -> tuple[Action, ...]:
         """Return the actions of access; of several sections that fit, the last decides."""
         shown: list[tuple[Expr | None, tuple[Action, ...]]] = []
         decided: list[tuple[Expr | None, tuple[Action, ...]]] = []
+        user: Expr = EMPTY
         for section in sections:
-            access = Access(section.scope, self._read_text)
+            access = Access(section.scope, self._read_text, self._names, section.around)
             certificate, actions = access.client_certificate(), access.actions()
             if certificate is not None:
                 shown.append((section.test, certificate))
             if actions is not None:
                 decided.append((section.test, actions))
-        return self._settled(shown) + self._settled(decided)
-
-    def _settled(self, decided: list[tuple[Expr | None, tuple[Action, ...]]]) -> tuple[Action, ...]:
-        found: list[Action] = []
-        for at, (test, actions) in enumerate(decided):
-            later = [each for each, _ in decided[at + 1 :]]
-            if None in later:
-                continue
-            tests: list[Expr] = [] if test is None else [test]
-            tests += [Not(each) for each in later if each is not None]
-            whole = None if not tests else tests[0] if len(tests) == 1 else AllOf(tuple(tests))
-            found.extend(conditional(whole, actions))
-        return tuple(found)
+                name = Var("user") if access.asks_for_users() else EMPTY
+                user = name if section.test is None else If(section.test, name, user) if name != user else user
+        self._names.user = user
+        return _settled(shown) + _settled(decided)
 
     # ------------------------------------------------------------ routes
 
@@ -202,11 +171,13 @@ class SiteMaker:
         """Return the routes, first those of sections, of which a later one wins."""
         routes: list[Route] = []
         after: list[Route] = []
-        for directive in self._scope.all(*_REDIRECTS):
+        # Those of the virtual host come before those of the server outside.
+        own = self._scope.own(*_REDIRECTS)
+        for directive in [*own, *[each for each in self._scope.all(*_REDIRECTS) if each not in own]]:
             made = redirect_route(self._record, directive, self._names)
             if made is not None:
                 after.append(self._record.mark(made, directive.span))
-        for section in reversed(sections):
+        for section in reversed([each for each in sections if not each.is_if]):
             for directive in section.scope.own("ProxyPass", "ProxyPassMatch"):
                 inner = Scope(self._record, section.scope.directives, self._scope)
                 made = passes.route(directive, inner, section.path, section.is_pattern)
@@ -216,24 +187,41 @@ class SiteMaker:
         for directive in (self._scope.all if inherits else self._scope.own)("ProxyPass", "ProxyPassMatch"):
             made = passes.route(directive, self._scope)
             if made is not None:
-                # What is left out of proxying still meets the redirects.
-                left_out = made.source == NOTHING.source and after
-                made = replace(made, source=Switch(tuple(after)), request=()) if left_out else made
+                if made.source == NOTHING.source:
+                    # What is left out of proxying still meets the redirects.
+                    source = Switch((*after, *self._otherwise())) if after else made.source
+                    made = replace(made, source=source, request=() if after else (*self._guard, *made.request))
                 routes.append(self._record.mark(made, directive.span))
         for section in reversed(sections):
             for directive in section.scope.own(*_REDIRECTS):
-                made = redirect_route(self._record, directive, self._names, section.path)
+                made = redirect_route(self._record, directive, self._names, section)
                 if made is not None:
-                    # Inside a section a redirect comes before everything else.
+                    # Inside a section a redirect comes before everything else, but for the question who it is.
+                    made = replace(made, request=(*self._guard, *made.request))
                     routes.insert(0, self._record.mark(made, directive.span))
         return [*routes, *after]
+
+    def _file(self, rule: Directive) -> Part:
+        """Return what answers a request whose path a rule made the name of a file."""
+        del rule
+        return NOTHING.before(*self._guard)
+
+    def _otherwise(self) -> list[Route]:
+        """Return the route of what nobody serves: it is asked who it is from, too."""
+        return [Route(NOTHING.source, request=(*self._guard, *NOTHING.request))] if self._guard else []
+
+    def _as_part(self, routes: list[Route]) -> Part:
+        if not routes:
+            return NOTHING.before(*self._guard)
+        everything = any(route.path == PathMatch("prefix", "/") and route.when is None for route in routes)
+        return Part(Switch((*routes, *([] if everything else self._otherwise()))))
 
     def _reverse_rules(self, sections: list[Section]) -> list[tuple[Directive, str]]:
         rules = [(each, "") for each in self._scope.all("ProxyPassReverse")]
         for section in sections:
             for each in section.scope.own("ProxyPassReverse"):
-                if section.is_pattern:
-                    not_built(self._record, each, 0, "`ProxyPassReverse` for a regular expression", "name the path")
+                if section.is_pattern or section.is_if:
+                    not_built(self._record, each, 0, "`ProxyPassReverse` for anything but a path", "name the path")
                 elif len(each.args) == 1:
                     rules.append((each, section.path))
                 else:
@@ -241,8 +229,18 @@ class SiteMaker:
         return rules
 
 
-def _as_part(routes: list[Route]) -> Part:
-    return Part(Switch(tuple(routes))) if routes else NOTHING
+def _settled(decided: list[tuple[Expr | None, tuple[Action, ...]]]) -> tuple[Action, ...]:
+    """Return actions of which those decide whose test is the last that holds."""
+    found: list[Action] = []
+    for at, (test, actions) in enumerate(decided):
+        later = [each for each, _ in decided[at + 1 :]]
+        if None in later:
+            continue
+        whole = test
+        for each in later:
+            whole = both(whole, None if each is None else negated(each))
+        found.extend(conditional(whole, actions))
+    return tuple(found)
 
 
 def _merged(record: Record, part: Part, timeouts: Timeouts) -> tuple[Part, Timeouts, Forwarding]:

@@ -13,7 +13,7 @@ import re
 from vestibule.dialects.part import with_query
 from vestibule.dialects.record import Record
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, Var, concat
+from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Default, Expr, If, Match, Var, concat
 
 _SERVER = re.compile(r"%\{([^}]*)\}|\$\{?([0-9])\}?|%([0-9])")
 _FORMAT = re.compile(r"%(?:(%)|([<>]?)(?:![0-9,]+|[0-9,]+)?([<>]?)(?:\{([^}]*)\})?(\^?[A-Za-z]{1,2}))")
@@ -38,6 +38,14 @@ SERVER_VARIABLES: dict[str, Expr] = {
     "SERVER_ADDR": Var("server_ip"),
     "SERVER_PROTOCOL": Var("protocol"),
     "HTTPS": If(Var("tls"), Const("on"), Const("off")),
+    "DOCUMENT_URI": Var("decoded_path"),
+    "HTTP2": If(Compare("==", Var("protocol"), Const("HTTP/2.0")), Const("on"), Const("off")),
+    "IPV6": If(Match(":", Var("peer_ip")), Const("on"), Const("off")),
+    "IS_SUBREQ": Const("false"),
+    "CONTENT_TYPE": Var("response_header", "Content-Type"),
+    "REQUEST_LOG_ID": Var("request_id"),
+    "SERVER_SOFTWARE": Const("Apache"),
+    "REMOTE_IDENT": EMPTY,
     "THE_REQUEST": Concat((Var("method"), Const(" "), Var("target"), Const(" "), Var("protocol"))),
     "UNIQUE_ID": Var("request_id"),
     "REQUEST_STATUS": Var("status"),
@@ -56,8 +64,8 @@ SERVER_VARIABLES: dict[str, Expr] = {
 """Variables of the server. ``SERVER_NAME`` is the name of the virtual host, which each brings along."""
 
 _ABSENT_NAMES = (
-    "REMOTE_USER REMOTE_IDENT AUTH_TYPE DOCUMENT_ROOT SCRIPT_FILENAME REQUEST_FILENAME PATH_INFO SERVER_ADMIN SERVER_SOFTWARE"
-    " API_VERSION TIME TIME_YEAR TIME_MON TIME_DAY TIME_HOUR TIME_MIN TIME_SEC TIME_WDAY IS_SUBREQ IPV6 CONTEXT_PREFIX"
+    "DOCUMENT_ROOT SCRIPT_FILENAME REQUEST_FILENAME PATH_INFO SERVER_ADMIN"
+    " API_VERSION TIME TIME_YEAR TIME_MON TIME_DAY TIME_HOUR TIME_MIN TIME_SEC TIME_WDAY CONTEXT_PREFIX"
     " CONTEXT_DOCUMENT_ROOT HANDLER SCRIPT_USER SCRIPT_GROUP SSL_SESSION_ID"
 )
 _ABSENT = frozenset(_ABSENT_NAMES.split())
@@ -106,6 +114,9 @@ class Names:
         self._record = record
         self.server_name = server_name
         self.environment: dict[str, Expr] = {}
+        self.user: Expr = EMPTY
+        self.is_canonical = False
+        """Whether the virtual host has one name, whatever name clients use (`UseCanonicalName`)."""
         self.rule: tuple[Expr, str] | None = None
         self.condition: tuple[Expr, str] | None = None
 
@@ -130,13 +141,30 @@ class Names:
         """Return what a group of the last regular expression captured."""
         return _captured(self.rule, number)
 
+    def captured_before(self, number: str) -> Expr:
+        """Return what a group of the last condition captured."""
+        return _captured(self.condition, number)
+
+    def with_groups(self, text: str) -> Expr:
+        """Return a text in which only ``$1`` and its kin are put in."""
+        parts: list[Expr] = []
+        at = 0
+        for found in re.finditer(r"\$([0-9])", text):
+            parts += [Const(text[at : found.start()]), self.captured(found[1])]
+            at = found.end()
+        return concat([*parts, Const(text[at:])])
+
     def variable(self, name: str, span: Span) -> Expr:
         """Return what ``%{NAME}`` stands for."""
         kind, colon, argument = name.partition(":")
         if colon:
             return self._of_kind(kind.upper(), argument, span)
-        if name == "SERVER_NAME":
-            return Const(self.server_name) if self.server_name else Var("host")
+        if name.upper() == "SERVER_NAME":
+            return Const(self.server_name) if self.server_name and self.is_canonical else Var("host")
+        if name.upper() == "REMOTE_USER":
+            return self.user
+        if name.upper() == "AUTH_TYPE":
+            return If(Compare("==", self.user, EMPTY), EMPTY, Const("Basic")) if self.user != EMPTY else EMPTY
         known = SERVER_VARIABLES.get(name.upper())
         if known is not None:
             return known
@@ -156,14 +184,15 @@ class Names:
         if kind == "SSL":
             return self.variable(argument if argument.startswith("SSL_") or argument == "HTTPS" else f"SSL_{argument}", span)
         if kind in ("ENV", "REQENV"):
-            return self.environment.get(argument, EMPTY)
+            return self.user if argument == "REMOTE_USER" else self.environment.get(argument, EMPTY)
+        if kind in ("LA-U", "LA-F"):
+            # Our order leaves nothing that would be known later only.
+            return self.variable(argument, span)
         self._record.error(span, "not-built", f"the variable `%{{{kind}:{argument}}}` is not built yet", "take it out")
         return EMPTY
 
     def field(self, text: str, span: Span) -> Expr:
         """Return the value of ``Header`` and ``RequestHeader``."""
-        if text.startswith("expr="):
-            return self.template(text.removeprefix("expr="), span)
         return self._format(text, span, {"t": Concat((Const("t="), Var("time"))), "D": Var("head_ms")})
 
     def log(self, text: str, span: Span) -> Expr:
