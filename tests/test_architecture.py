@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "compile_layer4": {"exchange", "fault", "model", "plan", "proxy", "compile_expr", "compile_upstream"},
     "compile_log": {"exchange", "model", "plan", "compile_expr", "compile_state"},
     "compile_state": {"net", "plan", "proxy"},
-    "compile_steps": {"exchange", "model", "plan", "compile_expr"},
+    "compile_steps": {"exchange", "model", "net", "plan", "compile_expr", "compile_state"},
     "compile_tls": {"link", "model", "net", "compile_expr", "compile_state"},
     "compile_upstream": {"exchange", "fault", "http", "link", "model", "net", "plan", "proxy"}
     | {"compile_expr", "compile_state", "compile_tls"},
@@ -59,8 +59,8 @@ BANNED: dict[str, set[str]] = {
 # Expressions that are the configuration's, and syntax; nowhere else in the data plane.
 MAY_USE_RE = {"plan/expr.py", "plan/functions.py", "plan/switch.py"}
 
-# Files are sent piece by piece, one in each turn.
-MAY_USE_NET_IN_PLAN = {"plan/sources/files.py"}
+# Files are sent piece by piece, one in each turn; some requests wait, and go on in a turn of their own.
+MAY_USE_NET_IN_PLAN = {"plan/sources/files.py", "plan/steps/ask.py", "plan/steps/limit.py"}
 
 # `log_sink` asks pipes whether they take more.
 MAY_USE_SELECT_IN_PLAN = {"plan/log_sink.py"}

@@ -607,7 +607,6 @@ def test_other_formats(form: str, tmp_path: Path) -> None:
 MISTAKES = [
     (config(replace(SITE, source=m.Proxy("none"))), "sites[0].source.upstream: there is no upstream `none`"),
     (config(trusted_proxies=("10/8",)), "trusted_proxies[0]: not an address or network"),
-    (config(limits=m.Limits(concurrent=5)), "listeners[0].limits.concurrent: this limit is not part"),
     (config(replace(SITE, request=(m.RemoveHeader("Host"),))), "sites[0].request[0]: a request keeps its Host"),
     (config(replace(SITE, request=(m.SetHeader("Host", Const("")),))), "sites[0].request[0]: a request keeps its Host"),
     (config(replace(SITE, request=(m.AddHeader("Host", Const("a")),))), "sites[0].request[0]: a message has one Host at most"),

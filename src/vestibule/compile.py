@@ -23,7 +23,7 @@ from vestibule.compile_expr import ExprMaker, Mistakes, wire
 from vestibule.compile_layer4 import Layer4Maker, inspects
 from vestibule.compile_log import LogMaker
 from vestibule.compile_state import Registry, Root
-from vestibule.compile_steps import StepMaker, are_steady
+from vestibule.compile_steps import Asked, StepMaker, are_steady
 from vestibule.compile_tls import TlsMaker
 from vestibule.compile_upstream import UpstreamMaker
 from vestibule.exchange import ErrorPage, ErrorPlan, FilterMaker, Plan, Source, Step, Timeouts
@@ -34,7 +34,7 @@ from vestibule.link.messages import Assets
 from vestibule.model import config as model
 from vestibule.net.reactor import Reactor
 from vestibule.plan.error_page import ClearPage
-from vestibule.plan.expr import CONST
+from vestibule.plan.expr import CONST, Const
 from vestibule.plan.fault_log import Reporter
 from vestibule.plan.filters.compress import Compress
 from vestibule.plan.sources.again import Again, Ring
@@ -43,10 +43,12 @@ from vestibule.plan.sources.closed import Closed
 from vestibule.plan.sources.files import Files
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
 from vestibule.plan.steps.as_get import AsGet
+from vestibule.plan.steps.ask import NoPage
 from vestibule.plan.steps.deny import CheckPath
-from vestibule.plan.steps.edit import EditResponse, FixedResponse
+from vestibule.plan.steps.edit import Edit, EditRequest, EditResponse, FixedResponse
 from vestibule.plan.steps.forward import HOST_CLIENT, HOST_FIXED, KEEP, REMOVE, SET, Forward, ForwardAgain, Terms
 from vestibule.plan.steps.hsts import hsts_edit
+from vestibule.plan.steps.limit import ConcurrencyLimit
 from vestibule.plan.switch import ANY, BEST, EXACT, PREFIX, REGEX, WRITTEN, Choice, HostSwitch, PathSwitch, RuleSwitch, make_switch
 from vestibule.plan.variables import Place
 from vestibule.proxy.door import Door
@@ -135,7 +137,7 @@ class _Level:
         return Place(self.listener.name.encode(), self.site.name.encode(), upstream.encode())
 
 
-class _Maker:
+class _Maker(Asked):
     """Makes one root. Mistakes are noted and something harmless stands in, so that all are found."""
 
     def __init__(
@@ -156,7 +158,7 @@ class _Maker:
         self.errors = self._mistakes.lines
         self._exprs = ExprMaker(self._mistakes)
         self._ring: Ring | None = None  # of the site that is being made
-        self._steps = StepMaker(self._mistakes, self._exprs)
+        self._steps = StepMaker(self._mistakes, self._exprs, registry, self.root, reactor, self)
         self._tls = TlsMaker(self._mistakes, config, assets, registry.challenges, registry.demand)
         self.root.certificates = self._tls
         self._trusted = NetworkSet([])
@@ -199,8 +201,6 @@ class _Maker:
         raw = bool(listener.routes)
         if raw and listener.tls:
             self.wrong(f"{key}.tls", "a listener with routes passes TLS on and cannot end it; hand over to a listener that does")
-        if limits.concurrent is not None:
-            self.wrong(f"{key}.limits.concurrent", "this limit is not part of this build; `limits.connections` is")
         return Door(
             listener.name,
             self.connections(key, listener, timeouts) if raw else self.hosts(key, listener),
@@ -269,7 +269,12 @@ class _Maker:
         if config.wants_acme:
             source = Challenge(self.registry.tokens)
             switch.claim(self.registry.tokens, Plan(listener.name, source, log=log, error_page=ClearPage(False)))
-        return Plan(listener.name, switch, log=log, error_page=ClearPage(False), timeouts=_timeouts(config.timeouts))
+        limits = listener.limits or config.limits
+        first: list[Step] = []
+        if limits.concurrent is not None:
+            name = f"concurrent {listener.name}" if listener.limits is not None else "concurrent"
+            first.append(ConcurrencyLimit(Const(b"*"), self._steps.counts(name), limits.concurrent, 503))
+        return Plan(listener.name, switch, first, log=log, error_page=ClearPage(False), timeouts=_timeouts(config.timeouts))
 
     # ---- sites and routes
 
@@ -402,6 +407,12 @@ class _Maker:
             wire(forwarding.client_field),
             forwarding.client_walk,
         )
+
+    def question(self, key: str, action: model.AuthRequest, edits: list[Edit]) -> Plan:
+        """Make the plan by which a server is asked whether a request may pass; it has no log of its own."""
+        source = self._upstreams.source(f"{key}.upstream", action.upstream, self.config.limits.response_head_bytes)
+        steps: list[Step] = [EditRequest(edits, False)] if edits else []
+        return Plan("question", source, steps, error_page=NoPage(), timeouts=_timeouts(self.config.timeouts))
 
     # ---- sources
 

@@ -6,26 +6,45 @@ connection is made once for as long as both stay the same; `split_steady` finds 
 Not here: which plan has which steps (`compile.py`).
 """
 
+from mypy_extensions import trait
+
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
-from vestibule.exchange import Step
+from vestibule.compile_state import Registry, Root
+from vestibule.exchange import Plan, Step
 from vestibule.model import config as model
 from vestibule.model import expr as tree
+from vestibule.net.reactor import Reactor
 from vestibule.plan.expr import CONST, FIELDS
 from vestibule.plan.password import has_bcrypt
+from vestibule.plan.steps.ask import AuthRequest
 from vestibule.plan.steps.auth_basic import BasicAuth
 from vestibule.plan.steps.deny import ClientCertificate, Deny, HangUp
 from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditWhen, RemoveField, SetField
+from vestibule.plan.steps.limit import Accounts, ConcurrencyLimit, Counts, RateLimit
 from vestibule.plan.steps.rewrite import Rewrite, StripPrefix
 from vestibule.plan.steps.when import When
 from vestibule.plan.variables import Place
 
 
+@trait
+class Asked:
+    """Who knows how servers are asked whether a request may pass."""
+
+    def question(self, key: str, action: model.AuthRequest, edits: list[Edit]) -> Plan:
+        """Return the plan of a question."""
+        raise NotImplementedError
+
+
 class StepMaker:
     """Makes steps and edits."""
 
-    def __init__(self, mistakes: Mistakes, exprs: ExprMaker) -> None:
+    def __init__(self, mistakes: Mistakes, exprs: ExprMaker, registry: Registry, root: Root, reactor: Reactor, asked: Asked) -> None:
         self._mistakes = mistakes
         self._exprs = exprs
+        self._registry = registry
+        self._root = root
+        self._reactor = reactor
+        self._asked = asked
 
     def request_steps(self, key: str, actions: tuple[model.Action, ...], place: Place, first: int) -> list[Step]:
         """Make the steps of request actions; neighbouring edits are one step. `first` is the number of the first."""
@@ -67,11 +86,47 @@ class StepMaker:
             if not has_bcrypt() and any(secret.startswith(b"$2") for secret in secrets):
                 self._mistakes.add(f"{key}.users", "bcrypt hashes need the package `bcrypt`; install it, or make `$6$` hashes")
             return BasicAuth(wire(action.realm), [wire(name) for name, _ in action.users], secrets)
+        if isinstance(action, model.AuthRequest):
+            path = None if action.path is None else self._exprs.text(f"{key}.path", action.path, place)
+            query = None if action.query is None else self._exprs.text(f"{key}.query", action.query, place)
+            edits = self.edits_only(f"{key}.request", action.request, place)
+            copies = [(wire(name).lower(), wire(into)) for name, into in action.copy]
+            plan = self._asked.question(key, action, edits)
+            return AuthRequest(self._reactor, plan, wire(action.method), path, query, copies, action.pass_answer)
+        if isinstance(action, model.RateLimit):
+            accounts = self.accounts(f"rate {action.zone or key}", action.keys)
+            at_once = -1 if action.at_once is None else action.at_once
+            by = self._exprs.text(f"{key}.key", action.key, place)
+            return RateLimit(self._reactor, by, accounts, action.requests, action.period_ms, action.burst, at_once, action.status)
+        if isinstance(action, model.ConcurrencyLimit):
+            by = self._exprs.text(f"{key}.key", action.key, place)
+            return ConcurrencyLimit(by, self.counts(f"concurrency {action.zone or key}"), action.most, action.status)
         if isinstance(action, model.When):
             condition = self._exprs.test(f"{key}.test", action.test, place)
             return When(condition, self.request_steps(f"{key}.actions", action.actions, place, 0))
         self._mistakes.add(key, f"the action {type(action).__name__} is not part of this build")
         return None
+
+    def accounts(self, name: str, most: int) -> Accounts:
+        """Return what is kept for a rate; it outlives reloads that leave its name and size."""
+        name = f"{name} {most}"
+        found = self._registry.find(name)
+        if not isinstance(found, Accounts):
+            found = Accounts(most)
+            self._registry.put(name, found)
+            self._root.made.append(name)
+        self._root.named.add(name)
+        return found
+
+    def counts(self, name: str) -> Counts:
+        """Return the counts of a limit of concurrency."""
+        found = self._registry.find(name)
+        if not isinstance(found, Counts):
+            found = Counts()
+            self._registry.put(name, found)
+            self._root.made.append(name)
+        self._root.named.add(name)
+        return found
 
     def split_steady(self, key: str, actions: tuple[model.Action, ...], place: Place) -> tuple[list[Edit], tuple[model.Action, ...]]:
         """Take off the leading edits that depend on no more than fields and connection."""

@@ -178,6 +178,15 @@ class Step:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
+class Ending:
+    """Something that must be done when an exchange is over, however it ends."""
+
+    def on_end(self, ex: "Exchange") -> None:
+        """Do it. The streams of the exchange are gone or about to be: nothing may be sent or entered."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Source:
     """Who answers."""
 
@@ -343,6 +352,9 @@ class Exchange:
         self.response_ended = False
         self.tunneling = False
         self.waiting = False  # a source or step has not called back yet
+        self.rests: list[Step] | None = None  # what is left of steps that hold others, one of which waits
+        self.endings: list[Ending] | None = None
+        self.auth_answer: Fields | None = None  # of the server that was asked whether this request may pass
         self.tries = 0
         self.tried = 0  # which servers of the source, one bit each
         self.try_ms = now_ms  # when the last try began
@@ -433,6 +445,8 @@ class Exchange:
         """Go on with the next step of the plan; after the last one, start its source."""
         plan = self.plan
         self.waiting = False
+        if self.rests is not None and not self._run_rests():
+            return
         while self._step < len(plan.request):
             step = plan.request[self._step]
             self._step += 1
@@ -446,6 +460,19 @@ class Exchange:
             return
         self.waiting = True
         plan.source.start(self)
+
+    def _run_rests(self) -> bool:
+        """Go on with what is left of steps that hold others; return whether all of it is done."""
+        rests = self.rests or []
+        self.rests = None
+        for at in range(len(rests)):
+            said = rests[at].run(self)
+            if said == WAIT:
+                self.waiting = True
+                self.rests = (self.rests or []) + rests[at + 1 :]
+            if said != PASS:
+                return False
+        return True
 
     def enter(self, plan: Plan) -> None:
         """Go on in another plan, from its first step."""
@@ -699,6 +726,12 @@ class Exchange:
                 return True
         return False
 
+    def at_end(self, ending: Ending) -> None:
+        """Have something done when the exchange is over."""
+        if self.endings is None:
+            self.endings = []
+        self.endings.append(ending)
+
     def hang_up(self, fault: Fault) -> None:
         """End without an answer: the client's connection is closed."""
         if not self.over:
@@ -728,6 +761,11 @@ class Exchange:
         self.relays.stop(self)
         if self.waiting:
             self._cancel_source()
+        if self.endings is not None:
+            endings = self.endings
+            self.endings = None
+            for each in endings:
+                each.on_end(self)
         if up is not None:
             if fault is None and self.request_ended:
                 up.release()

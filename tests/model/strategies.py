@@ -153,7 +153,27 @@ _flat_actions = st.one_of(
     st.builds(m.ClientCertificate, counts),
     st.builds(m.BasicAuth, st.lists(st.tuples(words, words), max_size=2, unique_by=lambda each: each[0]).map(tuple), words),
 )
-actions: Any = st.recursive(_flat_actions, lambda inner: st.builds(m.When, expressions, lists(inner, 2)), max_leaves=3)
+_edits = st.builds(m.SetHeader, words, expressions) | st.builds(m.RemoveHeader, words)
+_copies = st.lists(st.tuples(names, words), max_size=2, unique_by=lambda each: each[0]).map(tuple)
+_limits = st.one_of(
+    st.builds(m.RateLimit, expressions, counts, milliseconds, counts, optional(counts), counts, words, counts),
+    st.builds(m.ConcurrencyLimit, expressions, counts, counts, words),
+)
+
+
+def _questions(upstream_names: list[str]) -> Any:
+    return st.builds(
+        m.AuthRequest,
+        st.sampled_from(upstream_names),
+        *[optional(expressions)] * 2,
+        words,
+        lists(_edits, 2),
+        _copies,
+        st.booleans(),
+    )
+
+
+actions: Any = st.recursive(_flat_actions | _limits, lambda inner: st.builds(m.When, expressions, lists(inner, 2)), max_leaves=3)
 
 
 def _sources(upstream_names: list[str]) -> Any:
@@ -209,7 +229,7 @@ def configs(draw: Any) -> m.Config:
             hosts=draw(lists(hosts)),
             listeners=draw(lists(st.sampled_from([each.name for each in doors]))),
             source=draw(sources),
-            request=draw(lists(actions, 1)),
+            request=draw(lists(actions | _questions([each.name for each in pools]), 1)),
             response=draw(lists(actions, 1)),
             certificates=(certificates := draw(lists(names, 2))),
             internal_tls=(internal := draw(st.booleans()) and not certificates),

@@ -99,6 +99,66 @@ class BasicAuth:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthRequest:
+    """Ask a server whether the request may pass. The question has the request's fields and no body; an answer from 200 to 299
+    lets it pass. Otherwise, or without an answer, it does not. Request only."""
+
+    upstream: str
+    """Who is asked."""
+    path: Expr | None = None
+    """The path of the question; None is that of the request."""
+    query: Expr | None = None
+    """Its query; None is that of the request."""
+    method: str = "GET"
+    """Its method; empty is that of the request."""
+    request: tuple[Action, ...] = ()
+    """Changes to its fields, in order."""
+    copy: tuple[tuple[str, str], ...] = ()
+    """Fields of the answer that go into the request, each with the name it has there. What the client sent under that name is
+    dropped."""
+    pass_answer: bool = False
+    """Whether the client gets the whole of an answer that does not let it pass, a redirect to a login for instance. Otherwise 401
+    and 403 are passed on, and anything else is 500."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Let only so many requests of a key pass in a time; further ones get an error page. Counted in each worker. Request only."""
+
+    key: Expr
+    """What is counted by; requests for which it is empty are not limited."""
+    requests: int
+    """How many, in each ``period``."""
+    period_ms: int = 1_000
+    """The time."""
+    burst: int = 0
+    """How many more may come at once, which the time that follows has to make up for."""
+    at_once: int | None = None
+    """How many of the burst go on at once; further ones wait until it is their turn. None is all of them."""
+    status: int = 429
+    """The status of the refusal, 400 to 599."""
+    zone: str = ""
+    """Limits with the same zone name count together; without one, each counts by itself."""
+    keys: int = 16_384
+    """The most keys that are remembered; then the one that came longest ago is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyLimit:
+    """Let only so many requests of a key be under way at a time; further ones get an error page. Counted in each worker.
+    Request only."""
+
+    key: Expr
+    """What is counted by; requests for which it is empty are not limited."""
+    most: int
+    """How many."""
+    status: int = 503
+    """The status of the refusal, 400 to 599."""
+    zone: str = ""
+    """Limits with the same zone name count together; without one, each counts by itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class When:
     """Do some actions only if a test is true."""
 
@@ -109,6 +169,19 @@ class When:
 
 
 Action: TypeAlias = (
-    SetHeader | AddHeader | RemoveHeader | EditHeader | Rewrite | StripPrefix | Deny | HangUp | ClientCertificate | BasicAuth | When
+    SetHeader
+    | AddHeader
+    | RemoveHeader
+    | EditHeader
+    | Rewrite
+    | StripPrefix
+    | Deny
+    | HangUp
+    | ClientCertificate
+    | BasicAuth
+    | AuthRequest
+    | RateLimit
+    | ConcurrencyLimit
+    | When
 )
 """A step before or after the source. Request actions run in order before it, response actions in order after it."""

@@ -30,6 +30,7 @@ from vestibule.model.config import (
     BUILT_IN_PROFILES,
     AccessLog,
     Action,
+    AuthRequest,
     ClientCertificate,
     Config,
     Forwarding,
@@ -282,6 +283,9 @@ def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
     check_actions(found, f"{path}.request", site.request, Phase.REQUEST)
     check_actions(found, f"{path}.response", site.response, Phase.RESPONSE)
     check_source(found, f"{path}.source", site.source, upstreams)
+    for place, action in _request_actions(path, site):
+        if isinstance(action, AuthRequest):
+            found.reference(f"{place}.upstream", "upstream", action.upstream, upstreams)
     check_again(found, path, site)
     check_compression(found, f"{path}.compression", site.compression)
     check_errors(found, f"{path}.errors", site.errors, upstreams)
@@ -326,12 +330,13 @@ def _check_client_certificates(found: Findings, path: str, site: Site, listeners
             message, hint = "no listener of the site has TLS, so nobody could pass", "serve the site with TLS"
         else:
             continue
-        for place in _places_of_client_certificates(path, site):
-            found.error(place, "no-client-ca", message, hint)
+        for place, action in _request_actions(path, site):
+            if isinstance(action, ClientCertificate):
+                found.error(place, "no-client-ca", message, hint)
 
 
-def _places_of_client_certificates(path: str, site: Site) -> list[str]:
-    places: list[str] = []
+def _request_actions(path: str, site: Site) -> list[tuple[str, Action]]:
+    """Return every request action of a site, those inside routes and conditions too, with their places."""
     waiting: list[tuple[str, Sequence[Action]]] = [(f"{path}.request", site.request)]
     levels = routes_inside(path, site.source, site.errors)
     while levels:
@@ -339,14 +344,14 @@ def _places_of_client_certificates(path: str, site: Site) -> list[str]:
         waiting.append((f"{place}.request", route.request))
         if place.count(".source") <= MAX_DEPTH:
             levels += routes_inside(place, route.source, route.errors)
+    found: list[tuple[str, Action]] = []
     while waiting:
         place, some = waiting.pop()
         for at, action in enumerate(some):
-            if isinstance(action, ClientCertificate):
-                places.append(f"{place}[{at}]")
-            elif isinstance(action, When) and place.count(".actions") <= MAX_DEPTH:
+            found.append((f"{place}[{at}]", action))
+            if isinstance(action, When) and place.count(".actions") <= MAX_DEPTH:
                 waiting.append((f"{place}[{at}].actions", action.actions))
-    return places
+    return found
 
 
 def _check_level(found: Findings, path: str, level: Site | Route, timeouts: Timeouts, limits: Limits) -> None:
@@ -421,5 +426,7 @@ def _upstreams_in(config: Config) -> set[str]:
         if isinstance(level.source, Proxy):
             names.add(level.source.upstream)
         waiting += [route for _, route in routes_inside("", level.source, level.errors)]
+    for site in config.sites:
+        names.update([action.upstream for _, action in _request_actions("", site) if isinstance(action, AuthRequest)])
     names.update([route.upstream for listener in config.listeners for route in listener.routes])
     return names

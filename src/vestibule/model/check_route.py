@@ -16,9 +16,11 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     Again,
+    AuthRequest,
     BasicAuth,
     ClientCertificate,
     Compression,
+    ConcurrencyLimit,
     Deny,
     EditHeader,
     ErrorRoute,
@@ -26,6 +28,7 @@ from vestibule.model.config import (
     HangUp,
     PathMatch,
     Proxy,
+    RateLimit,
     Redirect,
     RemoveHeader,
     Respond,
@@ -261,10 +264,16 @@ def _check_basic_auth(found: Findings, path: str, auth: BasicAuth) -> None:
 
 
 def _check_request_action(
-    found: Findings, path: str, action: Rewrite | StripPrefix | Deny | HangUp | ClientCertificate | BasicAuth
+    found: Findings,
+    path: str,
+    action: Rewrite | StripPrefix | Deny | HangUp | ClientCertificate | BasicAuth | AuthRequest | RateLimit | ConcurrencyLimit,
 ) -> None:
     if isinstance(action, BasicAuth):
         _check_basic_auth(found, path, action)
+    elif isinstance(action, AuthRequest):
+        _check_auth_request(found, path, action)
+    elif isinstance(action, (RateLimit, ConcurrencyLimit)):
+        _check_limit(found, path, action)
     elif isinstance(action, ClientCertificate):
         if not 400 <= action.status <= 499:
             found.error(f"{path}.status", "out-of-range", f"{action.status} is no status of a client's mistake", "use 400 to 499")
@@ -280,6 +289,35 @@ def _check_request_action(
         if action.path is None and action.query is None:
             found.error(path, "empty-value", "a rewrite changes the path, the query or both")
         _check_target(found, path, action.path, action.query)
+
+
+def _check_auth_request(found: Findings, path: str, ask: AuthRequest) -> None:
+    """Check a question; ``check`` looks whether its upstream exists."""
+    _check_target(found, path, ask.path, ask.query)
+    if ask.method and (not TOKEN.fullmatch(ask.method) or ask.method != ask.method.upper()):
+        found.error(f"{path}.method", "bad-method", f"`{ask.method}` is no method", "methods are in upper case")
+    for at, action in enumerate(ask.request):
+        if not isinstance(action, (SetHeader, AddHeader, RemoveHeader, EditHeader)):
+            found.error(f"{path}.request[{at}]", "wrong-place", "only fields can be changed in the question")
+    check_actions(found, f"{path}.request", ask.request, Phase.REQUEST)
+    for at, pair in enumerate(ask.copy):
+        for name in pair:
+            check_field_name(found, f"{path}.copy[{at}]", name)
+
+
+def _check_limit(found: Findings, path: str, limit: RateLimit | ConcurrencyLimit) -> None:
+    check_text(found, f"{path}.key", limit.key, Phase.REQUEST, is_field=False)
+    if not 400 <= limit.status <= 599:
+        found.error(f"{path}.status", "out-of-range", f"{limit.status} is no error status", "use 400 to 599")
+    if isinstance(limit, ConcurrencyLimit):
+        found.at_least(f"{path}.most", limit.most, 1)
+        return
+    found.at_least(f"{path}.requests", limit.requests, 1)
+    found.at_least(f"{path}.period_ms", limit.period_ms, 1)
+    found.at_least(f"{path}.burst", limit.burst, 0)
+    found.at_least(f"{path}.keys", limit.keys, 1)
+    if limit.at_once is not None and not 0 <= limit.at_once <= limit.burst:
+        found.error(f"{path}.at_once", "out-of-range", f"{limit.at_once} is more than the burst of {limit.burst}, or less than none")
 
 
 def check_compression(found: Findings, path: str, compression: Compression | None) -> None:

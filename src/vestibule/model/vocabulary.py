@@ -193,6 +193,8 @@ _ROWS = (
              nginx="$body_bytes_sent", caddy="{http.response.size}", apache="%b", haproxy="bytes_out"),
     Variable("total_ms", _N, Phase.LOG, "exchange", "Milliseconds from the arrival of the request's head to the end.",
              nginx="$request_time", caddy="{http.response.duration_ms}", apache="%{ms}T"),
+    Variable("auth_header", _T, Phase.REQUEST, "exchange",
+             "A field of the answer of the server that was asked whether the request may pass (`auth_request`).", argument="field"),
     Variable("error_status", _N, Phase.REQUEST, "exchange",
              "Status of the error in whose place a route of `errors` answers; 0 elsewhere.",
              caddy="{err.status_code}", apache="%{REDIRECT_STATUS}e"),

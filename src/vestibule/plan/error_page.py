@@ -19,6 +19,7 @@ from vestibule.exchange import ErrorPage, Exchange
 from vestibule.fault import (
     CLIENT_BAD_METHOD,
     PROXY,
+    PROXY_LIMITED,
     SIDE_NAMES,
     UPSTREAM,
     UPSTREAM_BUSY,
@@ -41,6 +42,7 @@ _RETRY_S: Final = 5
 _PASSING: Final = frozenset(
     kind.name
     for kind in (
+        PROXY_LIMITED,
         UPSTREAM_BUSY,
         UPSTREAM_DOWN,
         UPSTREAM_LOST,
@@ -105,6 +107,9 @@ class ClearPage(ErrorPage):
         headers.append((b"Cache-Control", b"no-store"))
         if passing:
             headers.append((b"Retry-After", b"%d" % _RETRY_S))
+        if status == 401 and ex.auth_answer is not None:
+            for challenge in ex.auth_answer.get_all(b"www-authenticate"):
+                headers.append((b"WWW-Authenticate", challenge))
         if fault.kind is CLIENT_BAD_METHOD:
             # RFC 9110 15.5.6 wants the field; methods are not allowed or forbidden by path here.
             headers.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))

@@ -388,6 +388,21 @@ class TotalMs(NumberNode):
         return total_ms(ex)
 
 
+class AuthHeader(Node):
+    """A field of the answer of the server that was asked whether the request may pass."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._lower = lower
+
+    def find(self, ex: Exchange) -> bytes | None:
+        answer = ex.auth_answer
+        if answer is None:
+            return None
+        values = answer.get_all(self._lower)
+        return b", ".join(values) if values else None
+
+
 class ErrorStatus(NumberNode):
     def value(self, ex: Exchange) -> int:
         return ex.error_status
@@ -487,4 +502,6 @@ def make_variable(name: str, argument: str, place: Place) -> Node | None:
         return Cookie(key)
     if name == "response_header":
         return ResponseHeader(key.lower())
+    if name == "auth_header":
+        return AuthHeader(key.lower())
     return None

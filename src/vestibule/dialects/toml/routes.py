@@ -10,16 +10,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from vestibule.dialects.toml.form import TEMPLATE, kind_name
+from vestibule.dialects.toml.form import TEMPLATE, Shape, kind_name
 from vestibule.dialects.toml.notes import Notes
-from vestibule.dialects.toml.schema import ACTION, ERROR, FILES, OTHERWISE, REDIRECT, RESPOND, ROUTE
+from vestibule.dialects.toml.schema import (
+    ACTION,
+    AUTH_REQUEST,
+    CONCURRENCY_LIMIT,
+    ERROR,
+    FILES,
+    OTHERWISE,
+    RATE_LIMIT,
+    REDIRECT,
+    RESPOND,
+    ROUTE,
+)
 from vestibule.dialects.toml.values import MISSING, Level, Section, Spot, read_level
 from vestibule.model.config import (
     Action,
     AddHeader,
     Again,
+    AuthRequest,
     BasicAuth,
     ClientCertificate,
+    ConcurrencyLimit,
     Deny,
     EditHeader,
     ErrorRoute,
@@ -27,6 +40,7 @@ from vestibule.model.config import (
     HangUp,
     PathMatch,
     Proxy,
+    RateLimit,
     Redirect,
     RemoveHeader,
     Respond,
@@ -47,9 +61,13 @@ _UNREAD = Respond(503)
 
 _ANSWERS = ("to", "respond", "redirect", "files", "again")
 
+_TABLES = {"auth_request": AUTH_REQUEST, "rate_limit": RATE_LIMIT, "concurrency_limit": CONCURRENCY_LIMIT}
+
 _VERBS = (
     *("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query"),
-    *("deny", "hang_up", "client_certificate", "basic_auth", "actions"),
+    *("deny", "hang_up", "client_certificate", "basic_auth"),
+    *_TABLES,
+    "actions",
 )
 
 # What each verb's own value is called in the model, so that mistakes in it find their key.
@@ -64,6 +82,8 @@ _VERB_FIELDS = {
     "basic_auth": "users",
     "rewrite": "path",
 }
+
+_NEEDED = {"auth_request": ("to",), "rate_limit": ("key", "requests"), "concurrency_limit": ("key", "most")}
 
 _MAX_DEPTH = 40
 """Nesting the reader follows; ``check`` allows a little less."""
@@ -349,6 +369,10 @@ class Routes:
 
     def _verb(self, verb: str, section: Section, prefix: str) -> Action | None:
         """Read the action that a verb names; ``prefix`` leads to it from the section's place in the model."""
+        if verb in _TABLES:
+            spot = section.spot
+            place = f"{spot.path}.{prefix}".rstrip(".")
+            return self._table(verb, section.data[verb], Spot(spot.notes, spot.inside(verb).key, place))
         section.inside(verb, prefix + _VERB_FIELDS.get(verb, verb))
         section.inside("value", f"{prefix}value")
         section.inside("query", f"{prefix}query")
@@ -381,6 +405,34 @@ class Routes:
         if verb == "rewrite":
             return Rewrite(read, section.read("query", None))
         return Rewrite(None, read)
+
+
+    def _table(self, verb: str, value: object, spot: Spot) -> Action | None:
+        """Read an action that has a table of its own."""
+        section = spot.section(_TABLES[verb], value)
+        if section is None:
+            return None
+        for key in section.table.keys:
+            section.inside(key.name, key.field or "upstream")
+        plain = {key.field: section.read(key.name, MISSING) for key in section.table.keys if key.field and not isinstance(key.form, Shape)}
+        read: dict[str, Any] = {name: item for name, item in plain.items() if item is not MISSING}
+        missing = [name for name in _NEEDED[verb] if name not in section]
+        if missing:
+            section.error("", "missing", f"`{verb}` needs `{missing[0]}`")
+            return None
+        if verb == "rate_limit":
+            return RateLimit(**read) if _has(read, "key", "requests") else None
+        if verb == "concurrency_limit":
+            return ConcurrencyLimit(**read) if _has(read, "key", "most") else None
+        text = section.inside("to", "upstream").text(section.data["to"], "a server's URL or the name of an upstream")
+        upstream = self._upstreams.find(text, section.inside("to", "upstream")) if text is not None else None
+        edits = tuple(self._actions(section.data["request"], section.inside("request"), 0)) if "request" in section else ()
+        return AuthRequest(upstream, request=edits, **read) if upstream is not None else None
+
+
+def _has(read: dict[str, Any], *names: str) -> bool:
+    """Tell whether values that are needed could be read; what could not is noted."""
+    return all(name in read for name in names)
 
 
 def _path(section: Section) -> PathMatch | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vestibule.dialects.toml.form import (
     COUNT,
+    DURATION,
     FLAG,
     PAIRS,
     PATH,
@@ -226,9 +227,8 @@ ACTION = Table(
     "actions",
     object,
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
-    " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `client_certificate`, `basic_auth`,"
-    " `actions`. The last eight but `actions` are for"
-    " requests only.",
+    " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `client_certificate`, `basic_auth`, `auth_request`, `rate_limit`,"
+    " `concurrency_limit`, `actions`. Those behind `remove` but `actions` are for requests only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
         Key("add", TEXT, '"Set-Cookie"', doc="Add one more line of this field with the `value`. An empty value adds none."),
@@ -254,9 +254,71 @@ ACTION = Table(
             doc="Let only requests pass that show the name and password of a user, and ask others for them (401). A password"
             " is a hash as `htpasswd` or `openssl passwd -6` write it, or `{PLAIN}` and the password itself.",
         ),
+        Key(
+            "auth_request",
+            Shape(TABLE),
+            '{ to = "http://127.0.0.1:9091", path = "/api/verify", copy = { Remote-User = "Remote-User" } }',
+            doc="Ask a server whether the request may pass; see `auth_request`.",
+        ),
+        Key(
+            "rate_limit",
+            Shape(TABLE),
+            '{ key = "{client_ip}", requests = 10, burst = 20 }',
+            doc="Let only so many requests pass in a time; see `rate_limit`.",
+        ),
+        Key(
+            "concurrency_limit",
+            Shape(TABLE),
+            '{ key = "{client_ip}", most = 50 }',
+            doc="Let only so many requests be under way at a time; see `concurrency_limit`.",
+        ),
         Key("realm", TEXT, '"photos"', doc="With `basic_auth`: what the browser shows when it asks."),
         Key("when", TEST, "'method == \"POST\"'", doc="Do this only if the test is true."),
         Key("actions", Shape("an array of actions"), "[{ deny = 403 }]", doc="With `when`: what to do, in order."),
+    ),
+)
+
+AUTH_REQUEST = Table(
+    "auth_request",
+    model.AuthRequest,
+    "Ask a server whether the request may pass. The question has the request's fields and no body; an answer from 200 to 299 lets it"
+    " pass. Otherwise, or without an answer, it does not.",
+    (
+        Key("to", Shape("a server's URL or the name of an upstream"), '"http://127.0.0.1:9091"', doc="Who is asked."),
+        Key("path", TEMPLATE, '"/api/verify"', "path"),
+        Key("query", TEMPLATE, '"rd=https://login.example.org"', "query"),
+        Key("method", TEXT, '"GET"', "method"),
+        Key("request", Shape("an array of actions"), '[{ set = "X-Original-Method", value = "{method}" }]', "request"),
+        Key("copy", PAIRS, '{ Remote-User = "Remote-User" }', "copy"),
+        Key("pass_answer", FLAG, "true", "pass_answer"),
+    ),
+)
+
+RATE_LIMIT = Table(
+    "rate_limit",
+    model.RateLimit,
+    "Let only so many requests of a key pass in a time; further ones get an error page. Counted in each worker.",
+    (
+        Key("key", TEMPLATE, '"{client_ip}"', "key"),
+        Key("requests", COUNT, "10", "requests"),
+        Key("period", DURATION, '"1s"', "period_ms"),
+        Key("burst", COUNT, "20", "burst"),
+        Key("at_once", COUNT, "5", "at_once"),
+        Key("status", COUNT, "429", "status"),
+        Key("zone", TEXT, '"login"', "zone"),
+        Key("keys", COUNT, "16384", "keys"),
+    ),
+)
+
+CONCURRENCY_LIMIT = Table(
+    "concurrency_limit",
+    model.ConcurrencyLimit,
+    "Let only so many requests of a key be under way at a time; further ones get an error page. Counted in each worker.",
+    (
+        Key("key", TEMPLATE, '"{client_ip}"', "key"),
+        Key("most", COUNT, "50", "most"),
+        Key("status", COUNT, "503", "status"),
+        Key("zone", TEXT, '"downloads"', "zone"),
     ),
 )
 

@@ -15,9 +15,11 @@ from vestibule.dialects.toml.form import PAIRS, TEMPLATE, TEST, Shape, Unlimited
 from vestibule.dialects.toml.schema import (
     ACCESS_LOG,
     ACME,
+    AUTH_REQUEST,
     BALANCE,
     CERTIFICATE,
     COMPRESSION,
+    CONCURRENCY_LIMIT,
     DNS_PROVIDER,
     ERROR,
     ERROR_LOG,
@@ -33,6 +35,7 @@ from vestibule.dialects.toml.schema import (
     PASSIVE,
     POOL,
     PROCESS,
+    RATE_LIMIT,
     RETRY,
     ROOT,
     ROUTE,
@@ -52,10 +55,12 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     Again,
+    AuthRequest,
     Balance,
     BasicAuth,
     ClientCertificate,
     Compression,
+    ConcurrencyLimit,
     Config,
     Deny,
     EditHeader,
@@ -74,6 +79,7 @@ from vestibule.model.config import (
     Pool,
     Process,
     Proxy,
+    RateLimit,
     Redirect,
     RemoveHeader,
     Respond,
@@ -161,23 +167,9 @@ class _Writer:
     def _key(self, name: str, value: str) -> None:
         self._lines.append(f"{name} = {value}")
 
-    def _fields(self, table: Table, value: object, base: object) -> list[tuple[str, str]]:
-        """The keys of a flat table that differ from ``base``; without one, from the defaults of the class."""
-        defaults = {field.name: field.default for field in fields(table.cls)}
-        pairs: list[tuple[str, str]] = []
-        for key in table.keys:
-            if not key.field or isinstance(key.form, Shape):
-                continue
-            have = getattr(value, key.field)
-            usual = defaults[key.field] if base is None else getattr(base, key.field)
-            can_say = have is not None or isinstance(key.form, Unlimited)
-            if (have != usual or usual is MISSING) and can_say:
-                pairs.append((key.name, key.form.write(have)))
-        return pairs
-
     def _section(self, path: str, table: Table, value: object, base: object) -> None:
         """Write a flat table if it says anything that ``base`` does not."""
-        pairs = self._fields(table, value, base)
+        pairs = _changed(table, value, base)
         if pairs:
             self._header(f"[{path}]")
             for name, text in pairs:
@@ -185,7 +177,7 @@ class _Writer:
 
     def _named(self, parent: str, name: str, table: Table, value: object, at: int) -> None:
         self._header(f"[{parent}.{key_text(name)}]", f"{parent}[{at}]")
-        for key, text in self._fields(table, value, None):
+        for key, text in _changed(table, value, None):
             self._key(key, text)
 
     # ------------------------------------------------------------ what sites stand on
@@ -202,7 +194,7 @@ class _Writer:
             for name in ("mode", "user", "group"):
                 if getattr(address, name) != getattr(default, name):
                     self._key(name, LISTENER.key(name).form.write(getattr(address, name)))
-        for name, text in self._fields(LISTENER, listener, None):
+        for name, text in _changed(LISTENER, listener, None):
             self._key(name, text)
         if listener.routes:
             self._key("routes", "[" + ", ".join([_connection(route) for route in listener.routes]) + "]")
@@ -214,7 +206,7 @@ class _Writer:
         if value is None:
             return
         self._header(f"[{path}.{table.title}]")
-        for name, text in self._fields(table, value, outer):
+        for name, text in _changed(table, value, outer):
             self._key(name, text)
 
     def _upstream(self, upstream: Upstream, model_path: str) -> None:
@@ -233,7 +225,7 @@ class _Writer:
         ):
             if value is not None:
                 self._header(f"[{path}.{name}]")
-                for key, text in self._fields(table, value, base):
+                for key, text in _changed(table, value, base):
                     self._key(key, text)
 
     # ------------------------------------------------------------ sites and routes
@@ -254,7 +246,7 @@ class _Writer:
         self._key("redirect_http", "true" if site.redirect_http else "false")
         self._key("https_port", str(site.https_port))
         if site.hsts is not None:
-            pairs = self._fields(HSTS, site.hsts, Hsts())
+            pairs = _changed(HSTS, site.hsts, Hsts())
             self._key("hsts", _inline(pairs) if pairs else "true")
         if not site.immich:
             self._key("immich", "false")
@@ -302,7 +294,7 @@ class _Writer:
         """Write what a source says in tables of its own, below the table at ``path``."""
         if isinstance(source, Files):
             self._header(f"[{path}.files]")
-            for name, text in self._fields(FILES, source, None):
+            for name, text in _changed(FILES, source, None):
                 self._key(name, text)
             if source.otherwise is not None:
                 self._header(f"[{path}.files.otherwise]")
@@ -314,7 +306,7 @@ class _Writer:
 
     def _error(self, path: str, error: ErrorRoute, inner: Level, model_path: str) -> None:
         self._header(f"[[{path}]]", model_path)
-        for name, text in self._fields(ERROR, error, None):
+        for name, text in _changed(ERROR, error, None):
             self._key(name, text)
         self._source_keys(error.source)
         self._actions("request", error.request)
@@ -323,7 +315,7 @@ class _Writer:
 
     def _route(self, path: str, route: Route, outer: Level, model_path: str) -> None:
         self._header(f"[[{path}]]", model_path)
-        for name, text in self._fields(ROUTE, route, None):
+        for name, text in _changed(ROUTE, route, None):
             self._key(name, text)
         match = route.path
         if match is not None:
@@ -341,6 +333,21 @@ class _Writer:
         self._lines.append(f"{name} = [")
         self._lines.extend([f"    {_action(action)}," for action in actions])
         self._lines.append("]")
+
+
+def _changed(table: Table, value: object, base: object = None) -> list[tuple[str, str]]:
+    """The keys of a flat table that differ from ``base``; without one, from the defaults of the class."""
+    defaults = {field.name: field.default for field in fields(table.cls)}
+    pairs: list[tuple[str, str]] = []
+    for key in table.keys:
+        if not key.field or isinstance(key.form, Shape):
+            continue
+        have = getattr(value, key.field)
+        usual = defaults[key.field] if base is None else getattr(base, key.field)
+        can_say = have is not None or isinstance(key.form, Unlimited)
+        if (have != usual or usual is MISSING) and can_say:
+            pairs.append((key.name, key.form.write(have)))
+    return pairs
 
 
 def _inline(pairs: Sequence[tuple[str, str]]) -> str:
@@ -437,5 +444,14 @@ def _action(action: Action) -> str:
         if action.query is not None:
             pairs.append(("query", TEMPLATE.write(action.query)))
         return _inline(pairs)
+    if isinstance(action, AuthRequest):
+        pairs = [("to", quote(action.upstream)), *_changed(AUTH_REQUEST, action)]
+        if action.request:
+            pairs.append(("request", f"[{', '.join([_action(each) for each in action.request])}]"))
+        return _inline([("auth_request", _inline(pairs))])
+    if isinstance(action, RateLimit):
+        return _inline([("rate_limit", _inline(_changed(RATE_LIMIT, action)))])
+    if isinstance(action, ConcurrencyLimit):
+        return _inline([("concurrency_limit", _inline(_changed(CONCURRENCY_LIMIT, action)))])
     actions = ", ".join([_action(each) for each in action.actions])
     return _inline([("when", TEST.write(action.test)), ("actions", f"[{actions}]")])

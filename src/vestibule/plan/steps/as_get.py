@@ -20,7 +20,7 @@ class AsGet(Step):
         fields = head.fields
         if fields.content_length >= 0 or fields.chunked or fields.expects_continue:
             head = RewrittenHead(head, head.target, came_target(head))
-            head.fields = SentFields(_bodiless(fields), _bodiless(came_fields(ex.request)), head.authority)
+            head.fields = SentFields(bodiless(fields), bodiless(came_fields(ex.request)), head.authority)
         if head.method not in (b"GET", b"HEAD"):
             head = RewrittenHead(head, head.target, came_target(head))
             head.method = b"GET"
@@ -28,7 +28,8 @@ class AsGet(Step):
         return PASS
 
 
-def _bodiless(fields: Fields) -> Fields:
+def bodiless(fields: Fields) -> Fields:
+    """Return fields without what describes a body."""
     made = fields.without(_OF_A_BODY)
     made.content_length = -1
     made.chunked = False

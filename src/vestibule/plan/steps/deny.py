@@ -57,8 +57,8 @@ class ClientCertificate(Step):
     """Lets only requests pass whose client showed a certificate that was accepted."""
 
     def __init__(self, status: int) -> None:
-        self._none = _with_status(CLIENT_NO_CERTIFICATE, status)
-        self._bad = _with_status(CLIENT_BAD_CERTIFICATE, status)
+        self._none = with_status(CLIENT_NO_CERTIFICATE, status)
+        self._bad = with_status(CLIENT_BAD_CERTIFICATE, status)
 
     def run(self, ex: Exchange) -> int:
         shown = ex.client.certificate
@@ -71,7 +71,7 @@ class ClientCertificate(Step):
         return PASS
 
 
-def _with_status(kind: FaultKind, status: int) -> FaultKind:
+def with_status(kind: FaultKind, status: int) -> FaultKind:
     """Return the same fault to logs and metrics, with the status that was asked for."""
     return kind if status == kind.status else FaultKind(kind.name, kind.side, status, kind.retry, kind.text, kind.mend)
 

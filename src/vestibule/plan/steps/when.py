@@ -1,9 +1,9 @@
 """A condition around steps.
 
-Rules: the steps inside run at once, so none of them may wait; those of this directory never do.
+Rules: the test is made once. Where a step inside waits, those behind it run when the exchange goes on, before anything else.
 """
 
-from vestibule.exchange import PASS, Exchange, Step
+from vestibule.exchange import PASS, WAIT, Exchange, Step
 from vestibule.plan.expr import Node
 
 
@@ -15,9 +15,28 @@ class When(Step):
         self._steps = steps
 
     def run(self, ex: Exchange) -> int:
-        if self._condition.test(ex):
-            for step in self._steps:
-                said = step.run(ex)
-                if said != PASS:
-                    return said
-        return PASS
+        return run_from(self._steps, 0, ex) if self._condition.test(ex) else PASS
+
+
+class Rest(Step):
+    """What is left of the steps inside a condition."""
+
+    def __init__(self, steps: list[Step], at: int) -> None:
+        self._steps = steps
+        self._at = at
+
+    def run(self, ex: Exchange) -> int:
+        return run_from(self._steps, self._at, ex)
+
+
+def run_from(steps: list[Step], at: int, ex: Exchange) -> int:
+    """Run steps from one of them on; return what the one said that did not pass, or PASS."""
+    while at < len(steps):
+        said = steps[at].run(ex)
+        at += 1
+        if said == WAIT and at < len(steps):
+            # A step that holds this one may add its own rest behind.
+            ex.rests = [*(ex.rests or []), Rest(steps, at)]
+        if said != PASS:
+            return said
+    return PASS

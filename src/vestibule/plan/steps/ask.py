@@ -1,0 +1,168 @@
+"""Asks another server whether a request may pass.
+
+Facts: the question is an exchange of its own, whose client is memory. It carries the fields of the request, but no body.
+
+Rules
+  Only an answer from 200 to 299 lets the request pass. No answer, and any other, does not: 401 and 403 are passed on with what
+  they ask for, everything else is 500, unless the whole answer is passed on.
+  Fields that the answer may set are taken out of the request first, so that no client brings its own.
+  If the client leaves, the question is dropped.
+
+Not here: who is asked (`compile.py`).
+"""
+
+import time
+from typing import Final
+
+from vestibule.exchange import ANSWERED, PASS, WAIT, Ending, ErrorPage, Exchange, Plan, Relays, Step, Stream
+from vestibule.fault import CLIENT_GONE, PROXY_ASKED, PROXY_DENIED, Fault
+from vestibule.http.fields import Fields
+from vestibule.http.head import RequestHead, ResponseHead
+from vestibule.http.semantics import clean_value
+from vestibule.net.reactor import Later, Reactor
+from vestibule.plan.expr import Node
+from vestibule.plan.sent import RewrittenHead, SentFields, came_fields, came_target
+from vestibule.plan.steps.as_get import bodiless
+from vestibule.plan.steps.deny import with_status
+from vestibule.plan.steps.rewrite import Rewrite
+
+# The most of an answer that is passed on; a page that asks for a name is smaller.
+_BODY_MOST: Final = 262_144
+
+
+class NoPage(ErrorPage):
+    """What goes wrong with a question is no answer to it."""
+
+    def answer(self, ex: Exchange, fault: Fault) -> None:
+        ex.hang_up(fault)
+
+
+class Asker(Stream, Ending, Later):
+    """The client side of the question."""
+
+    def __init__(self, ex: Exchange, step: "AuthRequest", reactor: Reactor) -> None:
+        self._ex: Exchange | None = ex
+        self._step = step
+        self.question: Exchange | None = None
+        self.head: ResponseHead | None = None
+        self.body: list[bytes] = []
+        self._size = 0
+        self.waits = False
+        self.over = False
+        self._reactor = reactor
+
+    def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
+        if isinstance(head, ResponseHead) and head.status >= 200:
+            self.head = head
+        return True
+
+    def send_body(self, data: bytes, end: bool) -> bool:
+        self._size += len(data)
+        if self._size <= _BODY_MOST:
+            self.body.append(data)
+        elif self.question is not None and self._step.passes_answer:
+            self.head = None  # half an answer is none
+            self.body.clear()
+        return True
+
+    def send_trailers(self, fields: Fields) -> bool:
+        return True
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+    def abort(self, fault: Fault) -> None:
+        self.head = None
+        self._done()
+
+    def release(self) -> None:
+        self._done()
+
+    def on_end(self, ex: Exchange) -> None:
+        self._ex = None
+        question = self.question
+        self.question = None
+        if question is not None:
+            question.hang_up(Fault(CLIENT_GONE))
+
+    def _done(self) -> None:
+        self.over = True
+        self.question = None
+        if self.waits:
+            self._reactor.call_later(self)  # not from inside the end of another exchange
+
+    def on_turn(self) -> None:
+        ex = self._ex
+        self._ex = None
+        if ex is not None and not ex.over and self._step.decide(ex, self) == PASS:
+            ex.proceed()
+
+
+class AuthRequest(Step):
+    """Asks by a plan. `copies` are fields of the answer (lower case) that go into the request under a name."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        plan: Plan,
+        method: bytes, path: Node | None, query: Node | None, copies: list[tuple[bytes, bytes]], passes_answer: bool
+    ) -> None:
+        self._reactor = reactor
+        self._plan = plan
+        self._method = method
+        self._rewrite = Rewrite(path, query)
+        self._copies = copies
+        self._lowers = [name.lower() for _, name in copies]
+        self.passes_answer = passes_answer
+
+    def run(self, ex: Exchange) -> int:
+        asker = Asker(ex, self, self._reactor)
+        question = Exchange(asker, ex.client, self._plan, Relays(), int(time.monotonic() * 1000))
+        question.client_address = ex.client_address
+        asker.question = question
+        ex.at_end(asker)
+        head = RewrittenHead(ex.request, ex.request.target, came_target(ex.request))
+        head.fields = SentFields(bodiless(head.fields), bodiless(came_fields(ex.request)), head.authority)
+        question.request = head
+        self._rewrite.run(question)
+        if self._method:
+            question.request.method = self._method
+        question.on_request(question.request, True)
+        if asker.over:
+            return self.decide(ex, asker)
+        asker.waits = True
+        return WAIT
+
+    def decide(self, ex: Exchange, asker: Asker) -> int:
+        """Act on the answer; return PASS, or ANSWERED after the client was answered."""
+        head = asker.head
+        if head is not None and 200 <= head.status < 300:
+            ex.auth_answer = head.fields
+            self._copy(ex, head.fields)
+            return PASS
+        if head is None:
+            ex.fail(Fault(PROXY_ASKED, "the server that decides gave no answer"))
+        elif self.passes_answer:
+            pairs = [(name, value) for name, value in head.fields.end_to_end().pairs() if name not in (b"content-length", b"date")]
+            ex.answer(head.status, pairs, b"".join(asker.body))
+        elif head.status in (401, 403):
+            ex.auth_answer = head.fields
+            ex.fail(Fault(with_status(PROXY_DENIED, head.status)))
+        else:
+            ex.fail(Fault(PROXY_ASKED, f"the server that decides answered {head.status}"))
+        return ANSWERED
+
+    def _copy(self, ex: Exchange, answer: Fields) -> None:
+        if not self._copies:
+            return
+        head = ex.request
+        pairs: list[tuple[bytes, bytes]] = []
+        for lower, name in self._copies:
+            value = clean_value(b", ".join(answer.get_all(lower)))
+            if value:
+                pairs.append((name, value))
+        fields = head.fields.without(self._lowers).plus(pairs)
+        ex.request.fields = SentFields(fields, came_fields(head), head.authority)

@@ -1,0 +1,154 @@
+"""How many requests may come, in a time and at a time.
+
+Facts
+  The generic cell rate algorithm keeps one moment for each key: when the key's account would be even. A request moves it on by
+  its share of the period; one that finds it too far ahead came too early. No timer runs and nothing is counted down.
+
+Rules
+  Keys are kept for as long as they matter; past the most that are kept, the one that came longest ago is forgotten.
+  A request with an empty key is not limited.
+  A request that has to wait holds nothing upstream, and if its client leaves, the wait ends.
+  Counted in each worker.
+
+Not here: bytes in a time.
+"""
+
+import time
+from typing import Final
+
+from vestibule.exchange import ANSWERED, PASS, WAIT, Ending, Exchange, Step
+from vestibule.fault import PROXY_LIMITED, Fault
+from vestibule.net.reactor import Reactor
+from vestibule.net.timers import Deadline, Timed
+from vestibule.plan.expr import Node
+from vestibule.plan.state import State
+from vestibule.plan.steps.deny import with_status
+
+# A key is anything a client may send; of a longer one the beginning counts.
+_KEY_MOST: Final = 256
+
+
+class Accounts(State):
+    """The moments, in microseconds, at which the accounts of keys are even. In the order in which they were last touched."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._even_us: dict[bytes, int] = {}
+
+    def close(self) -> None:
+        self._even_us.clear()
+
+    def ahead_us(self, key: bytes, now_us: int) -> int:
+        """Return how far ahead of now the account of a key is."""
+        return max(0, self._even_us.get(key, 0) - now_us)
+
+    def note(self, key: bytes, even_us: int) -> None:
+        """Set the moment of a key."""
+        table = self._even_us
+        table.pop(key, None)
+        table[key] = even_us
+        if len(table) > self._most:
+            del table[next(iter(table))]
+
+    def __len__(self) -> int:
+        return len(self._even_us)
+
+
+class Counts(State):
+    """How many exchanges of each key are under way."""
+
+    def __init__(self) -> None:
+        self.now: dict[bytes, int] = {}
+
+    def close(self) -> None:
+        pass  # exchanges in flight give back what they took
+
+
+class Wait(Ending, Timed):
+    """One request that has to wait."""
+
+    def __init__(self, ex: Exchange, reactor: Reactor, delay_ms: int) -> None:
+        self._ex: Exchange | None = ex
+        self._deadline = Deadline(self)
+        reactor.timers.arm(self._deadline, reactor.now_ms + delay_ms)
+        ex.at_end(self)
+
+    def on_deadline(self) -> None:
+        ex = self._ex
+        self._ex = None
+        if ex is not None and not ex.over:
+            ex.proceed()
+
+    def on_end(self, ex: Exchange) -> None:
+        self._ex = None
+        self._deadline.drop()
+
+
+class RateLimit(Step):
+    """Lets so many requests of a key pass in a period, and `burst` more, of which those beyond `at_once` wait for their turn.
+
+    `at_once` -1 lets all of the burst go on at once.
+    """
+
+    def __init__(
+        self, reactor: Reactor, key: Node, accounts: Accounts, requests: int, period_ms: int, burst: int, at_once: int, status: int
+    ) -> None:
+        self._reactor = reactor
+        self._key = key
+        self._accounts = accounts
+        self._share_us = max(1, period_ms * 1000 // requests)
+        self._burst_us = burst * self._share_us
+        self._at_once_us = self._burst_us if at_once < 0 else at_once * self._share_us
+        self._kind = with_status(PROXY_LIMITED, status)
+
+    def run(self, ex: Exchange) -> int:
+        key = self._key.text(ex)[:_KEY_MOST]
+        if not key:
+            return PASS
+        now_us = time.monotonic_ns() // 1000
+        ahead = self._accounts.ahead_us(key, now_us)
+        if ahead > self._burst_us:
+            ex.fail(Fault(self._kind))
+            return ANSWERED
+        self._accounts.note(key, now_us + ahead + self._share_us)
+        if ahead <= self._at_once_us:
+            return PASS
+        Wait(ex, self._reactor, (ahead - self._at_once_us + 999) // 1000)
+        return WAIT
+
+
+class ConcurrencyLimit(Step):
+    """Lets so many exchanges of a key be under way at a time."""
+
+    def __init__(self, key: Node, counts: Counts, most: int, status: int) -> None:
+        self._key = key
+        self._counts = counts
+        self._most = most
+        self._kind = with_status(PROXY_LIMITED, status)
+
+    def run(self, ex: Exchange) -> int:
+        key = self._key.text(ex)[:_KEY_MOST]
+        if not key:
+            return PASS
+        held = self._counts.now.get(key, 0)
+        if held >= self._most:
+            ex.fail(Fault(self._kind))
+            return ANSWERED
+        self._counts.now[key] = held + 1
+        ex.at_end(Held(self._counts, key))
+        return PASS
+
+
+class Held(Ending):
+    """One place that an exchange has taken."""
+
+    def __init__(self, counts: Counts, key: bytes) -> None:
+        self._counts = counts
+        self._key = key
+
+    def on_end(self, ex: Exchange) -> None:
+        left = self._counts.now.get(self._key, 0) - 1
+        if left > 0:
+            self._counts.now[self._key] = left
+        else:
+            self._counts.now.pop(self._key, None)
