@@ -110,7 +110,7 @@ def tell_status(answer: dict[str, Any]) -> Iterator[str]:
         yield f"acme           {', '.join(each['hosts'])}: {each['state']}{by}{renewal}"
         if each["reason"]:
             yield f"               {each['reason']}"
-    yield from _demanded(answer["demanded"])
+    yield from _demanded(answer.get("demanded", {}))
     for name, addresses in answer["upstream_addresses"].items():
         yield f"upstream name  {name}: {', '.join(addresses) or 'no address'}"
     for each in answer["servers"]:
