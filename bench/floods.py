@@ -257,6 +257,25 @@ def many_ranges(attack: Attack) -> None:
         attack.rest()
 
 
+def file_readers(attack: Attack) -> None:
+    """Files of which a byte is read now and then; each holds a descriptor."""
+    while not attack.over.is_set():
+        attack.keep(attack.plain, lambda _: head(attack, path=b"/files/large"))
+        for sock in list(attack.socks):
+            attack.drain(sock, 1)
+        attack.rest()
+
+
+def file_ranges(attack: Attack) -> None:
+    """Ranges of a file: overlapping, and as many as a head may hold (CVE-2011-3192)."""
+    shapes = (b",".join([b"0-"] * 1_200), b",".join(b"%d-%d" % (at * 3, at * 3 + 1) for at in range(1_000)))
+    while not attack.over.is_set():
+        attack.keep(attack.plain, lambda number: head(attack, b"Range: bytes=%s\r\n" % shapes[number % 2], path=b"/files/large"))
+        for sock in list(attack.socks):
+            attack.drain(sock, 1)
+        attack.rest()
+
+
 def connections(attack: Attack) -> None:
     """Connections that come and go, and some that stay and say nothing."""
     while not attack.over.is_set():
@@ -496,6 +515,8 @@ FLOODS: Final = (
     Flood("pipelines nobody reads", pipelines),
     Flood("huge heads", huge_heads, ends=True),
     Flood("many ranges", many_ranges),
+    Flood("slow readers of a file", file_readers),
+    Flood("many ranges of a file", file_ranges),
     Flood("connections", connections),
     Flood("WebSocket frames of a byte", websocket_bytes),
     Flood("TLS handshakes", handshakes),

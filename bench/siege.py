@@ -98,11 +98,14 @@ class Besieged:
         self.origin = Origin()
         self.target = Target(free_port(), free_port())
         self._write_certificate()
+        (self.directory / "files").mkdir()
+        (self.directory / "files" / "large").write_bytes(_LARGE * 50)
         (self.directory / "vestibule.toml").write_text(
             f'[process]\nworkers = 1\nstate_dir = "{self.directory}/state"\n'
             '[sites."photos.test"]\ncert = "photos.pem"\nkey = "photos.key"\n'
             f'listen = ["https://127.0.0.1:{self.target.secure}", "http://127.0.0.1:{self.target.plain}"]\nredirect_http = false\n'
             f'to = "http://127.0.0.1:{self.origin.port}"\naccess_log = "off"\n'
+            f'[[sites."photos.test".routes]]\nprefix = "/files/"\nfiles = {{ root = "{self.directory}" }}\n'
         )
         command = [sys.executable, "-P", "-m", "vestibule", "run", "--quiet", str(self.directory / "vestibule.toml")]
         if processor is not None:

@@ -47,11 +47,14 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     authority = Authority()
     authority.bundle(folder / "photos.pem", "photos.test")
     origin = Origin()
+    (folder / "files").mkdir()
+    (folder / "files" / "large").write_bytes(b"x" * 50_000_000)
     plain, secure = free_ports(2)
     config = (
         f'{settings(folder)}\n[timeouts]\nrequest_head = "{HEAD_S}s"\ntls_handshake = "{HEAD_S}s"\n'
         f'[sites."photos.test"]\nlisten = ["https://127.0.0.1:{secure}", "http://127.0.0.1:{plain}"]\ncert = "photos.pem"\n'
         f'redirect_http = false\nto = "http://127.0.0.1:{origin.port}"\naccess_log = "off"\n'
+        f'[[sites."photos.test".routes]]\nprefix = "/files/"\nfiles = {{ root = "{folder}" }}\n'
     )
     proxy = Vestibule(folder, config, [plain, secure])
     tls = authority.client()
