@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,56 +19,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from bench.household import Origin, start_vestibule
+from bench.peer import free_port
+
 _PIECE = bytes(range(256)) * 1024  # 256 KiB
-_ACCEPT = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-
-
-class Origin:
-    """An upstream that answers `GET`, echoes after an upgrade, and answers an upload with its digest."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            connection, _ = self._listener.accept()
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        data = b""
-        try:
-            while True:
-                while b"\r\n\r\n" not in data:
-                    got = connection.recv(65536)
-                    if not got:
-                        return
-                    data += got
-                head, _, data = data.partition(b"\r\n\r\n")
-                fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
-                if b"upgrade" in fields:
-                    connection.sendall(_ACCEPT)
-                    while got := connection.recv(65536):
-                        connection.sendall(got)
-                    return
-                left = int(fields.get(b"content-length", b"0")) - len(data)
-                digest = hashlib.sha256(data) if head.startswith(b"PUT") else None
-                data = b""
-                while left > 0:
-                    got = connection.recv(min(left, 1 << 20))
-                    if not got:
-                        return
-                    left -= len(got)
-                    if digest is not None:
-                        digest.update(got)
-                body = digest.hexdigest().encode() if digest is not None else b"ok"
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-        except OSError:
-            pass
-        finally:
-            connection.close()
 
 
 class Proxy:
@@ -78,30 +30,12 @@ class Proxy:
 
     def __init__(self, source: str, origin: Origin) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vestibule-endure-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.file = self.directory / "vestibule.toml"
-        self.file.write_text(
+        self.port = free_port()
+        config = (
             f'[process]\nworkers = 2\nstate_dir = "{self.directory}/state"\nadmin_socket = "{self.directory}/admin.sock"\n'
             f'[sites."*"]\nto = "http://127.0.0.1:{origin.port}"\nlisten = "127.0.0.1:{self.port}"\naccess_log = {{ target = "off" }}\n'
         )
-        environment = dict(os.environ)
-        if source:
-            environment["PYTHONPATH"] = source
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "vestibule", "run", "--quiet", str(self.file)],
-            env=environment,
-            stderr=(self.directory / "log").open("wb"),
-        )
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        else:
-            raise SystemExit((self.directory / "log").read_text())
+        self.process = start_vestibule(self.directory, config, [self.port], source)
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), 30)

@@ -21,73 +21,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from bench.floods import FLOODS, Flood, Target, start
+from bench.household import Origin, content, make_certificate, start_vestibule
 from bench.peer import free_port
 
 FLOOR_MS = 5.0
-_LARGE = b"x" * 1_000_000
-_ACCEPT = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 _PAUSE_S = 0.002
 _NEW_EACH = 10
-
-
-class Origin:
-    """An upstream that answers what is asked: a small answer, `/large` a megabyte, an upgrade with an echo. It reads every body."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """Accept no more; the threads end with their connections."""
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                self._answer_all(connection)
-            except (OSError, ValueError):
-                pass  # the proxy has gone, or what it sent was cut
-
-    def _answer_all(self, connection: socket.socket) -> None:
-        data = b""
-        while True:
-            while b"\r\n\r\n" not in data:
-                got = connection.recv(65_536)
-                if not got:
-                    return
-                data += got
-            head, _, data = data.partition(b"\r\n\r\n")
-            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
-            if b"upgrade" in fields:
-                connection.sendall(_ACCEPT)
-                while got := connection.recv(65_536):
-                    connection.sendall(got)
-                return
-            left = int(fields.get(b"content-length", b"0"))
-            chunked = fields.get(b"transfer-encoding") == b"chunked"
-            while (chunked and not data.endswith(b"0\r\n\r\n")) or len(data) < left:
-                got = connection.recv(65_536)
-                if not got:
-                    return
-                left, data = (left, (data + got)[-16:]) if chunked else (left - len(data), got)
-            data = b""
-            body = _LARGE if head.split(b" ", 2)[1] == b"/large" else b"ok"
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
 class Besieged:
@@ -97,37 +40,17 @@ class Besieged:
         self.directory = Path(tempfile.mkdtemp(prefix="vestibule-siege-"))
         self.origin = Origin()
         self.target = Target(free_port(), free_port())
-        self._write_certificate()
+        make_certificate(self.directory)
         (self.directory / "files").mkdir()
-        (self.directory / "files" / "large").write_bytes(_LARGE * 50)
-        (self.directory / "vestibule.toml").write_text(
+        (self.directory / "files" / "large").write_bytes(content(0, 50_000_000))
+        config = (
             f'[process]\nworkers = 1\nstate_dir = "{self.directory}/state"\n'
             '[sites."photos.test"]\ncert = "photos.pem"\nkey = "photos.key"\n'
             f'listen = ["https://127.0.0.1:{self.target.secure}", "http://127.0.0.1:{self.target.plain}"]\nredirect_http = false\n'
             f'to = "http://127.0.0.1:{self.origin.port}"\naccess_log = "off"\n'
             f'[[sites."photos.test".routes]]\nprefix = "/files/"\nfiles = {{ root = "{self.directory}" }}\n'
         )
-        command = [sys.executable, "-P", "-m", "vestibule", "run", "--quiet", str(self.directory / "vestibule.toml")]
-        if processor is not None:
-            command = ["taskset", "-c", str(processor), *command]
-        environment = os.environ | ({"PYTHONPATH": source} if source else {})
-        self.process = subprocess.Popen(command, env=environment, stderr=(self.directory / "log").open("wb"))
-        for port in (self.target.plain, self.target.secure):
-            self._await(port)
-
-    def _write_certificate(self) -> None:
-        words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=photos.test -addext"
-        command = ["openssl", *words.split(), "subjectAltName=DNS:photos.test", "-keyout", "photos.key", "-out", "photos.pem"]
-        subprocess.run(command, cwd=self.directory, check=True, capture_output=True)
-
-    def _await(self, port: int) -> None:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise SystemExit((self.directory / "log").read_text())
+        self.process = start_vestibule(self.directory, config, [self.target.plain, self.target.secure], source, processor)
 
     def stop(self) -> None:
         """End it."""

@@ -36,6 +36,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
+from bench.household import VIDEO_BYTES, Origin, content, is_listened, make_certificate, start_vestibule
 from bench.peer import free_port
 
 GRACE_S = 4.0
@@ -43,8 +44,6 @@ SLACK_SHARE = 0.05
 SLACK_BYTES = 3_000_000
 SLACK_DESCRIPTORS = 40
 _WAIT_S = 60.0
-_VIDEO_BYTES = 1 << 28
-_PIECE = hashlib.sha512(b"vestibule").digest() * 1024  # 64 KiB
 _SAMPLE_S = 1.0
 
 # One opening of the timeline: how many of which size.
@@ -52,76 +51,6 @@ _SCRIPTS = (386, 700, 1_200, 2_400, 4_700, 9_000, 20_000, 91_154)
 _PARTS = [2_268] * 11 + [126_473, 2_030_859] + [205 + 90 * at for at in range(24)]
 _OPENING = [10_821, *[_SCRIPTS[at % len(_SCRIPTS)] for at in range(122)], *_PARTS]
 _CANCELLED = 0.7
-
-
-def content(at: int, size: int) -> bytes:
-    """Return a part of the endless body that everything is taken from."""
-    first = at % len(_PIECE)
-    count = (first + size) // len(_PIECE) + 1
-    return (_PIECE * count)[first : first + size]
-
-
-# ---------------------------------------------------------------- the upstream
-
-
-def serve_origin(port: int) -> None:
-    """Serve until ended: `GET /N` answers N bytes, `GET /video` a range, `PUT` a digest, an upgrade an echo."""
-    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-    while True:
-        sock, _ = listener.accept()
-        threading.Thread(target=_serve, args=(sock,), daemon=True).start()
-
-
-def _serve(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    data = b""
-    try:
-        while True:
-            while b"\r\n\r\n" not in data:
-                got = sock.recv(65_536)
-                if not got:
-                    return
-                data += got
-            head, _, data = data.partition(b"\r\n\r\n")
-            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
-            if b"upgrade" in fields:
-                sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-                while got := sock.recv(65_536):
-                    sock.sendall(got)
-                return
-            data = _answer(sock, head.split(b" ", 2)[1], fields, data)
-    except (OSError, ValueError):
-        pass  # the proxy gave up, as it does when its client did
-    finally:
-        sock.close()
-
-
-def _answer(sock: socket.socket, path: bytes, fields: dict[bytes, bytes], data: bytes) -> bytes:
-    """Answer one request; return what came behind it."""
-    left = int(fields.get(b"content-length", b"0"))
-    digest = hashlib.sha256()
-    while left > 0:
-        if not data:
-            data = sock.recv(1 << 18)
-            if not data:
-                raise ValueError("cut")
-        piece, data = data[:left], data[left:]
-        digest.update(piece)
-        left -= len(piece)
-    if b"content-length" in fields:
-        body = digest.hexdigest().encode()
-        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-    elif path == b"/video":
-        first, _, last = fields[b"range"].removeprefix(b"bytes=").partition(b"-")
-        at, end = int(first), int(last)
-        total = b"%d-%d/%d" % (at, end, _VIDEO_BYTES)
-        sock.sendall(b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %s\r\nContent-Length: %d\r\n\r\n" % (total, end - at + 1))
-        sock.sendall(content(at, end - at + 1))
-    else:
-        size = int(path[1:])
-        time.sleep(0.002)
-        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: image/webp\r\nContent-Length: %d\r\n\r\n" % size + content(0, size))
-    return data
 
 
 # ---------------------------------------------------------------- the proxy
@@ -133,39 +62,22 @@ class House:
     def __init__(self, source: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vestibule-soak-"))
         self.port, self.origin_port = free_port(), free_port()
-        words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=photos.test -addext"
-        command = ["openssl", *words.split(), "subjectAltName=DNS:photos.test", "-keyout", "photos.key", "-out", "photos.pem"]
-        subprocess.run(command, cwd=self.directory, check=True, capture_output=True)
+        make_certificate(self.directory)
         self.log = self.directory / "log"
-        (self.directory / "vestibule.toml").write_text(
+        self.origin = self._start_origin()
+        config = (
             f'[process]\nworkers = 2\nstate_dir = "{self.directory}/state"\n'
             f'[sites."photos.test"]\ncert = "photos.pem"\nkey = "photos.key"\nlisten = "https://127.0.0.1:{self.port}"\n'
             f'to = "http://127.0.0.1:{self.origin_port}"\naccess_log = "{self.directory}/access.log"\n'
         )
-        self._source = source
-        self.origin = self._start_origin()
-        environment = os.environ | ({"PYTHONPATH": source} if source else {})
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "vestibule", "run", "--quiet", str(self.directory / "vestibule.toml")],
-            env=environment,
-            stderr=self.log.open("wb"),
-        )
-        self._await(self.port)
+        self.process = start_vestibule(self.directory, config, [self.port], source)
         self.away: list[tuple[float, float]] = []
 
     def _start_origin(self) -> subprocess.Popen[bytes]:
         made = subprocess.Popen([sys.executable, "-m", "bench.soak", "--origin", str(self.origin_port)])
-        self._await(self.origin_port)
+        if not is_listened(self.origin_port):
+            raise SystemExit("the upstream does not start")
         return made
-
-    def _await(self, port: int) -> None:
-        for _ in range(400):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise SystemExit(f"nobody listens on {port}")
 
     def restart_origin(self) -> None:
         """Have the upstream away for a second."""
@@ -379,7 +291,7 @@ def seek(day: Day) -> None:
     sock = day.house.connect("http/1.1")
     try:
         for _ in range(random.randint(3, 12)):
-            at = random.randrange(0, _VIDEO_BYTES - 2_000_000)
+            at = random.randrange(0, VIDEO_BYTES - 2_000_000)
             end = at + random.randint(200_000, 1_500_000)
             asked = b"GET /video HTTP/1.1\r\nHost: photos.test\r\nRange: bytes=%d-%d\r\n\r\n" % (at, end)
             if random.random() < 0.2:
@@ -529,7 +441,7 @@ def main() -> int:
     parser.add_argument("--origin", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.origin:
-        serve_origin(given.origin)
+        Origin(given.origin).serve()
         return 0
     house = House(given.source)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from bench.floods import FLOODS, SOCKETS, Flood, Target, start
-from bench.siege import Origin
+from bench.household import Origin
 
 from tests.attack import bounds
 from tests.e2e.certs import Authority
