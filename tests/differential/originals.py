@@ -37,7 +37,7 @@ http {{
 _APACHE_MODULES = (
     "mpm_event authn_core authn_file authz_core authz_host authz_user authz_groupfile access_compat auth_basic"
     " alias setenvif env headers proxy proxy_http"
-    " proxy_wstunnel proxy_balancer slotmem_shm lbmethod_byrequests rewrite remoteip"
+    " proxy_wstunnel proxy_balancer slotmem_shm lbmethod_byrequests rewrite remoteip dir mime"
 )
 
 _APACHE = """\
@@ -46,6 +46,7 @@ ServerName original.example
 PidFile {folder}/httpd.pid
 ErrorLog {folder}/error.log
 DocumentRoot {folder}/empty
+TypesConfig /etc/mime.types
 Mutex file:{folder} default
 {modules}
 {listens}
@@ -68,7 +69,9 @@ def _apache(folder: Path, ports: Sequence[int]) -> list[str]:
 
 
 def _our_apache(folder: Path, ports: Sequence[int]) -> str:
-    return "\n".join([f"Listen 127.0.0.1:{port}" for port in ports]) + "\nIncludeOptional cases/*\n"
+    (folder / "empty").mkdir(exist_ok=True)
+    listens = "\n".join([f"Listen 127.0.0.1:{port}" for port in ports])
+    return f"{listens}\nDocumentRoot {folder}/empty\nIncludeOptional cases/*\n"
 
 
 def _our_nginx(folder: Path, ports: Sequence[int]) -> str:

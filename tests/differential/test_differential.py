@@ -58,6 +58,14 @@ def answer(turn: Turn) -> None:
         turn.answer(b"ok", extra=b"X-Up: 1\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\n")
 
 
+def _lay_out(site: Path) -> None:
+    """Put some files into a folder."""
+    for name in ("index.html", "a.txt", "sub/index.html", "sub/b.txt", "secret/c.txt", "pages/404.html", "pages/away.html", ".htpasswd"):
+        file = site / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"this is {name}\n")
+
+
 def group_of(name: str) -> str:
     """Return what a case shares its processes with: all others, unless it changes what is one for a whole configuration."""
     return name if name.startswith("alone_") else ""
@@ -92,6 +100,7 @@ class Pair:
         (folder / "users").write_text("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nbob:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
         (folder / "groups").write_text("staff: alice\nothers: bob carol\n")
         (folder / "map").write_text("# colours\nRed crimson\nblue azure and more\n")
+        _lay_out(folder / "site")
         if which == 0:
             self.running.append(Running(original.command(folder, ports), folder, ports, dict(os.environ)))
             return

@@ -22,6 +22,8 @@ FILES = {
     "sites/b.conf": "<VirtualHost *:80>\nServerName b.example\nRedirect / https://b.example/\n</VirtualHost>\n",
     "headers.conf": "RequestHeader set X-A 1\n",
     "broken.conf": "<VirtualHost *:80>\n",
+    "/srv/www/.htaccess": "Require all denied\n",
+    "colours": "# name value\nred crimson\nblue azure more\n",
     "loop.conf": "Include loop.conf\n",
     "users": "# people\nalice:$apr1$ABCDEFGH$0123456789012345678901\nbob:{PLAIN}secret\n",
 }

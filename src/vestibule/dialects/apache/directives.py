@@ -93,7 +93,20 @@ _ROWS = _rows(
     ("ProxySet", "psv", "1+", "options of an upstream"),
     ("ProxyHCExpr", "sv", "1+", "what health checks look at; `hcmethod` of a member asks for them"),
     ("ProxyPassInherit", "sv", "1", "whether a virtual host has the `ProxyPass` of the server outside"),
-    ("ProxyErrorOverride", "sv", "1+", "`Off` is what vestibule does"),
+    ("ProxyErrorOverride", "sv", "1+", "whether errors of upstreams are answered by our pages"),
+    # Files and pages.
+    ("DocumentRoot", "sv", "1", "the directory of what is not proxied"),
+    ("Alias", "svl", "1-2", "a directory, or a file, for a path"),
+    ("AliasMatch", "sv", "2", "the same with a regular expression"),
+    ("ScriptAlias ScriptAliasMatch", "sv", "2", "403: programs are not run"),
+    ("Directory DirectoryMatch", "sv", "1-2<", "who may see files, and fields of their answers; what is proxied is no file"),
+    ("Files FilesMatch", "svd", "1-2<", "the same by the name of a file"),
+    ("DirectoryIndex", "svld", "1+", "the file of a directory; what is outside of sections counts"),
+    ("FallbackResource", "svd", "1", "the file that is shown where there is none"),
+    ("AddType", "svld", "2+", "the type of files by the ends of their names"),
+    ("SetHandler AddHandler ForceType AddOutputFilter", "svld", "1+", "an error where a file would be a program; nothing else"),
+    ("AllowOverride AllowOverrideList", "d", "1+", "an error where there is a `.htaccess`, since none is read"),
+    ("ErrorDocument", "sv", "2", "a text, a path or an address in the place of an error"),
     ("ProxyVia", "sv", "1", "`Off` is what vestibule does"),
     # Fields.
     ("Header", "svldp", "2+", "a field of the answer"),
@@ -101,9 +114,9 @@ _ROWS = _rows(
     ("SetEnvIf SetEnvIfNoCase SetEnvIfExpr BrowserMatch BrowserMatchNoCase", "svl", "2+", "a variable, put in where `env=` asks for it"),
     ("SetEnv UnsetEnv", "svl", "1+", "a variable, put in where `env=` asks for it"),
     # Rewriting and redirects.
-    ("RewriteEngine", "sv", "1", "whether rules are looked at"),
-    ("RewriteCond", "sv", "2-3", "a condition of the rule below it"),
-    ("RewriteRule", "sv", "2-3", "a redirect, a new path, an upstream, or a refusal"),
+    ("RewriteEngine", "svd", "1", "whether rules are looked at"),
+    ("RewriteCond", "svd", "2-3", "a condition of the rule below it"),
+    ("RewriteRule", "svd", "2-3", "a redirect, a new path, an upstream, or a refusal"),
     ("RewriteMap", "sv", "2-3", "`txt:` with a few keys, and `int:`"),
     ("RewriteOptions", "svld", "1+", "`Inherit` and its kin; others have no part here"),
     ("Redirect RedirectPermanent RedirectTemp", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),
@@ -155,7 +168,7 @@ _ROWS = _rows(
     ("LogFormat", "sv", "1-2", "a template of the access log"),
 )  # fmt: skip
 
-_FILES = "files are not served; a path that is not proxied is answered 404"
+_FILES = "files are shown as they are, and directories are not listed"
 
 _ROWS += _rows(
     How.HARMLESS,
@@ -175,13 +188,11 @@ _ROWS += _rows(
      " HttpProtocolOptions MergeSlashes AllowEncodedSlashes AddDefaultCharset FileETag ExtendedStatus ProtocolsHonorOrder"
      " H2Direct H2Push H2MaxSessionStreams H2ModernTLSOnly H2Upgrade H2WindowSize AccessFileName RegexDefaultOptions", "svld", "1+",
      "vestibule has one behaviour here, described in its documentation"),
-    ("DocumentRoot DirectoryIndex DirectorySlash FallbackResource Options AllowOverride IndexOptions AddType AddHandler SetHandler"
-     " AddEncoding AddLanguage ForceType TypesConfig MIMEMagicFile LanguagePriority ForceLanguagePriority AddIcon AddIconByType"
-     " AddIconByEncoding DefaultIcon ReadmeName HeaderName IndexIgnore AddCharset AddOutputFilter RemoveHandler RemoveType"
+    ("DirectorySlash Options IndexOptions AddEncoding AddLanguage TypesConfig MIMEMagicFile LanguagePriority"
+     " ForceLanguagePriority AddIcon AddIconByType"
+     " AddIconByEncoding DefaultIcon ReadmeName HeaderName IndexIgnore AddCharset RemoveHandler RemoveType"
      " ScriptSock CGIDScriptTimeout IndexStyleSheet UserDir MultiviewsMatch", "svld", "1+", _FILES),
-    ("Directory DirectoryMatch Files FilesMatch", "svd", "1+<", "it is about files, and files are not served"),
     ("LimitRequestBody", "svld", "1", "httpd does not apply it to what is proxied either"),
-    ("ErrorDocument", "svld", "2", "an error page of vestibule says which hop failed"),
     ("ProxyReceiveBufferSize ProxyIOBufferSize ProxyMaxForwards ProxyBadHeader ProxyStatus BalancerPersist BalancerGrowth"
      " BalancerInherit ProxyFtpDirCharset ProxyDomain NoProxy ProxySourceAddress", "svlp", "1+",
      "vestibule has its own, safe choice here"),
@@ -193,6 +204,7 @@ _ROWS += _rows(
     ("SetOutputFilter AddOutputFilterByType DeflateCompressionLevel DeflateMemLevel DeflateWindowSize DeflateFilterNote FilterDeclare"
      " FilterProvider FilterChain BrotliCompressionQuality ExpiresActive ExpiresByType ExpiresDefault CacheEnable CacheDisable CacheRoot",
      "svld", "1+", "answers are passed on as the upstream made them"),
+    ("RewriteBase", "svld", "1", "rules in `<Directory>` are an error where they count"),
     ("LogLevelOverride GlobalLog BufferedLogs", "svld", "1+", "it has no part here"),
 )  # fmt: skip
 
@@ -200,8 +212,6 @@ _LATER = "it is not built yet; take it out, or keep httpd for this part"
 
 _ROWS += _rows(
     How.MISSING,
-    ("Alias AliasMatch ScriptAlias ScriptAliasMatch", "svl", "1+", "files are not served; proxy the path to something that serves them"),
-    ("RewriteBase", "svld", "1+", _LATER),
     ("ProxyPassReverseCookieDomain ProxyPassReverseCookiePath", "svl", "2-3", _LATER),
     ("ProxyRemote ProxyRemoteMatch ProxyBlock ProxyPassInterpolateEnv", "svl", "1+", _LATER),
     ("ProxyFCGISetEnvIf ProxyFCGIBackendType", "svld", "1+", "only HTTP upstreams are spoken to"),

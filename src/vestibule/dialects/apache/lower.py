@@ -143,9 +143,6 @@ class _Lowering:
                 if directive.text().lower() not in ("off", "none"):
                     row = DIRECTIVES[directive.name]
                     not_built(self._record, directive, 0, f"`{row.name} {directive.text()}`", "vestibule is a reverse proxy; write `Off`")
-            for directive in scope.own("ProxyErrorOverride"):
-                if directive.text().lower() != "off":
-                    not_built(self._record, directive, 0, "pages in place of an upstream's errors", "take it out")
 
     def _server(self, directive: Directive) -> _Server:
         scope = Scope(self._record, directive.block or (), self._main)
@@ -157,6 +154,7 @@ class _Lowering:
         own = _timeouts_of(scope)
         own = replace(own, request_head_ms=timeouts.request_head_ms, keep_alive_ms=timeouts.keep_alive_ms)
         names = Names(self._record, server.host.name)
+        names.document_root = scope.text("DocumentRoot").rstrip("/")
         names.is_canonical = scope.flag("UseCanonicalName", False)
         trusted = self._trusted([scope]) if scope.find("RemoteIPHeader") is not None else ()
         server.lowered = SiteMaker(scope, names, self._upstreams, self._read_text, trusted).make(own, limits)
@@ -248,6 +246,7 @@ class _Lowering:
                     limits=lowered.limits if lowered.limits != limits else None,
                     forwarding=lowered.forwarding if lowered.forwarding != Forwarding("pass", "pass", "client", "drop") else None,
                     access_log=server.log,
+                    errors=lowered.errors,
                     immich=False,
                 )
             )

@@ -37,8 +37,6 @@ _SECTIONS = {
     "limitexcept": "location",
 }
 
-_ALIASES = ("Alias", "AliasMatch", "ScriptAlias", "ScriptAliasMatch")
-
 _TIME = re.compile(r"([0-9]{1,9})(ms|s|mi|min|h|d|)", re.ASCII)
 _TIME_UNITS = {"": 1_000, "ms": 1, "s": 1_000, "mi": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -58,8 +56,7 @@ class Pruner:
             if row is None:
                 self._unknown(directive, context)
             elif self._fits(directive, row, context):
-                # Debian's own files have aliases outside virtual hosts, for pictures of directory listings.
-                if row.how is How.MISSING and not (context == "server" and row.name in _ALIASES):
+                if row.how is How.MISSING:
                     self._record.error(directive.span, "not-built", f"`{row.name}` is not supported", row.doc)
                 elif row.how is not How.SUPPORTED:
                     self._left_out(directive, row)
@@ -75,8 +72,8 @@ class Pruner:
 
     def _fits(self, directive: Directive, row: Row, context: str) -> bool:
         if context not in row.contexts:
-            if context == "location" and "virtual host" in row.contexts:
-                message = f"`{row.name}` in a section by path is not built yet"
+            if context in ("location", "directory") and "virtual host" in row.contexts:
+                message = f"`{row.name}` in a section is not built yet"
                 self._record.error(directive.span, "not-built", message, "write it in the virtual host")
                 return False
             where = ", ".join(f"`{each}`" for each in row.contexts)

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from vestibule.dialects.apache.access import Access
 from vestibule.dialects.apache.expressions import negated
 from vestibule.dialects.apache.fields import Fields, conditional
+from vestibule.dialects.apache.files import FileSites, Mapping, error_routes
 from vestibule.dialects.apache.proxying import Passes, added_to_requests, reversed_fields
 from vestibule.dialects.apache.redirects import redirect_route
 from vestibule.dialects.apache.rewriting import Rewriting, engine_is_on, program_of
 from vestibule.dialects.apache.rule_text import RuleTexts
 from vestibule.dialects.apache.scope import Scope, not_built
-from vestibule.dialects.apache.sections import Section, Sections, both
+from vestibule.dialects.apache.sections import Section, Sections, as_answered, both
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.upstreams import Target, Upstreams, balancer_environment, bare_url, is_balancer
 from vestibule.dialects.apache.variables import Names
@@ -27,6 +28,8 @@ from vestibule.dialects.read import ReadText
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
     Action,
+    ErrorRoute,
+    Files,
     Forwarding,
     Limits,
     PathMatch,
@@ -36,7 +39,7 @@ from vestibule.model.config import (
     Switch,
     Timeouts,
 )
-from vestibule.model.expr import EMPTY, Expr, If, InNet, Var
+from vestibule.model.expr import EMPTY, AnyOf, Compare, Const, Expr, If, InNet, Var
 
 _EARLY = ("SetEnvIf", "SetEnvIfNoCase", "SetEnvIfExpr", "BrowserMatch", "BrowserMatchNoCase")
 _LATE = ("SetEnv", "UnsetEnv")
@@ -51,6 +54,7 @@ class Lowered:
     timeouts: Timeouts
     limits: Limits
     forwarding: Forwarding
+    errors: tuple[ErrorRoute, ...]
 
 
 class SiteMaker:
@@ -65,6 +69,8 @@ class SiteMaker:
         self._trusted = trusted
         self._fields = Fields(scope.record, names)
         self._guard: tuple[Action, ...] = ()
+        self._sections: list[Section] = []
+        self._files = FileSites(scope.record, scope, names, read_text)
 
     def make(self, timeouts: Timeouts, limits: Limits) -> Lowered:
         """Return what it makes of a request."""
@@ -78,9 +84,10 @@ class SiteMaker:
         sections = Sections(scope, self._names).all()
         for section in sections:
             fields.environment(section.scope.own(*_EARLY), section.test)
+        self._sections = sections
         before = self._access(sections)
-        if program or scope.all(*_REDIRECTS):
-            # These answer first, so all others bring the question along.
+        if program or scope.all(*_REDIRECTS) or self._may_serve_files():
+            # Some answer first, or are asked more, so all bring the question along.
             before, self._guard = (), before
         self._check(sections)
         fields.set_early()
@@ -99,7 +106,7 @@ class SiteMaker:
             left["x-forwarded-for"] = If(InNet(Var("peer_ip"), self._trusted), EMPTY, came)
         added = added_to_requests(scope, self._names, left) if _proxies(part.source) else ()
         whole = Part(part.source, (*before, *request, *added, *part.request), (*part.response, *reverse, *response))
-        return Lowered(whole, timeouts, limits, forwarding)
+        return Lowered(whole, timeouts, limits, forwarding, error_routes(self._record, scope, self._names))
 
     def _changed_fields(self, sections: list[Section]) -> tuple[tuple[Action, ...], tuple[Action, ...], dict[str, Expr]]:
         """Return what is done to fields of requests and answers, and what is known of those of requests then."""
@@ -116,6 +123,7 @@ class SiteMaker:
     def _check(self, sections: list[Section]) -> None:
         """Note what may stand in sections and has no meaning there yet."""
         for section in sections:
+            self._files.check_section(section.scope)
             passes = section.scope.own("ProxyPass", "ProxyPassMatch")
             if section.is_if:
                 for each in passes:
@@ -148,6 +156,23 @@ class SiteMaker:
                 response += self._fields.actions(scope.own("Header"), in_request=False)[0]
         return request, response
 
+    def _may_serve_files(self) -> bool:
+        """Tell whether a request may come to a file: there is one, and not every path is proxied."""
+        scope = self._scope
+        if not scope.all("DocumentRoot", "Alias", "AliasMatch", "ScriptAlias", "ScriptAliasMatch"):
+            return any(each.scope.own("Alias") for each in self._sections)
+        passes = [each.texts for each in scope.all("ProxyPass")]
+        for section in self._sections:
+            passes += [(section.path, *each.texts) for each in section.scope.own("ProxyPass")]
+        return not any(each[0] == "/" and "!" not in each[1:2] for each in passes) or any("!" in each[1:2] for each in passes)
+
+    def _before_file(self, mapping: Mapping | None) -> tuple[Action, ...]:
+        """Return what is asked before a file is shown."""
+        if mapping is None:
+            return self._guard
+        around = [Section("/", False, test, None, scope) for test, scope in self._files.guarded(mapping)]
+        return self._access([*around, *self._sections])
+
     def _access(self, sections: list[Section]) -> tuple[Action, ...]:
         """Return the actions of access; of several sections that fit, the last decides."""
         shown: list[tuple[Expr | None, tuple[Action, ...]]] = []
@@ -177,6 +202,10 @@ class SiteMaker:
             made = redirect_route(self._record, directive, self._names)
             if made is not None:
                 after.append(self._record.mark(made, directive.span))
+        if self._may_serve_files():
+            self._files.check_scripts()
+            paths = [(each.path, each.scope) for each in sections if not each.is_if and not each.is_pattern]
+            after += [self._with_answers(each) for each in self._files.routes(self._before_file, paths)]
         for section in reversed([each for each in sections if not each.is_if]):
             for directive in section.scope.own("ProxyPass", "ProxyPassMatch"):
                 inner = Scope(self._record, section.scope.directives, self._scope)
@@ -188,7 +217,7 @@ class SiteMaker:
             made = passes.route(directive, self._scope)
             if made is not None:
                 if made.source == NOTHING.source:
-                    # What is left out of proxying still meets the redirects.
+                    # What is left out of proxying still meets the redirects, and files.
                     source = Switch((*after, *self._otherwise())) if after else made.source
                     made = replace(made, source=source, request=() if after else (*self._guard, *made.request))
                 routes.append(self._record.mark(made, directive.span))
@@ -203,8 +232,26 @@ class SiteMaker:
 
     def _file(self, rule: Directive) -> Part:
         """Return what answers a request whose path a rule made the name of a file."""
-        del rule
-        return NOTHING.before(*self._guard)
+        self._files.check_scripts()
+        route = self._files.renamed(self._before_file)
+        if route is None:
+            hint = "add the flag `PT` if a `ProxyPass` shall follow"
+            self._record.warning(rule.place(1), "differs", "this leads to a file, and there is no `DocumentRoot`", hint)
+            return NOTHING.before(*self._guard)
+        return Part(Switch((self._with_answers(route),)))
+
+    def _with_answers(self, route: Route) -> Route:
+        """Return a route of files with what sections by directory do with answers."""
+        if not isinstance(route.source, Files):
+            return route
+        response: tuple[Action, ...] = ()
+        for test, scope in self._files.guarded(Mapping(route.source.strip, route.source.root)):
+            if scope is not self._scope and scope is not self._scope.outer:
+                # They are for the files themselves, not for refusals.
+                shown = AnyOf((Compare("<", Var("status"), Const(300)), Compare("==", Var("status"), Const(304))))
+                made, _ = self._fields.actions(scope.own("Header"), in_request=False)
+                response += conditional(both(shown, None if test is None else as_answered(test)), made)
+        return self._record.changed(route, replace(route, response=response)) if response else route
 
     def _otherwise(self) -> list[Route]:
         """Return the route of what nobody serves: it is asked who it is from, too."""
@@ -213,8 +260,11 @@ class SiteMaker:
     def _as_part(self, routes: list[Route]) -> Part:
         if not routes:
             return NOTHING.before(*self._guard)
-        everything = any(route.path == PathMatch("prefix", "/") and route.when is None for route in routes)
-        return Part(Switch((*routes, *([] if everything else self._otherwise()))))
+        for at, route in enumerate(routes):
+            if (route.path is None or route.path == PathMatch("prefix", "/")) and route.when is None:
+                # Nothing comes to those behind it.
+                return Part(Switch(tuple(routes[: at + 1])))
+        return Part(Switch((*routes, *self._otherwise())))
 
     def _reverse_rules(self, sections: list[Section]) -> list[tuple[Directive, str]]:
         rules = [(each, "") for each in self._scope.all("ProxyPassReverse")]

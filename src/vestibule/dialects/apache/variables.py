@@ -64,9 +64,9 @@ SERVER_VARIABLES: dict[str, Expr] = {
 """Variables of the server. ``SERVER_NAME`` is the name of the virtual host, which each brings along."""
 
 _ABSENT_NAMES = (
-    "DOCUMENT_ROOT SCRIPT_FILENAME REQUEST_FILENAME PATH_INFO SERVER_ADMIN"
+    "SCRIPT_FILENAME REQUEST_FILENAME PATH_INFO SERVER_ADMIN"
     " API_VERSION TIME TIME_YEAR TIME_MON TIME_DAY TIME_HOUR TIME_MIN TIME_SEC TIME_WDAY CONTEXT_PREFIX"
-    " CONTEXT_DOCUMENT_ROOT HANDLER SCRIPT_USER SCRIPT_GROUP SSL_SESSION_ID"
+    " HANDLER SCRIPT_USER SCRIPT_GROUP SSL_SESSION_ID"
 )
 _ABSENT = frozenset(_ABSENT_NAMES.split())
 
@@ -115,6 +115,7 @@ class Names:
         self.server_name = server_name
         self.environment: dict[str, Expr] = {}
         self.user: Expr = EMPTY
+        self.document_root = ""
         self.is_canonical = False
         """Whether the virtual host has one name, whatever name clients use (`UseCanonicalName`)."""
         self.rule: tuple[Expr, str] | None = None
@@ -161,6 +162,8 @@ class Names:
             return self._of_kind(kind.upper(), argument, span)
         if name.upper() == "SERVER_NAME":
             return Const(self.server_name) if self.server_name and self.is_canonical else Var("host")
+        if name.upper() in ("DOCUMENT_ROOT", "CONTEXT_DOCUMENT_ROOT"):
+            return Const(self.document_root)
         if name.upper() == "REMOTE_USER":
             return self.user
         if name.upper() == "AUTH_TYPE":
