@@ -276,6 +276,28 @@ def test_names_are_renewed_in_turn_while_they_may_be(stage: Callable[..., None],
     stage(play)
 
 
+def test_whatever_happens_the_workers_hear_something(stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(rig: Rig) -> None:
+        rig.endpoint.allowed = {"a.example.org", "b.example.org"}
+
+        async def fail(wanted: Wanted) -> Result:
+            raise RuntimeError("a bug")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rig.keeper, "obtain", fail)
+            await rig.ask("a.example.org")
+        assert [name for name, _ in rig.refused] == ["a.example.org"]
+        # A reload takes the site away while the endpoint thinks.
+        rig.endpoint.pause_s = 0.2
+        rig.demand.asked("b.example.org")
+        await asyncio.sleep(0.05)
+        rig.demand.want(None)
+        await rig.settled()
+        assert "b.example.org" in rig.pairs or "b.example.org" in [name for name, _ in rig.refused]
+
+    stage(play)
+
+
 def test_one_that_has_ended_is_ordered_anew(stage: Callable[..., None]) -> None:
     async def play(rig: Rig) -> None:
         rig.endpoint.allowed = {"a.example.org"}

@@ -31,6 +31,7 @@ from vestibule.control.acme.store import Store, StoreError
 from vestibule.control.acme.wanted import Demanded, Wanted
 from vestibule.control.logs import ErrorLog
 from vestibule.link.messages import KeyPair
+from vestibule.model.config import OnDemand
 
 PENDING_MOST = 64
 ASKS_MOST = 50
@@ -101,10 +102,11 @@ class Demand:
 
     def asked(self, name: str) -> None:
         """A client asks a worker for this name. Returns at once; the workers hear what becomes of it."""
-        wanted = self._demanded.find(name) if self._demanded is not None else None
+        demanded = self._demanded
+        wanted = demanded.find(name) if demanded is not None else None
         until, _ = self._refused.get(name, (0.0, ""))
         left = until - time.monotonic()
-        if wanted is None:
+        if demanded is None or wanted is None:
             self._tell({}, {name: _told_ms(NO_S)})
         elif left > 0:
             self._tell({}, {name: _told_ms(left)})
@@ -114,7 +116,7 @@ class Demand:
             self._tell({}, {name: _told_ms(_BUSY_S)})
         else:
             self._pending.add(name)
-            task = asyncio.get_running_loop().create_task(self._serve(name, wanted))
+            task = asyncio.get_running_loop().create_task(self._serve(name, wanted, demanded.terms))
             self._tasks.add(task)
             task.add_done_callback(self._on_done)
 
@@ -138,8 +140,8 @@ class Demand:
             while self._next:
                 name = self._next.popleft()
                 wanted = self._known.get(name)
-                if wanted is not None and name not in self._pending:
-                    await self._renew(name, wanted)
+                if wanted is not None and self._demanded is not None and name not in self._pending:
+                    await self._renew(name, wanted, self._demanded.terms)
                     break
 
     def close(self) -> None:
@@ -169,21 +171,24 @@ class Demand:
         if not task.cancelled() and task.exception() is not None:
             self._journal.error("control.bug", f"this is a bug of vestibule: {task.exception()!r}")
 
-    async def _serve(self, name: str, wanted: Wanted) -> None:
+    async def _serve(self, name: str, wanted: Wanted, terms: OnDemand) -> None:
+        # Whatever happens, the workers hear something: clients wait there.
+        answer = _No("it is being looked for", _BUSY_S, is_told=False)
+        pair: KeyPair | None = None
         try:
-            pair = await self._kept(wanted)
-            if pair is None:
-                pair = await self._order(name, wanted)
+            pair = await self._kept(wanted) or await self._order(name, wanted, terms)
         except _No as no:
-            self._refuse(name, no)
+            answer = no
         except StoreError as bad:
-            self._refuse(name, _No(str(bad), NO_S))
-        else:
-            self._refused.pop(name, None)
-            self._known[name] = wanted
-            self._tell({name: pair}, {})
+            answer = _No(str(bad), NO_S)
         finally:
             self._pending.discard(name)
+            if pair is None:
+                self._refuse(name, answer)
+            else:
+                self._refused.pop(name, None)
+                self._known[name] = wanted
+                self._tell({name: pair}, {})
 
     def _refuse(self, name: str, no: _No) -> None:
         self._refused.pop(name, None)
@@ -199,10 +204,8 @@ class Demand:
         pair, facts, _, _ = await asyncio.to_thread(state_of, self._store, wanted.id)
         return pair if facts is not None and facts.not_after.timestamp() > time.time() else None
 
-    async def _order(self, name: str, wanted: Wanted) -> KeyPair:
-        """Get a certificate, if it may be. Raises `_No`."""
-        assert self._demanded is not None  # it found the name
-        terms = self._demanded.terms
+    async def _order(self, name: str, wanted: Wanted, terms: OnDemand) -> KeyPair:
+        """Get a certificate, if it may be. Raises `_No`, `StoreError`."""
         story = (await asyncio.to_thread(self._keeper.row, wanted))["reason"]
         _, _, due, _ = await asyncio.to_thread(state_of, self._store, wanted.id)
         if not due:
@@ -235,12 +238,12 @@ class Demand:
         if status != 200:
             raise _No(f"{url} does not allow it ({status})", NO_S)
 
-    async def _renew(self, name: str, wanted: Wanted) -> None:
+    async def _renew(self, name: str, wanted: Wanted, terms: OnDemand) -> None:
         try:
             _, _, due, asks = await asyncio.to_thread(state_of, self._store, wanted.id)
             if due:
                 self._pending.add(name)
-                self._tell({name: await self._order(name, wanted)}, {})
+                self._tell({name: await self._order(name, wanted, terms)}, {})
             elif asks:
                 await self._keeper.advise(wanted)
         except _No as no:

@@ -84,10 +84,6 @@ class Keeper:
             self._doing[wanted.id] = "waiting for its turn"
             await self._advise(wanted)
 
-    def row(self, wanted: Wanted) -> dict[str, object]:
-        """Return what there is to know of a certificate, for `vestibule status`. Blocks."""
-        return self._row(wanted)
-
     async def look(self) -> None:
         """Look what is kept and what is due; the workers have been told of changes when this returns."""
         for wanted in list(self._wanted.values()):
@@ -112,7 +108,7 @@ class Keeper:
 
     def report(self) -> list[dict[str, object]]:
         """Return what there is to know of each certificate, for `vestibule status`."""
-        return [self._row(each) for each in self._wanted.values()]
+        return [self.row(each) for each in self._wanted.values()]
 
     # ------------------------------------------------------------ one certificate
 
@@ -184,7 +180,8 @@ class Keeper:
         names = [ACME_PREFIX + site for site in wanted.sites]
         await self._take(dict.fromkeys(names, pair), dict.fromkeys(names, facts))
 
-    def _row(self, wanted: Wanted) -> dict[str, object]:
+    def row(self, wanted: Wanted) -> dict[str, object]:
+        """Return what there is to know of a certificate. Blocks."""
         record = Record(self.store, wanted.id)
         row: dict[str, object] = {"hosts": list(wanted.names), "state": "", "reason": ""}
         try:

@@ -406,7 +406,6 @@ class Routes:
             return Rewrite(read, section.read("query", None))
         return Rewrite(None, read)
 
-
     def _table(self, verb: str, value: object, spot: Spot) -> Action | None:
         """Read an action that has a table of its own."""
         section = spot.section(_TABLES[verb], value)

@@ -108,7 +108,11 @@ class AuthRequest(Step):
         self,
         reactor: Reactor,
         plan: Plan,
-        method: bytes, path: Node | None, query: Node | None, copies: list[tuple[bytes, bytes]], passes_answer: bool
+        method: bytes,
+        path: Node | None,
+        query: Node | None,
+        copies: list[tuple[bytes, bytes]],
+        passes_answer: bool,
     ) -> None:
         self._reactor = reactor
         self._plan = plan
