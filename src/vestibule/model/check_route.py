@@ -453,6 +453,41 @@ def _check_call(found: Findings, path: str, call: Call) -> None:
             found.error(path, "wrong-kind", f"`{call.function}` takes a {wanted.value}, not a {kind_of(argument).value}")
     if call.function == "capture":
         _check_capture(found, path, call.arguments[1], call.arguments[2])
+    elif call.function in _FIXED:
+        _check_fixed(found, path, call)
+
+
+_DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+_SUMS = ("crc32", "djb2", "sdbm")
+_FIXED = {
+    "digest": (1,),
+    "hmac": (1,),
+    "checksum": (1,),
+    "field": (1, 2, 3),
+    "word": (1, 2, 3),
+    "slice": (1, 2),
+    "trim_start": (1,),
+    "trim_end": (1,),
+    "replace": (1, 2, 3),
+    "mask": (1, 2),
+}
+"""Arguments of functions that are known beforehand: they say how the first one is read."""
+
+
+def _check_fixed(found: Findings, path: str, call: Call) -> None:
+    name = call.function
+    given = [call.arguments[at] for at in _FIXED[name]]
+    fixed = [each.value for each in given if isinstance(each, Const)]
+    if len(fixed) < len(given):
+        found.error(path, "argument", f"only the first argument of `{name}` may differ from request to request")
+        return
+    known = _DIGESTS if name in ("digest", "hmac") else _SUMS if name == "checksum" else ()
+    if known and fixed[0] not in known:
+        found.error(path, "argument", f"`{fixed[0]}` is unknown to `{name}`", f"known are {', '.join(known)}")
+    if name in ("field", "word") and (fixed[0] == 0 or not fixed[2]):
+        found.error(path, "argument", f"`{name}` counts from 1, and needs separators")
+    if name == "replace":
+        check_pattern(found, path, str(fixed[0]))
 
 
 def _check_capture(found: Findings, path: str, pattern: Expr, group: Expr) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from vestibule.exchange import Exchange
 from vestibule.http.dates import http_date
 from vestibule.plan.expr import EXCHANGE, Const, Node, NumberNode
+from vestibule.plan.texts import make_text_call
 
 _UNRESERVED: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 _HEX: Final = b"0123456789abcdefABCDEF"
@@ -186,6 +187,9 @@ def make_call(name: str, arguments: list[Node]) -> Node | None:
 
     Raises `re.error` for a pattern that is none.
     """
+    made = make_text_call(name, arguments)
+    if made is not None:
+        return made
     if len(arguments) == 3:
         return _make_of_three(name, arguments[0], arguments[1], arguments[2])
     if len(arguments) != 1:

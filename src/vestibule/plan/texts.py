@@ -1,0 +1,299 @@
+"""Functions that take texts apart, code them and digest them.
+
+Facts: RFC 4648 (base64, hexadecimal), RFC 2104 (HMAC), RFC 8259 section 7 (strings of JSON). djb2 and sdbm are sums modulo 2**32.
+
+Rules: a function takes text as it is, valid or not, and never raises; what cannot be decoded is absent.
+
+Not here: functions that know of targets (`functions.py`); which there are (`model/vocabulary.py`).
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import socket
+import zlib
+from typing import Final
+
+from vestibule.exchange import Exchange
+from vestibule.plan.expr import Const, ConstNumber, Node, NumberNode
+
+_CODINGS: Final = ("base64", "base64_decode", "base64url", "base64url_decode", "hex", "hex_decode", "json")
+_SUMS: Final = ("crc32", "djb2", "sdbm")
+_OPERATIONS: Final = ("add", "subtract", "multiply", "divide", "modulo", "bit_and", "bit_or", "bit_xor")
+_WORD: Final = 0xFFFFFFFF
+
+# What a 64-bit register holds; sums stay below.
+_MOST: Final = (1 << 62) - 1
+
+
+def coded(name: str, text: bytes) -> bytes | None:
+    """Return a text in a coding, or out of one; None where it is in no such coding."""
+    if name == "base64":
+        return base64.b64encode(text)
+    if name == "base64url":
+        return base64.urlsafe_b64encode(text).rstrip(b"=")
+    if name == "hex":
+        return text.hex().encode()
+    if name == "json":
+        shown = json.dumps(text.decode("utf-8", "ignore"), ensure_ascii=False)
+        return shown[1:-1].encode()
+    try:
+        if name == "hex_decode":
+            return binascii.unhexlify(text)
+        if name == "base64url_decode":
+            text = text.replace(b"-", b"+").replace(b"_", b"/")
+            return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+
+
+class Coded(Node):
+    """A text in a coding, or out of one."""
+
+    def __init__(self, name: str, inner: Node) -> None:
+        super().__init__(inner.scope)
+        self._name = name
+        self._inner = inner
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return coded(self._name, self._inner.text(ex))
+
+
+class Digest(Node):
+    """The digest of a text, as bytes; with a key, its HMAC."""
+
+    def __init__(self, inner: Node, algorithm: str, key: Node | None = None) -> None:
+        super().__init__(inner.scope if key is None else max(inner.scope, key.scope))
+        self._inner = inner
+        self._algorithm = algorithm
+        self._key = key
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        if self._key is None:
+            return hashlib.new(self._algorithm, text).digest()
+        return hmac.new(self._key.text(ex), text, self._algorithm).digest()
+
+
+class Checksum(NumberNode):
+    """A sum of a text that is no proof of anything."""
+
+    def __init__(self, inner: Node, name: str) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._name = name
+
+    def value(self, ex: Exchange) -> int:
+        text = self._inner.text(ex)
+        if self._name == "crc32":
+            return zlib.crc32(text)
+        total = 5381 if self._name == "djb2" else 0
+        factor = 33 if self._name == "djb2" else 65_599
+        for c in text:
+            total = (total * factor + c) & _WORD
+        return total
+
+
+class Parts(Node):
+    """Some of the parts of a text between separators, counted from 1, or from the end downwards from -1; `count` of them, 0 for all
+    that follow. Words are never empty: separators side by side are one."""
+
+    def __init__(self, inner: Node, first: int, count: int, separators: bytes, words: bool) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._first = first
+        self._count = count
+        self._words = words
+        self._pattern = re.compile(b"[" + re.escape(separators) + b"]")
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        spans: list[tuple[int, int]] = []
+        begin = 0
+        for found in self._pattern.finditer(text):
+            spans.append((begin, found.start()))
+            begin = found.end()
+        spans.append((begin, len(text)))
+        if self._words:
+            spans = [span for span in spans if span[0] < span[1]]
+        at = self._first - 1 if self._first > 0 else len(spans) + self._first
+        if not 0 <= at < len(spans):
+            return None
+        if self._first > 0:
+            last = len(spans) - 1 if self._count == 0 else min(len(spans) - 1, at + self._count - 1)
+            return text[spans[at][0] : spans[last][1]]
+        # From the end, what is before belongs to it.
+        before = 0 if self._count == 0 else max(0, at - self._count + 1)
+        return text[spans[before][0] : spans[at][1]]
+
+
+class Slice(Node):
+    """`count` bytes of a text from an offset on, all where it is negative."""
+
+    def __init__(self, inner: Node, first: int, count: int) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._first = first
+        self._count = count
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        end = len(text) if self._count < 0 else self._first + self._count
+        return text[self._first : end]
+
+
+class Trim(Node):
+    """A text without some characters at its start or its end."""
+
+    def __init__(self, inner: Node, characters: bytes, at_start: bool) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._characters = characters
+        self._at_start = at_start
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        return text.lstrip(self._characters) if self._at_start else text.rstrip(self._characters)
+
+
+class Replace(Node):
+    """A text with what a pattern matches replaced, where groups stand for what they matched: once, or everywhere."""
+
+    def __init__(self, inner: Node, pattern: bytes, replacement: bytes, flags: bytes) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._pattern = re.compile(pattern, re.IGNORECASE if b"i" in flags else 0)
+        self._most = 0 if b"g" in flags else 1
+        # A group that there is none of stands for nothing.
+        self._pieces = re.split(rb"\\([0-9])", replacement)
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        parts: list[bytes] = []
+        at = 0
+        for times, found in enumerate(self._pattern.finditer(text), 1):
+            parts.append(text[at : found.start()])
+            for i in range(len(self._pieces)):
+                piece = self._pieces[i]
+                if i % 2 == 0:
+                    parts.append(piece)
+                elif int(piece) <= self._pattern.groups:
+                    parts.append(found.group(int(piece)) or b"")
+            at = found.end()
+            if times == self._most:
+                break
+        parts.append(text[at:])
+        return b"".join(parts)
+
+
+class Mask(Node):
+    """An address with all but its first bits zero; what is no address is absent."""
+
+    def __init__(self, inner: Node, bits4: int, bits6: int) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._bits4 = bits4
+        self._bits6 = bits6
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex).decode("latin-1")
+        family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        try:
+            packed = bytearray(socket.inet_pton(family, text))
+        except (OSError, ValueError):
+            return None
+        bits = self._bits6 if ":" in text else self._bits4
+        for at in range(len(packed)):
+            left = min(8, max(0, bits - 8 * at))
+            packed[at] = packed[at] & (0xFF00 >> left) & 0xFF
+        return socket.inet_ntop(family, bytes(packed)).encode()
+
+
+class ToNumber(NumberNode):
+    """A text of digits as a number; else 0."""
+
+    def __init__(self, inner: Node) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+
+    def value(self, ex: Exchange) -> int:
+        return self._inner.number(ex)
+
+
+class Arithmetic(NumberNode):
+    """What becomes of two numbers. Nothing is below 0, nor above what a register holds; what is divided by 0 is the most."""
+
+    def __init__(self, operation: str, left: Node, right: Node) -> None:
+        super().__init__(max(left.scope, right.scope))
+        self._operation = operation
+        self._left = left
+        self._right = right
+
+    def value(self, ex: Exchange) -> int:
+        return min(_MOST, max(0, self._result(min(self._left.number(ex), _MOST), min(self._right.number(ex), _MOST))))
+
+    def _result(self, left: int, right: int) -> int:
+        name = self._operation
+        if name == "add":
+            return left + right
+        if name == "subtract":
+            return left - right
+        if name == "multiply":
+            return left * right
+        if name == "divide":
+            return left // right if right else _MOST
+        if name == "modulo":
+            return left % right if right else 0
+        if name == "bit_and":
+            return left & right
+        return left | right if name == "bit_or" else left ^ right
+
+
+def make_text_call(name: str, arguments: list[Node]) -> Node | None:
+    """Return the node of one of these functions, or None if there is none of the name with such arguments. What says how a text is
+    taken apart must be fixed.
+
+    Raises `re.error` for a pattern that is none.
+    """
+    count = len(arguments)
+    if count == 0:
+        return None
+    inner = arguments[0]
+    if count == 1:
+        if name == "number":
+            return ToNumber(inner)
+        return Coded(name, inner) if name in _CODINGS else None
+    if count == 2 and name in _OPERATIONS:
+        return Arithmetic(name, inner, arguments[1])
+    if name == "hmac" and count == 3 and isinstance(arguments[1], Const):
+        algorithm = arguments[1].value.decode("latin-1")
+        return Digest(inner, algorithm, arguments[2]) if algorithm in hashlib.algorithms_guaranteed else None
+    texts = [node.value for node in arguments[1:] if isinstance(node, Const)]
+    numbers = [node.fixed for node in arguments[1:] if isinstance(node, ConstNumber)]
+    return _make_fixed(name, inner, texts, numbers) if len(texts) + len(numbers) == count - 1 else None
+
+
+def _make_fixed(name: str, inner: Node, texts: list[bytes], numbers: list[int]) -> Node | None:
+    """Return the node of a function whose other arguments are fixed."""
+    shape = (len(numbers), len(texts))
+    if shape == (0, 1):
+        word = texts[0].decode("latin-1")
+        if name == "digest" and word in hashlib.algorithms_guaranteed and not word.startswith("shake"):
+            return Digest(inner, word)
+        if name == "checksum" and word in _SUMS:
+            return Checksum(inner, word)
+        if name in ("trim_start", "trim_end"):
+            return Trim(inner, texts[0], name == "trim_start")
+    if shape == (2, 1) and name in ("field", "word") and texts[0]:
+        return Parts(inner, numbers[0], max(0, numbers[1]), texts[0], name == "word")
+    if shape == (2, 0) and name == "slice":
+        return Slice(inner, max(0, numbers[0]), numbers[1])
+    if shape == (2, 0) and name == "mask":
+        return Mask(inner, numbers[0], numbers[1])
+    if shape == (0, 3) and name == "replace":
+        return Replace(inner, texts[0], texts[1], texts[2])
+    return None

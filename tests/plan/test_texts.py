@@ -1,0 +1,117 @@
+"""Functions that take texts apart, code them and digest them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vestibule.plan.expr import Const, ConstNumber, Node, folded
+from vestibule.plan.functions import make_call
+from vestibule.plan.texts import coded
+
+Value = bytes | int
+
+
+def node(value: Value) -> Node:
+    return ConstNumber(value) if isinstance(value, int) else Const(value)
+
+
+def call(name: str, *arguments: Value) -> Value:
+    made = make_call(name, [node(each) for each in arguments])
+    assert made is not None
+    is_number = name in ("checksum", "number", "add", "subtract", "multiply", "divide", "modulo", "bit_and", "bit_or", "bit_xor")
+    found = folded(made, False, is_number)
+    if isinstance(found, ConstNumber):
+        return found.fixed
+    assert isinstance(found, Const)
+    return found.value
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("base64", (b"f\xff?",), b"Zv8/"),
+        ("base64url", (b"f\xff?f",), b"Zv8_Zg"),
+        ("base64_decode", (b"Zv8/",), b"f\xff?"),
+        ("base64_decode", (b"Zv8",), b""),
+        ("base64url_decode", (b"Zv8_Zg",), b"f\xff?f"),
+        ("hex", (b"a\xff",), b"61ff"),
+        ("hex_decode", (b"61FF",), b"a\xff"),
+        ("hex_decode", (b"6",), b""),
+        ("json", (b'a"\\\n\xe0\xc3\xa4',), b'a\\"\\\\\\n\xc3\xa4'),
+        # RFC 4231 section 4.3.
+        (
+            "hmac",
+            (b"what do ya want for nothing?", b"sha256", b"Jefe"),
+            bytes.fromhex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
+        ),
+        ("digest", (b"abc", b"sha1"), bytes.fromhex("a9993e364706816aba3e25717850c26c9cd0d89d")),
+        ("checksum", (b"123456789", b"crc32"), 0xCBF43926),
+        ("checksum", (b"a", b"djb2"), 5381 * 33 + 97),
+        ("checksum", (b"ab", b"sdbm"), 97 * 65599 + 98),
+        ("field", (b"/a//b", 2, 1, b"/"), b"a"),
+        ("field", (b"/a//b", 3, 1, b"/"), b""),
+        ("field", (b"/a//b", 2, 0, b"/"), b"a//b"),
+        ("field", (b"/a//b", 2, 2, b"/"), b"a/"),
+        ("field", (b"/a//b", -1, 1, b"/"), b"b"),
+        ("field", (b"/a//b", -1, 2, b"/"), b"/b"),
+        ("field", (b"/a//b", 9, 1, b"/"), b""),
+        ("word", (b"/a//b", 2, 1, b"/"), b"b"),
+        ("word", (b"/a//b;c", 2, 2, b"/;"), b"b;c"),
+        ("word", (b"//", 1, 1, b"/"), b""),
+        ("slice", (b"abcd", 1, 2), b"bc"),
+        ("slice", (b"abcd", 2, -1), b"cd"),
+        ("trim_start", (b"//a/", b"/"), b"a/"),
+        ("trim_end", (b"//a/", b"/"), b"//a"),
+        ("replace", (b"a1b2", rb"\d", b"", b""), b"ab2"),
+        ("replace", (b"a1b2", rb"([a-z])(\d)", rb"\2\1\9", b"g"), b"1a2b"),
+        ("replace", (b"ABC", b"b", b"x", b"i"), b"AxC"),
+        ("mask", (b"192.0.2.77", 28, 64), b"192.0.2.64"),
+        ("mask", (b"2001:db8:1:2:3::4", 28, 64), b"2001:db8:1:2::"),
+        ("mask", (b"photos", 28, 64), b""),
+        ("number", (b"042",), 42),
+        ("number", (b"x",), 0),
+        ("add", (2, 3), 5),
+        ("subtract", (2, 3), 0),
+        ("multiply", (1 << 40, 1 << 40), (1 << 62) - 1),
+        ("divide", (7, 2), 3),
+        ("divide", (7, 0), (1 << 62) - 1),
+        ("modulo", (7, 0), 0),
+        ("bit_and", (6, 3), 2),
+        ("bit_or", (6, 3), 7),
+        ("bit_xor", (6, 3), 5),
+    ],
+)
+def test_functions(name: str, arguments: tuple[Value, ...], expected: Value) -> None:
+    assert call(name, *arguments) == expected
+
+
+@given(st.binary(max_size=40))
+def test_what_is_coded_can_be_decoded(text: bytes) -> None:
+    for name in ("base64", "base64url", "hex"):
+        inside = coded(name, text)
+        assert inside is not None and coded(f"{name}_decode", inside) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("digest", (b"a", b"md4")),
+        ("hmac", (b"a", b"x", b"k")),
+        ("checksum", (b"a", b"x")),
+        ("field", (b"a", 1, 1, b"")),
+        ("base63", (b"a",)),
+        ("add", (1, 2, 3)),
+        ("base64", ()),
+    ],
+)
+def test_there_is_no_such_function(name: str, arguments: tuple[Value, ...]) -> None:
+    assert make_call(name, [node(each) for each in arguments]) is None
+
+
+def test_a_pattern_that_is_none() -> None:
+    with pytest.raises(re.error):
+        call("replace", b"a", b"(", b"", b"")
