@@ -159,6 +159,36 @@ class Capture(Node):
         return found.group(self._group) if found is not None and self._group >= 0 else None
 
 
+class Replace(Node):
+    """A text with what a pattern matches replaced, where groups stand for what they matched: once, or everywhere."""
+
+    def __init__(self, inner: Node, pattern: bytes, replacement: bytes, flags: bytes) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._pattern = re.compile(pattern, re.IGNORECASE if b"i" in flags else 0)
+        self._most = 0 if b"g" in flags else 1
+        # A group that there is none of stands for nothing.
+        self._pieces = re.split(rb"\\([0-9])", replacement)
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        parts: list[bytes] = []
+        at = 0
+        for times, found in enumerate(self._pattern.finditer(text), 1):
+            parts.append(text[at : found.start()])
+            for i in range(len(self._pieces)):
+                piece = self._pieces[i]
+                if i % 2 == 0:
+                    parts.append(piece)
+                elif int(piece) <= self._pattern.groups:
+                    parts.append(found.group(int(piece)) or b"")
+            at = found.end()
+            if times == self._most:
+                break
+        parts.append(text[at:])
+        return b"".join(parts)
+
+
 class HttpDate(Node):
     """A moment from now on, as HTTP writes it."""
 
@@ -187,6 +217,8 @@ def make_call(name: str, arguments: list[Node]) -> Node | None:
 
     Raises `re.error` for a pattern that is none.
     """
+    if name == "replace" and len(arguments) == 4:
+        return _make_replace(arguments)
     made = make_text_call(name, arguments)
     if made is not None:
         return made
@@ -211,6 +243,13 @@ def make_call(name: str, arguments: list[Node]) -> Node | None:
         return UrlEncode(inner)
     if name == "url_decode":
         return UrlDecode(inner)
+    return None
+
+
+def _make_replace(arguments: list[Node]) -> Node | None:
+    pattern, replacement, flags = arguments[1:]
+    if isinstance(pattern, Const) and isinstance(replacement, Const) and isinstance(flags, Const):
+        return Replace(arguments[0], pattern.value, replacement.value, flags.value)
     return None
 
 

@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import hmac
 import json
-import re
 import socket
 import zlib
 from typing import Final
@@ -108,16 +107,16 @@ class Parts(Node):
         self._first = first
         self._count = count
         self._words = words
-        self._pattern = re.compile(b"[" + re.escape(separators) + b"]")
+        self._separator = separators[:1]
+        self._flat = bytes.maketrans(separators, self._separator * len(separators))
 
     def find(self, ex: Exchange) -> bytes | None:
         text = self._inner.text(ex)
         spans: list[tuple[int, int]] = []
         begin = 0
-        for found in self._pattern.finditer(text):
-            spans.append((begin, found.start()))
-            begin = found.end()
-        spans.append((begin, len(text)))
+        for part in text.translate(self._flat).split(self._separator):
+            spans.append((begin, begin + len(part)))
+            begin += len(part) + 1
         if self._words:
             spans = [span for span in spans if span[0] < span[1]]
         at = self._first - 1 if self._first > 0 else len(spans) + self._first
@@ -158,36 +157,6 @@ class Trim(Node):
     def find(self, ex: Exchange) -> bytes | None:
         text = self._inner.text(ex)
         return text.lstrip(self._characters) if self._at_start else text.rstrip(self._characters)
-
-
-class Replace(Node):
-    """A text with what a pattern matches replaced, where groups stand for what they matched: once, or everywhere."""
-
-    def __init__(self, inner: Node, pattern: bytes, replacement: bytes, flags: bytes) -> None:
-        super().__init__(inner.scope)
-        self._inner = inner
-        self._pattern = re.compile(pattern, re.IGNORECASE if b"i" in flags else 0)
-        self._most = 0 if b"g" in flags else 1
-        # A group that there is none of stands for nothing.
-        self._pieces = re.split(rb"\\([0-9])", replacement)
-
-    def find(self, ex: Exchange) -> bytes | None:
-        text = self._inner.text(ex)
-        parts: list[bytes] = []
-        at = 0
-        for times, found in enumerate(self._pattern.finditer(text), 1):
-            parts.append(text[at : found.start()])
-            for i in range(len(self._pieces)):
-                piece = self._pieces[i]
-                if i % 2 == 0:
-                    parts.append(piece)
-                elif int(piece) <= self._pattern.groups:
-                    parts.append(found.group(int(piece)) or b"")
-            at = found.end()
-            if times == self._most:
-                break
-        parts.append(text[at:])
-        return b"".join(parts)
 
 
 class Mask(Node):
@@ -256,8 +225,6 @@ class Arithmetic(NumberNode):
 def make_text_call(name: str, arguments: list[Node]) -> Node | None:
     """Return the node of one of these functions, or None if there is none of the name with such arguments. What says how a text is
     taken apart must be fixed.
-
-    Raises `re.error` for a pattern that is none.
     """
     count = len(arguments)
     if count == 0:
@@ -294,6 +261,4 @@ def _make_fixed(name: str, inner: Node, texts: list[bytes], numbers: list[int]) 
         return Slice(inner, max(0, numbers[0]), numbers[1])
     if shape == (2, 0) and name == "mask":
         return Mask(inner, numbers[0], numbers[1])
-    if shape == (0, 3) and name == "replace":
-        return Replace(inner, texts[0], texts[1], texts[2])
     return None
