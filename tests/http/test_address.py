@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestibule.http.address import Network, NetworkSet, bare_address, parse_address, parse_v4, parse_v6
+from vestibule.http.address import Network, NetworkSet, bare_address, format_v6, parse_address, parse_v4, parse_v6
 
 
 @given(st.ip_addresses())
@@ -101,3 +101,13 @@ def test_memory_of_a_set_is_bounded() -> None:
 def test_what_is_no_network_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="not an address"):
         Network(text)
+
+
+@given(st.ip_addresses(v=6))
+def test_an_address_is_written_as_everybody_does(address: ipaddress.IPv6Address) -> None:
+    assert format_v6(int(address)) == str(ipaddress.IPv6Address(int(address))).encode()
+
+
+@pytest.mark.parametrize("text", [b"::", b"::1", b"1::", b"1:0:0:2::3", b"1:0:2:3:4:5:6:7", b"1:2:3:4:5:6:7:8", b"2001:db8::1:0:0:1"])
+def test_zeros_are_left_out_once(text: bytes) -> None:
+    assert format_v6(parse_v6(text)) == text

@@ -93,6 +93,25 @@ def parse_address(text: bytes) -> int:
     return parse_v6(text.partition(b"%")[0])
 
 
+def format_v6(value: int) -> bytes:
+    """Write an IPv6 address as RFC 5952 section 4 has it."""
+    groups = [b"%x" % ((value >> shift) & 0xFFFF) for shift in range(112, -16, -16)]
+    longest = 1
+    begin = -1
+    at = 0
+    while at < 8:
+        end = at
+        while end < 8 and groups[end] == b"0":
+            end += 1
+        if end - at > longest:
+            longest = end - at
+            begin = at
+        at = end + 1
+    if begin < 0:
+        return b":".join(groups)
+    return b":".join(groups[:begin]) + b"::" + b":".join(groups[begin + longest :])
+
+
 def bare_address(text: bytes) -> bytes:
     """Return the address in a forwarded node: without blanks, brackets and port; nothing if there is none in it.
 

@@ -12,11 +12,11 @@ import binascii
 import hashlib
 import hmac
 import json
-import socket
 import zlib
 from typing import Final
 
 from vestibule.exchange import Exchange
+from vestibule.http.address import format_v6, parse_v4, parse_v6
 from vestibule.plan.expr import Const, ConstNumber, Node, NumberNode
 
 _CODINGS: Final = ("base64", "base64_decode", "base64url", "base64url_decode", "hex", "hex_decode", "json")
@@ -169,17 +169,15 @@ class Mask(Node):
         self._bits6 = bits6
 
     def find(self, ex: Exchange) -> bytes | None:
-        text = self._inner.text(ex).decode("latin-1")
-        family = socket.AF_INET6 if ":" in text else socket.AF_INET
-        try:
-            packed = bytearray(socket.inet_pton(family, text))
-        except (OSError, ValueError):
+        text = self._inner.text(ex)
+        if b":" in text:
+            six = parse_v6(text)
+            return None if six < 0 else format_v6(six >> (128 - self._bits6) << (128 - self._bits6))
+        four = parse_v4(text)
+        if four < 0:
             return None
-        bits = self._bits6 if ":" in text else self._bits4
-        for at in range(len(packed)):
-            left = min(8, max(0, bits - 8 * at))
-            packed[at] = packed[at] & (0xFF00 >> left) & 0xFF
-        return socket.inet_ntop(family, bytes(packed)).encode()
+        four = four >> (32 - self._bits4) << (32 - self._bits4)
+        return b"%d.%d.%d.%d" % (four >> 24 & 255, four >> 16 & 255, four >> 8 & 255, four & 255)
 
 
 class ToNumber(NumberNode):
