@@ -164,7 +164,7 @@ def _error_route(record: Record, directive: Directive, names: Names, intercepts:
         elif int(word.text) >= 400:
             statuses.append(int(word.text))
         else:
-            not_built(record, word.span, "a page for a redirect", "take it out")
+            record.warning(word.span, "left-out", "a page for a redirect is left out", "nobody sees it")
     if not statuses:
         return None
     if target.text.startswith(("http://", "https://", "$scheme")):

@@ -68,7 +68,10 @@ def read_map(record: Record, directive: Directive, names: Names) -> None:
         elif by_host and (key.startswith(("*.", ".")) or key.endswith(".*")):
             wild.append((key.lower(), names.text(entry.args[0])))
         else:
-            exact.append((InSet(subject, (key.removeprefix("\\"),), ignore_case=True), names.text(entry.args[0])))
+            text = key.removeprefix("\\")
+            # Names may be written with the dot of the root.
+            texts = (text, f"{text}.") if by_host and "." in text else (text,)
+            exact.append((InSet(subject, texts, ignore_case=True), names.text(entry.args[0])))
     names.own[name] = _chain([*_merged(exact), *_wildcards(wild, subject), *patterns], default)
 
 
@@ -80,7 +83,7 @@ def _wildcards(entries: list[tuple[str, Expr]], subject: Expr) -> list[tuple[Exp
         if at_end:
             pattern = f"^{re.escape(key[:-1])}"
         else:
-            pattern = f"(?:^|\\.){re.escape(key[1:])}$" if key.startswith(".") else f"{re.escape(key[1:])}$"
+            pattern = f"(?:^|\\.){re.escape(key[1:])}\\.?$" if key.startswith(".") else f"{re.escape(key[1:])}\\.?$"
         made.append((at_end, -len(key), Match(pattern, subject, True), value))
     return [(test, value) for _, _, test, value in sorted(made, key=lambda each: each[:2])]
 
