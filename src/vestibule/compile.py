@@ -261,6 +261,11 @@ class _Maker(Asked):
                     switch.add(host.encode(), plans[site.name])
                 elif not host.startswith("*."):
                     switch.add_elsewhere(host.encode())
+            for pattern in site.host_patterns if site.name in plans else ():
+                try:
+                    switch.add_pattern(wire(pattern), plans[site.name])
+                except re.error as bad:
+                    self.wrong(f"{key}.host_patterns", f"no regular expression: {bad}")
         profile = self._tls.profile(key, listener)
         if listener.tls and profile.asks_clients:
             switch.bind_to_sni(profile.client_verify == "require")

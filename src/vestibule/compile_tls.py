@@ -87,7 +87,7 @@ class TlsMaker(Certificates):
                     # What was made here is nothing but a context to begin handshakes with.
                     demanded.add(host)
                     is_demanded = True
-                else:
+                elif host:
                     served[host] = context
         for at in here:
             for name, context in self._by_names(f"sites[{at}]", self._config.sites[at], listener, profile):
@@ -165,7 +165,8 @@ class TlsMaker(Certificates):
         if len(pairs) != len(names):
             return []
         found: list[tuple[str, ssl.SSLContext]] = []
-        for host in site.hosts:
+        # Without a name it serves those in its certificates, and whoever is let in without one.
+        for host in site.hosts or ("",):
             here = self._covering(f"{key}.certificates", host, names, pairs)
             context = self._context(f"{key}.certificates", [names[at] for at in here], [pairs[at] for at in here], listener, profile)
             if context is not None:
@@ -175,8 +176,9 @@ class TlsMaker(Certificates):
     def _by_names(
         self, key: str, site: model.Site, listener: model.Listener, profile: model.TlsProfile
     ) -> list[tuple[str, ssl.SSLContext]]:
-        """Return which certificates of a site for any host are for the names in them."""
-        if model.ANY_HOST not in site.hosts or (len(site.certificates) < 2 and listener.unknown_sni != "strict"):
+        """Return which certificates of a site for any host, or for those that a pattern fits, are for the names in them."""
+        is_any = model.ANY_HOST in site.hosts and (len(site.certificates) > 1 or listener.unknown_sni == "strict")
+        if not is_any and not site.host_patterns:
             return []
         names = [name for name in site.certificates if name in self._assets.certificates]
         pairs = [self._assets.certificates[name] for name in names]
@@ -205,12 +207,12 @@ class TlsMaker(Certificates):
         for at in range(len(pairs)):
             try:
                 leaf = _leaf_of(pairs[at])
-                if host == model.ANY_HOST or _covers(_names_of(leaf), host):
+                if host in ("", model.ANY_HOST) or _covers(_names_of(leaf), host):
                     kind = _key_type(leaf)
                     first = types.setdefault(kind, at)
                     if first == at:
                         fit.append(at)
-                    elif host != model.ANY_HOST:
+                    elif host not in ("", model.ANY_HOST):
                         both = f"`{names[first]}` and `{names[at]}`"
                         self._mistakes.add(key, f"{both} are both {kind} certificates for `{host}`; leave one out")
             except ValueError as bad:

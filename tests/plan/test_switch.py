@@ -45,6 +45,19 @@ def test_host_chooses_the_site(authority: str, name: str) -> None:
         assert ex.plan.name == name
 
 
+@pytest.mark.parametrize(
+    ("authority", "name"),
+    [("a.example", "a"), ("x.example", "wide"), ("photos1.lan", "numbered"), ("PHOTOS2.lan:80", "numbered"), ("photos.lan", "any"),
+     ("photos3.cloud", "numbered"), ("other", "any")],
+)  # fmt: skip
+def test_patterns_are_for_hosts_that_no_name_fits(authority: str, name: str) -> None:
+    made = switch(plan("any"))
+    made.add_pattern(b"^photos[0-9][.]", plan("numbered"))
+    made.add_pattern(b"cloud$|^a[.]example$", plan("late"))
+    ex, _ = request(Plan("root", made), authority=authority)
+    assert ex.plan.name == name
+
+
 @pytest.mark.parametrize(("authority", "kind"), [("other", PROXY_NO_SITE), ("tls.other", CLIENT_MISDIRECTED), ("", PROXY_NO_SITE)])
 def test_unknown_host_is_refused(authority: str, kind: object) -> None:
     ex, down = request(Plan("root", switch()), authority=authority)

@@ -21,6 +21,7 @@ from vestibule.model.check_route import (
     check_again,
     check_compression,
     check_errors,
+    check_pattern,
     check_source,
     check_text,
 )
@@ -264,7 +265,9 @@ def _check_profile(found: Findings, path: str, profile: TlsProfile) -> None:
 
 def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
     known = {listener.name: listener for listener in config.listeners}
-    if not site.hosts:
+    for at, pattern in enumerate(site.host_patterns):
+        check_pattern(found, f"{path}.host_patterns[{at}]", pattern)
+    if not site.hosts and not site.host_patterns:
         found.error(f"{path}.hosts", "empty-list", "a site needs a host", "write `*` for any")
     if not site.listeners:
         found.error(f"{path}.listeners", "empty-list", f"nothing listens for the site `{site.name}`")

@@ -209,6 +209,9 @@ class Site:
     """Which answers are compressed; None compresses nothing."""
     errors: tuple[ErrorRoute, ...] = ()
     """Who answers in the place of errors, the first that is for a status; the others have vestibule's own page."""
+    host_patterns: tuple[str, ...] = ()
+    """Further hosts, by regular expressions found in them without regard to case. They are tried where no name of a site fits, in
+    written order over all sites."""
 
 
 @dataclass(frozen=True, slots=True)

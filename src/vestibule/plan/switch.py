@@ -40,13 +40,14 @@ _INDEX_FROM: Final = 8
 class HostSwitch(Source):
     """Chooses a site by the host that a request is for.
 
-    Exact names win over wildcards, longer wildcards over shorter ones, all over the default.
+    Exact names win over wildcards, longer wildcards over shorter ones, these over patterns, all over the default.
     """
 
     def __init__(self, default: Plan | None) -> None:
         self._default = default
         self._exact: dict[bytes, Plan] = {}
         self._wildcards: dict[bytes, Plan] = {}
+        self._patterns: list[tuple[re.Pattern[bytes], Plan]] = []
         self._elsewhere: set[bytes] = set()
         self._strict_sni = False
         self._wants_certificate = False
@@ -65,6 +66,10 @@ class HostSwitch(Source):
             self._wildcards[host[1:]] = plan
         else:
             self._exact[host] = plan
+
+    def add_pattern(self, pattern: bytes, plan: Plan) -> None:
+        """Serve the hosts that a regular expression is found in by a plan, where no name fits. Raises `re.error`."""
+        self._patterns.append((re.compile(pattern, re.IGNORECASE), plan))
 
     def add_elsewhere(self, host: bytes) -> None:
         """Note a host that is served on other listeners only."""
@@ -91,6 +96,9 @@ class HostSwitch(Source):
             if found is not None:
                 return found
             dot = host.find(b".", dot + 1)
+        for pattern, plan in self._patterns:
+            if pattern.search(host) is not None:
+                return plan
         return self._default
 
     def start(self, ex: Exchange) -> None:

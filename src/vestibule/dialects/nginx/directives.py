@@ -81,7 +81,7 @@ _ROWS = _rows(
     # Servers.
     ("server", "h", "0{", "a site on its listeners"),
     ("listen", "s", "1+", "a listener; the first server that names it, or the one with `default_server`, serves unknown hosts"),
-    ("server_name", "s", "1+", "the hosts of the site: exact, `*.name`, `.name`"),
+    ("server_name", "s", "1+", "the hosts of the site: exact, `*.name`, `.name`, `name.*`, regular expressions and what they capture"),
     ("location", "sl", "1-2{", "a route of a switch in nginx's order"),
     ("return", "sli", "1-2", "a redirect, or an answer of the proxy itself"),
     ("rewrite", "sli", "2-3", "a new path, or a redirect"),

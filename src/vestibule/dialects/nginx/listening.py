@@ -2,7 +2,8 @@
 
 Facts: a server without ``listen`` is on port 80; an address without a port too. Options of a socket count for all servers on it.
 The first server on a socket, or the one that says ``default_server``, serves what no name fits. A name that begins with a dot is
-itself and all below it; ``_`` and the empty name fit no request.
+itself and all below it; ``_`` and the empty name fit no request. Names that end with ``.*`` and regular expressions come after all
+others, in written order.
 
 Rules: an IPv4 wildcard stays one: nginx's ``listen 80`` is no IPv6.
 
@@ -18,6 +19,7 @@ from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count
+from vestibule.dialects.nginx.variables import to_pattern
 from vestibule.dialects.record import Record
 from vestibule.model.config import Address, TcpAddress, UnixAddress
 from vestibule.model.diagnostic import Span
@@ -147,26 +149,37 @@ class Doors:
         return TcpAddress(number, plain, v6only=not (shared and ":" in plain))
 
 
-def hosts_of(record: Record, directives: list[Directive]) -> dict[str, Span]:
-    """Return the hosts a server answers to, with their places; empty for one that only serves as the default."""
-    hosts: dict[str, Span] = {}
-    for directive in directives:
-        for word in directive.args:
-            text = word.text.lower()
-            if text in ("", "_", '""'):
-                continue
-            if text.startswith("~"):
-                not_built(record, word.span, "a regular expression in `server_name`", "write the names, or `*.name`")
-                continue
-            if text.endswith(".*"):
-                not_built(record, word.span, "a wildcard at the end of a name", "write the names")
-                continue
-            if "$" in text:
-                not_built(record, word.span, "a variable in `server_name`", "write the names")
-                continue
+@dataclass(slots=True)
+class Hosts:
+    """What a server answers to: names and patterns with their places; neither is a server that only serves as the default."""
+
+    names: dict[str, Span] = field(default_factory=dict)
+    patterns: dict[str, Span] = field(default_factory=dict)
+    captures: list[str] = field(default_factory=list)
+    """Those of the patterns that a file wrote as regular expressions, as ``capture`` takes them."""
+
+
+def hosts_of(record: Record, directives: list[Directive]) -> Hosts:
+    """Return the hosts a server answers to."""
+    hosts = Hosts()
+    for word in [each for directive in directives for each in directive.args]:
+        text = word.text.lower()
+        if text in ("", "_", '""'):
+            continue
+        if text.startswith("~"):
+            try:
+                hosts.patterns.setdefault(to_pattern(word.text[1:]), word.span)
+                hosts.captures.append(to_pattern(word.text[1:], True))
+            except ValueError as bad:
+                record.error(word.span, "bad-regex", str(bad))
+        elif "$" in text:
+            not_built(record, word.span, "a variable in `server_name`", "write the names")
+        elif text.endswith(".*"):
+            hosts.patterns.setdefault(f"^{re.escape(text[:-1])}", word.span)
+        else:
             for host in (text[1:], "*" + text) if text.startswith(".") else (text,):
                 try:
-                    hosts.setdefault(parse_host(host), word.span)
+                    hosts.names.setdefault(parse_host(host), word.span)
                 except ValueError as bad:
                     record.error(word.span, "bad-host", str(bad))
     return hosts

@@ -8,6 +8,7 @@ Rules: every mistake is noted and the rest goes on.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Literal
 
@@ -36,7 +37,7 @@ from vestibule.model.config import (
     TlsProfile,
 )
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import EMPTY, Const, Var
+from vestibule.model.expr import EMPTY, Call, Const, If, Match, Var
 from vestibule.model.quantity import parse_network
 
 _LEVELS: dict[str, Literal["debug", "info", "warning", "error"]] = {
@@ -82,6 +83,8 @@ class _Server:
         self.directive = directive
         self.scope = scope
         self.hosts: dict[str, Span] = {}
+        self.patterns: dict[str, Span] = {}
+        self.captures: list[str] = []
         self.served: Served | None = None
         has_certificate = scope.find("ssl_certificate") is not None
         self.turns_away = scope.flag("ssl_reject_handshake", False) and not has_certificate
@@ -149,7 +152,8 @@ class _Lowering:
                 self._doors.add(at, directive)
             if not listens:
                 self._doors.add_default(at, server.directive.span)
-            server.hosts = hosts_of(self._record, server.scope.own("server_name"))
+            found = hosts_of(self._record, server.scope.own("server_name"))
+            server.hosts, server.patterns, server.captures = found.names, found.patterns, found.captures
         for at in range(len(servers)):
             self._drop_taken_hosts(at, servers, self._doors.of(at))
 
@@ -159,6 +163,7 @@ class _Lowering:
             is_announced = any(door.proxy_protocol for door in self._doors.of(at))
             inside.own.update({name: Var(means) if is_announced else EMPTY for name, means in _ANNOUNCED.items()})
             first = server.scope.find("server_name")
+            _capture_host(inside, server.captures)
             inside.own["server_name"] = Const(first.text().removeprefix(".") if first is not None else "")
             server.served = locations.server(server.scope, inside, level, server.directive)
 
@@ -198,7 +203,7 @@ class _Lowering:
             assert server.served is not None
             defaults = [door for door in doors if door.default_server == at]
             hosts = tuple(server.hosts)
-            if not hosts:
+            if not hosts and not server.patterns:
                 if server.turns_away and not doors:
                     continue
                 if len(defaults) != len(doors):
@@ -211,6 +216,8 @@ class _Lowering:
             self._record.origin(path, server.directive.span)
             for index, span in enumerate(server.hosts.values()):
                 self._record.origin(f"{path}.hosts[{index}]", span)
+            for index, span in enumerate(server.patterns.values()):
+                self._record.origin(f"{path}.host_patterns[{index}]", span)
             made.append(self._site(at, servers, hosts, doors, level))
         return tuple(made)
 
@@ -252,6 +259,7 @@ class _Lowering:
             access_log=own.access_log,
             compression=own.compression,
             errors=own.errors,
+            host_patterns=tuple(server.patterns),
         )
 
     def _asks(self, doors: list[Door], servers: list[_Server], at: int) -> tuple[Action, ...]:
@@ -305,13 +313,28 @@ class _Lowering:
         return ErrorLog(target, _LEVELS.get(level, "error"))
 
 
+def _capture_host(names: Names, patterns: list[str]) -> None:
+    """Have the groups of a server's regular expressions known in it: that of the first that fits."""
+    host = Var("host")
+    for pattern in reversed(patterns):
+        for group in re.compile(pattern).groupindex:
+            found = Call("capture", (host, Const(pattern), Const(group)))
+            names.own[group.lower()] = If(Match(pattern, host), found, names.own.get(group.lower(), EMPTY))
+    if len(patterns) == 1:
+        names.captures = (host, patterns[0])
+
+
 def _site_name(at: int, servers: list[_Server], doors: list[Door]) -> str:
     """Name a site by its first host, and by its listeners where another site has that name or it has none."""
-    own = next(iter(servers[at].hosts), "")
+    own = _first_name(servers[at])
     where = " ".join([door.name for door in doors])
     if not own:
         return f"default on {where}" if where else f"server {at + 1}"
-    firsts = [next(iter(server.hosts), "") for server in servers]
+    firsts = [_first_name(server) for server in servers]
     if firsts.count(own) == 1:
         return own
     return f"{own} on {where}"
+
+
+def _first_name(server: _Server) -> str:
+    return next(iter((*server.hosts, *server.patterns)), "")

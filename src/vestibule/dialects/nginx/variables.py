@@ -146,6 +146,9 @@ class Names:
         known = _COMPOSED.get(lower) or _SINGLE.get(lower)
         if known is not None and lower != "proxy_host":
             return known
+        if lower.startswith("upstream_cookie_") and lower != "upstream_cookie_":
+            pattern = f"(?:^|, ?){re.escape(name[len('upstream_cookie_') :])}=([^;,]*)"
+            return Call("capture", (Var("response_header", "Set-Cookie"), Const(pattern), Const("1")))
         for prefix, variable in _PREFIXES.items():
             argument = lower.removeprefix(prefix)
             if argument and argument != lower:

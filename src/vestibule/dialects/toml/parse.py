@@ -326,7 +326,7 @@ class _Parser:
         return tuple(sites)
 
     def _site(self, name: str, section: Section, outer: Level) -> Site:
-        section.mark("hosts", "certificates", "issuers", "https_port", "redirect_http", "hsts")
+        section.mark("hosts", "host_patterns", "certificates", "issuers", "https_port", "redirect_http", "hsts")
         section.inside("listen", "listeners")
         section.inside("tls", "internal_tls")
         hosts = _hosts(name, section)
@@ -340,6 +340,7 @@ class _Parser:
         return Site(
             name=name,
             hosts=hosts,
+            host_patterns=section.read("host_patterns", ()),
             listeners=listeners,
             source=self._routes.source(section, level),
             request=self._routes.actions(section, "request"),
@@ -496,6 +497,8 @@ def _hosts(name: str, section: Section) -> tuple[str, ...]:
     """The hosts of a site: said, or the name of its table."""
     if "hosts" in section:
         return section.read("hosts", ())
+    if "host_patterns" in section:
+        return ()
     try:
         return (parse_host(name),)
     except ValueError as bad:

@@ -12,6 +12,7 @@ from vestibule.dialects.toml.form import (
     TEMPLATE,
     TEST,
     TEXT,
+    TEXTS,
     Choice,
     ListOf,
     Shape,
@@ -110,6 +111,7 @@ SITE = Table(
     "A host and who answers for it. The name of the table is the host, unless `hosts` says otherwise.",
     (
         Key("hosts", HOSTS, '["photos.example.org", "*.photos.example.org"]', "hosts"),
+        Key("host_patterns", TEXTS, "['^photos[0-9]*[.]']", "host_patterns"),
         Key(
             "listen",
             Shape("an address or the name of a listener, or an array of them"),

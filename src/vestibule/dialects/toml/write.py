@@ -234,6 +234,8 @@ class _Writer:
         path = f"sites.{key_text(site.name)}"
         self._header(f"[{path}]", model_path)
         self._key("hosts", SITE.key("hosts").form.write(site.hosts))
+        if site.host_patterns:
+            self._key("host_patterns", SITE.key("host_patterns").form.write(site.host_patterns))
         self._key("listen", "[" + ", ".join([quote(name) for name in site.listeners]) + "]")
         if site.certificates:
             self._key("certificates", SITE.key("certificates").form.write(site.certificates))
