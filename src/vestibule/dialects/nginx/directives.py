@@ -155,6 +155,13 @@ _ROWS = _rows(
     ("satisfy", "hsl", "1", "whether addresses and passwords must both fit, or `any` of them is enough"),
     ("auth_basic", "hslx", "1", "basic authentication with this realm"),
     ("auth_basic_user_file", "hslx", "1", "its users"),
+    ("limit_req_zone limit_conn_zone", "h", "2-4", "what is counted by, and how many requests may come"),
+    ("limit_req", "hsl", "1-3", "a limit of requests in a time, counted in each worker"),
+    ("limit_conn", "hsl", "2", "a limit of requests at a time, counted in each worker"),
+    ("limit_req_status limit_conn_status", "hsl", "1", "the status of a refusal; 503 unless said"),
+    ("limit_req_dry_run limit_conn_dry_run", "hsl", "flag", "`on` limits nothing"),
+    ("auth_request", "hsl", "1", "whom to ask whether a request may pass: the place that an exact location proxies to"),
+    ("auth_request_set", "hsl", "2", "a variable from a field of the answer, `$upstream_http_NAME`"),
     # Answers.
     ("gzip", "hsli", "flag", "whether answers are compressed"),
     ("gzip_types", "hsl", "1+", "media types besides text/html; `*` is any"),
@@ -226,6 +233,7 @@ _ROWS += _rows(
      " quic_active_connection_id_limit quic_bpf", "mhsl", "1", "HTTP/3 is not spoken; clients use HTTP/2"),
     ("resolver resolver_timeout", "hslu", "1+", "names of upstreams are looked up again and again, by the system's resolver"),
     ("zone", "u", "1-2", "each worker has its own state"),
+    ("limit_req_log_level limit_conn_log_level", "hsl", "1", "refusals are in the access log"),
     ("autoindex log_not_found log_subrequest disable_symlinks if_modified_since open_log_file_cache uninitialized_variable_warn"
      " rewrite_log proxy_bind_dynamic", "hsli", "1+", "it concerns served files or messages of nginx alone"),
 )  # fmt: skip
@@ -236,11 +244,7 @@ _ROWS += _rows(
     How.MISSING,
     ("mail", "m", "0{", "mail is not proxied; keep nginx for this part"),
     ("split_clients", "h", "2{", _LATER),
-    ("auth_request", "hsl", "1", _LATER),
-    ("auth_request_set", "hsl", "2", _LATER),
-    ("limit_req limit_req_zone limit_conn limit_conn_zone limit_rate limit_rate_after limit_req_status limit_conn_status"
-     " limit_req_log_level limit_conn_log_level limit_req_dry_run limit_conn_dry_run", "hsli", "1+",
-     "rates and connections are not limited yet; take it out, or limit in the firewall"),
+    ("limit_rate limit_rate_after", "hsli", "1", "the pace of answers is not limited yet; take it out, or limit in the firewall"),
     ("proxy_limit_rate", "hsl", "1", "the pace of upstreams is not limited; take it out, or limit in the firewall"),
     ("proxy_method", "hsl", "1", _LATER),
     ("proxy_set_body", "hsl", "1", _LATER),

@@ -26,6 +26,7 @@ from vestibule.dialects.nginx.levels import (
     method_limits_of,
     timeouts_of,
 )
+from vestibule.dialects.nginx.limiting import Zones, limits_on, question_of
 from vestibule.dialects.nginx.proxying import proxied
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -88,8 +89,12 @@ class _Path:
 class Locations:
     """Lowers the blocks of one server."""
 
-    def __init__(self, record: Record, upstreams: Upstreams, formats: dict[str, Expr], read_text: ReadText, trusts: bool) -> None:
+    def __init__(
+        self, record: Record, upstreams: Upstreams, formats: dict[str, Expr], read_text: ReadText, trusts: bool, zones: Zones
+    ) -> None:
         self._record = record
+        self._zones = zones
+        self._server = Scope(record, ())
         self._trusts = trusts
         self._upstreams = upstreams
         self._formats = formats
@@ -99,6 +104,7 @@ class Locations:
     def server(self, scope: Scope, names: Names, outer: Level, span: Directive) -> Served:
         """Return what a server makes of a request; ``outer`` holds outside."""
         self._serves = False
+        self._server = scope
         level = self._level(scope, outer, names)
         chosen: list[Level] = [level]
 
@@ -237,7 +243,11 @@ class Locations:
 
     def _content(self, scope: Scope, names: Names, level: Level, path: _Path, condition_of: Scope | None = None) -> Served:
         """Return what a location serves: an upstream, or nothing. A block of ``if`` has what its location has, ``condition_of``."""
-        before: tuple[Action, ...] = (*access_of(scope, self._read_text), *method_limits_of(scope))
+        names = names.copy()
+        question = question_of(scope, names, self._server, self._upstreams)
+        asks = (question,) if question is not None else ()
+        limits = limits_on(scope, names, self._zones)
+        before: tuple[Action, ...] = (*limits, *access_of(scope, self._read_text), *asks, *method_limits_of(scope))
         directives = scope.own("proxy_pass")
         if not directives and condition_of is not None:
             directives = condition_of.own("proxy_pass")
@@ -251,6 +261,9 @@ class Locations:
             what = "`try_files` beside `proxy_pass`"
             not_built(self._record, scope.own("try_files")[0].span, what, "put `proxy_pass` into a named location, and name it last")
         self._serves = True
+        if not scope.flag("proxy_pass_request_body", True) and not scope.own("internal"):
+            hint = "only the question of an `auth_request` goes without"
+            not_built(self._record, directives[0].span, "a request without its body", hint)
         around = (*scope.directives, *(condition_of.directives if condition_of is not None else ()))
         rewritten = any(each.name == "rewrite" for each in around)
         place = (path.prefix, path.exact, rewritten)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Literal
 
 from vestibule.dialects.nginx.levels import forwarding_of, limits_of, log_formats, target_of, timeouts_of
+from vestibule.dialects.nginx.limiting import Zones
 from vestibule.dialects.nginx.listening import Door, Doors, hosts_of
 from vestibule.dialects.nginx.location import Level, Locations, Served
 from vestibule.dialects.nginx.maps import read_tables
@@ -123,7 +124,7 @@ class _Lowering:
         level = Level(timeouts_of(http), limits, forwarding_of(http, bool(trusted)), None)
         self._listen(servers)
         formats = log_formats(http, names)
-        self._serve(servers, Locations(record, self._upstreams, formats, self._read_text, bool(trusted)), names, level)
+        self._serve(servers, Locations(record, self._upstreams, formats, self._read_text, bool(trusted), Zones(record, http)), names, level)
         listeners, profiles = self._listeners(servers, level)
         sites = self._sites(servers, level)
         self._upstreams.warn_unused()

@@ -25,7 +25,8 @@ T = TypeVar("T")
 _REPEATED = (
     "server listen server_name location return rewrite if set break map geo upstream proxy_set_header proxy_redirect proxy_hide_header"
     " proxy_pass_header limit_except set_real_ip_from allow deny add_header ssl_certificate ssl_certificate_key ssl_conf_command"
-    " access_log log_format http events error_log error_page types proxy_cookie_domain proxy_cookie_path proxy_cookie_flags"
+    " access_log log_format http events error_log error_page types"
+    " limit_req limit_conn limit_req_zone limit_conn_zone auth_request_set proxy_cookie_domain proxy_cookie_path proxy_cookie_flags"
 )
 _REPEATABLE = frozenset(_REPEATED.split())
 
@@ -37,7 +38,6 @@ _MAIN_ONLY = frozenset(("http", "events", "stream", "mail"))
 _STREAMS = "bodies stream, whatever is said here"
 _FIXED: dict[str, tuple[str, bool, str]] = {
     "proxy_pass_request_headers": ("on", True, 'fields always go upstream; remove single ones with `proxy_set_header Name ""`'),
-    "proxy_pass_request_body": ("on", True, "the body always goes upstream"),
     "proxy_http_version": ("1.1", False, "upstreams are spoken to in HTTP/1.1"),
     "proxy_buffering": ("off", False, _STREAMS),
     "proxy_request_buffering": ("off", False, _STREAMS),

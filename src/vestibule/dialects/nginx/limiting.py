@@ -1,0 +1,203 @@
+"""``limit_req``, ``limit_conn`` and ``auth_request``: what a request has to pass before it is served.
+
+Facts:
+* A zone has a key; requests for which it is empty are not limited. Without ``nodelay`` what comes too early waits its turn, with
+  ``delay=n`` what is beyond ``n``; beyond ``burst`` it is refused (503 unless said).
+* The question of ``auth_request`` is a GET without a body and a query, answered by the location of its path; 2xx lets pass.
+* Each is inherited as a whole.
+
+Rules: the location that a question goes to is found when the file is read, so its path has no variables; it must proxy to one place.
+
+Not here: addresses and passwords (``levels``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vestibule.dialects.nginx.flow import not_built
+from vestibule.dialects.nginx.lexer import Word
+from vestibule.dialects.nginx.proxying import path_actions, request_fields, targets_of
+from vestibule.dialects.nginx.scope import Scope
+from vestibule.dialects.nginx.tree import Directive
+from vestibule.dialects.nginx.upstreams import Upstreams
+from vestibule.dialects.nginx.values import parse_count, parse_size
+from vestibule.dialects.nginx.variables import Names
+from vestibule.dialects.record import Record
+from vestibule.model.config import Action, AuthRequest, ConcurrencyLimit, RateLimit, Rewrite, SetHeader
+from vestibule.model.expr import EMPTY, Const, Expr, Var
+
+_STATE_BYTES = 64
+"""What nginx keeps for one key, by which sizes of zones are meant."""
+_KEYS_MOST = 65_536
+_SECOND_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A zone: by what is counted, how many keys it has room for, and for requests the rate."""
+
+    key: Word
+    keys: int
+    requests: int = 0
+    period_ms: int = _SECOND_MS
+
+
+class Zones:
+    """The zones of a file, those of requests and those of connections apart."""
+
+    def __init__(self, record: Record, http: Scope) -> None:
+        self._record = record
+        self._by_name: dict[tuple[str, str], Zone] = {}
+        for directive in http.own("limit_req_zone", "limit_conn_zone"):
+            self._declare(directive)
+
+    def _declare(self, directive: Directive) -> None:
+        options = dict([word.text.partition("=")[::2] for word in directive.args[1:]])
+        name, _, size = options.get("zone", "").partition(":")
+        try:
+            keys = min(_KEYS_MOST, max(1, parse_size(size) // _STATE_BYTES))
+            requests, period_ms = _rate(options.get("rate", "")) if directive.name == "limit_req_zone" else (0, _SECOND_MS)
+        except ValueError as bad:
+            self._record.error(directive.span, "bad-value", str(bad), "write `zone=name:10m`, and `rate=10r/s` for requests")
+            return
+        self._by_name[(directive.name, name)] = Zone(directive.args[0], keys, requests, period_ms)
+
+    def find(self, kind: str, name: str, word: Word) -> Zone | None:
+        """Return a zone; None, noted, where there is none."""
+        zone = self._by_name.get((f"{kind}_zone", name))
+        if zone is None:
+            self._record.error(word.span, "unknown-reference", f"there is no zone `{name}`", f"define it with `{kind}_zone`")
+        return zone
+
+
+def _rate(text: str) -> tuple[int, int]:
+    number, slash, unit = text.partition("r/")
+    if not slash or unit not in ("s", "m"):
+        raise ValueError(f"`{text}` is no rate")
+    return parse_count(number, 1), _SECOND_MS * (60 if unit == "m" else 1)
+
+
+def limits_on(scope: Scope, names: Names, zones: Zones) -> list[Action]:
+    """Return the limits that hold in a block."""
+    made: list[Action] = []
+    status = scope.count("limit_req_status", 503)
+    for directive in scope.nearest("limit_req") if not scope.flag("limit_req_dry_run", False) else ():
+        found = _rate_limit(scope.record, directive, names, zones, status)
+        if found is not None:
+            made.append(found)
+    status = scope.count("limit_conn_status", 503)
+    for directive in scope.nearest("limit_conn") if not scope.flag("limit_conn_dry_run", False) else ():
+        zone = zones.find("limit_conn", directive.text(0), directive.args[0])
+        try:
+            most = parse_count(directive.text(1), 1)
+        except ValueError as bad:
+            scope.record.error(directive.place(1), "bad-value", str(bad))
+            continue
+        if zone is not None:
+            made.append(ConcurrencyLimit(names.text(zone.key), most, status, directive.text(0)))
+    return made
+
+
+def _rate_limit(record: Record, directive: Directive, names: Names, zones: Zones, status: int) -> RateLimit | None:
+    zone: Zone | None = None
+    name, burst, at_once = "", 0, 0
+    delays = True
+    for word in directive.args:
+        key, _, value = word.text.partition("=")
+        try:
+            if key == "zone":
+                name, zone = value, zones.find("limit_req", value, word)
+            elif key == "burst":
+                burst = parse_count(value)
+            elif key == "delay":
+                at_once = parse_count(value)
+            elif word.text == "nodelay":
+                delays = False
+            else:
+                record.error(word.span, "unknown-option", f"`{word.text}` is no option of `limit_req`")
+        except ValueError as bad:
+            record.error(word.span, "bad-value", str(bad))
+    if not name:
+        record.error(directive.span, "missing", "`limit_req` needs its zone", "write `limit_req zone=name`")
+    if zone is None:
+        return None
+    once = min(at_once, burst) if delays else None
+    return RateLimit(names.text(zone.key), zone.requests, zone.period_ms, burst, once, status, name, zone.keys)
+
+
+# ---------------------------------------------------------------- auth_request
+
+
+def question_of(scope: Scope, names: Names, server: Scope, upstreams: Upstreams) -> AuthRequest | None:
+    """Return whom a block asks whether a request may pass; what the answer says is known in ``names`` afterwards."""
+    directive = scope.find("auth_request")
+    if directive is None or directive.text() == "off":
+        return None
+    record = scope.record
+    path = directive.text().partition("?")[0]
+    location = _location_of(server, path)
+    passes = [each for each in (location.block or () if location is not None else ()) if each.name == "proxy_pass"]
+    if location is None or not passes or "$" in path:
+        hint = "have an exact location of this path proxy to whom is asked"
+        not_built(record, directive.place(0), "a question that no location proxies", hint)
+        return None
+    inside = Scope(record, location.block or (), server)
+    targets = targets_of(record, passes[0].args[0], names)
+    target = targets[0][1] if len(targets) == 1 else None
+    if target is None:
+        if targets:
+            not_built(record, passes[0].span, "asking one of several servers", "write its address")
+        return None
+    if scope.text("satisfy") == "any":
+        not_built(record, directive.span, "`satisfy any` beside `auth_request`", "take one of them away")
+    upstream = upstreams.use(target, inside, passes[0].place(0))
+    asked = names.copy()
+    asked.own["uri"] = asked.own["document_uri"] = Const(path)
+    asked.own["args"] = asked.own["query_string"] = asked.own["is_args"] = EMPTY
+    host, fields = request_fields(inside, asked, target)
+    exact = location.text(0) == "=" or location.text(0).startswith("=")
+    prefix = location.text(len(location.args) - 1).removeprefix("=")
+    where: Expr | None = Const(path)
+    query: Expr | None = EMPTY
+    for action in path_actions(record, target, passes[0].span, prefix, exact or prefix == path, False):
+        if isinstance(action, Rewrite):
+            where, query = action.path or where, action.query or query
+    if target.rest == Var("target"):
+        where, query = None, None
+    actions = fields if host == "client" else (SetHeader("Host", Const(host)), *fields)
+    for each in scope.nearest("auth_request_set"):
+        _set_from_answer(record, each, names)
+    return AuthRequest(upstream, where, query, request=actions) if upstream else None
+
+
+def _location_of(server: Scope, path: str) -> Directive | None:
+    """Return the location that a fixed path leads to, of those that are no regular expressions."""
+    best: Directive | None = None
+    for each in server.own("location"):
+        words = [text for text in each.texts if text not in ("=", "^~")]
+        named = words[0] if len(words) == 1 else ""
+        is_exact = each.text(0).startswith("=")
+        named = named.removeprefix("=")
+        if is_exact and named == path:
+            return each
+        longest = 0 if best is None else len(best.text(len(best.args) - 1))
+        if not is_exact and named.startswith("/") and path.startswith(named) and len(named) > longest:
+            best = each
+    return best
+
+
+def _set_from_answer(record: Record, directive: Directive, names: Names) -> None:
+    name, value = directive.text(0), directive.text(1)
+    if not name.startswith("$"):
+        record.error(directive.place(0), "bad-value", f"`{name}` is no variable", "write `auth_request_set $name $upstream_http_x;`")
+        return
+    for prefix in ("$upstream_http_", "$sent_http_"):
+        if value.startswith(prefix) and value[len(prefix) :].replace("_", "").isalnum():
+            field = "-".join([part.capitalize() for part in value[len(prefix) :].split("_")])
+            names.own[name[1:].lower()] = Var("auth_header", field)
+            return
+    if "$upstream_" in value:
+        not_built(record, directive.place(1), f"`{value}` of a question", "fields of the answer are known, as `$upstream_http_NAME`")
+        return
+    names.own[name[1:].lower()] = names.text(directive.args[1])
