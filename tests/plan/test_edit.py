@@ -118,3 +118,12 @@ def test_steps_without_a_response_do_nothing() -> None:
 )
 def test_hsts(below: bool, line: bytes) -> None:
     assert hsts_edit(9, below).apply(idle(), fields("strict-transport-security: max-age=1")).block == line
+
+
+def test_inside_a_condition_too_an_edit_sees_what_the_one_before_it_made() -> None:
+    plan = Plan("p", FakeUpstream(), response=[EditResponse([EditWhen(ConstTest(True), [
+        AddField(b"A", Const(b"1")), AddField(b"A", Const(b"2")), AddField(b"B", ResponseHeader(b"a")),
+    ])])])  # fmt: skip
+    ex, down = request(plan)
+    respond(ex, 200)
+    assert answer_of(down).fields.get(b"b") == b"1, 2"

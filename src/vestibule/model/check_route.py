@@ -81,6 +81,13 @@ _SECRET = re.compile(
 
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"))
 
+
+
+def is_secret(text: str) -> bool:
+    """Tell whether a stored password has a form that ``BasicAuth`` knows."""
+    return _SECRET.fullmatch(text) is not None
+
+
 MAX_DEPTH = 32
 """Switches inside switches and conditions inside conditions. Nobody writes more; recursion stays bounded."""
 
@@ -258,7 +265,7 @@ def _check_basic_auth(found: Findings, path: str, auth: BasicAuth) -> None:
             found.error(place, "bad-user", f"`{name}` is no user name", "it has no colon and is not empty (RFC 7617 section 2)")
         elif name in names[:at]:
             found.error(place, "duplicate-name", f"there are two users named `{name}`")
-        if not _SECRET.fullmatch(secret):
+        if not is_secret(secret):
             message = f"the password of `{name}` is stored in a way that is not known here"
             found.error(place, "bad-hash", message, "make a bcrypt or SHA-512 one, with `htpasswd -B` or `openssl passwd -6`")
 

@@ -246,7 +246,8 @@ class Header(Node):
         values = came_fields(ex.request).get_all(self._lower)
         if not values:
             return None
-        return values[0] if len(values) == 1 else b", ".join(values)
+        # The one field whose lines are joined otherwise (RFC 9113 8.2.3).
+        return values[0] if len(values) == 1 else (b"; " if self._lower == b"cookie" else b", ").join(values)
 
 
 class Cookie(Node):

@@ -23,6 +23,7 @@ FILES = {
     "sites/b.conf": "server { server_name b.example; return 204; }\n",
     "broken.conf": "server {\n  listen 80\n}\n",
     "loop.conf": "include loop.conf;\n",
+    "odd": "alice:saltOldDesCrypt\nbob:{PLAIN}secret\nnocolon\n",
     "users": "# people\nalice:$apr1$ABCDEFGH$0123456789012345678901\nbob:{PLAIN}secret\n",
 }
 GOLDEN = Golden(__file__, "n.conf", parse, FILES, usual=parse("usual", "server { return 204; }").config)

@@ -18,6 +18,7 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count, parse_size
 from vestibule.dialects.nginx.variables import Names
 from vestibule.dialects.read import ReadText
+from vestibule.model.check_route import is_secret
 from vestibule.model.config import (
     AccessLog,
     Action,
@@ -259,8 +260,15 @@ def _basic_auth(scope: Scope, read_text: ReadText) -> BasicAuth | None:
     users: dict[str, str] = {}
     for line in text.splitlines():
         name, colon, secret = line.strip().partition(":")
-        if colon and not name.startswith("#"):
-            users.setdefault(name, secret.partition(":")[0])
+        secret = secret.partition(":")[0]
+        if not colon or name.startswith("#"):
+            continue
+        if is_secret(secret):
+            users.setdefault(name, secret)
+        else:
+            message = f"the password of `{name}` is stored in a way that is not known here, so nobody gets in by it"
+            hint = "make a bcrypt or SHA-512 one, with `htpasswd -B` or `openssl passwd -6`"
+            scope.record.warning(file.place(0), "bad-hash", message, hint)
     if "$" in realm.text():
         not_built(scope.record, realm.place(0), "a realm with variables", "write a fixed one")
     return BasicAuth(tuple(users.items()), realm.text())

@@ -115,8 +115,13 @@ class EditWhen(Edit):
 
     def apply(self, ex: Exchange, fields: Fields) -> Fields:
         if self._condition.test(ex):
+            response = ex.response
             for edit in self._edits:
-                fields = edit.apply(ex, fields)
+                before = fields
+                fields = edit.apply(ex, before)
+                # What an edit made of a response, the next one sees, inside a condition too.
+                if response is not None and response.fields is before:
+                    response.fields = fields
         return fields
 
 
