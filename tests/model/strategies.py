@@ -245,6 +245,7 @@ def configs(draw: Any) -> m.Config:
             forwarding=draw(optional(forwardings)),
             access_log=draw(optional(access_logs)),
             compression=draw(optional(compressions)),
+            host_patterns=draw(lists(words, 1)),
         )
         for name in draw(st.lists(names, max_size=2, unique=True))
     ]

@@ -10,6 +10,7 @@ Not here: listeners, sites, upstreams and what refers to what (``check``).
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 
 from vestibule.model.config import (
@@ -355,7 +356,10 @@ def check_field_name(found: Findings, path: str, name: str) -> None:
 def check_pattern(found: Findings, path: str, pattern: str) -> None:
     """Check that a regular expression is one."""
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            # That a later Python may read it otherwise is no mistake of the file.
+            warnings.simplefilter("ignore", FutureWarning)
+            re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as bad:
         found.error(path, "bad-regex", f"`{pattern}` is no regular expression: {bad}")
 
