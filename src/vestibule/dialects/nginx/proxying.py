@@ -279,9 +279,11 @@ def proxied(
         name = upstreams.use(target, scope, directive.place(0))
         if not name:
             return []
-        host, fields = request_fields(scope, names, target)
+        known = names.copy()
+        known.own.update(proxy_host=Const(target.host), proxy_port=Const(_port(target)))
+        host, fields = request_fields(scope, known, target)
         path = path_actions(scope.record, target, directive.place(0), prefix, exact, rewritten)
         # Fields first: what they are made of is what the client asked for.
-        part = Part(Proxy(name), (*fields, *path), response_actions(scope, names, target, prefix))
+        part = Part(Proxy(name), (*fields, *path), response_actions(scope, known, target, prefix))
         made.append((test, part, forwarding_of(scope, trusts, host)))
     return made
