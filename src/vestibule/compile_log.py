@@ -9,7 +9,8 @@ from vestibule.compile_expr import ExprMaker, Mistakes, wire
 from vestibule.compile_state import Registry, Root
 from vestibule.exchange import LogLine
 from vestibule.model import config as model
-from vestibule.plan.access_log import CombinedLog, JsonLog, TemplateLog
+from vestibule.model import expr as tree
+from vestibule.plan.access_log import CombinedLog, JsonLog, LogWhen, TemplateLog
 from vestibule.plan.fault_log import FaultLog, Reporter
 from vestibule.plan.log_sink import LogSink
 from vestibule.plan.redact import Redactor
@@ -50,6 +51,8 @@ class LogMaker:
                 self._mistakes.add(f"{key}.template", "the format `template` needs a template")
             else:
                 lines.append(TemplateLog(sink, self._exprs.template(f"{key}.template", log.template, place, redactor)))
+            if lines and log.when != tree.ALWAYS:
+                lines[0] = LogWhen(self._exprs.test(f"{key}.when", log.when, place), lines[0])
         if self._reporter is not None:
             lines.append(FaultLog(self._reporter, place.site.decode("utf-8", "replace")))
         return lines

@@ -64,8 +64,9 @@ timeouts = st.builds(m.Timeouts, *[milliseconds] * 8)
 limits = st.builds(m.Limits, counts, counts, counts, optional(counts), counts, optional(counts), optional(counts), optional(counts))
 _forward = st.sampled_from(["set", "remove", "pass"])
 forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]), words | st.just(""), st.booleans())
-access_logs = st.builds(m.AccessLog, logs, st.sampled_from(["json", "combined"]), st.none(), lists(words)) | st.builds(
-    m.AccessLog, logs, st.just("template"), expressions, lists(words)
+_lines = st.just(e.ALWAYS) | expressions
+access_logs = st.builds(m.AccessLog, logs, st.sampled_from(["json", "combined"]), st.none(), lists(words), _lines) | st.builds(
+    m.AccessLog, logs, st.just("template"), expressions, lists(words), _lines
 )
 
 compressions = st.builds(m.Compression, lists(st.sampled_from(["text/*", "*", "application/json"])), counts, st.integers(1, 9))

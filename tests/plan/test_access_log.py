@@ -13,14 +13,14 @@ from vestibule.exchange import Client, Exchange, LogLine, Plan, Relays, Step
 from vestibule.fault import CLIENT_BAD_SYNTAX, UPSTREAM_REFUSED, Fault
 from vestibule.http.address import NetworkSet
 from vestibule.http.head import RequestHead
-from vestibule.plan.access_log import CombinedLog, Escaped, JsonLog, TemplateLog, json_text, log_text, redacted_variable
-from vestibule.plan.expr import EXCHANGE, Const, concat
+from vestibule.plan.access_log import CombinedLog, Escaped, JsonLog, LogWhen, TemplateLog, json_text, log_text, redacted_variable
+from vestibule.plan.expr import EXCHANGE, Const, InSet, Not, concat
 from vestibule.plan.fault_log import FaultLog, Reporter
 from vestibule.plan.log_sink import LogSink
 from vestibule.plan.redact import Redactor
 from vestibule.plan.state import StateTable
 from vestibule.plan.steps.forward import Forward, Terms
-from vestibule.plan.variables import Method, Place, RequestId, make_variable
+from vestibule.plan.variables import Method, Place, RequestId, Status, make_variable
 
 from .fakes import FakeStream, FakeUpstream, client, fields, idle, request, respond
 
@@ -261,3 +261,12 @@ def test_clients_and_quiet_ends_are_not_reported() -> None:
     ex.fault = Fault(CLIENT_BAD_SYNTAX)
     log.write(ex)
     assert told.reports == []
+
+
+def test_a_line_may_have_a_condition() -> None:
+    log = Lines()
+    line = LogWhen(Not(InSet(Status(EXCHANGE), [b"200"], False)), JsonLog(log.sink, REDACTOR, b"photos", b""))
+    for status in (200, 404):
+        ex, _ = request(Plan("p", FakeUpstream(), log=[line]))
+        respond(ex, status)
+    assert [json.loads(each)["status"] for each in log.lines] == [404]

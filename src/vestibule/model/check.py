@@ -23,6 +23,7 @@ from vestibule.model.check_route import (
     check_errors,
     check_pattern,
     check_source,
+    check_test,
     check_text,
 )
 from vestibule.model.check_upstream import check_upstream
@@ -180,6 +181,7 @@ def _check_access_log(found: Findings, path: str, log: AccessLog | None) -> None
         found.error(f"{path}.template", "conflict", f"a template goes with the format `template`, not `{log.format}`")
     if log.template is not None:
         check_text(found, f"{path}.template", log.template, Phase.LOG)
+    check_test(found, f"{path}.when", log.when, Phase.LOG)
 
 
 # ---------------------------------------------------------------- listeners

@@ -146,6 +146,7 @@ class Default:
 Expr: TypeAlias = Const | Var | Call | Concat | Match | Compare | InSet | InNet | AllOf | AnyOf | Not | If | Default
 
 EMPTY = Const("")
+ALWAYS = Const(True)
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:

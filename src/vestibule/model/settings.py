@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vestibule.model.expr import Expr
+from vestibule.model.expr import ALWAYS, Expr
 
 REDACTED = ("key", "slug", "apiKey", "sessionKey", "token", "code", "password", "state")
 """Query names whose values never reach a log: Immich's share and session keys, and what OAuth hands around."""
@@ -90,6 +90,8 @@ class AccessLog:
     """The line, when the format is ``template``. Every variable may be used."""
     redact: tuple[str, ...] = REDACTED
     """Query names whose values are replaced before the line is written."""
+    when: Expr = ALWAYS
+    """Only exchanges for which this test is true get a line. Every variable may be used."""
 
 
 @dataclass(frozen=True, slots=True)

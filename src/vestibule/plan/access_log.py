@@ -67,6 +67,18 @@ def log_text(value: bytes) -> bytes:
     return b"".join(out)
 
 
+class LogWhen(LogLine):
+    """Writes a line only where a test is true."""
+
+    def __init__(self, condition: Node, line: LogLine) -> None:
+        self._condition = condition
+        self._line = line
+
+    def write(self, ex: Exchange) -> None:
+        if self._condition.test(ex):
+            self._line.write(ex)
+
+
 class JsonLog(LogLine):
     """One JSON object a line. `site` and `upstream` are names."""
 

@@ -30,7 +30,7 @@ from vestibule.model.config import (
     Timeouts,
     When,
 )
-from vestibule.model.expr import AllOf, AnyOf, Concat, Const, Default, Expr, InNet, InSet, Not, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Default, Expr, If, InNet, InSet, Not, Var, concat
 from vestibule.model.quantity import parse_network
 
 _MINUTE = 60_000
@@ -99,6 +99,10 @@ def forwarding_of(scope: Scope, trusts: bool, host: str = "client") -> Forwardin
 def log_formats(scope: Scope, names: Names) -> dict[str, Expr]:
     """Return the formats that ``log_format`` defines."""
     formats: dict[str, Expr] = {}
+    names = names.copy()
+    # At the end the whole is known; nobody was asked where there is no address.
+    took = Call("seconds", (Var("total_ms"),))
+    names.own["upstream_response_time"] = If(Compare("==", Var("upstream_address"), EMPTY), EMPTY, took)
     for directive in scope.own("log_format"):
         words = directive.args[1:]
         if words and words[0].text.startswith("escape="):
@@ -129,7 +133,7 @@ def compression_of(scope: Scope) -> Compression | None:
     return Compression(("*",) if "*" in types else tuple(types), scope.count("gzip_min_length", 20), level)
 
 
-def access_log_of(scope: Scope, formats: dict[str, Expr]) -> AccessLog | None:
+def access_log_of(scope: Scope, formats: dict[str, Expr], names: Names) -> AccessLog | None:
     """Return the access log that holds in a block; None where nothing is said."""
     found = scope.nearest("access_log")
     if not found:
@@ -141,20 +145,23 @@ def access_log_of(scope: Scope, formats: dict[str, Expr]) -> AccessLog | None:
     if target == "off":
         return AccessLog(target="off")
     name = ""
+    when: Expr = Const(True)
     for word in directive.args[1:]:
-        key, equals, _ = word.text.partition("=")
+        key, equals, value = word.text.partition("=")
         if equals and key in ("buffer", "flush"):
             continue
-        if equals or key == "gzip":
+        if equals and key == "if":
+            when = Not(InSet(names.template(value, word.span), ("", "0")))
+        elif equals or key == "gzip":
             not_built(scope.record, word.span, f"`{key}` of `access_log`")
         else:
             name = word.text
     if name in ("", "combined"):
-        return AccessLog(target, "combined")
+        return AccessLog(target, "combined", when=when)
     if name not in formats:
         scope.record.error(directive.place(1), "unknown-reference", f"there is no log format `{name}`", "define it with `log_format`")
         return AccessLog(target)
-    return AccessLog(target, "template", formats[name])
+    return AccessLog(target, "template", formats[name], when=when)
 
 
 def target_of(scope: Scope, directive: Directive) -> str:

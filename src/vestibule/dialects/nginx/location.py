@@ -123,7 +123,7 @@ class Locations:
         return Served(part, chosen[0])
 
     def _level(self, scope: Scope, outer: Level, names: Names) -> Level:
-        log = access_log_of(scope, self._formats)
+        log = access_log_of(scope, self._formats, names)
         limits = limits_of(scope, outer.limits)
         forwarding = forwarding_of(scope, self._trusts)
         errors = errors_of(scope, names)

@@ -9,6 +9,7 @@ from vestibule.dialects.toml.form import (
     PATH,
     SIZE,
     TEMPLATE,
+    TEST,
     TEXT,
     TEXTS,
     Choice,
@@ -73,6 +74,7 @@ ACCESS_LOG = Table(
         Key("format", Choice("json", "combined", "template"), '"combined"', "format"),
         Key("template", TEMPLATE, '"{client_ip} {method} {path} {status} {total_ms}"', "template"),
         Key("redact", TEXTS, '["key", "slug", "token"]', "redact"),
+        Key("when", TEST, "'status >= 400'", "when"),
     ),
 )
 
