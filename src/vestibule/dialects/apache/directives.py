@@ -56,6 +56,13 @@ def _rows(how: How, *lines: tuple[str, str, str, str]) -> list[Row]:
 _ROWS = _rows(
     How.SUPPORTED,
     # The program and its sockets.
+    # Reading.
+    ("Include IncludeOptional", "svldp", "1", "another file, all files that a pattern matches, or those of a directory"),
+    ("Define UnDefine", "svldp", "1-2", "a value for `${NAME}`, from there on"),
+    ("IfModule IfDefine IfVersion IfFile IfDirective IfSection", "svldp", "1-2<", "decided while the file is read"),
+    ("Macro", "svldp", "1+<", "lines to be used again"),
+    ("Use UndefMacro", "svldp", "1+", "those lines, with the arguments put in"),
+    ("Error", "svldp", "1", "an error with that text"),
     ("Listen", "s", "1-2", "a listener; in a fragment without one, the addresses of its virtual hosts"),
     ("User Group", "s", "1", "the account to become once ports are bound"),
     ("PidFile", "s", "1", "the file that holds the process id"),
@@ -121,6 +128,9 @@ _ROWS = _rows(
     ("RewriteOptions", "svld", "1+", "`Inherit` and its kin; others have no part here"),
     ("Redirect RedirectPermanent RedirectTemp", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),
     ("RedirectMatch", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),
+    # Compression.
+    ("AddOutputFilterByType SetOutputFilter", "svld", "1+", "`DEFLATE` and `BROTLI_COMPRESS`: gzip, for whole virtual hosts"),
+    ("DeflateCompressionLevel", "sv", "1", "how hard it is compressed"),
     # Who may.
     ("Require", "ldp", "1+", "403, or basic authentication"),
     ("RequireAll RequireAny RequireNone", "ldp", "0<", "joined requirements"),
@@ -201,7 +211,7 @@ _ROWS += _rows(
      " SSLInsecureRenegotiation SSLProxyProtocol SSLProxyCipherSuite SSLProxyVerifyDepth SSLProxyCheckPeerExpire SSLCryptoDevice"
      " SSLSessionTicketKeyFile SSLStaplingStandardCacheTimeout SSLProxyMachineCertificateChainFile", "svld", "1+",
      "vestibule has its own, safe choice here"),
-    ("SetOutputFilter AddOutputFilterByType DeflateCompressionLevel DeflateMemLevel DeflateWindowSize DeflateFilterNote FilterDeclare"
+    ("DeflateMemLevel DeflateWindowSize DeflateFilterNote FilterDeclare"
      " FilterProvider FilterChain BrotliCompressionQuality ExpiresActive ExpiresByType ExpiresDefault CacheEnable CacheDisable CacheRoot",
      "svld", "1+", "answers are passed on as the upstream made them"),
     ("RewriteBase", "svld", "1", "rules in `<Directory>` are an error where they count"),
@@ -228,8 +238,6 @@ _ROWS += _rows(
     ("MDRequireHttps", "s", "1", "write a virtual host on port 80 with `Redirect permanent / https://name/`"),
     ("MDMustStaple", "s", "1", "issuers have ended it"),
     ("ServerPath", "v", "1", _LATER),
-    ("Macro", "svld", "1+<", _LATER),
-    ("Use", "svld", "1+", _LATER),
     ("RemoteIPInternalProxyList RemoteIPTrustedProxyList RemoteIPProxiesHeader RemoteIPProxyProtocolExceptions", "sv", "1+", _LATER),
     ("QS_SrvMaxConnPerIP SecRuleEngine SecRule DOSHashTableSize", "svld", "1+", "requests are not inspected"),
     ("WSGIScriptAlias WSGIDaemonProcess PassengerRoot PHPIniDir php_value php_flag php_admin_value php_admin_flag", "svld", "1+",

@@ -247,7 +247,7 @@ class FileSites:
 
     def _check_handlers(self, scope: Scope) -> None:
         """Files that a script makes cannot be shown as they are."""
-        for each in scope.own("SetHandler", "AddHandler", "ForceType", "AddType", "AddOutputFilter", "SetOutputFilter"):
+        for each in scope.own("SetHandler", "AddHandler", "ForceType", "AddType", "AddOutputFilter"):
             text = each.text().lower()
             if any(mark in text for mark in _MADE_BY_SCRIPTS) and text not in _HARMLESS_HANDLERS:
                 not_built(self._record, each, 0, f"running files (`{each.text()}`)", "proxy to the application that runs them")

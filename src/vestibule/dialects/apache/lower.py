@@ -9,6 +9,7 @@ Rules: every mistake is noted and the rest goes on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -76,11 +77,12 @@ class _Server:
     listeners: list[str] = field(default_factory=list)
 
 
-def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
-    """Read a configuration of httpd; ``name`` is what messages call the file."""
+def parse(name: str, text: str, read_text: ReadText = read_nothing, environment: Mapping[str, str] | None = None) -> Loaded:
+    """Read a configuration of httpd; ``name`` is what messages call the file, ``environment`` what the process knows."""
     record = Record(name)
     tree = Tree(record, read_text)
     tree.defines.update(_DEBIAN)
+    tree.defines.update(environment or {})
     directives = tree.read(name, text)
     files = tuple(dict.fromkeys(tree.files))
     if record.has_errors:
@@ -247,6 +249,7 @@ class _Lowering:
                     forwarding=lowered.forwarding if lowered.forwarding != Forwarding("pass", "pass", "client", "drop") else None,
                     access_log=server.log,
                     errors=lowered.errors,
+                    compression=lowered.compression,
                     immich=False,
                 )
             )
@@ -302,10 +305,7 @@ class _Lowering:
                     self._record.error(word.span, "bad-network", str(bad))
         for scope in scopes:
             header = scope.find("RemoteIPHeader")
-            if header is not None and header.text().lower() != "x-forwarded-for":
-                hint = "have the proxy in front send X-Forwarded-For, and write that"
-                not_built(self._record, header, 0, f"a client's address in `{header.text()}`", hint)
-            elif header is not None and not networks:
+            if header is not None and not networks:
                 message = "httpd believes everybody here; vestibule believes trusted proxies only"
                 self._record.error(header.span, "nobody-trusted", message, "name them with `RemoteIPInternalProxy`")
         for at, span in enumerate(networks.values()):

@@ -68,10 +68,11 @@ class Way:
 class Passes:
     """Makes the routes of the ``ProxyPass`` directives of one virtual host."""
 
-    def __init__(self, record: Record, upstreams: Upstreams, names: Names, timeouts: Timeouts, actions_of: ActionsOf) -> None:
+    def __init__(self, record: Record, upstreams: Upstreams, names: Names, timeouts: Timeouts, actions_of: ActionsOf, field: str) -> None:
         self.upstreams: list[Upstream] = []
         self._record = record
         self._actions_of = actions_of
+        self._client_field = field
         self._upstreams = upstreams
         self._names = names
         self._timeouts = timeouts
@@ -109,7 +110,7 @@ class Passes:
             made = replace(made, connect_ms=used.connect_ms)
         inside = self._actions_of(target)
         waits = None if made == self._timeouts else made
-        return Way(Proxy(used.name), used.path, inside, waits, Forwarding("pass", "pass", host, "drop"))
+        return Way(Proxy(used.name), used.path, inside, waits, forwarding_of(host, self._client_field))
 
     def _match(self, directive: Directive, path: str, is_pattern: bool) -> PathMatch | None:
         if is_pattern:
@@ -137,6 +138,17 @@ class Passes:
             return ()
         after = Call("encode_path", (Call("replace_prefix", (Var("decoded_path"), Const(path), EMPTY)),))
         return (Rewrite(concat([encoded(Const(target.path)), after])),)
+
+
+def forwarding_of(host: str, field: str) -> Forwarding:
+    """Return how requests are forwarded: with this Host, and the client named by this field."""
+    return Forwarding("pass", "pass", host, "drop", field)
+
+
+def client_field(scope: Scope) -> str:
+    """Return the field in which trusted proxies say who the client is; empty is X-Forwarded-For."""
+    name = scope.text("RemoteIPHeader")
+    return "" if name.lower() == "x-forwarded-for" else name
 
 
 def path_match(path: str) -> PathMatch:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.apache.access import Access
+from vestibule.dialects.apache.compressing import compression_of
 from vestibule.dialects.apache.expressions import negated
 from vestibule.dialects.apache.fields import Fields, conditional
 from vestibule.dialects.apache.files import FileSites, Mapping, error_routes
-from vestibule.dialects.apache.proxying import Passes, added_to_requests, reversed_fields
+from vestibule.dialects.apache.proxying import Passes, added_to_requests, client_field, forwarding_of, reversed_fields
 from vestibule.dialects.apache.redirects import redirect_route
 from vestibule.dialects.apache.rewriting import Rewriting, engine_is_on, program_of
 from vestibule.dialects.apache.rule_text import RuleTexts
@@ -28,16 +29,19 @@ from vestibule.dialects.read import ReadText
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
     Action,
+    Compression,
     ErrorRoute,
     Files,
     Forwarding,
     Limits,
     PathMatch,
     Proxy,
+    RemoveHeader,
     Route,
     Source,
     Switch,
     Timeouts,
+    When,
 )
 from vestibule.model.expr import EMPTY, AnyOf, Compare, Const, Expr, If, InNet, Var
 
@@ -55,6 +59,7 @@ class Lowered:
     limits: Limits
     forwarding: Forwarding
     errors: tuple[ErrorRoute, ...]
+    compression: Compression | None
 
 
 class SiteMaker:
@@ -77,7 +82,7 @@ class SiteMaker:
         scope, fields = self._scope, self._fields
         fields.environment(scope.all(*_EARLY))
         program = program_of(scope) if engine_is_on(scope) else []
-        passes = Passes(self._record, self._upstreams, self._names, timeouts, self._inside_proxy)
+        passes = Passes(self._record, self._upstreams, self._names, timeouts, self._inside_proxy, client_field(scope))
         texts = RuleTexts(self._record, self._names, scope, self._read_text)
         rewriting = Rewriting(self._record, self._names, passes, scope, texts)
         rewriting.read(program)
@@ -96,17 +101,21 @@ class SiteMaker:
             fields.environment(section.scope.own(*_LATE), section.test)
         routes = self._routes(passes, sections)
         part = rewriting.lower(lambda rule: self._as_part(routes) if rule is None else self._file(rule))
-        part, timeouts, forwarding = _merged(self._record, part, timeouts)
+        part, timeouts, forwarding = _merged(self._record, part, timeouts, forwarding_of("client", client_field(scope)))
         self._names.environment.update(balancer_environment(passes.upstreams))
         request, response, left = self._changed_fields(sections)
         reverse = reversed_fields(self._record, self._reverse_rules(sections), lambda target: self._upstreams.members(target, scope))
-        if self._trusted:
+        field = client_field(scope)
+        if self._trusted and field:
+            request = (*request, When(InNet(Var("peer_ip"), self._trusted), (RemoveHeader(field),)))
+        elif self._trusted:
             # What a trusted proxy said of the client was taken from the field.
             came = left.get("x-forwarded-for", Var("header", "X-Forwarded-For"))
             left["x-forwarded-for"] = If(InNet(Var("peer_ip"), self._trusted), EMPTY, came)
         added = added_to_requests(scope, self._names, left) if _proxies(part.source) else ()
         whole = Part(part.source, (*before, *request, *added, *part.request), (*part.response, *reverse, *response))
-        return Lowered(whole, timeouts, limits, forwarding, error_routes(self._record, scope, self._names))
+        errors = error_routes(self._record, scope, self._names)
+        return Lowered(whole, timeouts, limits, forwarding, errors, compression_of(scope, sections))
 
     def _changed_fields(self, sections: list[Section]) -> tuple[tuple[Action, ...], tuple[Action, ...], dict[str, Expr]]:
         """Return what is done to fields of requests and answers, and what is known of those of requests then."""
@@ -293,9 +302,8 @@ def _settled(decided: list[tuple[Expr | None, tuple[Action, ...]]]) -> tuple[Act
     return tuple(found)
 
 
-def _merged(record: Record, part: Part, timeouts: Timeouts) -> tuple[Part, Timeouts, Forwarding]:
+def _merged(record: Record, part: Part, timeouts: Timeouts, usual: Forwarding) -> tuple[Part, Timeouts, Forwarding]:
     """Take the one route for every path out of its switch; find the forwarding that routes have in common."""
-    usual = Forwarding("pass", "pass", "client", "drop")
     source = part.source
     if not isinstance(source, Switch):
         return part, timeouts, usual

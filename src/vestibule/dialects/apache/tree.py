@@ -4,18 +4,21 @@ Facts:
 * Names are the same in any case. ``Include`` of a directory takes all files in it; ``IncludeOptional`` may match nothing.
 * ``IfModule``, ``IfDefine`` and ``IfVersion`` are decided while the file is read. vestibule stands for a current httpd 2.4 that has
   loaded the modules of ``MODULES``; ``LoadModule`` changes nothing.
-* A value of ``Define`` is put in from there on, in every file.
+* A value of ``Define`` is put in from there on, in every file; what none defines, the environment may know.
+* ``<Macro>`` keeps lines, and ``Use`` reads them with its arguments put in.
 
 Rules: a section keeps its place. A condition on a module that is not there hides what is inside, and says so.
 
-Not here: which directives there are (``directives``).
+Not here: what directives mean (``directives`` and ``lower``).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vestibule.dialects.apache.directives import DIRECTIVES, How
 from vestibule.dialects.apache.lexer import Line, Word, lines, name_of, words
 from vestibule.dialects.read import ReadText, find_files, is_pattern
 from vestibule.dialects.record import Record
@@ -35,7 +38,7 @@ MODULES = frozenset(_MODULE_NAMES.split())
 """Modules whose directives are known here, without the affixes of their names."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_:.-]*)\}")
-_CONDITIONS = ("ifmodule", "ifdefine", "ifversion", "iffile")
+_CONDITIONS = ("ifmodule", "ifdefine", "ifversion", "iffile", "ifdirective", "ifsection")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +67,14 @@ class Directive:
         return self.args[at].span if at < len(self.args) else self.span
 
 
+@dataclass(frozen=True, slots=True)
+class _Macro:
+    """Lines that are read where they are used, and the names in them that are replaced."""
+
+    parameters: tuple[str, ...]
+    rows: tuple[Line, ...]
+
+
 class Tree:
     """Reads a file with all that it includes."""
 
@@ -71,6 +82,8 @@ class Tree:
         self._record = record
         self._read_text = read_text
         self._open: list[str] = []
+        self._macros: dict[str, _Macro] = {}
+        self._using: list[str] = []
         self.defines: dict[str, str] = {}
         self.files: list[str] = []
 
@@ -97,7 +110,11 @@ class Tree:
                 expected = f"`</{name_of(opened)}>`" if opened is not None else "no end of a section"
                 self._record.error(line.span, "syntax", f"{expected} is expected here, not `{line.text}`")
                 return found, len(rows)
-            if line.text.startswith("<") and name_of(line).lower() in _CONDITIONS and not self._holds(self._directive(line)):
+            if line.text.startswith("<") and name_of(line).lower() == "macro":
+                end = _after(rows, at, "macro")
+                self._keep_macro(self._directive(line), rows[at : end - 1])
+                at = end
+            elif line.text.startswith("<") and name_of(line).lower() in _CONDITIONS and not self._holds(self._directive(line)):
                 at = _after(rows, at, name_of(line).lower())
             elif line.text.startswith("<"):
                 inside, at = self._block(rows, at, line, depth + 1)
@@ -146,8 +163,22 @@ class Tree:
             return (bare in self.defines) == wanted
         if directive.name == "ifversion":
             return self._is_version(directive)
-        self._record.error(directive.span, "not-built", "`<IfFile>` is not supported", "take the condition away")
-        return False
+        if directive.name == "ifdirective":
+            row = DIRECTIVES.get(bare.lower())
+            return (row is not None and row.how is not How.MISSING) == wanted
+        if directive.name == "ifsection":
+            row = DIRECTIVES.get(bare.strip("<>").lower())
+            return (row is not None and row.section and row.how is not How.MISSING) == wanted
+        return self._is_file(bare) == wanted
+
+    def _is_file(self, path: str) -> bool:
+        try:
+            self._read_text(path)
+        except (IsADirectoryError, UnicodeError):
+            return True
+        except OSError:
+            return False
+        return True
 
     def _is_version(self, directive: Directive) -> bool:
         operator, number = directive.texts if len(directive.args) == 2 else ("=", directive.text())
@@ -174,9 +205,46 @@ class Tree:
         if directive.name == "undefine":
             self.defines.pop(directive.text(0), None)
             return []
+        if directive.name == "use":
+            return self._use(directive)
+        if directive.name == "undefmacro":
+            self._macros.pop(directive.text(0).lower(), None)
+            return []
+        if directive.name == "error":
+            self._record.error(directive.span, "asked-for", directive.text(0) or "the configuration says that it is wrong")
+            return []
         if directive.name in ("include", "includeoptional"):
             return self._include(directive, directive.name == "includeoptional")
         return [directive]
+
+    def _keep_macro(self, directive: Directive, rows: list[Line]) -> None:
+        """Remember a macro."""
+        if not directive.args:
+            self._record.error(directive.span, "arguments", "a macro needs a name", "write `<Macro Name $parameter>`")
+            return
+        self._macros[directive.text(0).lower()] = _Macro(directive.texts[1:], tuple(rows))
+
+    def _use(self, directive: Directive) -> list[Directive]:
+        """Return what a macro says with these arguments."""
+        name = directive.text(0).lower()
+        macro = self._macros.get(name)
+        given = directive.texts[1:]
+        if macro is None:
+            self._record.error(directive.place(0), "unknown-reference", f"there is no macro `{directive.text(0)}`", "write it above")
+            return []
+        if len(given) != len(macro.parameters):
+            message = f"the macro `{directive.text(0)}` takes {len(macro.parameters)} arguments, and has {len(given)} here"
+            self._record.error(directive.span, "arguments", message)
+            return []
+        if name in self._using or len(self._using) > MAX_DEPTH:
+            self._record.error(directive.span, "too-deep", f"the macro `{directive.text(0)}` uses itself")
+            return []
+        self._using.append(name)
+        # The longest first: `$name` must not be taken for `$n`.
+        pairs = sorted(zip(macro.parameters, given, strict=True), key=lambda each: -len(each[0]))
+        found, _ = self._block([Line(_replaced(row.text, pairs), row.span) for row in macro.rows], 0, None, 0)
+        self._using.pop()
+        return found
 
     def _include(self, directive: Directive, optional: bool) -> list[Directive]:
         name = directive.text(0)
@@ -210,6 +278,13 @@ class Tree:
             if not optional:
                 self._record.error(directive.place(0), "include", f"`{path}` cannot be read: {bad.strerror or bad}", "check the path")
         return []
+
+
+def _replaced(text: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """Return a text with each name replaced by its value; what a value says is not looked at again."""
+    values = dict(pairs)
+    names = [re.escape(name) for name, _ in pairs if name]
+    return re.sub("|".join(names), lambda found: values[found[0]], text) if names else text
 
 
 def _after(rows: list[Line], at: int, name: str) -> int:
