@@ -93,6 +93,7 @@ _ROWS = _rows(
     ("ProxyPass", "svl", "1+", "the upstream that answers a path; the first that fits"),
     ("ProxyPassMatch", "svl", "1+", "the same with a regular expression"),
     ("ProxyPassReverse", "svl", "1-3", "the Location of an answer"),
+    ("ProxyPassReverseCookieDomain ProxyPassReverseCookiePath", "svl", "2", "domain and path of cookies"),
     ("ProxyPreserveHost", "svl", "1", "whether the client's Host goes upstream"),
     ("ProxyAddHeaders", "sv", "1", "whether X-Forwarded-For, -Host and -Server are added"),
     ("ProxyTimeout", "sv", "1", "time-outs towards upstreams"),
@@ -222,7 +223,6 @@ _LATER = "it is not built yet; take it out, or keep httpd for this part"
 
 _ROWS += _rows(
     How.MISSING,
-    ("ProxyPassReverseCookieDomain ProxyPassReverseCookiePath", "svl", "2-3", _LATER),
     ("ProxyRemote ProxyRemoteMatch ProxyBlock ProxyPassInterpolateEnv", "svl", "1+", _LATER),
     ("ProxyFCGISetEnvIf ProxyFCGIBackendType", "svld", "1+", "only HTTP upstreams are spoken to"),
     ("ProxyHTMLEnable ProxyHTMLURLMap ProxyHTMLLinks ProxyHTMLExtended Substitute AddInputFilter ExtFilterDefine", "svld", "1+",

@@ -24,6 +24,7 @@ from vestibule.model.expr import (
     EMPTY,
     AllOf,
     AnyOf,
+    Call,
     Compare,
     Const,
     Expr,
@@ -194,7 +195,7 @@ class _Parser:
             return self._listed(left)
         if self._is(*_ORDER):
             self.next()
-            return self._numbers(operator, left, self.word())
+            return compare_numbers(operator, left, self.word())
         if self._kind == "dash":
             self.next()
             return self._binary(operator, left, self.word())
@@ -212,12 +213,6 @@ class _Parser:
         if all(isinstance(word, Const) for word in words):
             return InSet(left, tuple([str(word.value) for word in words if isinstance(word, Const)]))
         return AnyOf(tuple([Compare("==", left, word) for word in words]))
-
-    def _numbers(self, operator: str, left: Expr, right: Expr) -> Expr:
-        made = compare_numbers(operator, left, right)
-        if made is None:
-            raise _Bad(f"a comparison of numbers in texts by `{operator}`", True)
-        return made
 
     def _binary(self, operator: str, left: Expr, right: Expr) -> Expr:
         if operator == "-ipmatch":
@@ -317,7 +312,9 @@ class _Parser:
         return made
 
     def _function(self, name: str) -> Expr:
-        if name in ("sub", "split", "join"):
+        if name == "sub":
+            return self._substituted()
+        if name in ("split", "join"):
             raise _Bad(f"`{name}`", True)
         self.next()
         if not self._is("("):
@@ -329,6 +326,27 @@ class _Parser:
             arguments.append(self.word())
         self._take(")")
         return self._called(name, arguments)
+
+    def _substituted(self) -> Expr:
+        """Read what follows `sub`: `s/pattern/text/flags, word`."""
+        found = re.compile(r"\s*(\()?\s*s([/#$%^|?!'\",;:._-])").match(self._text, self._at)
+        parts = self._text[found.end() :].split(found[2], 2) if found is not None else []
+        if found is None or len(parts) < 3:
+            raise _Bad("`sub` is followed by `s/pattern/text/, word`")
+        self._at = found.end() + len(parts[0]) + len(parts[1]) + 2
+        flags = re.compile("[gi]*").match(self._text, self._at)
+        assert flags is not None
+        self._at = flags.end()
+        try:
+            pattern = to_pattern(parts[0])
+        except ValueError as bad:
+            raise _Bad(str(bad)) from None
+        self.next()
+        self._take(",")
+        word = self.word()
+        if found[1]:
+            self._take(")")
+        return Call("replace", (word, Const(pattern), Const(with_backslashes(parts[1])), Const(flags[0])))
 
     def _called(self, name: str, arguments: list[Expr]) -> Expr:
         key = name.lower()
@@ -414,6 +432,11 @@ class _Parser:
         return self._string("")
 
 
+def with_backslashes(text: str) -> str:
+    """Return a replacement in which groups are written ``\\1`` instead of ``$1``."""
+    return re.sub(r"\$([0-9])", r"\\\1", text)
+
+
 def _unescaped(escape: re.Match[str]) -> str:
     if escape[1]:
         return chr(int(escape[1], 16))
@@ -427,17 +450,15 @@ def _as_number(word: Expr) -> Expr:
     return Const(int(text)) if isinstance(text, str) and re.fullmatch("-?[0-9]{1,15}", text) else word
 
 
-def compare_numbers(operator: str, left: Expr, right: Expr) -> Expr | None:
-    """Return the comparison of two numbers; None where texts would have to be read as numbers."""
+def compare_numbers(operator: str, left: Expr, right: Expr) -> Expr:
+    """Return the comparison of two numbers; a text counts as the number it is, or as 0."""
     op = _ORDER[operator]
     left, right = _as_number(left), _as_number(right)
-    if kind_of(left) is Kind.NUMBER and kind_of(right) is Kind.NUMBER:
-        return Compare(op, left, right)
-    texts = [Const(str(each.value)) if isinstance(each, Const) else each for each in (left, right)]
-    if op in ("==", "!=") and any(isinstance(each, Const) for each in texts):
-        same = Compare("==", texts[0], texts[1])
-        return Not(same) if op == "!=" else same
-    return None
+    if kind_of(left) is not Kind.NUMBER:
+        left = Call("number", (left,))
+    if kind_of(right) is not Kind.NUMBER:
+        right = Call("number", (right,))
+    return Compare(op, left, right)
 
 
 def negated(test: Expr) -> Expr:

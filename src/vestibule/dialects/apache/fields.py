@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from vestibule.dialects.apache.expressions import negated, read_string, read_test
+from vestibule.dialects.apache.expressions import negated, read_string, read_test, with_backslashes
 from vestibule.dialects.apache.lexer import Word
 from vestibule.dialects.apache.proxying import appended
 from vestibule.dialects.apache.scope import not_built
@@ -20,8 +20,8 @@ from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.record import Record
 from vestibule.model.check_route import TOKEN
-from vestibule.model.config import Action, AddHeader, RemoveHeader, SetHeader, When
-from vestibule.model.expr import EMPTY, Compare, Const, Default, Expr, If, Match, Var
+from vestibule.model.config import Action, AddHeader, EditHeader, RemoveHeader, SetHeader, When
+from vestibule.model.expr import EMPTY, Call, Compare, Const, Default, Expr, If, Match, Var
 
 _ACTIONS = ("set", "append", "add", "merge", "unset", "setifempty", "edit", "edit*", "echo", "note")
 _SUBJECTS: dict[str, Expr] = {
@@ -127,12 +127,14 @@ class Fields:
         name = words[1].text.rstrip(":")
         if verb == "echo" and not in_request:
             return self._echo(words[1])
-        if verb in ("echo", "note", "edit", "edit*"):
+        if verb in ("echo", "note"):
             not_built(self._record, replace(directive, args=tuple(words)), 0, f"`{verb}`", "write `set`")
             return None
         if not TOKEN.fullmatch(name):
             self._record.error(words[1].span, "bad-field", f"`{name}` is no field name")
             return None
+        if verb in ("edit", "edit*"):
+            return self._edited(directive, words, in_request, left)
         condition = words[2 if verb == "unset" else 3 :]
         if name.lower() in _OURS and in_request:
             return None
@@ -158,6 +160,31 @@ class Fields:
             return None
         left[name.lower()] = If(tests[0], after, have)
         return When(tests[0], (action,))
+
+    def _edited(self, directive: Directive, words: list[Word], in_request: bool, left: dict[str, Expr]) -> Action | None:
+        """Return the action of ``edit``, which changes each line of a field by a pattern."""
+        if len(words) < 4:
+            self._record.error(directive.span, "arguments", "`edit` needs a pattern and a replacement")
+            return None
+        name = words[1].text.rstrip(":")
+        replacement = self._names.field(words[3].text, words[3].span)
+        if not isinstance(replacement, Const):
+            self._record.error(words[3].span, "not-built", "variables in a replacement of `edit` are not built yet", "write a fixed text")
+            return None
+        try:
+            pattern = Const(to_pattern(words[2].text))
+        except ValueError as bad:
+            self._record.error(words[2].span, "bad-regex", str(bad))
+            return None
+        flags = Const("g" if words[0].text == "edit*" else "")
+        rest = (pattern, Const(with_backslashes(str(replacement.value))), flags)
+        action: Action = EditHeader(name, Call("replace", (Var("field_line"), *rest)))
+        have = left.get(name.lower(), Var("header" if in_request else "response_header", name))
+        after: Expr = Call("replace", (have, *rest))
+        tests = [self._test(directive, word) for word in words[4:] if word.text.lower() != "early"]
+        tests = tests if in_request else [as_answered(each) for each in tests]
+        left[name.lower()] = If(tests[0], after, have) if tests else after
+        return When(tests[0], (action,)) if tests else action
 
     def _echo(self, word: Word) -> Action | None:
         """Return the action of ``Header echo``, which gives fields of the request back."""

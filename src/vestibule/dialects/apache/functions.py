@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vestibule.model.expr import Call, Expr
+from vestibule.model.expr import Call, Const, Expr
 from vestibule.model.vocabulary import FUNCTIONS
 
 FUNCTIONS_OF_HTTPD: dict[str, str] = {
@@ -11,9 +11,9 @@ FUNCTIONS_OF_HTTPD: dict[str, str] = {
     "escape": "url_encode",
     "unescape": "url_decode",
     "base64": "base64",
-    "unbase64": "unbase64",
-    "md5": "md5",
-    "sha1": "sha1",
+    "unbase64": "base64_decode",
+    "md5": "digest",
+    "sha1": "digest",
     "replace": "",
     "file": "",
     "filemod": "",
@@ -25,6 +25,8 @@ FUNCTIONS_OF_HTTPD: dict[str, str] = {
 
 def call_of(name: str, arguments: list[Expr]) -> Expr | None:
     """Return the call of one of httpd's functions; None where there is none like it."""
+    if name in ("md5", "sha1") and len(arguments) == 1:
+        return Call("hex", (Call("digest", (arguments[0], Const(name))),))
     row = FUNCTIONS.get(FUNCTIONS_OF_HTTPD[name])
     if row is None or len(row.arguments) != len(arguments):
         return None

@@ -24,6 +24,7 @@ from vestibule.dialects.part import NOTHING, ORIGIN, encoded
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
     Action,
+    EditHeader,
     Forwarding,
     PathMatch,
     Proxy,
@@ -209,6 +210,24 @@ def reversed_fields(record: Record, rules: list[tuple[Directive, str]], members:
             value = made if value == field else If(Compare("!=", made, field), made, value)
         if value != field:
             actions.append(SetHeader(name, value))
+    return tuple(actions)
+
+
+def reversed_cookies(rules: list[Directive]) -> tuple[Action, ...]:
+    """Return what ``ProxyPassReverseCookiePath`` and ``ProxyPassReverseCookieDomain`` make of cookies; the first that fits counts."""
+    line = Var("field_line")
+    actions: list[Action] = []
+    for name, begin, end in (
+        ("proxypassreversecookiedomain", r"(;[ \t]*(?i:domain)=)(?i:", r")(?=[ \t]*(?:;|$))"),
+        ("proxypassreversecookiepath", r"(;[ \t]*(?i:path)=)(?:", ")"),
+    ):
+        value: Expr = line
+        for directive in reversed([each for each in rules if each.name == name]):
+            pattern = begin + re.escape(directive.text(0)) + end
+            made = Call("replace", (line, Const(pattern), Const(f"\\1{directive.text(1)}"), EMPTY))
+            value = made if value == line else If(Compare("!=", made, line), made, value)
+        if value != line:
+            actions.append(EditHeader("Set-Cookie", value))
     return tuple(actions)
 
 

@@ -260,9 +260,6 @@ class Rewriting:
         bare = text.removeprefix("!")
         if bare.startswith(_NUMBERS):
             test = compare_numbers(bare[:3], subject, self._texts.read(bare[3:].strip(), condition.place(1)))
-            if test is None:
-                not_built(self._record, condition, 1, f"a comparison of numbers in texts by `{bare[:3]}`", "write a regular expression")
-                return None
         elif bare.startswith("-") and len(bare) in (2, 3):
             not_built(self._record, condition, 1, f"the test `{bare}`", "files are not looked for")
             return None

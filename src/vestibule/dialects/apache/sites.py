@@ -15,7 +15,7 @@ from vestibule.dialects.apache.compressing import compression_of
 from vestibule.dialects.apache.expressions import negated
 from vestibule.dialects.apache.fields import Fields, conditional
 from vestibule.dialects.apache.files import FileSites, Mapping, error_routes
-from vestibule.dialects.apache.proxying import Passes, added_to_requests, client_field, forwarding_of, reversed_fields
+from vestibule.dialects.apache.proxying import Passes, added_to_requests, client_field, forwarding_of, reversed_cookies, reversed_fields
 from vestibule.dialects.apache.redirects import redirect_route
 from vestibule.dialects.apache.rewriting import Rewriting, engine_is_on, program_of
 from vestibule.dialects.apache.rule_text import RuleTexts
@@ -104,7 +104,7 @@ class SiteMaker:
         part, timeouts, forwarding = _merged(self._record, part, timeouts, forwarding_of("client", client_field(scope)))
         self._names.environment.update(balancer_environment(passes.upstreams))
         request, response, left = self._changed_fields(sections)
-        reverse = reversed_fields(self._record, self._reverse_rules(sections), lambda target: self._upstreams.members(target, scope))
+        reverse = self._reversed(sections)
         field = client_field(scope)
         if self._trusted and field:
             request = (*request, When(InNet(Var("peer_ip"), self._trusted), (RemoveHeader(field),)))
@@ -275,17 +275,24 @@ class SiteMaker:
                 return Part(Switch(tuple(routes[: at + 1])))
         return Part(Switch((*routes, *self._otherwise())))
 
-    def _reverse_rules(self, sections: list[Section]) -> list[tuple[Directive, str]]:
+    def _reversed(self, sections: list[Section]) -> tuple[Action, ...]:
+        """Return what ``ProxyPassReverse`` and its kin do with answers; those in a section do it there."""
+        names = ("ProxyPassReverseCookieDomain", "ProxyPassReverseCookiePath")
         rules = [(each, "") for each in self._scope.all("ProxyPassReverse")]
+        made = reversed_fields(self._record, rules, self._members) + reversed_cookies(self._scope.all(*names))
         for section in sections:
+            inside: list[tuple[Directive, str]] = []
             for each in section.scope.own("ProxyPassReverse"):
                 if section.is_pattern or section.is_if:
                     not_built(self._record, each, 0, "`ProxyPassReverse` for anything but a path", "name the path")
-                elif len(each.args) == 1:
-                    rules.append((each, section.path))
                 else:
-                    rules.append((each, ""))
-        return rules
+                    inside.append((each, section.path if len(each.args) == 1 else ""))
+            actions = reversed_fields(self._record, inside, self._members) + reversed_cookies(section.scope.own(*names))
+            made += conditional(section.later, actions)
+        return made
+
+    def _members(self, target: Target) -> list[Target]:
+        return self._upstreams.members(target, self._scope)
 
 
 def _settled(decided: list[tuple[Expr | None, tuple[Action, ...]]]) -> tuple[Action, ...]:
