@@ -1,10 +1,12 @@
 """How long another client waits while somebody floods the proxy: p99 quiet and during each flood.
 
-Facts: the attacker is a process of its own on the other processor, with one thread and `floods.SOCKETS` connections. A client that asks
-steadily, on kept connections and on new ones, measures; its waits include what the kernel and the machine make of two busy processes.
+Facts: the proxy has a processor; the attacker and the upstreams share another. The attacker is a process with one thread and some
+`floods.SOCKETS` connections. A client that asks steadily, on kept connections and on new ones, measures; its waits include what the
+kernel and the machine make of busy processes.
 
-Rules: quiet and flooded are measured right after each other, several times in turn, and the medians of the p99s are compared. Within
-twice the quiet value, or within `FLOOR_MS`, is the target: below that the scheduler is measured and not the proxy.
+Rules: who is flooded and who is asked are two upstreams, each a process: an application that is busy with what reaches it is another
+matter, for limits. Quiet and flooded are measured right after each other, several times in turn, and the medians of the p99s are
+compared. Within twice the quiet value, or within `FLOOR_MS`, is the target: below that the scheduler is measured and not the proxy.
 
 Run as `python -m bench.siege [--seconds 5] [--rounds 3] [--only NAME]`; --source names a folder with the package, otherwise the
 installed one is measured. Exits 1 when a flood misses the target.
@@ -25,7 +27,7 @@ import time
 from pathlib import Path
 
 from bench.floods import FLOODS, Flood, Target, start
-from bench.household import Origin, content, make_certificate, start_vestibule
+from bench.household import Origin, content, is_listened, make_certificate, start_vestibule
 from bench.peer import free_port
 
 FLOOR_MS = 5.0
@@ -36,18 +38,22 @@ _NEW_EACH = 10
 class Besieged:
     """A running vestibule with one worker, and its upstream."""
 
-    def __init__(self, source: str, processor: int | None) -> None:
+    def __init__(self, source: str, processor: int | None, other: int | None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="vestibule-siege-"))
-        self.origin = Origin()
         self.target = Target(free_port(), free_port())
+        flooded, probed = free_port(), free_port()
+        self.origins = [start_part(["--origin", str(port)], other) for port in (flooded, probed)]
+        if not (is_listened(flooded) and is_listened(probed)):
+            raise SystemExit("an upstream does not start")
         make_certificate(self.directory)
         (self.directory / "files").mkdir()
         (self.directory / "files" / "large").write_bytes(content(0, 50_000_000))
         config = (
-            f'[process]\nworkers = 1\nstate_dir = "{self.directory}/state"\n'
+            f'access_log = "off"\n[process]\nworkers = 1\nstate_dir = "{self.directory}/state"\n'
             '[sites."photos.test"]\ncert = "photos.pem"\nkey = "photos.key"\n'
             f'listen = ["https://127.0.0.1:{self.target.secure}", "http://127.0.0.1:{self.target.plain}"]\nredirect_http = false\n'
-            f'to = "http://127.0.0.1:{self.origin.port}"\naccess_log = "off"\n'
+            f'to = "http://127.0.0.1:{flooded}"\naccess_log = "off"\n'
+            f'[[sites."photos.test".routes]]\nprefix = "/probe"\nto = "http://127.0.0.1:{probed}"\n'
             f'[[sites."photos.test".routes]]\nprefix = "/files/"\nfiles = {{ root = "{self.directory}" }}\n'
         )
         self.process = start_vestibule(self.directory, config, [self.target.plain, self.target.secure], source, processor)
@@ -56,7 +62,17 @@ class Besieged:
         """End it."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(40)
-        self.origin.close()
+        for origin in self.origins:
+            origin.terminate()
+            origin.wait(10)
+
+
+def start_part(words: list[str], processor: int | None) -> subprocess.Popen[bytes]:
+    """Start a part of the siege in a process of its own, on one processor if that is given."""
+    command = [sys.executable, "-m", "bench.siege", *words]
+    if processor is not None:
+        command = ["taskset", "-c", str(processor), *command]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def waits(target: Target, seconds: float) -> list[float]:
@@ -110,13 +126,10 @@ def measure(besieged: Besieged, flood: Flood, seconds: float, rounds: int, proce
     target = besieged.target
     for _ in range(rounds):
         quiet.append(p99(waits(target, seconds)))
-        command = [sys.executable, "-m", "bench.siege", "--attack", flood.name, "--ports", f"{target.plain},{target.secure}"]
-        if processor is not None:
-            command = ["taskset", "-c", str(processor), *command]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            time.sleep(0.5)
-            flooded.append(p99(waits(target, seconds)))
-            said = process.communicate(timeout=60)[0].strip()
+        process = start_part(["--attack", flood.name, "--ports", f"{target.plain},{target.secure}"], processor)
+        time.sleep(0.5)
+        flooded.append(p99(waits(target, seconds)))
+        said = process.communicate(timeout=60)[0].decode().strip()
     return statistics.median(quiet), statistics.median(flooded), said
 
 
@@ -129,14 +142,18 @@ def main() -> int:
     parser.add_argument("--source", default="")
     parser.add_argument("--attack", default="", help=argparse.SUPPRESS)
     parser.add_argument("--ports", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--origin", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.origin:
+        Origin(given.origin).serve()
+        return 0
     if given.attack:
         plain, secure = (int(each) for each in given.ports.split(","))
         attack(given.attack, Target(plain, secure))
         return 0
     processors = sorted(os.sched_getaffinity(0))
     pair = (processors[0], processors[1]) if len(processors) > 1 else (None, None)
-    besieged = Besieged(given.source, pair[0])
+    besieged = Besieged(given.source, *pair)
     missed = 0
     print("| flood | p99 quiet, ms | p99 during, ms | |\n| --- | ---: | ---: | --- |")
     try:

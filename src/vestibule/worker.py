@@ -264,6 +264,7 @@ class Worker(Crashes, Timed, Reporter):
         made.root.activate()
         self.serving = made
         self.registry.sweep(made.root)
+        gc.unfreeze()  # or what the generations before are made of would never be collected
         gc.collect()
         gc.freeze()  # what a generation is made of lives long: the collector need not look at it again
 

@@ -22,6 +22,7 @@ from tests.attack.test_floods import resident
 from tests.e2e.certs import Authority
 from tests.e2e.client import Client
 from tests.e2e.rig import Vestibule, free_ports, settings
+from vestibule.control.admin import ask, find_sockets
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "internals" / "memory.md"
 SLACK = 12_000_000
@@ -263,6 +264,31 @@ def _drive(made: list[Greedy], worker: int) -> int:
             peak, still_at = now, time.monotonic()
         time.sleep(0.01)
     return peak
+
+
+def test_reloads_leave_nothing(tmp_path: Path) -> None:
+    """What a generation is made of is given back when the next one serves."""
+    authority = Authority()
+    authority.bundle(tmp_path / "photos.pem", "photos.test")
+    (port,) = free_ports(1)
+    sites = "".join(
+        f'[sites."{name}.photos.test"]\ncert = "photos.pem"\nlisten = "https://127.0.0.1:{port}"\nto = "http://127.0.0.1:1"\n'
+        'request = [{ set = "X-A", value = "{host}" }]\n'
+        for name in "abcde"
+    )
+    proxy = Vestibule(tmp_path, f"{settings(tmp_path)}\n{sites}", [port])
+    try:
+        (worker,) = proxy.workers
+        (admin,) = find_sockets(tmp_path / "state")
+        before = 0
+        for number in range(80):
+            if number == 20:
+                before = resident(worker)
+            assert ask(admin, "reload")["ok"]
+        assert proxy.workers == [worker]
+        assert resident(worker) - before < 1_500_000
+    finally:
+        proxy.stop()
 
 
 def test_the_page_has_the_figures() -> None:
