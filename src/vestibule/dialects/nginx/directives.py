@@ -233,6 +233,7 @@ _ROWS += _rows(
      " quic_active_connection_id_limit quic_bpf", "mhsl", "1", "HTTP/3 is not spoken; clients use HTTP/2"),
     ("resolver resolver_timeout", "hslu", "1+", "names of upstreams are looked up again and again, by the system's resolver"),
     ("zone", "u", "1-2", "each worker has its own state"),
+    ("sub_filter_once sub_filter_types sub_filter_last_modified", "hsl", "1+", "without `sub_filter` they mean nothing"),
     ("limit_req_log_level limit_conn_log_level", "hsl", "1", "refusals are in the access log"),
     ("autoindex log_not_found log_subrequest disable_symlinks if_modified_since open_log_file_cache uninitialized_variable_warn"
      " rewrite_log proxy_bind_dynamic", "hsli", "1+", "it concerns served files or messages of nginx alone"),
@@ -250,7 +251,6 @@ _ROWS += _rows(
     ("proxy_set_body", "hsl", "1", _LATER),
     ("proxy_bind", "hsl", "1+", _LATER),
     ("sub_filter", "hsl", "2", "bodies are not changed; have the application write its own addresses"),
-    ("sub_filter_once sub_filter_types sub_filter_last_modified", "hsl", "1+", "bodies are not changed"),
     ("mirror mirror_request_body", "hsl", "1", _LATER),
     ("add_trailer", "hsli", "2-3", _LATER),
     ("ssl", "hs", "flag", "write `listen 443 ssl`"),

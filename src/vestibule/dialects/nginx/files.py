@@ -33,12 +33,11 @@ _DEFAULT_TYPE = "text/plain"
 def files_of(scope: Scope, names: Names, prefix: str, exact: bool) -> Source | None:
     """Return what serves files in a block; ``prefix`` is that of its location, empty for a regular expression. None: nothing does."""
     record = scope.record
-    index = tuple(scope.find_all("index") or ("index.html",))
-    for name in index:
-        if "$" in name or name.startswith("/"):
-            directive = scope.find("index")
-            assert directive is not None
-            not_built(record, directive.span, "an `index` that is a path or has a variable", "use `try_files`")
+    index = scope.find_all("index") or ("index.html",)
+    directive = scope.find("index")
+    if directive is not None and any("$" in name or name.startswith("/") for name in index):
+        not_built(record, directive.span, "an `index` that is a path or has a variable", "use `try_files`")
+        index = ()
     otherwise, tries = _tries(scope, names)
     kinds = _types(scope)
     default_type = scope.text("default_type", _DEFAULT_TYPE)
@@ -167,7 +166,7 @@ def _error_route(record: Record, directive: Directive, names: Names, intercepts:
             record.warning(word.span, "left-out", "a page for a redirect is left out", "nobody sees it")
     if not statuses:
         return None
-    if target.text.startswith(("http://", "https://", "$scheme")):
+    if target.text.startswith(("http://", "https://", "$")):
         return ErrorRoute(Redirect(names.text(target), _REDIRECTS.get(shown, 302)), tuple(statuses), 0, intercepts)
     if target.text.startswith("@"):
         return ErrorRoute(Again(target.text), tuple(statuses), shown, intercepts)

@@ -11,6 +11,7 @@ Not here: what is sent to upstreams (``proxying``), fields of answers (``answers
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeAlias
 
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.scope import Scope
@@ -96,23 +97,30 @@ def forwarding_of(scope: Scope, trusts: bool, host: str = "client") -> Forwardin
 # ---------------------------------------------------------------- logs
 
 
-def log_formats(scope: Scope, names: Names) -> dict[str, Expr]:
+Formats: TypeAlias = dict[str, Directive]
+"""What ``log_format`` defines; a format is read where it is used, since what variables are depends on the place."""
+
+
+def log_formats(scope: Scope) -> Formats:
     """Return the formats that ``log_format`` defines."""
-    formats: dict[str, Expr] = {}
+    for directive in scope.own("log_format"):
+        escape = directive.args[1]
+        if escape.text.startswith("escape=") and escape.text != "escape=default":
+            message = f"`{escape.text}` is left out: what could break a line is written as in `escape=default`"
+            scope.record.warning(escape.span, "differs", message, "for JSON, leave `access_log` to vestibule, which writes it")
+    return {directive.text(0): directive for directive in scope.own("log_format")}
+
+
+def _format(directive: Directive, names: Names) -> Expr:
+    """Return the line of a format at one place."""
+    words = directive.args[1:]
+    if words[0].text.startswith("escape="):
+        words = words[1:]
     names = names.copy()
     # At the end the whole is known; nobody was asked where there is no address.
     took = Call("seconds", (Var("total_ms"),))
     names.own["upstream_response_time"] = If(Compare("==", Var("upstream_address"), EMPTY), EMPTY, took)
-    for directive in scope.own("log_format"):
-        words = directive.args[1:]
-        if words and words[0].text.startswith("escape="):
-            if words[0].text != "escape=default":
-                message = f"`{words[0].text}` is left out: what could break a line is written as in `escape=default`"
-                scope.record.warning(words[0].span, "differs", message, "for JSON, leave `access_log` to vestibule, which writes it")
-            words = words[1:]
-        line = names.template("".join([word.text for word in words]), directive.span)
-        formats[directive.text(0)] = _dashed(line)
-    return formats
+    return _dashed(names.template("".join([word.text for word in words]), directive.span))
 
 
 def _dashed(line: Expr) -> Expr:
@@ -133,7 +141,7 @@ def compression_of(scope: Scope) -> Compression | None:
     return Compression(("*",) if "*" in types else tuple(types), scope.count("gzip_min_length", 20), level)
 
 
-def access_log_of(scope: Scope, formats: dict[str, Expr], names: Names) -> AccessLog | None:
+def access_log_of(scope: Scope, formats: Formats, names: Names) -> AccessLog | None:
     """Return the access log that holds in a block; None where nothing is said."""
     found = scope.nearest("access_log")
     if not found:
@@ -161,7 +169,7 @@ def access_log_of(scope: Scope, formats: dict[str, Expr], names: Names) -> Acces
     if name not in formats:
         scope.record.error(directive.place(1), "unknown-reference", f"there is no log format `{name}`", "define it with `log_format`")
         return AccessLog(target)
-    return AccessLog(target, "template", formats[name], when=when)
+    return AccessLog(target, "template", _format(formats[name], names), when=when)
 
 
 def target_of(scope: Scope, directive: Directive) -> str:

@@ -166,9 +166,14 @@ def question_of(scope: Scope, names: Names, server: Scope, upstreams: Upstreams)
     if target.rest == Var("target"):
         where, query = None, None
     actions = fields if host == "client" else (SetHeader("Host", Const(host)), *fields)
-    for each in scope.nearest("auth_request_set"):
-        _set_from_answer(record, each, names)
+    learn_answers(scope, names)
     return AuthRequest(upstream, where, query, request=actions) if upstream else None
+
+
+def learn_answers(scope: Scope, names: Names) -> None:
+    """Have what ``auth_request_set`` takes from an answer known in ``names``."""
+    for directive in scope.nearest("auth_request_set"):
+        _set_from_answer(scope.record, directive, names)
 
 
 def _location_of(server: Scope, path: str) -> Directive | None:

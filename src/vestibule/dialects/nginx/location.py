@@ -18,6 +18,7 @@ from vestibule.dialects.nginx.answers import added_fields
 from vestibule.dialects.nginx.files import caught_by, errors_of, files_of
 from vestibule.dialects.nginx.flow import FLOW, Fields, Flow, not_built
 from vestibule.dialects.nginx.levels import (
+    Formats,
     access_log_of,
     access_of,
     compression_of,
@@ -26,7 +27,7 @@ from vestibule.dialects.nginx.levels import (
     method_limits_of,
     timeouts_of,
 )
-from vestibule.dialects.nginx.limiting import Zones, limits_on, question_of
+from vestibule.dialects.nginx.limiting import Zones, learn_answers, limits_on, question_of
 from vestibule.dialects.nginx.proxying import proxied
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -51,7 +52,7 @@ from vestibule.model.config import (
     Switch,
     Timeouts,
 )
-from vestibule.model.expr import Const, Expr, Var, concat
+from vestibule.model.expr import Const, Var, concat
 
 _MODIFIERS = ("=", "~", "~*", "^~")
 
@@ -90,7 +91,7 @@ class Locations:
     """Lowers the blocks of one server."""
 
     def __init__(
-        self, record: Record, upstreams: Upstreams, formats: dict[str, Expr], read_text: ReadText, trusts: bool, zones: Zones
+        self, record: Record, upstreams: Upstreams, formats: Formats, read_text: ReadText, trusts: bool, zones: Zones
     ) -> None:
         self._record = record
         self._zones = zones
@@ -123,7 +124,11 @@ class Locations:
         return Served(part, chosen[0])
 
     def _level(self, scope: Scope, outer: Level, names: Names) -> Level:
-        log = access_log_of(scope, self._formats, names)
+        # What is set here is known in the line that is written at the end.
+        ended = names.copy()
+        for directive in scope.own("set"):
+            ended.own[directive.text(0).removeprefix("$").lower()] = ended.text(directive.args[1])
+        log = access_log_of(scope, self._formats, ended)
         limits = limits_of(scope, outer.limits)
         forwarding = forwarding_of(scope, self._trusts)
         errors = errors_of(scope, names)
@@ -207,6 +212,7 @@ class Locations:
         inside = names.copy()
         if path.captures:
             inside.captures = (Var("decoded_path"), path.captures)
+        learn_answers(scope, inside)
         level = self._level(scope, outer, inside)
         chosen = [level]
         is_plain = not scope.own("location")

@@ -9,6 +9,7 @@ Rules: every mistake is noted and the rest goes on.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -111,6 +112,7 @@ class _Lowering:
             inner.extend(block.block or ())
         http = Scope(record, inner if context == "main" else directives, main)
         names = Names(record)
+        names.elsewhere = _set_in(directives)
         read_tables(record, http.own("geo", "map"), names)
         for directive in http.own("upstream"):
             self._upstreams.declare(directive, names)
@@ -123,7 +125,7 @@ class _Lowering:
         trusted = self._trusted(http, servers)
         level = Level(timeouts_of(http), limits, forwarding_of(http, bool(trusted)), None)
         self._listen(servers)
-        formats = log_formats(http, names)
+        formats = log_formats(http)
         self._serve(servers, Locations(record, self._upstreams, formats, self._read_text, bool(trusted), Zones(record, http)), names, level)
         listeners, profiles = self._listeners(servers, level)
         sites = self._sites(servers, level)
@@ -204,9 +206,9 @@ class _Lowering:
             assert server.served is not None
             defaults = [door for door in doors if door.default_server == at]
             hosts = tuple(server.hosts)
+            if server.turns_away and not doors:
+                continue
             if not hosts and not server.patterns:
-                if server.turns_away and not doors:
-                    continue
                 if len(defaults) != len(doors):
                     message = "without a name this server serves only where it is the default"
                     self._record.warning(server.directive.span, "unreachable", message, "give it a `server_name`")
@@ -312,6 +314,16 @@ class _Lowering:
             self._record.error(found.place(1), "bad-value", f"`{level}` is no level", "it is one of debug, info, notice, warn, error, crit")
         target = target_of(http, found)
         return ErrorLog(target, _LEVELS.get(level, "error"))
+
+
+def _set_in(directives: Iterable[Directive]) -> frozenset[str]:
+    """Return the variables that are set anywhere in a file."""
+    found: set[str] = set()
+    for directive in directives:
+        if directive.name in ("set", "auth_request_set"):
+            found.add(directive.text(0).removeprefix("$").lower())
+        found |= _set_in(directive.block or ())
+    return frozenset(found)
 
 
 def _capture_host(names: Names, patterns: list[str]) -> None:

@@ -71,6 +71,8 @@ _COMPOSED: dict[str, Expr] = {
     # A request is served one at a time, and nothing is cached.
     "pipe": Const("."),
     "upstream_cache_status": EMPTY,
+    # Early data is not taken.
+    "ssl_early_data": EMPTY,
     "upstream_response_length": Var("bytes_out"),
     "http2": If(Compare("==", Var("protocol"), Const("HTTP/2.0")), If(Var("tls"), Const("h2"), Const("h2c")), EMPTY),
     "msec": _in_seconds("time_ms"),
@@ -85,7 +87,7 @@ _ABSENT_NAMES = (
     " pid proxy_protocol_addr proxy_protocol_port proxy_protocol_server_addr proxy_protocol_server_port proxy_internal_body_length"
     " realpath_root request_body request_body_file request_filename secure_link ssl_alpn_protocol ssl_cipher ssl_ciphers"
     " ssl_client_cert ssl_client_escaped_cert ssl_client_fingerprint ssl_client_i_dn ssl_client_raw_cert ssl_client_s_dn"
-    " ssl_client_serial ssl_client_v_end ssl_client_v_remain ssl_client_v_start ssl_client_verify ssl_curve ssl_curves ssl_early_data"
+    " ssl_client_serial ssl_client_v_end ssl_client_v_remain ssl_client_v_start ssl_client_verify ssl_curve ssl_curves"
     " ssl_server_cert ssl_session_id ssl_session_reused tcpinfo_rtt tcpinfo_rttvar tcpinfo_snd_cwnd tcpinfo_rcv_space time_msec"
     " upstream_bytes_received upstream_bytes_sent upstream_cookie_ upstream_queue_time"
     " uid_got uid_set"
@@ -98,7 +100,7 @@ class Names:
     """What names mean at one place of a file: those it has defined, then those of nginx.
 
     ``client`` is what stands for the address of the client; ``captures`` is the subject and the pattern that ``$1`` and named groups
-    refer to.
+    refer to; ``elsewhere`` are variables that are set somewhere in the file, and empty where they are not.
     """
 
     def __init__(self, record: Record, own: Mapping[str, Expr] | None = None, client: Expr = _CLIENT) -> None:
@@ -106,10 +108,12 @@ class Names:
         self.client = client
         self.own: dict[str, Expr] = dict(own or {})
         self.captures: tuple[Expr, str] | None = None
+        self.elsewhere: frozenset[str] = frozenset()
 
     def copy(self) -> Names:
         """Return the same names, to be changed apart."""
         twin = Names(self._record, self.own, self.client)
+        twin.elsewhere = self.elsewhere
         twin.captures = self.captures
         return twin
 
@@ -163,6 +167,8 @@ class Names:
         return Call("capture", (self.captures[0], Const(self.captures[1]), Const(number)))
 
     def _unknown(self, name: str, span: Span) -> None:
+        if name in self.elsewhere:
+            return  # empty here, as in nginx
         if name in _ABSENT or name == "proxy_host":
             self._record.error(span, "not-built", f"the variable `${name}` is not built yet", "take it out")
             return
