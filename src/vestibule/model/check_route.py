@@ -305,7 +305,8 @@ def _check_auth_request(found: Findings, path: str, ask: AuthRequest) -> None:
     if ask.method and (not TOKEN.fullmatch(ask.method) or ask.method != ask.method.upper()):
         found.error(f"{path}.method", "bad-method", f"`{ask.method}` is no method", "methods are in upper case")
     for at, action in enumerate(ask.request):
-        if not isinstance(action, (SetHeader, AddHeader, RemoveHeader, EditHeader)):
+        inner = action.actions if isinstance(action, When) else (action,)
+        if not all(isinstance(each, (SetHeader, AddHeader, RemoveHeader, EditHeader)) for each in inner):
             found.error(f"{path}.request[{at}]", "wrong-place", "only fields can be changed in the question")
     check_actions(found, f"{path}.request", ask.request, Phase.REQUEST)
     for at, pair in enumerate(ask.copy):

@@ -105,7 +105,7 @@ class Retry:
     """Answers after which another server is asked, if the request may be repeated."""
     budget: int = 20
     """How many requests may be tried again for each 100 requests, beyond a few a second. Connections that could not be made
-    do not count: nobody had any work from them."""
+    do not count: nobody had any work from them. Nor does the first move from a server that is left out to one that is well."""
     within_ms: int = 0
     """The time since the request came after which nothing is tried again; 0 is any."""
 

@@ -140,15 +140,25 @@ class Upstream(Source, Owner, Resumer):
         fresh = fault.kind is UPSTREAM_LOST
         if ex.tries >= self.tries_most or held or (not fresh and ex.tries >= len(self.servers)):
             return self._keep(ex, fault)
-        if fault.retry == REPEATABLE and not self.rules.spend():
-            return False
         other = self._choose_other(ex)
+        if fault.retry == REPEATABLE and not self._moves(ex, server, other, now) and not self.rules.spend():
+            return False
         if other is None:
             return self._keep(ex, fault)
         ex.drop_up(fault)
         ex.waiting = True
         self._ask(ex, other, fresh)
         return True
+
+    def _moves(self, ex: Exchange, server: Server, other: Server | None, now_ms: int) -> bool:
+        """Tell whether a request only moves from a server that is left out now to one that is well.
+
+        That is what new requests do, too, so it costs no budget: else those that a frozen server had in hand could not all be saved.
+        Where servers fail one after the other, the next one is left out as well, and the budget holds.
+        """
+        if other is None or other is server or ex.tries > 1 or other.standing.is_out(now_ms):
+            return False
+        return server.standing.is_out(now_ms) or not server.standing.up
 
     def _may_repeat(self, ex: Exchange, fault: Fault) -> bool:
         """Tell whether the request may be sent again after this fault (rule 1)."""

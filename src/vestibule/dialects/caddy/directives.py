@@ -31,7 +31,7 @@ _ORDERED = (
     Directive("map", "supported", "Placeholders whose values follow from another value."),
     Directive("vars", "supported", "Variables for later use."),
     Directive("fs", "error", "File systems.", "leave it out"),
-    Directive("root", "error", "The directory files are served from.", "files are not served yet"),
+    Directive("root", "supported", "The directory files are served from."),
     Directive("log_append", "harmless", "Fields of log lines.", "the access log says what vestibule logs"),
     Directive("skip_log", "harmless", "Requests without a log line.", "every request is logged"),
     Directive("log_skip", "harmless", "Requests without a log line.", "every request is logged"),
@@ -43,10 +43,10 @@ _ORDERED = (
     Directive("method", "error", "Change the method.", "leave it out"),
     Directive("rewrite", "supported", "Replace path and query."),
     Directive("uri", "supported", "Edit the path; `strip_prefix` is built."),
-    Directive("try_files", "error", "Look for files.", "files are not served yet"),
+    Directive("try_files", "supported", "Look for files; what answers must be `file_server`."),
     Directive("basicauth", "supported", "The older name of `basic_auth`."),
     Directive("basic_auth", "supported", "Ask for a name and a password."),
-    Directive("forward_auth", "error", "Ask another server who may pass.", "leave it out, or use `basic_auth`"),
+    Directive("forward_auth", "supported", "Ask another server who may pass."),
     Directive("request_header", "supported", "Edit fields of requests."),
     Directive("encode", "harmless", "Compress answers.", "answers go out as servers send them"),
     Directive("push", "harmless", "HTTP/2 pushes.", "browsers have dropped them"),
@@ -63,7 +63,7 @@ _ORDERED = (
     Directive("metrics", "error", "Figures for Prometheus.", "leave it out"),
     Directive("reverse_proxy", "supported", "Servers that answer."),
     Directive("php_fastcgi", "error", "PHP.", "put an HTTP server before the application"),
-    Directive("file_server", "error", "Files.", "files are not served yet"),
+    Directive("file_server", "supported", "Files; directories are not listed."),
     Directive("acme_server", "error", "An ACME server.", "leave it out"),
 )
 
@@ -75,7 +75,7 @@ _ELSEWHERE = (
     Directive("tls", "supported", "Certificates and versions of TLS."),
     Directive("log", "supported", "The access log."),
     Directive("import", "supported", "Put a snippet or files here."),
-    Directive("handle_errors", "harmless", "Pages for errors.", "vestibule's own error pages are sent"),
+    Directive("handle_errors", "supported", "Who answers in the place of errors."),
 )
 
 DIRECTIVES: dict[str, Directive] = {each.name: each for each in (*_ORDERED, *_ELSEWHERE)}

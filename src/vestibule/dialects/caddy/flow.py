@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cmp_to_key
 
 from vestibule.dialects.caddy.directives import DIRECTIVES, ONCE, ORDER
+from vestibule.dialects.caddy.files import FileReader
 from vestibule.dialects.caddy.matchers import Matcher, Matchers, path_test
 from vestibule.dialects.caddy.placeholders import State, reads_path
 from vestibule.dialects.caddy.report import Report, near
@@ -26,7 +27,22 @@ from vestibule.dialects.caddy.rules import Edit, End, Keep, Limit, Mark, Rules
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece, switched
-from vestibule.model.config import Action, AddHeader, Limits, Respond, Route, SetHeader, StripPrefix, When
+from vestibule.model.config import (
+    Action,
+    AddHeader,
+    ErrorRoute,
+    Files,
+    Limits,
+    Proxy,
+    Redirect,
+    Respond,
+    Route,
+    SetHeader,
+    Source,
+    StripPrefix,
+    Switch,
+    When,
+)
 from vestibule.model.expr import Const, Expr
 
 SITE_ONLY = ("bind", "tls", "log", "import", "handle_errors")
@@ -36,10 +52,11 @@ _REWRITES = ("rewrite", "uri", "handle_path")
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """What is handed down to whoever answers: edits of the answer, limits."""
+    """What is handed down to whoever answers: edits of the answer, limits, the directory of files."""
 
     response: tuple[Action, ...] = ()
     limits: Limits | None = None
+    root: str = ""
 
 
 Tail = Callable[[State, Carry], Piece]
@@ -54,13 +71,17 @@ class Flow:
         self._rules = rules
         self._report = report
         self._origins = origins
+        self._files = FileReader(report)
         self.order = dict(ORDER)
         self._rewrites = False
+        self._root = ""
 
     def site(self, segments: tuple[Segment, ...]) -> Piece:
         """Return what a site does."""
         matchers = Matchers(segments, self._report)
         matchers.check(State())
+        roots = [each for each in segments if each.name == "root"]
+        self._root = roots[-1].tokens[-1].text if roots else ""  # a block for errors has the site's, too
         self._rewrites = _has_rewrite(segments) or any(_has_rewrite(each) for each in self._routes.values())
         return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(), _nothing)
 
@@ -143,6 +164,20 @@ class Flow:
                 piece = self._run([each for each in rest if each.name != "rewrite"], matchers, state.after_rewrite(), carry, tail)
                 piece = piece.before([action] if action is not None else [])
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+            if segment.name == "root":
+                root = self._files.root(segment, first)
+                if matcher.test is None or matcher.test == Const(True):
+                    carry = replace(carry, root=root)
+                    continue
+                piece = self._run(rest, matchers, state, replace(carry, root=root), tail)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+            if segment.name == "try_files":
+                piece = self._try_files(segment, first, self._run(rest, matchers, state, carry, tail), carry, state)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+            if segment.name == "file_server":
+                files = self._files.server(segment, first, carry.root)
+                piece = _carried(Piece(Respond(404) if files is None else self._origins.at(segment.span, files)), carry)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             step, state = self._rules.step(segment, first, matcher.test, state)
             if isinstance(step, Edit):
                 request.extend(self._when(segment, matcher.test, step.actions))
@@ -170,6 +205,48 @@ class Flow:
             else:
                 assert step is None or isinstance(step, Keep)
         return tail(state, carry).before(request)
+
+    def _try_files(self, segment: Segment, first: int, piece: Piece, carry: Carry, state: State) -> Piece:
+        """Have files looked for before the piece answers, which must serve files itself."""
+        tries = self._files.tries(segment, first, state)
+        source = piece.source
+        if not isinstance(source, Files) or source.tries or piece.request:
+            what = "`try_files` where something else than `file_server` answers"
+            self._report.not_built(segment.head, what, "use `handle` and `file_server`")
+            return piece
+        found = Files(carry.root or source.root, index=source.index, tries=tries, otherwise=source, types=source.types, hidden=True)
+        return replace(piece, source=self._origins.at(segment.span, found))
+
+    def errors(self, segments: tuple[Segment, ...]) -> tuple[ErrorRoute, ...]:
+        """Return what ``handle_errors`` blocks say, those for some statuses first."""
+        found: list[ErrorRoute] = []
+        for segment in segments:
+            statuses = self._statuses(segment)
+            # An answer with a status of its own keeps it; any other has that of the error.
+            piece = self._sorted_alone(segment.inside())
+            own = {_has_own_status(source) for source in _answers(piece.source)}
+            if len(own) > 1:
+                self._report.not_built(segment.head, "`handle_errors` in which some answers have a status of their own and others not")
+            route = ErrorRoute(piece.source, statuses, 0 if own == {True} else None, False, piece.request, piece.response)
+            found.append(self._origins.at(segment.span, route))
+        return tuple(sorted(found, key=lambda each: not each.statuses))
+
+    def _sorted_alone(self, segments: tuple[Segment, ...]) -> Piece:
+        matchers = Matchers(segments, self._report)
+        matchers.check(State())
+        return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(root=self._root), _nothing)
+
+    def _statuses(self, segment: Segment) -> tuple[int, ...]:
+        statuses: list[int] = []
+        for token in segment.tokens[1:]:
+            text = token.text
+            if len(text) == 3 and text[0] in "45" and text[1:] == "xx":
+                statuses.extend(range(int(text[0]) * 100, int(text[0]) * 100 + 100))
+            elif text.isdecimal() and len(text) == 3 and text[0] in "45":
+                statuses.append(int(text))
+            else:
+                self._report.error(token, "bad-value", f"`{text}` is no status of an error", "write 404 or 5xx")
+        return tuple(statuses)
 
     def _invoke(self, segment: Segment, first: int, state: State, carry: Carry, tail: Tail) -> Piece:
         """Do what a named route says, with its own matchers, and then what comes after it."""
@@ -281,6 +358,20 @@ def _strip(segment: Segment) -> StripPrefix | None:
         return None
     prefix = segment.token(1).text.removesuffix("*").removesuffix("/")
     return StripPrefix(prefix) if prefix else None
+
+
+def _answers(source: Source) -> list[Source]:
+    """Return who may answer in a source in the end."""
+    if isinstance(source, Switch):
+        return [each for route in source.routes for each in _answers(route.source)]
+    if isinstance(source, Files) and source.otherwise is not None:
+        return [source, *_answers(source.otherwise)]
+    return [source]
+
+
+def _has_own_status(source: Source) -> bool:
+    """Tell whether an answer in the place of an error has a status of its own, as Caddy has it."""
+    return isinstance(source, (Proxy, Redirect)) or (isinstance(source, Respond) and source.status != 200)
 
 
 def _has_rewrite(segments: tuple[Segment, ...]) -> bool:

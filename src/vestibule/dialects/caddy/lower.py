@@ -286,7 +286,8 @@ class _Lowering:
             self._flow.site(block.segments)
             return []
         piece = self._flow.site(block.segments)
-        of = {name: [segment for segment in block.segments if segment.name == name] for name in ("bind", "log", "tls")}
+        of = {name: [segment for segment in block.segments if segment.name == name] for name in ("bind", "log", "tls", "handle_errors")}
+        errors = self._flow.errors(tuple(of["handle_errors"]))
         tls = self._sites.tls(of["tls"])
         bind = self._sites.bind(of["bind"], self._options)
         log = self._sites.log(of["log"])
@@ -294,7 +295,7 @@ class _Lowering:
         for group in self._groups(keys, plain, tls):
             site = self._site(group, _within(piece, group.first.path), tls, bind, plain)
             name = _free_name(site.name, [*names, *[each.name for each in sites]])
-            sites.append(self._origins.at(group.first.token.span, replace(site, name=name, access_log=log)))
+            sites.append(self._origins.at(group.first.token.span, replace(site, name=name, access_log=log, errors=errors)))
             self._own_tls[sites[-1].name] = tls.profile
             self._default_for(sites[-1])
         return sites

@@ -106,8 +106,37 @@ _SHORT = {
     "orig_path": "http.request.orig_uri.path",
     "orig_path.dir": "http.request.orig_uri.path.dir",
     "rp.status_code": "http.reverse_proxy.status_code",
+    "err.status_code": "http.error.status_code",
+    "err.status_text": "http.error.status_text",
     "upstream_hostport": "http.reverse_proxy.upstream.hostport",
 }
+
+_STATUS_TEXTS = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    410: "Gone",
+    413: "Request Entity Too Large",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+"""Words for the statuses of errors that arise here, as Go writes them."""
+
+
+def _status_text() -> Expr:
+    text: Expr = EMPTY
+    for status, words in _STATUS_TEXTS.items():
+        text = If(Compare("==", Var("error_status"), Const(status)), Const(words), text)
+    return text
+
+
+_NAMES["http.error.status_code"] = Var("error_status")
+_NAMES["http.error.status_text"] = _status_text()
 
 _FAMILIES = {
     "header.": "header",

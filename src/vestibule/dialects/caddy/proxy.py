@@ -27,6 +27,7 @@ from vestibule.dialects.piece import Piece
 from vestibule.model.config import (
     Action,
     AddHeader,
+    AuthRequest,
     Forwarding,
     Pool,
     Proxy,
@@ -116,6 +117,46 @@ class Proxies:
         timeouts = replace(transport.timeouts, hold_ms=sharing.hold_ms)
         source = self._origins.at(segment.span, Proxy(name))
         return Piece(source, (*told, *request), tuple(response), None if timeouts == TIMEOUTS else timeouts, forwarding=forwarding)
+
+    def ask(self, segment: Segment, first: int, state: State) -> AuthRequest | None:
+        """Read ``forward_auth``, whose server begins at the token ``first``; None, noted, if it cannot be read."""
+        path: Expr | None = None
+        query: Expr | None = None
+        copies: dict[str, str] = {}
+        edits: list[Action] = []
+        transport = Transport()
+        for line in segment.inside():
+            if line.name == "uri" and len(line.tokens) == 2:
+                path, query = self._question(line, state)
+            elif line.name == "copy_headers":
+                copies.update(_pairs(line.texts()))
+                copies.update([pair for each in line.inside() for pair in _pairs([each.name, *each.texts()])])
+            elif line.name == "header_up":
+                edits.extend(self.edits(line, 1, state))
+            elif line.name == "transport":
+                transport = self._transport(line)
+            elif line.name in PROXY_OPTIONS or line.name in ("to", "uri"):
+                self._report.not_built(line.head, f"`{line.name}` of `forward_auth`", "leave it out")
+            else:
+                self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `forward_auth`", near(line.name, _ASKS))
+        found = self._servers(segment, list(segment.tokens[first:]))
+        if path is None and not any(line.name == "uri" for line in segment.inside()):
+            self._report.error(segment.head, "missing", "`forward_auth` needs a `uri`", "write `uri /api/verify`")
+        if not found or path is None:
+            return None
+        name = self._upstream(segment, found, transport, self._sharing.finish(Sharing()))
+        told = [SetHeader("X-Forwarded-Method", Var("method")), SetHeader("X-Forwarded-Uri", Var("target"))]
+        request = (*self._told(self.trusted), *told, *edits)
+        return AuthRequest(name, path, query, request=request, copy=tuple(copies.items()), pass_answer=True)
+
+    def _question(self, line: Segment, state: State) -> tuple[Expr | None, Expr | None]:
+        """Read the target of a question; one without a query has none."""
+        text, mark, query = line.token(1).text.partition("?")
+        if not text.startswith("/") or "{" in text:
+            self._report.not_built(line.token(1), "this target of a question", "write a path that begins with `/`")
+            return None, None
+        asked = read_expr(replace(line.token(1), text=query), replace(state, wire=True), self._report) if mark else Const("")
+        return Const(text), asked
 
     def networks(self, line: Segment) -> tuple[str, ...]:
         """Read the networks of a ``trusted_proxies`` line."""
@@ -331,6 +372,15 @@ class Proxies:
             missing = Compare("==", Var("response_header", name.lower()), Const(""))
             return [self._origins.at(token.span, When(missing, (SetHeader(name, value),)))]
         return [self._origins.at(token.span, AddHeader(name, value) if mark == "+" else SetHeader(name, value))]
+
+
+_ASKS = ("uri", "copy_headers", "header_up", "transport")
+
+
+def _pairs(words: list[str]) -> list[tuple[str, str]]:
+    """Return fields that are copied, each with its new name: ``A>B`` renames, ``A`` keeps."""
+    pairs = [word.partition(">") for word in words]
+    return [(name, new or name) for name, _, new in pairs]
 
 
 def _with_server(state: State, targets: list[Token]) -> State:

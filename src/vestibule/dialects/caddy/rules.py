@@ -85,6 +85,9 @@ class Rules:
         if name == "request_header":
             step = self._lines(segment, first, state, Edit)
             return step, _after_edits(step, test, state)
+        if name == "forward_auth":
+            ask = self._proxies.ask(segment, first, state)
+            return (Edit((self._origins.at(segment.span, ask),)) if ask is not None else None), state
         if name in ("basicauth", "basic_auth"):
             return self._basic_auth(segment, first), state
         if name == "rewrite":
