@@ -1,6 +1,13 @@
 """`vestibule httpd` as an init system and a person use httpd."""
 
+import grp
+import os
+import pwd
+import shutil
 import signal
+from pathlib import Path
+
+import pytest
 
 from .conftest import Called, is_alive, wait_for
 
@@ -63,3 +70,69 @@ def test_versions_and_flags(called: Called) -> None:
     assert " proxy_module (static)" in called("-M").stdout
     assert "a.example" in called("-d", str(called.folder), "-f", "httpd.conf", "-S").stdout
     assert called("-Y").returncode == 1
+
+
+DEBIAN = Path("/etc/apache2")
+SITE = """\
+<VirtualHost *:PORT>
+    ServerName photos.example.org
+    ErrorLog ${APACHE_LOG_DIR}/photos-error.log
+    CustomLog ${APACHE_LOG_DIR}/photos.log combined
+    ProxyPreserveHost On
+    ProxyPass /photos http://127.0.0.1:UPSTREAM/photos timeout=600 upgrade=websocket
+    ProxyPassReverse /photos http://127.0.0.1:UPSTREAM/photos
+    RewriteEngine On
+    RewriteCond %{HTTP_HOST} ^old\\.
+    RewriteRule ^ https://photos.example.org%{REQUEST_URI} [R=301,L]
+    DocumentRoot FOLDER/www
+    <Directory FOLDER/www>
+        Require all granted
+    </Directory>
+</VirtualHost>
+"""
+
+
+@pytest.mark.skipif(not (DEBIAN / "apache2.conf").is_file(), reason="Debian's apache2 is not installed")
+def test_debians_own_configuration_with_a_site_runs_as_it_is(called: Called) -> None:
+    """Nothing is changed in it but the port, and who it runs as: that is the environment's."""
+    conf = called.folder / "apache2"
+    shutil.copytree(DEBIAN, conf, symlinks=False)
+    for module in ("proxy", "proxy_http", "proxy_balancer", "headers", "rewrite", "ssl", "http2", "remoteip"):
+        for ending in ("load", "conf"):
+            if (conf / "mods-available" / f"{module}.{ending}").is_file():
+                shutil.copy(conf / "mods-available" / f"{module}.{ending}", conf / "mods-enabled")
+    for site in (conf / "sites-enabled").iterdir():
+        site.unlink()
+    (conf / "ports.conf").write_text((conf / "ports.conf").read_text().replace("Listen 80", f"Listen {called.port}"))
+    called.write("apache2/sites-enabled/photos.conf", SITE.replace("UPSTREAM", "9"))
+    (called.folder / "www").mkdir()
+    (called.folder / "www" / "index.html").write_text("welcome")
+    for name in ("APACHE_LOG_DIR", "APACHE_RUN_DIR", "APACHE_LOCK_DIR"):
+        called.environment[name] = str(called.folder)
+    called.environment |= {"APACHE_PID_FILE": str(called.folder / "apache2.pid"), "APACHE_RUN_USER": pwd.getpwuid(os.getuid()).pw_name}
+    called.environment["APACHE_RUN_GROUP"] = grp.getgrgid(os.getgid()).gr_name
+    done = called("-d", str(conf), "-t")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "Syntax OK"), done.stderr
+    assert f"({conf}/" not in called("-d", str(conf), "-S").stdout  # paths are as the files write them
+    assert "photos.example.org (sites-enabled/photos.conf:1)" in called("-d", str(conf), "-S").stdout
+    assert called("-d", str(conf), "-k", "start").returncode == 0
+    pid = called.pid("apache2.pid")
+    assert called.get() == b"welcome"
+    assert wait_for(lambda: '"GET / HTTP/1.1" 200' in (called.folder / "photos.log").read_text())
+    assert called("-d", str(conf), "-k", "graceful-stop").returncode == 0
+    assert wait_for(lambda: not is_alive(pid))
+
+
+def test_variables_of_the_start_script(called: Called) -> None:
+    called.write("envvars", "# as Debian has it\nSUFFIX=-a\nexport APACHE_NAME=served$SUFFIX\nexport OTHER='x'\n")
+    called.write("httpd.conf", CONF.replace("a.example", "${APACHE_NAME}.example"))
+    flags = ("-d", str(called.folder), "-f", "httpd.conf")
+    assert "served-a.example" in called(*flags, "-S").stdout
+    called.environment["APACHE_NAME"] = "from-outside"
+    assert "from-outside.example" in called(*flags, "-D", "DUMP_VHOSTS").stdout
+
+
+def test_words_of_apachectl(called: Called) -> None:
+    assert called("configtest").returncode in (0, 1)  # of the machine's own file, or that there is none
+    assert called("nonsense").returncode == 1
+    assert " proxy_module (static)" in called("-t", "-D", "DUMP_MODULES").stdout

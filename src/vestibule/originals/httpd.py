@@ -1,13 +1,15 @@
 """`vestibule httpd`: the flags and signals of httpd (httpd(8), apachectl(8)).
 
 Facts: it goes into the background unless `-X` or `-DFOREGROUND` says otherwise. USR1 and HUP reload, WINCH drains, TERM ends at once.
-`-D NAME` defines a name for `IfDefine`; directives of `-C` come before the file and those of `-c` behind it.
+`-D NAME` defines a name for `IfDefine`; directives of `-C` come before the file and those of `-c` behind it. `${NAME}` is what the
+environment says, and before it Debian's file `envvars` in the server root. One word alone is a command of apachectl.
 
 Rules: files that a configuration names count from the server root where one is said, else from the directory of the file.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -37,6 +39,8 @@ _SIGNALS = {
     "restart": signal.SIGHUP,
     "graceful-stop": signal.SIGWINCH,
 }
+_ASSIGNED = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=([^#\n]*)")
+_COMMANDS = {"configtest": ["-t"], "fullstatus": ["-S"], "status": ["-S"]}
 _SERVER_ROOT = re.compile(r"^\s*ServerRoot\s+\"?([^\"\n]+?)\"?\s*$", re.MULTILINE | re.IGNORECASE)
 
 HELP = """\
@@ -68,6 +72,7 @@ class _Httpd:
         self.conf = root / values.get("-f", CONF)
         self.base = root if "-d" in values else self._said_root() or self.conf.parent
         self.foreground = "-X" in self.given or "FOREGROUND" in self.defines
+        self.environment = _envvars(root / "envvars") | dict(os.environ)
         self.source = Text(str(self.conf), self.base, self._load, self._adjust)
 
     def _said_root(self) -> Path | None:
@@ -83,7 +88,7 @@ class _Httpd:
             return Loaded(None, (error(Span(str(self.conf)), "unreadable", "there is no such file", "check the path"),))
         lines = [f"Define {name}" for name in self.defines if name != "FOREGROUND"]
         text = "\n".join([*lines, *self.before, f'Include "{self.conf}"', *self.behind]) + "\n"
-        return language.parse("command line", text, included)
+        return language.parse("command line", text, included, self.environment)
 
     def _adjust(self, config: Config) -> Config:
         config = with_pid_file(config, PID)
@@ -105,11 +110,15 @@ class _Httpd:
         draft = self.source.read()
         if draft.config is None or errors_of(list(draft.diagnostics)):
             return self.test()
-        sys.stdout.write("VirtualHost configuration:\n")
-        for site in draft.config.sites:
-            sys.stdout.write(
-                f"{', '.join(site.listeners):22} {' '.join(site.hosts)} ({draft.place(f'sites.{site.name}').render() or self.conf})\n"
-            )
+        config = draft.config
+        lines = ["VirtualHost configuration:"]
+        for at, site in enumerate(config.sites):
+            span = draft.place(f"sites[{at}]")
+            lines.append(f"{', '.join(site.listeners):22} {' '.join(site.hosts)} ({span.file}:{span.line})")
+        lines += [f'ServerRoot: "{self.base}"', f'Main ErrorLog: "{config.error_log.target}"', f'PidFile: "{config.process.pid_file}"']
+        lines += [f"Define: {name}" for name in self.defines]
+        lines += [f'User: name="{config.process.user}"', f'Group: name="{config.process.group}"']
+        sys.stdout.write("\n".join(lines) + "\n")
         return 0
 
     def control(self, command: str) -> int:
@@ -125,6 +134,22 @@ class _Httpd:
         return 1
 
 
+def _envvars(path: Path) -> dict[str, str]:
+    """Return what Debian's file of variables for its start script says; nothing where there is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        return {}
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        assigned = _ASSIGNED.match(line)
+        if assigned is not None:
+            value = assigned[2].strip().strip("'\"")
+            # Suffixes are for several instances beside each other, which a folder of its own says better.
+            found[assigned[1]] = re.sub(r"\$\{?(\w+)\}?", lambda each: found.get(each[1], ""), value)
+    return found
+
+
 def told(diagnostic: Diagnostic) -> str:
     """Write a diagnostic as httpd does, on two lines."""
     span = diagnostic.span
@@ -134,7 +159,9 @@ def told(diagnostic: Diagnostic) -> str:
 
 
 def main(words: list[str]) -> int:
-    """Do what httpd does with these words; return the exit status."""
+    """Do what httpd does with these words, or what apachectl does with one; return the exit status."""
+    if len(words) == 1 and (words[0] in _COMMANDS or words[0] in ("start", *_SIGNALS)):
+        words = _COMMANDS.get(words[0], ["-k", words[0]])
     try:
         flags, others = split_flags(words, _TAKES)
     except Usage as bad:
@@ -149,11 +176,12 @@ def main(words: list[str]) -> int:
         if "-V" in given:
             sys.stdout.write(f' -D HTTPD_ROOT="{ROOT}"\n -D SERVER_CONFIG_FILE="{CONF}"\n -D DEFAULT_PIDLOG="{PID}"\n')
         return 0
-    if given.keys() & {"-M", "-l"}:
+    defines = [value for name, value in flags if name == "-D"]
+    if given.keys() & {"-M", "-l"} or "DUMP_MODULES" in defines:
         sys.stdout.write("Loaded Modules:\n" + "".join([f" {name}_module (static)\n" for name in sorted(language.MODULES)]))
         return 0
     called = _Httpd(flags)
-    if "-S" in given:
+    if "-S" in given or {"DUMP_VHOSTS", "DUMP_RUN_CFG"} & set(defines):
         return called.show()
     if "-t" in given:
         return called.test()

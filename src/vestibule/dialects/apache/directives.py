@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from vestibule.dialects.apache import directives_others
+
 
 class How(Enum):
     """What becomes of a directive."""
@@ -99,7 +101,7 @@ _ROWS = _rows(
     ("ProxyTimeout", "sv", "1", "time-outs towards upstreams"),
     ("BalancerMember", "psv", "1+", "a server of an upstream"),
     ("ProxySet", "psv", "1+", "options of an upstream"),
-    ("ProxyHCExpr", "sv", "1+", "what health checks look at; `hcmethod` of a member asks for them"),
+    ("ProxyHCExpr ProxyHCTemplate", "sv", "1+", "what health checks look at; `hcmethod` of a member asks for them"),
     ("ProxyPassInherit", "sv", "1", "whether a virtual host has the `ProxyPass` of the server outside"),
     ("ProxyErrorOverride", "sv", "1+", "whether errors of upstreams are answered by our pages"),
     # Files and pages.
@@ -171,6 +173,10 @@ _ROWS = _rows(
     ("MDCAChallenges", "s", "1+", "how names are proven: `http-01`, `tls-alpn-01`"),
     ("SSLProxyEngine", "sv", "1", "TLS towards upstreams"),
     ("SSLProxyVerify", "sv", "1", "whether the certificate of the upstream must be valid"),
+    ("SSLProxyCheckPeerName SSLProxyCheckPeerCN", "sv", "1",
+     "`Off` where the certificate is not looked at; where it is, its name is"),
+    ("SSLProxyCARevocationFile", "sv", "1", "revocation lists for upstreams"),
+    ("SSLProxyCARevocationCheck", "sv", "1-2", "`chain` or `none`"),
     ("SSLProxyCACertificateFile", "sv", "1", "the authorities for upstreams"),
     ("SSLProxyMachineCertificateFile", "sv", "1", "the client certificate shown to upstreams"),
     # Logs.
@@ -225,12 +231,12 @@ _ROWS += _rows(
     How.MISSING,
     ("ProxyRemote ProxyRemoteMatch ProxyBlock ProxyPassInterpolateEnv", "svl", "1+", _LATER),
     ("ProxyFCGISetEnvIf ProxyFCGIBackendType", "svld", "1+", "only HTTP upstreams are spoken to"),
-    ("ProxyHTMLEnable ProxyHTMLURLMap ProxyHTMLLinks ProxyHTMLExtended Substitute AddInputFilter ExtFilterDefine", "svld", "1+",
+    ("ProxyHTMLEnable ProxyHTMLURLMap Substitute AddInputFilter ExtFilterDefine", "svld", "1+",
      "bodies are not changed; have the application write its own addresses"),
     ("AuthDigestProvider AuthDigestDomain AuthFormProvider AuthLDAPURL AuthLDAPBindDN AuthLDAPBindPassword"
      " AuthMerging AuthDBDUserPWQuery OIDCProviderMetadataURL MellonEnable", "ldp", "1+", _LATER),
     ("LimitXMLRequestBody LimitInternalRecursion", "svld", "1+", _LATER),
-    ("SSLProxyCheckPeerName SSLProxyCheckPeerCN SSLCACertificatePath SSLProxyCACertificatePath SSLCARevocationPath SSLUserName"
+    ("SSLCACertificatePath SSLProxyCACertificatePath SSLCARevocationPath SSLUserName"
      " SSLCADNRequestFile", "svld", "1", _LATER),
     ("MDChallengeDns01 MDChallengeDns01Version MDExternalAccountBinding MDCertificateFile MDCertificateKeyFile", "s", "1+",
      "declare it in TOML: `dns_providers`, `issuers`, `certificates`"),
@@ -243,5 +249,7 @@ _ROWS += _rows(
     ("WSGIScriptAlias WSGIDaemonProcess PassengerRoot PHPIniDir php_value php_flag php_admin_value php_admin_flag", "svld", "1+",
      "applications are not run here; proxy to them"),
 )  # fmt: skip
+
+_ROWS += _rows(How.HARMLESS, *directives_others.LEFT_OUT) + _rows(How.MISSING, *directives_others.MISSING)
 
 DIRECTIVES: dict[str, Row] = {row.name.lower(): row for row in _ROWS}

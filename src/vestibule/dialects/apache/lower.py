@@ -81,8 +81,7 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing, environment:
     """Read a configuration of httpd; ``name`` is what messages call the file, ``environment`` what the process knows."""
     record = Record(name)
     tree = Tree(record, read_text)
-    tree.defines.update(_DEBIAN)
-    tree.defines.update(environment or {})
+    tree.environment = {**_DEBIAN, **(environment or {})}
     directives = tree.read(name, text)
     files = tuple(dict.fromkeys(tree.files))
     if record.has_errors:

@@ -85,6 +85,7 @@ class Tree:
         self._macros: dict[str, _Macro] = {}
         self._using: list[str] = []
         self.defines: dict[str, str] = {}
+        self.environment: dict[str, str] = {}
         self.files: list[str] = []
 
     def read(self, name: str, text: str) -> list[Directive]:
@@ -127,7 +128,7 @@ class Tree:
 
     def _filled(self, line: Line) -> Line:
         """Put in what is defined."""
-        text = _VARIABLE.sub(lambda found: self.defines.get(found[1], found[0]), line.text)
+        text = _VARIABLE.sub(lambda found: self.defines.get(found[1], self.environment.get(found[1], found[0])), line.text)
         return Line(text, line.span)
 
     def _directive(self, line: Line) -> Directive:

@@ -355,7 +355,12 @@ def _tls(scope: Scope, upstream: Upstream) -> UpstreamTls:
         return UpstreamTls()
     verify = scope.text("SSLProxyVerify", "none").lower() == "require"
     ca = scope.text("SSLProxyCACertificateFile") if verify else ""
-    return UpstreamTls(verify=verify, ca=ca, cert=scope.text("SSLProxyMachineCertificateFile"))
+    for name in ("SSLProxyCheckPeerName", "SSLProxyCheckPeerCN"):
+        directive = scope.find(name)
+        if verify and directive is not None and not scope.flag(name, True):
+            not_built(scope.record, directive, 0, f"`{name} Off` beside `SSLProxyVerify require`", "leave one of them out")
+    lists = scope.text("SSLProxyCARevocationFile") if verify and scope.text("SSLProxyCARevocationCheck").lower() == "chain" else ""
+    return UpstreamTls(verify=verify, ca=ca, cert=scope.text("SSLProxyMachineCertificateFile"), crl=lists)
 
 
 def _pool(members: list[_Member]) -> Pool:
