@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from vestibule.dialects.caddy import directives as caddy  # noqa: E402 - found only now
+from vestibule.dialects.haproxy import converters as haproxy_converters  # noqa: E402
 from vestibule.dialects.haproxy import directives as haproxy  # noqa: E402
 from vestibule.dialects.haproxy import options as haproxy_options  # noqa: E402
 from vestibule.dialects.haproxy import variables as haproxy_variables  # noqa: E402
@@ -62,7 +63,7 @@ def of_haproxy() -> str:
             )
         )
     parts.append("## Fetches, converters and log aliases\n")
-    converters = [*haproxy_variables.CONVERTERS, "map and its kin", "concat", "iif", "field(1,:) of a host"]
+    converters = [*haproxy_converters.NAMES, "map and its kin", "concat", "iif"]
     built = [*haproxy_variables.FETCHES, *haproxy_variables.NAMED_FETCHES, "var", "str", "int", "bool", "fe_name"]
     parts.append(table(("kind", "built", "known, and not built"), [
         ("fetches", code(built), code(haproxy_variables.UNBUILT_FETCHES)),

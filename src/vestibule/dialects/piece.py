@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vestibule.model.config import Action, Forwarding, Limits, PathMatch, Route, Source, Switch, Timeouts
+from vestibule.model.config import Action, Compression, ErrorRoute, Forwarding, Limits, PathMatch, Route, Source, Switch, Timeouts
 from vestibule.model.expr import Expr
 
 
@@ -27,6 +27,8 @@ class Piece:
     timeouts: Timeouts | None = None
     limits: Limits | None = None
     forwarding: Forwarding | None = None
+    errors: tuple[ErrorRoute, ...] | None = None
+    compression: Compression | None = None
 
     def before(self, request: Sequence[Action], response: Sequence[Action] = ()) -> Piece:
         """Return the piece that does these actions first; those on the answer come after its own."""
@@ -43,6 +45,8 @@ class Piece:
             timeouts=self.timeouts,
             limits=self.limits,
             forwarding=self.forwarding,
+            errors=self.errors,
+            compression=self.compression,
         )
 
 

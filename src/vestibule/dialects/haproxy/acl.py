@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vestibule.dialects.haproxy.counting import RateTest, rate_test
 from vestibule.dialects.haproxy.lexer import Line, Word
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.sample import (
@@ -88,7 +89,7 @@ class AuthTest:
 class Term:
     """One test of a conjunction, or its opposite."""
 
-    test: Expr | AuthTest
+    test: Expr | AuthTest | RateTest
     negated: bool = False
 
 
@@ -137,6 +138,12 @@ class Acls:
             return None
         found = self._alternatives(line, at + 1, state)
         return found if word == "if" or found is None else negate(found)
+
+    def asks_rates(self, line: Line, at: int) -> bool:
+        """Tell whether a condition is about rates, by name or in braces."""
+        words = [line.text(index).lstrip("!") for index in range(at, len(line.words))]
+        inside = [each.text(2) for word in words for each in self._lines.get(word, ())]
+        return any("_http_req_rate" in word for word in [*words, *inside])
 
     def _alternatives(self, line: Line, at: int, state: State) -> Condition | None:
         groups: list[Condition] = []
@@ -215,6 +222,9 @@ class Acls:
                 raise Unreadable("argument", f"`{sample.fetch}` needs a userlist", f"write `{sample.fetch}(NAME)`")
             return ((Term(AuthTest(sample.arguments[0], tuple(patterns) if sample.fetch == "http_auth_group" else ())),),)
         method = flags.get("-m", method)
+        rate = rate_test(sample, patterns, state)
+        if rate is not None:
+            return ((Term(rate),),)
         if method == "cnt":
             return ((_counted(sample, patterns, state),),)
         expr = whole_expr(sample, state)
@@ -282,6 +292,8 @@ def to_test(condition: Condition) -> Expr:
         for term in alternative:
             if isinstance(term.test, AuthTest):
                 raise not_built("`http_auth` here", UNBUILT_FETCHES["http_auth"])
+            if isinstance(term.test, RateTest):
+                raise not_built("a rate here", "a rate stands in `http-request deny if …`, without `!` and beside other tests only")
             tests.append(opposite(term.test) if term.negated else term.test)
         groups.append(_joined(tests, AllOf))
     return _joined(groups, AnyOf)

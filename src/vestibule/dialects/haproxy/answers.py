@@ -8,13 +8,18 @@ Not here: conditions and order (``rules``).
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.sample import State, read_format
+from vestibule.dialects.haproxy.sample import State, Unreadable, format_expr, read_format
 from vestibule.dialects.haproxy.variables import FETCHES
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import Redirect, Respond, Source
 from vestibule.model.expr import Const, Expr, Var, concat
+
+_OURS = ("connection", "content-length", "transfer-encoding", "keep-alive")
+"""Fields of a file that belong to the connection it is sent on."""
 
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
 
@@ -75,7 +80,16 @@ def _redirect_code(line: Line, at: int, report: Report) -> int:
     return 302
 
 
-def read_return(line: Line, first: int, end: int, state: State, report: Report, read_text: ReadText, status: int) -> Respond | None:
+class Pages(Protocol):
+    """The answers of ``http-errors`` sections."""
+
+    def page(self, name: str, status: int) -> Respond | None:
+        """Return what a section says for a status."""
+
+
+def read_return(
+    line: Line, first: int, end: int, state: State, report: Report, read_text: ReadText, status: int, pages: Pages | None = None
+) -> Respond | None:
     """Read the words of an answer between two indexes; None, noted, if they cannot be read."""
     sound = True
     body: Expr | None = None
@@ -105,9 +119,16 @@ def read_return(line: Line, first: int, end: int, state: State, report: Report, 
             at += 1
         elif word == "default-errorfiles":
             at -= 1
-        elif word in ("errorfile", "errorfiles", "lf-file"):
-            report.not_built(line, at, f"`{word}` of an answer", "write the body with `string` or `file`")
-            return None
+        elif word == "lf-file":
+            body = _formatted_file(line, at + 1, state, report, read_text)
+            sound = sound and body is not None
+        elif word == "errorfile":
+            return whole_answer(line, at + 1, report, read_text)
+        elif word == "errorfiles":
+            page = pages.page(value, status) if pages is not None else None
+            if page is None:
+                report.error(line, at + 1, "unknown-reference", f"no `http-errors {value}` has an answer for {status}")
+            return page
         else:
             report.error(line, at, "syntax", f"`{word}` is not expected here", "options are `status`, `content-type`, `string` and `hdr`")
             return None
@@ -115,6 +136,37 @@ def read_return(line: Line, first: int, end: int, state: State, report: Report, 
     if content_type and body is not None:
         headers.insert(0, ("Content-Type", Const(content_type)))
     return Respond(status, body, tuple(headers)) if sound else None
+
+
+def whole_answer(line: Line, at: int, report: Report, read_text: ReadText) -> Respond | None:
+    """Read a file that holds an answer with its status line and fields; None, noted, if it holds none."""
+    text = _file(line, at, report, read_text)
+    if not isinstance(text, Const):
+        return None
+    head, _, body = str(text.value).replace("\r\n", "\n").partition("\n\n")
+    start, *rows = head.split("\n")
+    parts = start.split(" ", 2)
+    if len(parts) < 2 or not parts[0].startswith("HTTP/") or not parts[1].isdecimal() or not 200 <= int(parts[1]) <= 599:
+        report.error(line, at, "bad-value", f"`{line.text(at)}` holds no answer", "it begins with `HTTP/1.1 503 Service Unavailable`")
+        return None
+    headers = []
+    for row in rows:
+        name, _, value = row.partition(":")
+        if name.strip() and name.strip().lower() not in _OURS:
+            headers.append((name.strip(), Const(value.strip())))
+    return Respond(int(parts[1]), Const(body) if body else None, tuple(headers))
+
+
+def _formatted_file(line: Line, at: int, state: State, report: Report, read_text: ReadText) -> Expr | None:
+    """Read a file whose text is a format."""
+    text = _file(line, at, report, read_text)
+    if not isinstance(text, Const):
+        return None
+    try:
+        return format_expr(str(text.value), state)
+    except Unreadable as bad:
+        report.error(line, at, bad.code, bad.message, bad.hint)
+        return None
 
 
 def _file(line: Line, at: int, report: Report, read_text: ReadText) -> Expr | None:

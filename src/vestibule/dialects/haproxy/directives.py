@@ -5,7 +5,7 @@ Facts: names, places and meanings are those of the configuration manuals of HAPr
 Rules
   ``supported`` directives are carried out by ``lower``. ``harmless`` ones are left out with a warning whose ``advice``
   says why that does no harm. ``error`` ones are refused with an ``advice`` that says what to do.
-  In ``contexts``: G global, D defaults, F frontend, L listen, B backend, U userlist.
+  In ``contexts``: G global, D defaults, F frontend, L listen, B backend, U userlist, E http-errors.
   Options, time-outs and rules are rows of their own, named with both their words.
 
 Not here: words after the name (``bind`` and ``server`` options are in ``options``).
@@ -39,7 +39,6 @@ SECTIONS: dict[str, tuple[State, str]] = {
     "fcgi-app": ("error", "put an HTTP server before the application"),
     "program": ("error", "start the program by itself"),
     "log-forward": ("error", "use a syslog server"),
-    "http-errors": ("error", "vestibule has error pages of its own; leave it out"),
     "crt-store": ("error", "name the files with `crt`"),
     "acme": ("error", "get certificates with an ACME client and name them with `crt`"),
     "traces": ("harmless", "nothing is traced"),
@@ -100,7 +99,7 @@ _GLOBAL = [
         (
             "log-send-hostname | log-tag | quiet | zero-warning | strict-limits | ulimit-n | fd-hard-limit | "
             "hard-stop-after | grace | spread-checks | busy-polling | noepoll | nopoll | nosplice | noreuseport | "
-            "cpu-map | numa-cpu-mapping | thread-groups | maxconnrate | maxsessrate | maxsslconn | maxsslrate | "
+            "cpu-map | numa-cpu-mapping | thread-groups | "
             "maxcomprate | maxcompcpuusage | maxpipes | maxzlibmem | server-state-base | server-state-file | localpeer | "
             "default-path | unix-bind | external-check | insecure-fork-wanted | insecure-setuid-wanted | h1-case-adjust | "
             "h1-case-adjust-file | expose-experimental-directives | profiling.tasks | setenv | presetenv | unsetenv | "
@@ -114,6 +113,15 @@ _GLOBAL = [
         "harmless",
         "G",
         (
+            "tune.bufsize.small | tune.buffers.limit | tune.buffers.reserve | tune.fail-alloc | tune.fd.edge-triggered | "
+            "tune.h1.zero-copy-fwd-recv | tune.h1.zero-copy-fwd-send | tune.h2.be.initial-window-size | "
+            "tune.h2.be.max-concurrent-streams | tune.h2.fe.initial-window-size | tune.h2.fe.max-concurrent-streams | "
+            "tune.h2.max-frame-size | tune.h2.zero-copy-fwd-send | tune.idle-pool.shared | tune.listener.default-shards | "
+            "tune.peers.max-updates-at-once | tune.quic.frontend.conn-tx-buffers.limit | tune.quic.max-frame-loss | "
+            "tune.quic.retry-threshold | "
+            "tune.quic.socket-owner | tune.ssl.capture-cipherlist-size | tune.ssl.ocsp-update.maxdelay | tune.ssl.ocsp-update.mindelay | "
+            "tune.stick-counters | tune.takeover-other-tg-connections | tune.vars.proc-max-size | tune.vars.reqres-max-size | "
+            "tune.vars.sess-max-size | tune.vars.txn-max-size | tune.pt.zero-copy-forwarding | "
             "tune.bufsize | tune.maxrewrite | tune.http.maxhdr | tune.comp.maxlevel | tune.h2.header-table-size | "
             "tune.h2.initial-window-size | tune.h2.max-concurrent-streams | tune.http.logurilen | tune.http.cookielen | "
             "tune.idletimer | tune.listener.multi-queue | tune.maxaccept | tune.maxpollevents | tune.memory.hot-size | "
@@ -135,6 +143,13 @@ _GLOBAL = [
         "Lua is not run here; write the policy with rules",
     ),
     *_rows("error", "G", "module-load | module-path | deviceatlas-json-file | 51degrees-data-file", "Modules.", "leave it out"),
+    *_rows(
+        "error",
+        "G",
+        "maxconnrate | maxsessrate | maxsslconn | maxsslrate",
+        "Limits of the whole process.",
+        "limit clients with `stick-table` and `sc_http_req_rate`, or connections with `maxconn`, and leave this out",
+    ),
     *_rows("error", "G", "ssl-server-verify", "Verification of servers.", "write `verify` on each `server`"),
 ]
 
@@ -167,7 +182,7 @@ _PROXY = [
     *_rows("supported", "DLB", "cookie", "Cookies that tie a client to a server."),
     *_rows("supported", "DLB", "dynamic-cookie-key", "Cookies made from addresses; vestibule has a key of its own."),
     *_rows("supported", "LB", "stick", "Tie clients to servers, by a hash and without a table."),
-    *_rows("supported", "LB", "stick-table", "A table for `stick on`, which needs none here."),
+    *_rows("supported", "FLB", "stick-table", "A table: what `http_req_rate` counts; `stick on` needs none here."),
     *_rows("supported", "DLB", "retries", "Tries after the first."),
     *_rows("supported", "DLB", "retry-on", "What is tried again."),
     *_rows("supported", "DFLB", "disabled", "Leave the proxy out."),
@@ -176,18 +191,14 @@ _PROXY = [
     *_rows("supported", "FLB", "redirect", "Send clients elsewhere."),
     *_rows("supported", "DFL", "unique-id-header", "A field with the identifier of the request."),
     *_rows("harmless", "DFL", "unique-id-format", "How identifiers look.", "vestibule's own identifiers are used"),
-    *_rows("harmless", "DFLB", "errorfile", "A page for an error.", "vestibule's own error pages are sent"),
-    *_rows(
-        "error",
-        "DFLB",
-        "errorloc | errorloc302 | errorloc303 | errorfiles",
-        "Pages for errors.",
-        "vestibule has error pages of its own; leave it out",
-    ),
+    *_rows("supported", "DFLBE", "errorfile", "An answer in the place of an error."),
+    *_rows("supported", "DFLB", "errorfiles | http-error", "Answers in the place of errors."),
+    *_rows("supported", "DFLB", "errorloc | errorloc302 | errorloc303", "Redirects in the place of errors."),
     *_rows("error", "DFL", "monitor fail", "Have the check page fail.", "leave it out"),
-    *_rows("harmless", "DFLB", "compression", "Compress answers.", "answers go out as servers send them"),
+    *_rows("supported", "DFLB", "compression", "Compress answers with gzip."),
     *_rows("harmless", "DFL", "backlog", "Connections the kernel keeps waiting.", _KERNEL),
-    *_rows("harmless", "DFL", "declare capture | capture request | capture response | capture cookie", "Capture for logs.", _LOG),
+    *_rows("supported", "DFL", "declare capture | capture request", "Keep fields for later rules."),
+    *_rows("harmless", "DFL", "capture response | capture cookie", "Capture for logs.", _LOG),
     *_rows(
         "harmless",
         "DLB",
@@ -334,7 +345,7 @@ _RULES = [
         "supported",
         "DFLB",
         "tcp-request connection | tcp-request session | tcp-request content",
-        "`reject` and `accept`; with `mode http` a refused client is answered 403.",
+        "`reject`, `accept` and `track-sc`; in `mode http` a refused client's connection is closed.",
     ),
     *_rows(
         "supported",
@@ -345,10 +356,7 @@ _RULES = [
     *_rows(
         "harmless",
         "DFLB",
-        (
-            "http-request capture | http-response capture | http-request set-log-level | http-response set-log-level | "
-            "http-after-response capture"
-        ),
+        ("http-response capture | http-request set-log-level | http-response set-log-level | http-after-response capture"),
         "Logs.",
         _LOG,
     ),
@@ -393,13 +401,9 @@ _RULES = [
         "Change addresses.",
         "leave it out",
     ),
-    *_rows(
-        "error",
-        "DFLB",
-        "http-request reject | http-request silent-drop | http-response silent-drop",
-        "Drop a connection.",
-        "use `http-request deny`",
-    ),
+    *_rows("supported", "DFLB", "http-request reject | http-request silent-drop", "Close the connection without an answer."),
+    *_rows("supported", "DFLB", "http-request capture", "Keep a value for later rules."),
+    *_rows("error", "DFLB", "http-response silent-drop", "Drop a connection.", "use `http-request silent-drop`"),
     *_rows(
         "error",
         "DFLB",
@@ -411,12 +415,18 @@ _RULES = [
         "error",
         "DFLB",
         (
-            "http-request track-sc0 | http-request track-sc1 | http-request track-sc2 | http-request sc-inc-gpc | "
+            "http-request sc-inc-gpc | "
             "http-request sc-inc-gpc0 | http-request sc-inc-gpc1 | http-request sc-set-gpt | http-request sc-set-gpt0 | "
             "http-request sc-add-gpc"
         ),
         "Count what clients do.",
         "leave it out, with the rules that read the counters",
+    ),
+    *_rows(
+        "supported",
+        "DFLB",
+        "http-request track-sc0 | http-request track-sc1 | http-request track-sc2",
+        "What `deny` on `sc_http_req_rate` counts by.",
     ),
     *_rows("error", "DFLB", "http-request cache-use | http-response cache-store", "The cache.", "leave it out"),
     *_rows(

@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.haproxy.acl import Acls
+from vestibule.dialects.haproxy.counting import period_of
+from vestibule.dialects.haproxy.errorpages import ErrorPages
 from vestibule.dialects.haproxy.forwardfor import told_actions
 from vestibule.dialects.haproxy.globals import Globals, read_globals
 from vestibule.dialects.haproxy.lexer import read_lines
@@ -28,7 +30,7 @@ from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step, answer_of
 from vestibule.dialects.haproxy.sample import State, read_format
 from vestibule.dialects.haproxy.servers import Servers
-from vestibule.dialects.haproxy.settings import USUAL, Settings, exchange_timeouts
+from vestibule.dialects.haproxy.settings import USUAL, Settings, compression_of, exchange_timeouts
 from vestibule.dialects.haproxy.tree import Section, Statement, read_sections
 from vestibule.dialects.haproxy.users import Userlist, read_userlist
 from vestibule.dialects.origin import Origins
@@ -55,7 +57,7 @@ from vestibule.model.config import (
     Upstream,
 )
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import AllOf, Const, If, InSet, Var
+from vestibule.model.expr import EMPTY, AllOf, Const, Expr, If, InSet, Var
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """HAProxy sends what came and what rules make of it, nothing else."""
@@ -113,6 +115,7 @@ class _Lowering:
                 self._userlists[each.name] = read_userlist(each, report)
         self._binder = Binder(report, origins, self._globals.tls, read_text)
         self._backends = {each.name: each for each in sections if each.name and each.kind in ("backend", "listen")}
+        self._pages = ErrorPages(sections, report, origins, read_text)
         self._upstreams: dict[str, Upstream] = {}
         self._servers: dict[str, Servers] = {}
         self._entered: set[str] = set()
@@ -158,8 +161,13 @@ class _Lowering:
         acls = Acls(self._report, self._read_text)
         for each in settings.all("acl"):
             acls.declare(each.line, each.first)
-        rules = Rules(acls, self._userlists, self._report, self._origins, self._read_text)
+        rules = Rules(acls, self._userlists, self._report, self._origins, self._read_text, self._pages, self._period)
         return Side(section, settings, acls, rules)
+
+    def _period(self, name: str) -> int | None:
+        """Return the period in which the table of a proxy counts requests."""
+        sections = [each for each in self._sections if each.name == name and each.kind in ("frontend", "listen", "backend")]
+        return next((period for period in map(period_of, sections) if period is not None), None)
 
     def _is_off(self, side: Side) -> bool:
         """Whether a proxy is left out: it is disabled, or is for something else than requests and connections, which is noted."""
@@ -239,7 +247,8 @@ class _Lowering:
         section, settings = side.section, side.settings
         bound = self._binder.read([(each.line, each.first) for each in settings.all("bind")])
         settings.warn_of_missing("client")
-        piece = self._flow(side, self._sets(side), State(section.name, self._read_text), lambda state: self._choice(side, state))
+        begin = self._beginning(settings)
+        piece = self._flow(side, self._sets(side), begin, lambda state: self._choice(side, state))
         after, _ = self._edits(side, "http-after-response", State(section.name, self._read_text))
         side.acls.check(State(section.name, self._read_text))
         if not settings.all("bind"):
@@ -259,9 +268,27 @@ class _Lowering:
             timeouts=piece.timeouts if piece.timeouts != USUAL else None,
             immich=False,
             access_log=None if log == AccessLog("off") else log,
+            errors=piece.errors or self._pages.routes(settings) or (),
+            compression=piece.compression or compression_of(settings, self._report),
         )
         sites.append(self._origins.at(span(section.head), site))
         listeners.extend([self._listener(each, settings, section.name) for each in bound])
+
+    def _beginning(self, settings: Settings) -> State:
+        """Return what is known before the rules of a frontend: fields that are captured."""
+        state = State(settings.section.name, self._read_text)
+        for statement in settings.statements:
+            words = statement.arguments()
+            if statement.name == "capture request" or (statement.name == "declare capture" and words[:1] == ["request"]):
+                fields = words[:1] == ["header"] and len(words) > 1 and statement.name == "capture request"
+                value: Expr = Var("header", words[1].lower()) if fields else EMPTY
+                size = words[-1] if words and words[-1].isdecimal() else ""
+                if not size or (statement.name == "capture request" and not fields):
+                    hint = "write `capture request header NAME len 32`"
+                    self._report.error(statement.line, statement.first, "syntax", "this captures nothing", hint)
+                    continue
+                state = state.with_capture(value, int(size), False)
+        return state
 
     def _listener(self, bound: Bound, settings: Settings, site: str) -> Listener:
         """Give a listener what its frontend says of connections."""
@@ -379,7 +406,15 @@ class _Lowering:
             action = SetHeader("".join(marker.arguments()[:1]), Var("request_id"))
             request.append(self._origins.at(span(marker.line), action))
         timeouts = exchange_timeouts(front.settings, back.settings)
-        return Piece(self._server_choice(back, state), tuple(request), tuple(response), timeouts)
+        own = back.section is not front.section
+        return Piece(
+            self._server_choice(back, state),
+            tuple(request),
+            tuple(response),
+            timeouts,
+            errors=self._pages.routes(back.settings) if own else None,
+            compression=compression_of(back.settings, self._report) if own else None,
+        )
 
     def _edits(self, side: Side, family: str, state: State) -> tuple[tuple[Action, ...], State]:
         """Read the rules of a family that edits answers."""
@@ -473,6 +508,8 @@ class _Lowering:
         if statement.name == "redirect":
             return side.rules.redirect(statement, state), state
         if statement.name.startswith("tcp-request"):
+            if statement.line.text(statement.first).startswith("track-sc"):
+                return None, side.rules.track(statement, state, side.section.name)
             return side.rules.reject(statement, state), state
         return side.rules.request(statement, state, side.section.name)
 

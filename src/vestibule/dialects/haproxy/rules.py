@@ -13,23 +13,23 @@ Not here: how steps become routes (``lower``), answers (``answers``).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vestibule.dialects.haproxy.acl import ALWAYS, Acls, AuthTest, Condition, Term, to_test
-from vestibule.dialects.haproxy.answers import condition_at, read_redirect, read_return
+from vestibule.dialects.haproxy.answers import Pages, condition_at, read_redirect, read_return
+from vestibule.dialects.haproxy.counting import RateTest, limit_of
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.sample import State, Unreadable, as_text, read_format, read_sample
+from vestibule.dialects.haproxy.sample import State, Unreadable, as_text, read_format, read_sample, with_groups
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist
 from vestibule.dialects.haproxy.variables import QUERY_MARKED
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText
-from vestibule.model.config import Action, AddHeader, BasicAuth, Deny, RemoveHeader, Respond, Rewrite, SetHeader, Source, When
+from vestibule.model.config import Action, AddHeader, BasicAuth, Deny, HangUp, RemoveHeader, Respond, Rewrite, SetHeader, Source, When
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, Call, Concat, Const, Expr, If, Match, Var, concat
-
-_GROUP = re.compile(r"\\([0-9])")
+from vestibule.model.expr import EMPTY, AllOf, Concat, Const, Expr, If, Match, Var, concat
 
 _VARIABLE_RULE = re.compile(r"(?:set-var|set-var-fmt|unset-var)\(([^,()]*)(?:,[^()]*)?\)")
 
@@ -60,11 +60,34 @@ class Skip:
 
 Step = Do | End | Skip
 
+Tables = Callable[[str], int | None]
+"""The period in which the table of a proxy counts requests; None where it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A rate, and the table that it is of."""
+
+    test: RateTest
+    table: str
+    period_ms: int
+
 
 class Rules:
     """Reads the rules of one proxy."""
 
-    def __init__(self, acls: Acls, userlists: dict[str, Userlist], report: Report, origins: Origins, read_text: ReadText) -> None:
+    def __init__(
+        self,
+        acls: Acls,
+        userlists: dict[str, Userlist],
+        report: Report,
+        origins: Origins,
+        read_text: ReadText,
+        pages: Pages,
+        tables: Tables,
+    ) -> None:
+        self._pages = pages
+        self._tables = tables
         self._acls = acls
         self._userlists = userlists
         self._report = report
@@ -108,7 +131,13 @@ class Rules:
         if rule in ("set-var", "set-var-fmt", "unset-var"):
             return self.variable(line, rule, state)
         if rule in ("deny", "tarpit"):
-            return self._deny(line, statement.first, rule, state), state
+            return self._deny(line, statement.first, rule, state, proxy), state
+        if rule in ("reject", "silent-drop"):
+            return self._hang_up(line, statement.first, state), state
+        if rule.startswith("track-sc"):
+            return None, self._track(line, statement.first, rule[-1], state, proxy)
+        if rule == "capture":
+            return None, self._capture(line, statement.first, state)
         if rule == "auth":
             return self._auth(line, statement.first, state, proxy), state
         end = condition_at(line, statement.first)
@@ -119,7 +148,7 @@ class Rules:
         if rule == "redirect":
             source = read_redirect(line, statement.first, end, state, self._report)
         else:
-            source = read_return(line, statement.first, end, state, self._report, self._read_text, 200)
+            source = read_return(line, statement.first, end, state, self._report, self._read_text, 200, self._pages)
         return (End(test, source, line) if sound and source is not None else None), state
 
     def redirect(self, statement: Statement, state: State) -> Step | None:
@@ -260,11 +289,19 @@ class Rules:
             value = If(test, as_text(value), as_text(before)) if before is not None else None
         return None, state.with_variable(name, value)
 
-    def _deny(self, line: Line, first: int, rule: str, state: State) -> Step | None:
+    def _deny(self, line: Line, first: int, rule: str, state: State, proxy: str) -> Step | None:
         end = condition_at(line, first)
-        sound, test = self.test(line, end, state)
         status = 403 if rule == "deny" else 500
-        answer = read_return(line, first, end, state, self._report, self._read_text, status)
+        limited, condition = self._limits(line, end, state, proxy)
+        if limited:
+            answer = read_return(line, first, end, state, self._report, self._read_text, status, self._pages)
+            if answer is None or condition is None:
+                return None
+            if answer.body is not None or answer.headers or answer.status < 400:
+                self._report.not_built(line, first, "an answer of its own to a rate", "say a `deny_status`, and the page with `errorfile`")
+            return Do(tuple([self._limit(line, rate, others, max(400, answer.status)) for rate, others in condition]))
+        sound, test = self.test(line, end, state)
+        answer = read_return(line, first, end, state, self._report, self._read_text, status, self._pages)
         if not sound or answer is None:
             return None
         if rule == "tarpit":
@@ -273,11 +310,80 @@ class Rules:
             return self._do(line, test, Deny(answer.status))
         return End(test, answer, line)
 
+    def _hang_up(self, line: Line, first: int, state: State) -> Step | None:
+        sound, test = self.test(line, condition_at(line, first), state)
+        return self._do(line, test, HangUp()) if sound else None
+
+    # ------------------------------------------------------------ what clients do
+
+    def _limits(self, line: Line, at: int, state: State, proxy: str) -> tuple[bool, list[tuple[_Limit, Expr | None]] | None]:
+        """Tell whether the condition of a line is about rates; return each with the tests beside it, None after a mistake."""
+        if at >= len(line.words) or line.text(at) != "if" or not self._acls.asks_rates(line, at):
+            return False, None
+        condition = self._acls.condition(line, at, state)
+        if condition is None:
+            return True, None
+        found: list[tuple[_Limit, Expr | None]] = []
+        for alternative in condition:
+            rates = [term.test for term in alternative if isinstance(term.test, RateTest) and not term.negated]
+            others = tuple([term for term in alternative if not isinstance(term.test, RateTest) or term.negated])
+            if len(rates) != 1:
+                hint = "write a rule for each alternative, with one rate in it"
+                self._report.not_built(line, at, "a condition that joins rates so", hint)
+                return True, None
+            table = rates[0].table or proxy
+            period = self._tables(table)
+            if period is None:
+                hint = f"add `stick-table type ip size 100k expire 1m store http_req_rate(10s)` to `{table}`"
+                self._report.error(line, at, "unknown-reference", f"`{table}` has no `stick-table` with `http_req_rate(PERIOD)`", hint)
+                return True, None
+            try:
+                test = to_test((others,)) if others else None
+            except Unreadable as bad:
+                self._report.error(line, at, bad.code, bad.message, bad.hint)
+                return True, None
+            found.append((_Limit(rates[0], table, period), test))
+        return True, found
+
+    def _limit(self, line: Line, limit: _Limit, others: Expr | None, status: int) -> Action:
+        action = limit_of(limit.test, limit.table, limit.period_ms, status)
+        return self._do(line, others, action).actions[0]
+
+    def track(self, statement: Statement, state: State, proxy: str) -> State:
+        """Read ``tcp-request … track-sc0``."""
+        return self._track(statement.line, statement.first + 1, statement.line.text(statement.first)[-1], state, proxy)
+
+    def _track(self, line: Line, first: int, slot: str, state: State, proxy: str) -> State:
+        """``track-sc0 KEY [table NAME]``."""
+        end = condition_at(line, first)
+        key = read_sample(line, first, state, self._report)
+        sound, test = self.test(line, end, state)
+        table = line.text(first + 2) if line.text(first + 1) == "table" and first + 2 < end else proxy
+        if key is None or not sound:
+            return state
+        # Without a key nothing is counted.
+        key = as_text(key) if test is None else If(test, as_text(key), EMPTY)
+        return state.with_tracked(slot, key, table)
+
+    def _capture(self, line: Line, first: int, state: State) -> State:
+        """``capture SAMPLE len N`` takes the next slot, ``capture SAMPLE id N`` one that was declared."""
+        end = condition_at(line, first)
+        value = read_sample(line, first, state, self._report)
+        sound, test = self.test(line, end, state)
+        how, text = line.text(first + 1), line.text(first + 2)
+        if how not in ("len", "id") or not text.isdecimal():
+            self._report.error(line, first + 1, "syntax", "`len` or `id` with a number is expected", "write `capture SAMPLE len 32`")
+            return state
+        if value is None or not sound:
+            return state
+        value = as_text(value) if test is None else If(test, as_text(value), EMPTY)
+        return state.with_capture(value, int(text), how == "id")
+
     def reject(self, statement: Statement, state: State) -> Step | None:
         """Read a ``tcp-request`` rule: ``accept`` skips the others, ``reject`` refuses the request."""
         line, at = statement.line, statement.first
         verb = line.text(at)
-        if verb not in ("accept", "reject"):
+        if verb not in ("accept", "reject", "silent-drop"):
             if not verb:
                 self._report.error(line, at, "missing", "`accept` or `reject` is expected here")
             else:
@@ -288,8 +394,7 @@ class Rules:
             return None
         if verb == "accept":
             return Skip(test, line)
-        self._report.warning(line, at, "answers", "a rejected client is answered 403", "its connection is not cut without a word")
-        return self._do(line, test, Deny(403))
+        return self._do(line, test, HangUp())
 
     # ------------------------------------------------------------ credentials
 
@@ -361,10 +466,7 @@ def answer_of(status: int, text: str) -> Respond:
 
 def _with_groups(part: Expr, pattern: str, subject: Expr) -> list[Expr]:
     """Put what groups matched in the place of ``\\1`` and its kin; ``\\0`` is all that matched."""
-    if not isinstance(part, Const):
-        return [part]
-    pieces = _GROUP.split(str(part.value))
-    return [Call("capture", (subject, Const(pattern), Const(piece))) if at % 2 else Const(piece) for at, piece in enumerate(pieces)]
+    return with_groups(str(part.value), pattern, subject) if isinstance(part, Const) else [part]
 
 
 def _unmarked(expr: Expr) -> Expr:

@@ -13,15 +13,16 @@ Not here: what fetches mean (``variables``), conditions (``acl``).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass, field, replace
 
+from vestibule.dialects.haproxy import converters
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.variables import (
     CERTIFICATE_BYTES,
     CERTIFICATE_NAMES,
-    CONVERTERS,
     FETCHES,
     LOG_ALIASES,
     NAMED_FETCHES,
@@ -32,9 +33,10 @@ from vestibule.dialects.haproxy.variables import (
 )
 from vestibule.dialects.read import ReadText, read_nothing
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, Call, Const, Expr, If, InSet, Kind, Match, Var, concat, walk
+from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
+_GROUP = re.compile(r"\\([0-9])")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _ALIAS = re.compile(r"%(\{[^}]*\})?([A-Za-z]+)")
 _EXACT = ("^", "\\Z")
@@ -48,6 +50,7 @@ _MAPS = {
     "map_dir": ("(?:^|[/?])", "(?:[/?]|\\Z)"),
     "map_dom": ("(?:^|[./?:])", "(?:[./?:]|\\Z)"),
     "map_reg": _PATTERN,
+    "map_regm": _PATTERN,
 }
 """What stands around a key of a map of each kind, as a regular expression."""
 
@@ -73,6 +76,14 @@ def not_built(what: str, hint: str = "") -> Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracked:
+    """What a slot counts by, and in the table of which proxy."""
+
+    key: Expr
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What is known where a rule stands: fields and variables set before it, and the name of the frontend.
 
@@ -84,6 +95,10 @@ class State:
     headers: dict[str, Expr | None] = field(default_factory=dict)
     variables: dict[str, Expr | None] = field(default_factory=dict)
     rewritten: bool = False
+    captures: dict[tuple[str, str], Expr] = field(default_factory=dict)
+    """What was captured, by the fetch that reads it and its slot."""
+    tracked: dict[str, Tracked] = field(default_factory=dict)
+    """What is counted by, for each slot."""
     raw: bool = False
     """Whether there are only bytes: what is known of TLS is what a passed-on ClientHello says."""
 
@@ -95,9 +110,24 @@ class State:
         """Return the state after a variable was set."""
         return replace(self, variables={**self.variables, name: value})
 
+    def with_tracked(self, slot: str, key: Expr, table: str) -> State:
+        """Return the state after a slot counts by something."""
+        return replace(self, tracked={**self.tracked, slot: Tracked(key, table)})
+
+    def with_capture(self, value: Expr, number: int, is_slot: bool) -> State:
+        """Return the state after a value was captured: in a slot, or in the next one, as long as `number` allows."""
+        name = "capture.req.hdr"
+        if not is_slot:
+            value, number = Call("slice", (value, Const(0), Const(number))), len([each for each in self.captures if each[0] == name])
+        return replace(self, captures={**self.captures, (name, str(number)): value})
+
     def after_rewrite(self) -> State:
         """Return the state after the target changed: what was made from the old one is lost."""
-        return State(self.frontend, self.read_text, _without_path(self.headers), _without_path(self.variables), True)
+        # What was captured stays what it was.
+        captures = {key: value for key, value in self.captures.items() if not _reads_path(value)}
+        return State(
+            self.frontend, self.read_text, _without_path(self.headers), _without_path(self.variables), True, captures, self.tracked
+        )
 
 
 def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
@@ -199,6 +229,13 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return _variable(arguments, state)
     if name in NAMED_FETCHES:
         return _named(name, arguments, state)
+    if name in ("hdr_ip", "req.hdr_ip"):
+        return _address(_named("hdr", arguments[:1], state), arguments)
+    if name in ("hdr_cnt", "req.hdr_cnt", "req.fhdr_cnt"):
+        # How many there are is not told, but whether there is one.
+        return If(Compare("==", _named("hdr", arguments, state), EMPTY), Const(0), Const(1))
+    if name in ("capture.req.hdr", "capture.res.hdr"):
+        return _captured(name, arguments, state)
     if (name, arguments) in CERTIFICATE_NAMES:
         return CERTIFICATE_NAMES[(name, arguments)]
     if name in ("ssl_c_s_dn", "ssl_c_i_dn"):
@@ -209,6 +246,25 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         raise not_built(f"the fetch `{name}`", UNBUILT_FETCHES.get(name, ""))
     hint = did_you_mean(name, [*FETCHES, *NAMED_FETCHES, "var", "str"])
     raise Unreadable("unknown-fetch", f"there is no fetch `{name}`", hint if hint.startswith("did") else "")
+
+
+def _address(fields: Expr, arguments: tuple[str, ...]) -> Expr:
+    """Return an address out of a list of them, the last unless said; a port behind it does not belong to it."""
+    text = arguments[1] if len(arguments) > 1 else "-1"
+    if not text.removeprefix("-").isdecimal() or int(text) == 0:
+        raise Unreadable("argument", f"`{text}` is no place in a list", "write 1 for the first, -1 for the last")
+    return Call(
+        "trim_start", (Call("trim_end", (Call("field", (fields, Const(int(text)), Const(1), Const(","))), Const(" \t"))), Const(" \t"))
+    )
+
+
+def _captured(name: str, arguments: tuple[str, ...], state: State) -> Expr:
+    slot = "".join(arguments[:1])
+    held = state.captures.get((name, slot))
+    if held is None:
+        hint = "a field is captured by `capture request header NAME len N`, or by an `http-request capture` before this line"
+        raise Unreadable("argument", f"nothing is captured in slot {slot or '?'} here", hint)
+    return held
 
 
 def _constant(name: str, arguments: tuple[str, ...]) -> Expr:
@@ -262,24 +318,30 @@ def convert(expr: Expr, sample: Sample, state: State) -> Expr:
     rest = list(sample.converters)
     while rest:
         name, arguments = rest.pop(0)
-        if name in CONVERTERS:
-            expr = Call(CONVERTERS[name], (expr,))
-        elif expr == Var("host_port") and ((name == "field" and arguments[:2] == ("1", ":")) or name == "host_only"):
+        if expr == Var("host_port") and ((name == "field" and arguments[:2] == ("1", ":")) or name == "host_only"):
             # The host is in lower case already, which a comparison that ignores case does not notice.
             expr = Var("host")
             if rest and rest[0][0] == "lower":
                 rest.pop(0)
         elif name in ("concat",) and len(arguments) <= 3:
             expr = _concat(expr, arguments, state)
-        elif name == "iif" and len(arguments) == 2 and kind_of(expr) is Kind.TEST:
+        elif name == "iif" and len(arguments) == 2:
+            expr = converters.converted(expr, "bool", (), _held(state))
             is_scheme = expr == Var("tls") and arguments == ("https", "http")
             expr = Var("scheme") if is_scheme else If(expr, Const(arguments[0]), Const(arguments[1]))
         elif name == "map" or name in _MAPS:
-            expr = _mapped(expr, _MAPS.get(name, _EXACT), arguments, state)
+            expr = _mapped(expr, _MAPS.get(name, _EXACT), arguments, state, name == "map_regm")
+        elif name == "map_ip":
+            expr = _mapped_address(expr, arguments, state)
+        elif name in converters.NAMES:
+            try:
+                expr = converters.converted(expr, name, arguments, _held(state))
+            except converters.BadArgument as bad:
+                raise Unreadable("argument", f"`{name}`: {bad}") from None
         elif name in UNBUILT_CONVERTERS:
             raise not_built(f"the converter `{name}`")
         else:
-            hint = did_you_mean(name, [*CONVERTERS, *UNBUILT_CONVERTERS])
+            hint = did_you_mean(name, [*converters.NAMES, *_MAPS, "concat", "iif", *UNBUILT_CONVERTERS])
             raise Unreadable("unknown-converter", f"there is no converter `{name}`", hint if hint.startswith("did") else "")
     return expr
 
@@ -291,8 +353,13 @@ def _concat(expr: Expr, arguments: tuple[str, ...], state: State) -> Expr:
     return concat([expr, Const(start), middle, Const(end)])
 
 
-def _mapped(expr: Expr, around: tuple[str, str], arguments: tuple[str, ...], state: State) -> Expr:
-    """``map(FILE[,DEFAULT])`` and its kin: each line of the file is a key and its value; the first that fits counts."""
+def _held(state: State) -> converters.Variable:
+    """Return what tells what a variable is."""
+    return lambda name: _variable((name,), state)
+
+
+def _rows(arguments: tuple[str, ...], state: State) -> list[tuple[str, str]]:
+    """Return the keys and values of the file of a map."""
     if not arguments:
         raise Unreadable("argument", "`map` needs a file", "write `map(FILE,DEFAULT)`")
     try:
@@ -302,11 +369,38 @@ def _mapped(expr: Expr, around: tuple[str, str], arguments: tuple[str, ...], sta
     rows = [row.split(None, 1) for row in text.splitlines() if row.strip() and not row.lstrip().startswith("#")]
     if len(rows) > _MAP_MOST:
         raise not_built(f"a map of more than {_MAP_MOST} lines")
+    return [(row[0], row[1].strip() if len(row) > 1 else "") for row in rows]
+
+
+def _mapped(expr: Expr, around: tuple[str, str], arguments: tuple[str, ...], state: State, groups: bool) -> Expr:
+    """``map(FILE[,DEFAULT])`` and its kin: each line of the file is a key and its value; the first that fits counts. With ``groups``,
+    those that the key matched stand in the value."""
     found: Expr = Const(arguments[1] if len(arguments) > 1 else "")
-    for row in reversed(rows):
-        key, value = row[0], row[1].strip() if len(row) > 1 else ""
+    for key, value in reversed(_rows(arguments, state)):
         pattern = key if around == _PATTERN else around[0] + re.escape(key) + around[1]
-        found = If(InSet(expr, (key,)) if around == _EXACT else Match(pattern, expr), Const(value), found)
+        then = concat(with_groups(value, key, expr)) if groups else Const(value)
+        found = If(InSet(expr, (key,)) if around == _EXACT else Match(pattern, expr), then, found)
+    return found
+
+
+def with_groups(text: str, pattern: str, subject: Expr) -> list[Expr]:
+    """Put what groups matched in the place of ``\\1`` and its kin; ``\\0`` is all that matched."""
+    pieces = _GROUP.split(text)
+    return [Call("capture", (subject, Const(pattern), Const(piece))) if at % 2 else Const(piece) for at, piece in enumerate(pieces)]
+
+
+def _mapped_address(expr: Expr, arguments: tuple[str, ...], state: State) -> Expr:
+    """``map_ip(FILE[,DEFAULT])``: keys are networks; the narrowest that holds the address counts."""
+    found: Expr = Const(arguments[1] if len(arguments) > 1 else "")
+    networks: list[tuple[int, str, str]] = []
+    for key, value in _rows(arguments, state):
+        try:
+            network = ipaddress.ip_network(key, strict=False)
+        except ValueError:
+            raise Unreadable("bad-network", f"`{key}` in `{arguments[0]}` is neither an address nor a network") from None
+        networks.append((network.prefixlen, str(network), value))
+    for _, text, value in sorted(networks, key=lambda each: each[0]):
+        found = If(InNet(expr, (text,)), Const(value), found)
     return found
 
 

@@ -15,7 +15,7 @@ from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.sample import State, read_format
 from vestibule.dialects.haproxy.tree import Section, Statement
-from vestibule.model.config import AccessLog, Pool, Retry, Timeouts
+from vestibule.model.config import AccessLog, Compression, Pool, Retry, Timeouts
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.upstream import RetryCause
 
@@ -226,3 +226,24 @@ def exchange_timeouts(front: Settings, back: Settings | None) -> Timeouts:
         response_head_ms=server or usual.response_head_ms,
         tunnel_idle_ms=tunnel or usual.tunnel_idle_ms,
     )
+
+
+def compression_of(settings: Settings, report: Report) -> Compression | None:
+    """Return what is compressed; None for nothing. HAProxy compresses any type unless some are named."""
+    algorithms: list[str] = []
+    types: list[str] = []
+    for statement in settings.all("compression"):
+        words = statement.arguments()
+        kind = "".join(words[:1]).removesuffix("-res")
+        if kind == "algo":
+            algorithms = words[1:]
+        elif kind == "type":
+            types.extend([word.lower() for word in words[1:]])
+        elif kind not in ("offload", "direction", "minsize"):
+            hint = did_you_mean(kind, ("algo", "type", "offload"))
+            report.error(statement.line, statement.first, "syntax", f"`compression {kind}` is unknown", hint)
+        if kind == "algo" and not {"gzip", "identity"} & set(words[1:]):
+            report.not_built(statement.line, statement.first + 1, f"`{' '.join(words[1:])}`", "write `compression algo gzip`")
+    if "gzip" not in algorithms:
+        return None
+    return Compression(tuple([f"{each.removesuffix('/')}/*" if each.endswith("/") else each for each in types]) or ("*",), 0, 1)

@@ -18,9 +18,9 @@ from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import NOT_BUILT, Report
 from vestibule.model.diagnostic import did_you_mean
 
-_LETTERS = {"global": "G", "defaults": "D", "frontend": "F", "listen": "L", "backend": "B", "userlist": "U"}
+_LETTERS = {"global": "G", "defaults": "D", "frontend": "F", "listen": "L", "backend": "B", "userlist": "U", "http-errors": "E"}
 
-_NEEDS_NAME = ("frontend", "listen", "backend", "userlist")
+_NEEDS_NAME = ("frontend", "listen", "backend", "userlist", "http-errors")
 
 
 @dataclass(slots=True)

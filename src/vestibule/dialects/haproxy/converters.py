@@ -1,0 +1,215 @@
+"""Converters of HAProxy as functions of the model.
+
+Facts (HAProxy configuration manual, chapter 7.3.1): a converter takes what stands before its comma. ``field`` and ``word`` count from 1,
+or from the end from -1; ``regsub`` replaces the first match, all with ``g``; ``hex`` writes capitals; ``sha2`` is of 256 bits unless
+said. Numbers are of 64 bits with a sign; here they are never below 0.
+
+Not here: maps, and reading of expressions (``sample``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from vestibule.model.expr import Call, Compare, Const, Expr, If, Kind, Match, Not, Var, concat, walk
+from vestibule.model.vocabulary import kind_of
+
+Variable = Callable[[str], Expr]
+"""What a variable is, by its name; raises if it is none."""
+
+PLAIN: dict[str, str] = {
+    "lower": "lower",
+    "upper": "upper",
+    "length": "length",
+    "base64": "base64",
+    "b64dec": "base64_decode",
+    "ub64enc": "base64url",
+    "ub64dec": "base64url_decode",
+}
+"""Converters without arguments that are functions of the model."""
+
+ARITHMETIC: dict[str, str] = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "div": "divide",
+    "mod": "modulo",
+    "and": "bit_and",
+    "or": "bit_or",
+    "xor": "bit_xor",
+}
+
+SUMS = ("crc32", "djb2", "sdbm")
+_DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+
+NAMES = (
+    *PLAIN,
+    *ARITHMETIC,
+    *SUMS,
+    "add_item",
+    "bool",
+    "bytes",
+    "digest",
+    "even",
+    "field",
+    "hex",
+    "hmac",
+    "host_only",
+    "ipmask",
+    "json",
+    "ltrim",
+    "not",
+    "odd",
+    "port_only",
+    "regsub",
+    "rtrim",
+    "secure_memcmp",
+    "sha1",
+    "sha2",
+    "strcmp",
+    "url_dec",
+    "url_enc",
+    "word",
+)
+"""All that ``converted`` knows."""
+
+
+class BadArgument(Exception):
+    """An argument of a converter that cannot be used; the text says why."""
+
+
+def converted(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variable) -> Expr:
+    """Return an expression with one of ``NAMES`` applied. Raises ``BadArgument``."""
+    if name in PLAIN:
+        return Call(PLAIN[name], (_text(expr),))
+    if name in ARITHMETIC:
+        return Call(ARITHMETIC[name], (_number(expr), _operand(arguments, variable)))
+    if name in SUMS:
+        return Call("checksum", (_text(expr), Const(name)))
+    if name in ("digest", "sha1", "sha2", "hmac"):
+        return _digest(expr, name, arguments, variable)
+    if name in ("field", "word"):
+        return _part(expr, name, arguments)
+    if name in ("bool", "not", "even", "odd"):
+        return _truth(expr, name)
+    if name in ("strcmp", "secure_memcmp"):
+        equal = Compare("==", _text(expr), _text(variable("".join(arguments[:1]))))
+        return If(equal, Const(0), Const(1)) if name == "strcmp" else equal
+    return _shaped(_text(expr), name, arguments, variable)
+
+
+def _shaped(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variable) -> Expr:
+    """Apply a converter of one text to another."""
+    if name == "hex":
+        return Call("upper", (Call("hex", (expr,)),))
+    if name == "json":
+        return Call("json", (expr,))
+    if name == "url_enc":
+        return Call("url_encode", (expr,))
+    if name == "url_dec":
+        # In a form a plus sign is a blank, and behind the question mark of a target.
+        if arguments[:1] in ((), ("0",), ("",)):
+            if Var("target") not in walk(expr):
+                return Call("url_decode", (expr,))
+            before, after = Call("field", (expr, Const(1), Const(1), Const("?"))), Call("field", (expr, Const(2), Const(0), Const("?")))
+            split = concat([before, Const("?"), Call("replace", (after, Const("\\+"), Const(" "), Const("g")))])
+            return Call("url_decode", (If(Match("\\?", expr), split, expr),))
+        return Call("url_decode", (Call("replace", (expr, Const("\\+"), Const(" "), Const("g"))),))
+    if name == "bytes":
+        first, count = _int(arguments, 0, 0), _int(arguments, 1, -1)
+        return Call("slice", (expr, Const(first), Const(count)))
+    if name in ("ltrim", "rtrim"):
+        return Call("trim_start" if name == "ltrim" else "trim_end", (expr, Const("".join(arguments[:1]))))
+    if name == "host_only":
+        return Call("capture", (expr, Const("^(\\[[^\\]]*\\]|[^:]*)"), Const("1")))
+    if name == "port_only":
+        return Call("number", (Call("capture", (expr, Const(":([0-9]+)$"), Const("1"))),))
+    if name == "ipmask":
+        return Call("mask", (expr, Const(_mask(arguments)), Const(_int(arguments, 1, 128))))
+    if name == "regsub":
+        return _substituted(expr, arguments)
+    # add_item(<delimiter>,<variable>,<suffix>)
+    delimiter, held, suffix = (*arguments, "", "", "")[:3]
+    item = concat([variable(held) if held else Const(""), Const(suffix)])
+    return concat([expr, If(Compare("==", expr, Const("")), Const(""), Const(delimiter)), item])
+
+
+def _text(expr: Expr) -> Expr:
+    return If(expr, Const("1"), Const("0")) if kind_of(expr) is Kind.TEST else expr
+
+
+def _number(expr: Expr) -> Expr:
+    kind = kind_of(expr)
+    if kind is Kind.TEST:
+        return If(expr, Const(1), Const(0))
+    return expr if kind is Kind.NUMBER else Call("number", (expr,))
+
+
+def _truth(expr: Expr, name: str) -> Expr:
+    if name in ("even", "odd"):
+        return Compare("==", Call("bit_and", (_number(expr), Const(1))), Const(0 if name == "even" else 1))
+    test = expr if kind_of(expr) is Kind.TEST else Compare("!=", _number(expr), Const(0))
+    return Not(test) if name == "not" else test
+
+
+def _operand(arguments: tuple[str, ...], variable: Variable) -> Expr:
+    text = "".join(arguments[:1])
+    if text.isdecimal() and len(text) < 19:
+        return Const(int(text))
+    if text.startswith("-"):
+        raise BadArgument(f"`{text}` is below 0")
+    return _number(variable(text))
+
+
+def _int(arguments: tuple[str, ...], at: int, usual: int) -> int:
+    text = arguments[at] if at < len(arguments) else ""
+    if not text:
+        return usual
+    if not text.removeprefix("-").isdecimal() or len(text) > 9:
+        raise BadArgument(f"`{text}` is no number")
+    return int(text)
+
+
+def _mask(arguments: tuple[str, ...]) -> int:
+    """Read a mask of IPv4: a number of bits, or dotted."""
+    text = "".join(arguments[:1])
+    if "." not in text:
+        return _int(arguments, 0, 32)
+    value = 0
+    for part in text.split("."):
+        value = value << 8 | (int(part) if part.isdecimal() else 0)
+    return value.bit_count()
+
+
+def _digest(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variable) -> Expr:
+    algorithm = "sha1"
+    if name == "sha2":
+        bits = _int(arguments, 0, 256)
+        algorithm = f"sha{bits}" if bits > 1 else "sha2"
+    elif name != "sha1":
+        algorithm = "".join(arguments[:1]).lower()
+    if algorithm not in _DIGESTS:
+        raise BadArgument(f"`{algorithm}` is no digest that is known here")
+    if name != "hmac":
+        return Call("digest", (_text(expr), Const(algorithm)))
+    key = "".join(arguments[1:2])
+    given = variable(key) if re.fullmatch(r"(?:proc|sess|txn|req|res)\..+", key) else Const(key)
+    return Call("hmac", (_text(expr), Const(algorithm), Call("base64_decode", (given,))))
+
+
+def _part(expr: Expr, name: str, arguments: tuple[str, ...]) -> Expr:
+    """``field(<index>,<delimiters>[,<count>])``, and ``word``."""
+    index, count = _int(arguments, 0, 0), _int(arguments, 2, 1)
+    delimiters = "".join(arguments[1:2])
+    if not index or not delimiters:
+        raise BadArgument(f"`{name}` needs a number and delimiters")
+    return Call(name, (_text(expr), Const(index), Const(count), Const(delimiters)))
+
+
+def _substituted(expr: Expr, arguments: tuple[str, ...]) -> Expr:
+    """``regsub(<regex>,<text>[,<flags>])``."""
+    if not arguments:
+        raise BadArgument("a regular expression and a text are needed")
+    pattern, replacement, flags = (*arguments, "", "", "")[:3]
+    return Call("replace", (expr, Const(pattern), Const(replacement), Const("".join(sorted(set(flags) & {"g", "i"})))))
