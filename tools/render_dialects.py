@@ -29,7 +29,7 @@ MARK = "<!-- Rendered by tools/render_dialects.py from here on; edit the tables,
 
 WORDS = {"supported": "carried out", "harmless": "left out, with a warning", "error": "refused, with an error"}
 
-LETTERS = {"G": "global", "D": "defaults", "F": "frontend", "L": "listen", "B": "backend", "U": "userlist"}
+LETTERS = {"G": "global", "D": "defaults", "F": "frontend", "L": "listen", "B": "backend", "U": "userlist", "E": "http-errors"}
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
