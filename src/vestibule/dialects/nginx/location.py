@@ -12,6 +12,7 @@ nothing at all, or a location that is there to serve files, is an error.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.answers import added_fields
@@ -52,7 +53,7 @@ from vestibule.model.config import (
     Switch,
     Timeouts,
 )
-from vestibule.model.expr import Const, Var, concat
+from vestibule.model.expr import AllOf, AnyOf, Const, Expr, Match, Not, Var, concat
 
 _MODIFIERS = ("=", "~", "~*", "^~")
 
@@ -163,7 +164,7 @@ class Locations:
             slashless = _slashless(directive, found.part.source, locations)
             if slashless is not None:
                 routes.append(self._record.mark(slashless, directive.span))
-        self._check_nesting(scope, locations)
+        routes = [*self._nested_first(scope, locations, names, level), *routes]
         if own is not None:
             routes.append(_route(None, own, level))
         # One location for every path is no choice.
@@ -285,15 +286,32 @@ class Locations:
             routes.append(replace(route, when=test))
         return Served(Part(Switch(tuple(routes)), before), level)
 
-    def _check_nesting(self, scope: Scope, locations: list[Directive]) -> None:
-        """A regular expression inside a prefix is tried before those outside, which a switch in a switch cannot say."""
+    def _nested_first(self, scope: Scope, locations: list[Directive], names: Names, level: Level) -> list[Route]:
+        """Return the regular expressions inside prefixes, where others stand outside: they are tried before those.
+
+        A switch in a switch would try them after. They count where theirs is the longest prefix.
+        """
+        found: list[Route] = []
         if not any(_is_regex(each) for each in locations):
-            return
+            return found
+        prefixes = [each.text(len(each.args) - 1) for each in locations if not _is_regex(each) and not each.text(0).startswith(("=", "@"))]
         for outer in locations:
-            inner = [each for each in outer.block or () if each.name == "location" and _is_regex(each)]
-            if inner and not _is_regex(outer) and outer.text(0) != "^~":
-                what = "a regular expression inside a location, beside others outside"
-                not_built(scope.record, inner[0].span, what, "put `^~` before the outer path, or move the inner location out")
+            prefix = outer.text(len(outer.args) - 1)
+            if prefix not in prefixes or outer.text(0).startswith(("^~", "=")) or _is_regex(outer):
+                continue
+            longer = tuple([_begins(each) for each in prefixes if each != prefix and each.startswith(prefix)])
+            here: Expr = AllOf((_begins(prefix), Not(AnyOf(longer)))) if longer else _begins(prefix)
+            around = Scope(self._record, outer.block or (), scope)
+            for inner in [each for each in outer.block or () if each.name == "location" and _is_regex(each)]:
+                match = self._match(inner)
+                if match is not None:
+                    served = self._location(Scope(self._record, inner.block or (), around), names, level, match[0])
+                    found.append(self._record.mark(replace(_route(match[1], served, level), when=here), inner.span))
+        return found
+
+
+def _begins(prefix: str) -> Expr:
+    return Match(f"^{re.escape(prefix)}", Var("decoded_path"))
 
 
 def _is_regex(directive: Directive) -> bool:
