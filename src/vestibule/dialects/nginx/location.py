@@ -40,9 +40,11 @@ from vestibule.dialects.record import Record
 from vestibule.model.config import (
     AccessLog,
     Action,
+    Again,
     Compression,
     Deny,
     ErrorRoute,
+    Files,
     Forwarding,
     Limits,
     PathMatch,
@@ -118,6 +120,8 @@ class Locations:
 
         program = [each for each in scope.directives if each.name in FLOW]
         part = self._flow(scope, level, False).lower(program, names, rest)
+        if not isinstance(part.source, Switch) and part.request and _goes_round(Served(part, chosen[0])):
+            part = Part(Switch((Route(part.source, request=part.request, response=part.response),)))
         turns_away = scope.flag("ssl_reject_handshake", False)
         if not self._serves and not _answers(part.source) and not turns_away and not self._record.has_errors:
             hint = "say `proxy_pass`, `return` or `root`"
@@ -167,8 +171,8 @@ class Locations:
         routes = [*self._nested_first(scope, locations, names, level), *routes]
         if own is not None:
             routes.append(_route(None, own, level))
-        # One location for every path is no choice.
-        if len(routes) == 1 and routes[0].path == PathMatch("prefix", "/"):
+        # One location for every path is no choice, unless a request comes back to it: then who may enter is asked again.
+        if len(routes) == 1 and routes[0].path == PathMatch("prefix", "/") and not _goes_round(served[0]):
             return served[0]
         forwardings = [each.level.forwarding for each in served if isinstance(each.part.source, Proxy)]
         if forwardings and level.forwarding != forwardings[0]:
@@ -308,6 +312,20 @@ class Locations:
                     served = self._location(Scope(self._record, inner.block or (), around), names, level, match[0])
                     found.append(self._record.mark(replace(_route(match[1], served, level), when=here), inner.span))
         return found
+
+
+def _goes_round(served: Served) -> bool:
+    """Tell whether a request may be given back to the site."""
+    waiting: list[Source] = [served.part.source, *[each.source for each in served.level.errors]]
+    while waiting:
+        source = waiting.pop()
+        if isinstance(source, Again):
+            return True
+        if isinstance(source, Switch):
+            waiting += [each for route in source.routes for each in (route.source, *[error.source for error in route.errors or ()])]
+        if isinstance(source, Files) and source.otherwise is not None:
+            waiting.append(source.otherwise)
+    return False
 
 
 def _begins(prefix: str) -> Expr:
