@@ -41,7 +41,13 @@ ORDER = (
     schema.ROUTE,
     schema.RESPOND,
     schema.REDIRECT,
+    schema.FILES,
+    schema.OTHERWISE,
+    schema.ERROR,
     schema.ACTION,
+    schema.AUTH_REQUEST,
+    schema.RATE_LIMIT,
+    schema.CONCURRENCY_LIMIT,
     schema.HSTS,
     schema.UPSTREAM,
     schema.SERVER,
@@ -71,7 +77,10 @@ ORDER = (
 )
 """Every table, as the page has them: first what most people need."""
 
-INLINE = {"compress", "listeners.NAME.routes", "servers", "actions", "respond", "redirect", "hsts", "routes"}
+INLINE = {
+    *("files", "otherwise", "errors", "auth_request", "rate_limit", "concurrency_limit"),
+    *("compress", "listeners.NAME.routes", "servers", "actions", "respond", "redirect", "hsts", "routes"),
+}
 """Tables that are written inside others and have no header of their own."""
 
 

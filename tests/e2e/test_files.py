@@ -16,6 +16,7 @@ BIG = os.urandom(1 << 20) * 5
 SITE = """
 routes = [
     { prefix = "/static/", files = { root = "FOLDER/www", strip = "/static/" } },
+    { prefix = "/img", files = { root = "FOLDER/www", strip = "/img", hidden = true } },
     { prefix = "/app/", files = { root = "www", tries = ["{path}", "/app.html"] } },
     { prefix = "/old/", files = { root = "FOLDER/www", otherwise = { to = "http://127.0.0.1:UPSTREAM" } } },
     { prefix = "/closed/", request = [{ deny = 403 }], respond = { status = 200 } },
@@ -88,6 +89,12 @@ def asked(house: Rig, version: str) -> Client:
         ("/static/..%2f..%2foutside.txt", 404, None),
         ("/%2e%2e/outside.txt", 400, None),
         ("/static//outside.txt", 404, None),
+        ("/img/note.txt", 200, b"0123456789"),
+        ("/img/.secret", 200, b"no"),
+        ("/img../outside.txt", 404, None),
+        ("/img%2e%2e/outside.txt", 404, None),
+        ("/img/..%2foutside.txt", 404, None),
+        ("/img..", 404, None),
         ("/app/..%2f..%2foutside.txt", 200, b"app"),
     ],
 )
@@ -115,7 +122,8 @@ def test_head_tells_what_get_would(asked: Client) -> None:
 
 
 def test_other_methods_are_refused(asked: Client) -> None:
-    assert asked.request("POST", "/note.txt", [], b"x").status == 405
+    refused = asked.request("POST", "/note.txt", [], b"x")
+    assert (refused.status, refused.find("allow")) == (405, b"GET, HEAD")
     assert asked.request("DELETE", "/note.txt", []).status == 405
 
 

@@ -51,7 +51,13 @@ def document(table: Table, key: Key) -> str:
         return f'listeners.front = {{ address = ":443", routes = [{inline}] }}\n' + SITE
     if table is schema.SERVER:
         return f"upstreams.x.servers = [{inline}]\n" + SITE
-    if table in (schema.RESPOND, schema.REDIRECT, schema.HSTS, schema.COMPRESSION):
+    if table is schema.ERROR:
+        return SITE + f"errors = [{inline}]\n"
+    if table is schema.OTHERWISE:
+        return SITE + f'files = {{ root = "a", otherwise = {inline} }}\n'
+    if table in (schema.AUTH_REQUEST, schema.RATE_LIMIT, schema.CONCURRENCY_LIMIT):
+        return SITE + f"request = [{{ {table.title} = {inline} }}]\n"
+    if table in (schema.RESPOND, schema.REDIRECT, schema.FILES, schema.HSTS, schema.COMPRESSION):
         return f'[sites."photos.example.org"]\n{table.title} = {inline}\n'
     return f"[{table.title}]\n{line}" + SITE
 
@@ -87,6 +93,9 @@ def test_keys_and_fields_belong_together() -> None:
         "listeners",
         "internal_tls",
         "acme",
+        "on_demand",
+        "errors",
+        "otherwise",
         "address",
         "tls",
         "hsts",

@@ -62,7 +62,8 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """A directory answers GET and HEAD (RFC 9110 sections 13 and 14 included); nothing outside it is ever read."""
+    """A directory answers GET and HEAD (RFC 9110 sections 13 and 14 included). Nothing outside it is read but
+    through symbolic links in it."""
 
     root: str
     """The directory."""

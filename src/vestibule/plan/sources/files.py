@@ -19,7 +19,7 @@ import stat
 from typing import Final
 
 from vestibule.exchange import Exchange, Plan, Source, Stream
-from vestibule.fault import CLIENT_BAD_METHOD, PROXY_DENIED, PROXY_INTERNAL, PROXY_NO_ROUTE, UPSTREAM_TRUNCATED, Fault, ProtocolError
+from vestibule.fault import PROXY_DENIED, PROXY_INTERNAL, PROXY_NO_ROUTE, UPSTREAM_TRUNCATED, Fault, ProtocolError
 from vestibule.http.dates import http_date
 from vestibule.http.fields import Fields, fields_of
 from vestibule.http.head import RequestHead, ResponseHead
@@ -207,6 +207,8 @@ class Files(Source):
             if not path.startswith(self._strip):
                 return _NOTHING, b""
             path = b"/" + path[len(self._strip) :].lstrip(b"/")
+            if path.find(b"/..") >= 0 and b".." in path.split(b"/"):
+                return _NOTHING, b""  # `/img../a` without `/img` climbs, though before it did not
         if path.find(b"%2F") >= 0 or path.find(b"\0") >= 0:
             return _NOTHING, b""
         if not self._hidden and path.find(b"/.") >= 0:
@@ -237,7 +239,10 @@ class Files(Source):
         """Answer with a file."""
         head = ex.request
         if head.method != b"GET" and head.method != b"HEAD":
-            ex.fail(Fault(CLIENT_BAD_METHOD, "files are asked for with GET and HEAD"))
+            down = ex.down
+            if not ex.request_ended and down is not None:
+                down.refuse_rest()
+            ex.answer(405, [(b"Allow", b"GET, HEAD")], b"")
             return
         try:
             fd = os.open(name, _FLAGS)
