@@ -46,6 +46,31 @@ def test_every_sound_case_can_be_built(case: Path) -> None:
     GOLDEN.check_build(case)
 
 
+HARMLESS = {
+    "AllowEncodedSlashes",
+    "H2WindowSize",
+    "LimitRequestBody",
+    "Options",
+    "SSLHonorCipherOrder",
+    "SSLProxyCheckPeerExpire",
+    "ServerAdmin",
+    "TraceEnable",
+}
+SITES = sorted((Path(__file__).parent / "sites").glob("*.conf"))
+
+
+@pytest.mark.parametrize("site", SITES, ids=[site.stem for site in SITES])
+def test_sites_as_people_have_them_run(site: Path) -> None:
+    """Written for these tests, with the directives that guides for these applications use."""
+    loaded = GOLDEN.load(site.read_text())
+    assert loaded.ok, [each.render() for each in loaded.diagnostics]
+    GOLDEN.check_build(site)
+    GOLDEN.check_move(site)
+    # What is left out is what does nothing for whoever asks.
+    left_out = [each.message.partition("`")[2].partition("`")[0] for each in loaded.diagnostics if "is left out" in each.message]
+    assert set(left_out) <= HARMLESS
+
+
 def test_there_are_enough_cases() -> None:
     assert len(CASES) >= 100
 

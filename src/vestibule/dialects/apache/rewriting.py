@@ -26,7 +26,7 @@ from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.sections import as_answered
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.upstreams import read_target
-from vestibule.dialects.apache.variables import Names, to_pattern
+from vestibule.dialects.apache.variables import SERVER_VARIABLES, Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
 from vestibule.model.config import Action, AddHeader, Deny, Redirect, Respond, Rewrite, Route, Switch, When
@@ -303,6 +303,9 @@ class Rewriting:
         action = self._new_path(f"/{path}" if slash else "/", rule)
         same = isinstance(action.path, Call) and action.path == Call("encode_path", (_PATH,))
         whole = self._names.rule is not None and path in ("$1", "%{REQUEST_URI}") and _takes_all(self._names.rule[1])
+        if self._names.condition is not None and self._names.condition[0] == SERVER_VARIABLES["THE_REQUEST"] and path == "%1":
+            # The target as the request line has it, query and all.
+            whole, action = True, replace(action, query=None)
         kept = (same or whole) and "B" not in rule.flags and action.query is None
         if way.path and action.path is not None:
             action = replace(action, path=concat([encoded(Const(way.path)), action.path]))

@@ -152,7 +152,7 @@ class SiteMaker:
         for directive in self._scope.all("Proxy"):
             text = bare_url(directive.text())
             is_part = not target.balancer and text.startswith(target.url) and text != target.url.rstrip("/")
-            if is_part and any(each.name != "proxyset" and each.texts != ("all", "granted") for each in directive.block or ()):
+            if is_part and self._says_something(directive):
                 what = "a section for a part of what is proxied to"
                 not_built(self._record, directive, 0, what, "write a `ProxyPass` for that part, or a `<Location>`")
             if is_balancer(directive.text(), target.balancer) if target.balancer else text and target.url.startswith(text):
@@ -164,6 +164,13 @@ class SiteMaker:
                 request += actions + self._fields.actions(scope.own("RequestHeader"), in_request=True)[0]
                 response += self._fields.actions(scope.own("Header"), in_request=False)[0]
         return request, response
+
+    def _says_something(self, directive: Directive) -> bool:
+        """Tell whether a section says more than that everybody may."""
+        scope = Scope(self._record, directive.block or ())
+        silent = ("proxyset", "require", "order", "allow", "deny")
+        more = any(each.name not in silent for each in scope.directives)
+        return more or bool(Access(scope, self._read_text, self._names, (self._scope,)).actions())
 
     def _may_serve_files(self) -> bool:
         """Tell whether a request may come to a file: there is one, and not every path is proxied."""

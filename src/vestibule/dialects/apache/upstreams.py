@@ -330,7 +330,7 @@ def worker_options(record: Record, scope: Scope, target: Target) -> Options:
 
 def bare_url(text: str) -> str:
     """Return an address as it is compared; empty where it is none of a server."""
-    text = text.rpartition("|")[2].rstrip("/")
+    text = text.rpartition("|")[2].rstrip("*").rstrip("/")
     scheme, separator, rest = text.partition("://")
     names = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
     return f"{names[scheme.lower()]}://{rest}" if separator and scheme.lower() in names else ""
