@@ -9,6 +9,7 @@ The deliberate differences, which are left out of the comparison:
 * A redirect to the host that was asked for goes to the port the client named; nginx takes its own, which is wrong behind a container.
 * A Location is a URI: nginx writes `$uri` into it as it is, blanks too; vestibule encodes it.
 * Date, Age and ETag of a page of the proxy's own.
+* Attributes of a cookie stand in any order and case (RFC 6265 5.2); HAProxy writes `path`, vestibule `Path`.
 * The order of fields with different names means nothing (RFC 9110 5.3).
 * Caddy guesses the Content-Type of an answer that has none, and writes parentheses of a path it has changed as escapes.
 """
@@ -44,9 +45,16 @@ def _folded(fields: list[tuple[bytes, bytes]], without: frozenset[bytes], ports:
     found: dict[str, list[str]] = {}
     for name, value in fields:
         if name.lower() not in without and (name.lower(), value) != _GUESSED:
-            text = _neutral(value, ports)
+            text = _neutral(_cookie(value) if name.lower() == b"set-cookie" else value, ports)
             found.setdefault(name.decode().lower(), []).append(text.replace(" ", "%20") if name.lower() == b"location" else text)
     return sorted(found.items())
+
+
+def _cookie(value: bytes) -> bytes:
+    """Write a cookie with its attributes in one order and case."""
+    pair, *attributes = value.split(b";")
+    parts = [attribute.strip().partition(b"=") for attribute in attributes]
+    return b"; ".join([pair, *sorted(name.lower() + mark + held for name, mark, held in parts)])
 
 
 def _neutral(value: bytes, ports: tuple[int, int]) -> str:

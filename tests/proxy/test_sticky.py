@@ -186,7 +186,7 @@ def test_a_hidden_mark_is_given_once_and_the_servers_own_is_taken_out() -> None:
         marks.find(ex)
         answered(yard, ex, 1)
         assert ex.response is not None
-        ex.response = ResponseHead(200, b"", fields_of([(b"Set-Cookie", b"srv=mine; Path=/"), (b"Set-Cookie", b"s=1")]))
+        ex.response = ResponseHead(200, b"", fields_of([(b"Set-Cookie", b"srv=mine; Path=/"), (b"Set-Cookie", b"s=1"), (b"ETag", b"1")]))
         SetMark(where, b"; Path=/", 0, private=True).run(ex)
         assert ex.response is not None
         given.append(ex.response.fields.get_all(b"set-cookie"))
@@ -224,4 +224,23 @@ def test_the_mark_is_in_the_applications_cookie(how: int, came: bytes, left: lis
     ex.response = ResponseHead(200, b"", fields_of([(b"Set-Cookie", b"t=2"), (b"Set-Cookie", b"s=new; Path=/")]))
     step.run(ex)
     assert ex.response.fields.get_all(b"set-cookie") == [b"t=2", sets]
+    yard.close()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ([], []),
+        ([(b"ETag", b"1")], [b"private"]),
+        ([(b"Cache-Control", b"max-age=5")], [b"max-age=5", b"private"]),
+        ([(b"Cache-Control", b"no-store"), (b"ETag", b"1")], [b"no-store"]),
+    ],
+)
+def test_what_no_cache_keeps_needs_no_word(pairs: list[tuple[bytes, bytes]], said: list[bytes]) -> None:
+    yard = Yard(1, 1)
+    own(yard, Where(b"srv", b""))
+    ex = answered(yard, yard.exchange(), 0)
+    ex.response = ResponseHead(200, b"", fields_of(pairs))
+    SetMark(Where(b"srv", b""), b"", 0, private=True).run(ex)
+    assert ex.response.fields.get_all(b"cache-control") == said
     yard.close()

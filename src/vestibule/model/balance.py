@@ -70,7 +70,8 @@ class Sticky:
     hidden: bool = False
     """Whether servers never see the cookie: it is taken out of requests, and out of answers where a server sets one of its name."""
     private: bool = False
-    """Whether an answer that gives a mark says ``Cache-Control: private``, so that no cache hands it to others."""
+    """Whether an answer that gives a mark, and that a cache might keep, says ``Cache-Control: private``, so that nobody else gets
+    it."""
     how: Literal["own", "rewrite", "prefix"] = "own"
     """Whose the cookie is. ``own``: it holds the mark alone. ``rewrite``: the application sets it, and the mark replaces its value.
     ``prefix``: the application sets it, and the mark goes before its value, with a ``~`` between, and is taken off on the way back."""

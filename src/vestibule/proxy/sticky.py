@@ -26,6 +26,9 @@ OWN: Final = 0
 REWRITE: Final = 1
 PREFIX: Final = 2
 
+# Answers that caches may keep by themselves (RFC 9110 15.1).
+_KEPT: Final = frozenset((200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501))
+
 # What parts a mark from the application's own value.
 _BEFORE: Final = b"~"
 
@@ -150,7 +153,7 @@ class SetMark(Step):
         if self._secure > 0 or (self._secure < 0 and ex.client.scheme == b"https"):
             value += b"; Secure"
         given = [(b"Set-Cookie", value)]
-        if self._private:
+        if self._private and _may_be_kept(response):
             given.append((b"Cache-Control", b"private"))
         response.fields = response.fields.plus(given)
         return PASS
@@ -181,3 +184,18 @@ class SetMark(Step):
 
     def _is_ours(self, line: bytes) -> bool:
         return line.partition(b"=")[0].strip() == self._where.cookie
+
+
+def _may_be_kept(response: ResponseHead) -> bool:
+    """Tell whether a cache might keep an answer for others: it says how long or how to ask again, and nothing against it."""
+    if response.status not in _KEPT:
+        return False
+    fields = response.fields
+    said = b",".join(fields.get_all(b"cache-control")).lower()
+    for word in (b"no-cache", b"no-store", b"private"):
+        if word in said:
+            return False
+    for name in (b"etag", b"last-modified", b"expires"):
+        if fields.get(name) is not None:
+            return True
+    return b"max-age" in said or b"s-maxage" in said

@@ -178,6 +178,9 @@ def _term(text: str, at: int) -> tuple[str, tuple[str, ...], int]:
         if quote:
             if char == quote:
                 quote = ""
+            elif char == "\\" and quote == '"' and at + 1 < len(text):
+                at += 1
+                arguments[-1] += text[at]
             else:
                 arguments[-1] += char
         elif char in "\"'":
@@ -253,9 +256,10 @@ def _address(fields: Expr, arguments: tuple[str, ...]) -> Expr:
     text = arguments[1] if len(arguments) > 1 else "-1"
     if not text.removeprefix("-").isdecimal() or int(text) == 0:
         raise Unreadable("argument", f"`{text}` is no place in a list", "write 1 for the first, -1 for the last")
-    return Call(
-        "trim_start", (Call("trim_end", (Call("field", (fields, Const(int(text)), Const(1), Const(","))), Const(" \t"))), Const(" \t"))
-    )
+    blank = Const(" \t")
+    item = Call("trim_start", (Call("trim_end", (Call("field", (fields, Const(int(text)), Const(1), Const(","))), blank)), blank))
+    # With all its bits it stays as it is, and what is no address is none.
+    return Call("mask", (item, Const(32), Const(128)))
 
 
 def _captured(name: str, arguments: tuple[str, ...], state: State) -> Expr:
