@@ -76,6 +76,8 @@ _COMPOSED: dict[str, Expr] = {
     "upstream_response_length": Var("bytes_out"),
     "http2": If(Compare("==", Var("protocol"), Const("HTTP/2.0")), If(Var("tls"), Const("h2"), Const("h2c")), EMPTY),
     "msec": _in_seconds("time_ms"),
+    # Without the fraction, and with the offset that UTC has.
+    "time_iso8601": Concat((Call("capture", (Var("time"), Const("^.{19}"), Const("0"))), Const("+00:00"))),
     "nginx_version": Const("1.22.1"),
     "gzip_ratio": EMPTY,
     "request_completion": Const("OK"),
