@@ -86,11 +86,10 @@ def forwarding_of(scope: Scope, trusts: bool, host: str = "client") -> Forwardin
     usual = Forwarding("pass", "pass", host, "allow" if scope.flag("underscores_in_headers", False) else "drop")
     if not trusts:
         return usual
-    if not scope.nearest("set_real_ip_from"):
-        return replace(usual, client_field="-")
     field = scope.text("real_ip_header", "X-Real-IP")
-    if field.lower() == "proxy_protocol":
-        return usual
+    # A PROXY header has changed the address of the connection already, and no field of the request may change it again.
+    if not scope.nearest("set_real_ip_from") or field.lower() == "proxy_protocol":
+        return replace(usual, client_field="-")
     return replace(usual, client_field=field, client_walk=scope.flag("real_ip_recursive", False))
 
 
