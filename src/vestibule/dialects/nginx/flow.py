@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.tree import Directive
-from vestibule.dialects.nginx.variables import Names, to_pattern
+from vestibule.dialects.nginx.variables import Names, either, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
 from vestibule.model.config import Action, Again, Deny, HangUp, Redirect, Respond, Rewrite, When
@@ -204,7 +204,7 @@ class Flow:
             for each in body:
                 name = self._set(each, within, within)
                 before = names.own.get(name, EMPTY)
-                names.own[name] = If(test, within.own.get(name, EMPTY), before)
+                names.own[name] = _later(test, within.own.get(name, EMPTY), before)
             return self._lower(others, names, rest, state)
         if not self._may_branch(directive):
             return NOTHING
@@ -255,6 +255,13 @@ class Flow:
             return Not(found) if operator.text.startswith("!") else found
         self._record.error(operator.span, "bad-condition", f"`{operator.text}` compares nothing", "use `=`, `!=`, `~`, `~*`, `!~`, `!~*`")
         return Const(False)
+
+
+def _later(test: Expr, value: Expr, before: Expr) -> Expr:
+    """Return what a variable is after a condition that sets it; many that set it to one value are one test."""
+    if isinstance(before, If) and before.then == value:
+        return If(either((before.test, test)), value, before.otherwise)
+    return If(test, value, before)
 
 
 def _by(test: Expr, then: Part, otherwise: Callable[[], Part]) -> Part:

@@ -15,10 +15,13 @@ from collections.abc import Sequence
 
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.tree import Directive
-from vestibule.dialects.nginx.variables import VARIABLE, Names, to_pattern
+from vestibule.dialects.nginx.variables import VARIABLE, Names, either, to_pattern
 from vestibule.dialects.record import Record
 from vestibule.model.expr import EMPTY, Expr, If, InNet, InSet, Match
 from vestibule.model.quantity import parse_network
+
+_MOST_IN_A_ROW = 12
+"""Entries of a table that are written one inside the other."""
 
 
 def read_tables(record: Record, directives: Sequence[Directive], names: Names) -> None:
@@ -164,7 +167,26 @@ def _name(record: Record, directive: Directive, at: int) -> str:
 
 
 def _chain(entries: list[tuple[Expr, Expr]], default: Expr) -> Expr:
-    made = default
-    for test, value in reversed(entries):
-        made = If(test, value, made)
-    return made
+    """Return the value of the first entry whose test holds. Long tables become trees, so that no expression is nested deeply."""
+    entries = _joined(entries)
+    if len(entries) <= _MOST_IN_A_ROW:
+        made = default
+        for test, value in reversed(entries):
+            made = If(test, value, made)
+        return made
+    first, second = entries[: len(entries) // 2], entries[len(entries) // 2 :]
+    # Of those before, one holds: it is the last one if it is none of the others.
+    return If(either([test for test, _ in first]), _chain(first[:-1], first[-1][1]), _chain(second, default))
+
+
+def _joined(entries: list[tuple[Expr, Expr]]) -> list[tuple[Expr, Expr]]:
+    """Join neighbours that have one value, where there are many entries."""
+    if len(entries) <= _MOST_IN_A_ROW:
+        return entries
+    joined: list[tuple[list[Expr], Expr]] = []
+    for test, value in entries:
+        if joined and joined[-1][1] == value:
+            joined[-1][0].append(test)
+        else:
+            joined.append(([test], value))
+    return [(either(tests), value) for tests, value in joined]

@@ -12,12 +12,12 @@ Not here: the variables a file defines itself (``maps``, ``flow``); they come in
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.record import Record
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Expr, If, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Expr, If, InNet, InSet, Var, concat
 from vestibule.model.vocabulary import VARIABLES
 
 VARIABLE = re.compile(r"\$(?:([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})", re.ASCII)
@@ -177,6 +177,24 @@ class Names:
         near = did_you_mean(name, [*_SINGLE, *_COMPOSED, *self.own])
         hint = near if near.startswith("did") else ""
         self._record.error(span, "unknown-variable", f"there is no variable `${name}`", hint)
+
+
+def either(tests: Sequence[Expr]) -> Expr:
+    """Return the test that one of some holds; texts and networks that one subject is compared with are one list."""
+    sets: dict[tuple[Expr, bool], list[str]] = {}
+    nets: dict[Expr, list[str]] = {}
+    others: list[Expr] = []
+    for test in [inner for each in tests for inner in (each.tests if isinstance(each, AnyOf) else (each,))]:
+        if isinstance(test, InSet):
+            sets.setdefault((test.subject, test.ignore_case), []).extend(test.values)
+        elif isinstance(test, InNet):
+            nets.setdefault(test.subject, []).extend(test.networks)
+        else:
+            others.append(test)
+    made: list[Expr] = [InSet(subject, tuple(dict.fromkeys(values)), ignore) for (subject, ignore), values in sets.items()]
+    made += [InNet(subject, tuple(dict.fromkeys(networks))) for subject, networks in nets.items()]
+    made += others
+    return made[0] if len(made) == 1 else AnyOf(tuple(made))
 
 
 def choices_of(expr: Expr, most: int) -> list[tuple[Expr | None, Expr]]:
