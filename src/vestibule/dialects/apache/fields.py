@@ -151,7 +151,7 @@ class Fields:
             value = value if in_request else as_answered(value)
         have = left.get(name.lower(), Var("header" if in_request else "response_header", name))
         action, after = _made(verb, name, value, have)
-        tests = [self._test(directive, word) for word in condition if word.text.lower() != "early"]
+        tests = [condition_of(self._record, self._names, word) for word in condition if word.text.lower() != "early"]
         tests = tests if in_request else [as_answered(each) for each in tests]
         if not tests or tests[0] == Const(True):
             left[name.lower()] = after
@@ -181,7 +181,7 @@ class Fields:
         action: Action = EditHeader(name, Call("replace", (Var("field_line"), *rest)))
         have = left.get(name.lower(), Var("header" if in_request else "response_header", name))
         after: Expr = Call("replace", (have, *rest))
-        tests = [self._test(directive, word) for word in words[4:] if word.text.lower() != "early"]
+        tests = [condition_of(self._record, self._names, word) for word in words[4:] if word.text.lower() != "early"]
         tests = tests if in_request else [as_answered(each) for each in tests]
         left[name.lower()] = If(tests[0], after, have) if tests else after
         return When(tests[0], (action,)) if tests else action
@@ -195,21 +195,19 @@ class Fields:
             return None
         return AddHeader(name, Var("header", name))
 
-    def _test(self, directive: Directive, word: Word) -> Expr:
-        """Return the test of ``env=`` or ``expr=``."""
-        key, equals, name = word.text.partition("=")
-        if key.lower() == "expr" and equals:
-            return read_test(self._record, self._names, name, word.span) or Const(False)
-        if key.lower() != "env" or not equals:
-            self._record.error(word.span, "bad-value", f"`{word.text}` is no condition", "write `env=NAME` or `expr=...`")
-            return Const(False)
-        wanted = not name.startswith("!")
-        name = name.removeprefix("!")
-        if name.upper() == "HTTPS":
-            test: Expr = Var("tls")
-        else:
-            test = is_set(self._names.environment.get(name, EMPTY))
-        return test if wanted else negated(test)
+
+def condition_of(record: Record, names: Names, word: Word) -> Expr:
+    """Return the test of ``env=`` or ``expr=``."""
+    key, equals, name = word.text.partition("=")
+    if key.lower() == "expr" and equals:
+        return read_test(record, names, name, word.span) or Const(False)
+    if key.lower() != "env" or not equals:
+        record.error(word.span, "bad-value", f"`{word.text}` is no condition", "write `env=NAME` or `expr=...`")
+        return Const(False)
+    wanted = not name.startswith("!")
+    name = name.removeprefix("!")
+    test: Expr = Var("tls") if name.upper() == "HTTPS" else is_set(names.environment.get(name, EMPTY))
+    return test if wanted else negated(test)
 
 
 def is_set(value: Expr) -> Expr:

@@ -14,9 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vestibule.dialects.apache.directives import DIRECTIVES
+from vestibule.dialects.apache.expressions import negated
+from vestibule.dialects.apache.fields import condition_of
 from vestibule.dialects.apache.listening import Doors, Host, hosts_of, server_name_of
 from vestibule.dialects.apache.md import ManagedDomains
 from vestibule.dialects.apache.scope import Pruner, Scope, not_built
+from vestibule.dialects.apache.sections import as_answered
 from vestibule.dialects.apache.sites import Lowered, SiteMaker
 from vestibule.dialects.apache.tls import Tls
 from vestibule.dialects.apache.tree import Directive, Tree
@@ -34,11 +37,16 @@ from vestibule.model.config import (
     Limits,
     Listener,
     Process,
+    Route,
     Site,
+    Source,
+    Switch,
     Timeouts,
 )
 from vestibule.model.diagnostic import Span
+from vestibule.model.expr import EMPTY, Const, Expr, Phase
 from vestibule.model.quantity import parse_network
+from vestibule.model.vocabulary import phase_of
 
 _DEBIAN = {
     "APACHE_RUN_USER": "www-data",
@@ -74,6 +82,8 @@ class _Server:
     host: Host
     lowered: Lowered | None = None
     log: AccessLog | None = None
+    quiet: Expr | None = None
+    """The test of a request that is not logged."""
     listeners: list[str] = field(default_factory=list)
 
 
@@ -134,7 +144,7 @@ class _Lowering:
             timeouts=timeouts,
             limits=limits,
             forwarding=Forwarding("pass", "pass", "client", "drop"),
-            access_log=self._access_log(main) or AccessLog(),
+            access_log=self._access_log(main, Names(self._record, "")) or AccessLog(),
             error_log=self._error_log([server.scope for server in servers]),
         )
 
@@ -159,7 +169,8 @@ class _Lowering:
         names.is_canonical = scope.flag("UseCanonicalName", False)
         trusted = self._trusted([scope]) if scope.find("RemoteIPHeader") is not None else ()
         server.lowered = SiteMaker(scope, names, self._upstreams, self._read_text, trusted).make(own, limits)
-        server.log = self._access_log(scope) if scope is not self._main else None
+        server.quiet = self._is_quiet(scope, names)
+        server.log = self._access_log(scope, names) if scope is not self._main else None
 
     # ------------------------------------------------------------ listeners, sites
 
@@ -238,7 +249,7 @@ class _Lowering:
                     name=self._site_name(server, servers),
                     hosts=hosts,
                     listeners=tuple([door.name for door in doors]),
-                    source=lowered.part.source,
+                    source=lowered.part.source if server.quiet is None else _logged(lowered.part.source, server.quiet),
                     request=asked + lowered.part.request,
                     response=lowered.part.response,
                     certificates=certificates,
@@ -311,28 +322,38 @@ class _Lowering:
             self._record.origin(f"trusted_proxies[{at}]", span)
         return tuple(networks)
 
-    def _access_log(self, scope: Scope) -> AccessLog | None:
+    def _is_quiet(self, scope: Scope, names: Names) -> Expr | None:
+        """Return the test of a request that `env=` or `expr=` keeps out of the log; None where all are logged."""
+        found = scope.nearest("CustomLog")
+        if len(found) != 1 or len(found[0].args) < 3:
+            return None
+        word = found[0].args[2]
+        test = condition_of(self._record, names, word)
+        if phase_of(test) > Phase.REQUEST:
+            not_built(self._record, found[0], 2, "a condition on the answer", "test the request")
+            return None
+        return None if test == Const(True) else negated(test)
+
+    def _access_log(self, scope: Scope, names: Names) -> AccessLog | None:
         found = scope.own("CustomLog", "TransferLog")
         if not found:
             return None
         if len(found) > 1:
             not_built(self._record, found[1], 0, "a second access log", "keep one of them")
         directive = found[0]
-        if len(directive.args) > 2:
-            not_built(self._record, directive, 2, "a condition of a log")
         target = _target(self._record, directive)
         text = directive.text(1) if directive.name == "customlog" else "common"
         span = directive.place(1)
         for each in scope.all("LogFormat"):
             if each.text(1) == text:
                 text, span = each.text(0), each.place(0)
-        if text == "combined" or _is_combined(text):
+        if (text == "combined" or _is_combined(text)) and names.user == EMPTY:
             return AccessLog(target, "combined")
         line = _FORMATS.get(text, text)
         if "%" not in line:
             self._record.error(directive.place(1), "unknown-reference", f"there is no log format `{text}`", "define it with `LogFormat`")
             return AccessLog(target)
-        return AccessLog(target, "template", Names(self._record, "").log(line, span))
+        return AccessLog(target, "template", as_answered(names.log(line, span)))
 
     def _error_log(self, scopes: list[Scope]) -> ErrorLog:
         found = next((made for scope in (self._main, *scopes) if (made := scope.find("ErrorLog")) is not None), None)
@@ -355,6 +376,11 @@ class _Lowering:
             else:
                 self._record.error(word.span, "bad-value", f"`{word.text}` is no level", "it is one of debug, info, notice, warn, error")
         return log
+
+
+def _logged(source: Source, quiet: Expr) -> Source:
+    """Return a source whose requests are logged unless a test holds."""
+    return Switch((Route(source, when=quiet, access_log=AccessLog("off")), Route(source)))
 
 
 def _timeouts_of(scope: Scope) -> Timeouts:

@@ -82,7 +82,6 @@ _LOG: dict[str, Expr] = {
     "H": Var("protocol"),
     "k": Const("0"),
     "l": Const("-"),
-    "u": Const("-"),
     "L": Var("request_id"),
     "m": Var("method"),
     "p": Var("server_port"),
@@ -216,7 +215,11 @@ class Names:
 
     def _directive(self, argument: str | None, letter: str, span: Span, letters: dict[str, Expr], written: str) -> Expr:
         found: Expr | None = None
-        if argument is None:
+        if argument is None and letters is _LOG and letter == "u":
+            found = self.user
+        elif argument is None and letter == "v" and self.server_name:
+            found = Const(self.server_name)
+        elif argument is None:
             found = letters.get(letter)
         elif letter == "i":
             found = Var("host_port") if argument.lower() == "host" else Var("header", argument)
@@ -225,7 +228,7 @@ class Names:
         elif letter == "C":
             found = Var("cookie", argument)
         elif letter == "e":
-            found = self.environment.get(argument, EMPTY)
+            found = self.user if argument == "REMOTE_USER" else self.environment.get(argument, EMPTY)
         elif letter in ("s", "x"):
             return self.variable(argument, span)
         elif letters is _LOG:
@@ -233,7 +236,7 @@ class Names:
         if found is None:
             self._record.error(span, "not-built", f"`{written}` is not built yet", "take it out")
             return EMPTY
-        return found
+        return Const("-") if letters is _LOG and found == EMPTY else found
 
 
 def _captured(of: tuple[Expr, str] | None, number: str) -> Expr:
