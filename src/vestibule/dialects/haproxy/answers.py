@@ -16,7 +16,7 @@ from vestibule.dialects.haproxy.sample import State, Unreadable, format_expr, re
 from vestibule.dialects.haproxy.variables import FETCHES
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import Redirect, Respond, Source
-from vestibule.model.expr import Const, Expr, Var, concat
+from vestibule.model.expr import Compare, Const, Expr, Var, concat
 
 _OURS = ("connection", "content-length", "transfer-encoding", "keep-alive")
 """Fields of a file that belong to the connection it is sent on."""
@@ -37,19 +37,24 @@ def read_redirect(line: Line, first: int, end: int, state: State, report: Report
 
     ``literal`` says that the target is no format, as that of a ``redirect`` line.
     """
-    kind = line.text(first)
-    location: Expr | None = Const(line.text(first + 1)) if literal else read_format(line, first + 1, state, report)
-    if kind not in ("location", "prefix", "scheme") or first + 1 >= end:
+    where = next((at for at in range(first, end) if line.text(at) in ("location", "prefix", "scheme")), end)
+    kind = line.text(where)
+    if where + 1 >= end:
         report.error(line, first, "syntax", "a redirect says where to", "write `location URL`, `prefix URL` or `scheme https`")
         return None
-    code, keeps_query, at = 302, True, first + 2
+    location: Expr | None = Const(line.text(where + 1)) if literal else read_format(line, where + 1, state, report)
+    code, keeps_query, at = 302, True, first
     while at < end:
         word = line.text(at)
-        if word == "code":
+        if at == where:
+            at += 1
+        elif word == "code":
             code, at = _redirect_code(line, at + 1, report), at + 1
         elif word == "drop-query":
             keeps_query = False
-        elif word in ("set-cookie", "clear-cookie", "append-slash", "ignore-empty", "keep-query", "set-cookie-fmt"):
+        elif word == "ignore-empty":
+            pass  # the condition of the rule holds it, see `unless_empty`
+        elif word in ("set-cookie", "clear-cookie", "append-slash", "keep-query", "set-cookie-fmt"):
             report.not_built(line, at, f"`{word}` of a redirect")
             return None
         else:
@@ -65,6 +70,16 @@ def read_redirect(line: Line, first: int, end: int, state: State, report: Report
         # A prefix of `/` alone stands for no prefix.
         location = rest if location == Const("/") else concat([location, rest])
     return Redirect(location, code)  # type: ignore[arg-type]  # one of the codes of redirects
+
+
+def unless_empty(line: Line, first: int, end: int, state: State, report: Report) -> Expr | None:
+    """Return the test that a redirect with ``ignore-empty`` leads somewhere; None for those without it."""
+    words = [line.text(at) for at in range(first, end)]
+    where = next((at for at, word in enumerate(words) if word in ("location", "prefix", "scheme")), len(words))
+    if "ignore-empty" not in words or where + 1 >= len(words):
+        return None
+    target = read_format(line, first + where + 1, state, report)
+    return None if target is None else Compare("!=", target, Const(""))
 
 
 def _target(state: State) -> Expr:
@@ -84,7 +99,10 @@ class Pages(Protocol):
     """The answers of ``http-errors`` sections."""
 
     def page(self, name: str, status: int) -> Respond | None:
-        """Return what a section says for a status."""
+        """Return what a section says for a status, without a name the proxy itself."""
+
+    def is_silent(self, name: str, status: int) -> bool:
+        """Tell whether that is to send nothing at all."""
 
 
 def read_return(
@@ -118,6 +136,9 @@ def read_return(
             headers.append((value, expr if expr is not None else Const("")))
             at += 1
         elif word == "default-errorfiles":
+            page = pages.page("", status) if pages is not None else None
+            if page is not None:
+                return page
             at -= 1
         elif word == "lf-file":
             body = _formatted_file(line, at + 1, state, report, read_text)
@@ -133,6 +154,8 @@ def read_return(
             report.error(line, at, "syntax", f"`{word}` is not expected here", "options are `status`, `content-type`, `string` and `hdr`")
             return None
         at += 2
+    if body == Const(""):
+        body = None  # what has no body has no type
     if content_type and body is not None:
         headers.insert(0, ("Content-Type", Const(content_type)))
     return Respond(status, body, tuple(headers)) if sound else None

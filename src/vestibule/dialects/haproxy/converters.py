@@ -9,6 +9,7 @@ Not here: maps, and reading of expressions (``sample``).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 
@@ -126,7 +127,7 @@ def _shaped(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variabl
     if name == "port_only":
         return Call("number", (Call("capture", (expr, Const(":([0-9]+)$"), Const("1"))),))
     if name == "ipmask":
-        return Call("mask", (expr, Const(_mask(arguments)), Const(_int(arguments, 1, 128))))
+        return Call("mask", (expr, Const(_mask("".join(arguments[:1]), 32)), Const(_mask("".join(arguments[1:2]), 128))))
     if name == "regsub":
         return _substituted(expr, arguments)
     # add_item(<delimiter>,<variable>,<suffix>)
@@ -171,15 +172,18 @@ def _int(arguments: tuple[str, ...], at: int, usual: int) -> int:
     return int(text)
 
 
-def _mask(arguments: tuple[str, ...]) -> int:
-    """Read a mask of IPv4: a number of bits, or dotted."""
-    text = "".join(arguments[:1])
-    if "." not in text:
-        return _int(arguments, 0, 32)
-    value = 0
-    for part in text.split("."):
-        value = value << 8 | (int(part) if part.isdecimal() else 0)
-    return value.bit_count()
+def _mask(text: str, usual: int) -> int:
+    """Read a mask: a number of bits, or written as an address. Only the first bits of an address can be kept."""
+    if "." not in text and ":" not in text:
+        return _int((text,), 0, usual)
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise BadArgument(f"`{text}` is no mask") from None
+    bits = int(address).bit_count()
+    if int(address) >> (address.max_prefixlen - bits) != (1 << bits) - 1:
+        raise BadArgument(f"`{text}` keeps other bits than the first")
+    return bits
 
 
 def _digest(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variable) -> Expr:

@@ -340,7 +340,12 @@ _RULES = [
     *_rows(
         "supported", "DFLB", "http-request set-var | http-request set-var-fmt | http-request unset-var", "Keep a value for later rules."
     ),
-    *_rows("supported", "DFLB", "http-response set-var | http-response set-var-fmt", "Keep a value for later rules."),
+    *_rows(
+        "supported",
+        "DFLB",
+        "http-response set-var | http-response set-var-fmt | http-after-response set-var | http-after-response set-var-fmt",
+        "Keep a value for later rules.",
+    ),
     *_rows(
         "supported",
         "DFLB",
@@ -380,13 +385,7 @@ _RULES = [
         "Edit parts of fields.",
         "set the whole field with `set-header`",
     ),
-    *_rows(
-        "error",
-        "DFLB",
-        "http-request replace-pathq | http-request replace-uri",
-        "Rewrite by a regular expression.",
-        "set the whole path with `set-path`",
-    ),
+    *_rows("supported", "DFLB", "http-request replace-pathq | http-request replace-uri", "Rewrite path and query by a regular expression."),
     *_rows(
         "error",
         "DFLB",

@@ -17,7 +17,7 @@ from vestibule.dialects.haproxy.settings import Settings
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText
-from vestibule.model.config import ErrorRoute, Redirect, Respond, Source
+from vestibule.model.config import ErrorRoute, HangUp, Redirect, Respond, Source
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import Const
 
@@ -36,10 +36,7 @@ class ErrorPages:
 
     def routes(self, settings: Settings) -> tuple[ErrorRoute, ...] | None:
         """Return who answers in the place of the errors of a proxy; None where nothing is said."""
-        found: dict[int, ErrorRoute] = {}
-        for statement in settings.statements:
-            for status, route in self._of(statement):
-                found[status] = route
+        found = self._all(settings)
         found.pop(_OTHER_THAN_ERRORS, None)
         if not found:
             return None
@@ -48,24 +45,35 @@ class ErrorPages:
             found[503] = self._origins.move(down, ErrorRoute(down.source, (503, 502), down.status))
         return tuple([found[status] for status in sorted(found)])
 
-    def page(self, name: str, status: int) -> Respond | None:
-        """Return what a section says for a status; None if there is no such section, or nothing for it."""
-        section = self._named.get(name)
-        found = dict(self._of_section(section)) if section is not None else {}
-        source = found[status].source if status in found else None
-        return source if isinstance(source, Respond) else None
+    def of(self, settings: Settings) -> OwnPages:
+        """Return what rules of one proxy may refer to."""
+        return OwnPages(self, settings)
 
-    def _of(self, statement: Statement) -> list[tuple[int, ErrorRoute]]:
+    def _all(self, settings: Settings) -> dict[int, ErrorRoute]:
+        """Return what a proxy says, by status; the last word counts, and it may be to say nothing."""
+        found: dict[int, ErrorRoute | None] = {}
+        for statement in settings.statements:
+            found.update(self._of(statement))
+        return {status: route for status, route in found.items() if route is not None}
+
+    def route(self, name: str, settings: Settings | None, status: int) -> ErrorRoute | None:
+        """Return what a section says for a status, without a name the proxy itself; None where nothing is said."""
+        if settings is not None and not name:
+            return self._all(settings).get(status)
+        section = self._named.get(name)
+        return dict(self._of_section(section)).get(status) if section is not None else None
+
+    def _of(self, statement: Statement) -> list[tuple[int, ErrorRoute | None]]:
         if statement.name in ("errorfile", "errorloc", "errorloc302", "errorloc303"):
             return self._single(statement)
         if statement.name == "http-error":
             return self._answered(statement)
         return self._several(statement) if statement.name == "errorfiles" else []
 
-    def _of_section(self, section: Section) -> list[tuple[int, ErrorRoute]]:
+    def _of_section(self, section: Section) -> list[tuple[int, ErrorRoute | None]]:
         return [each for statement in section.lines for each in self._of(statement)]
 
-    def _single(self, statement: Statement) -> list[tuple[int, ErrorRoute]]:
+    def _single(self, statement: Statement) -> list[tuple[int, ErrorRoute | None]]:
         line, first = statement.line, statement.first
         status = self._status(statement, first)
         value = line.text(first + 1)
@@ -78,21 +86,25 @@ class ErrorPages:
         if statement.name != "errorfile":
             source = Redirect(Const(value), 303 if statement.name == "errorloc303" else 302)
         elif value == "/dev/null":
-            source = Respond(status)
+            # Nothing at all is sent.
+            return [(status, self._origins.at(span(line), ErrorRoute(Respond(status), (status,), 0, request=(HangUp(),))))]
         else:
             source = whole_answer(line, first + 1, self._report, self._read_text)
         return [] if source is None else [(status, self._route(statement, status, source))]
 
-    def _answered(self, statement: Statement) -> list[tuple[int, ErrorRoute]]:
+    def _answered(self, statement: Statement) -> list[tuple[int, ErrorRoute | None]]:
         """``http-error status CODE …``, with the words of ``http-request return``."""
         line, first = statement.line, statement.first
         status = self._status(statement, first + 1) if line.text(first) == "status" else None
         if line.text(first) != "status":
             self._report.error(line, first, "missing", "`http-error` says first which status it is for", "write `http-error status 503 …`")
-        answer = read_return(line, first, len(line.words), State(read_text=self._read_text), self._report, self._read_text, 200, self)
+        if "default-errorfiles" in line.texts(first) and status is not None:
+            return [(status, None)]
+        pages = OwnPages(self, None)
+        answer = read_return(line, first, len(line.words), State(read_text=self._read_text), self._report, self._read_text, 200, pages)
         return [] if status is None or answer is None else [(status, self._route(statement, status, answer))]
 
-    def _several(self, statement: Statement) -> list[tuple[int, ErrorRoute]]:
+    def _several(self, statement: Statement) -> list[tuple[int, ErrorRoute | None]]:
         line, first = statement.line, statement.first
         section = self._named.get(line.text(first))
         if section is None:
@@ -112,3 +124,26 @@ class ErrorPages:
 
     def _route(self, statement: Statement, status: int, source: Source) -> ErrorRoute:
         return self._origins.at(span(statement.line), ErrorRoute(source, (status,), 0))
+
+
+class OwnPages:
+    """What rules of one proxy may refer to."""
+
+    def __init__(self, pages: ErrorPages, settings: Settings | None) -> None:
+        self._pages = pages
+        self._settings = settings
+
+    def page(self, name: str, status: int) -> Respond | None:
+        """Return what a section says for a status, without a name the proxy itself; None where nothing is said."""
+        route = self._route(name, status)
+        return route.source if route is not None and isinstance(route.source, Respond) else None
+
+    def is_silent(self, name: str, status: int) -> bool:
+        """Tell whether that is to send nothing at all."""
+        route = self._route(name, status)
+        return route is not None and bool(route.request)
+
+    def _route(self, name: str, status: int) -> ErrorRoute | None:
+        if self._settings is None and not name:
+            return None
+        return self._pages.route(name, self._settings, status)

@@ -161,7 +161,7 @@ class _Lowering:
         acls = Acls(self._report, self._read_text)
         for each in settings.all("acl"):
             acls.declare(each.line, each.first)
-        rules = Rules(acls, self._userlists, self._report, self._origins, self._read_text, self._pages, self._period)
+        rules = Rules(acls, self._userlists, self._report, self._origins, self._read_text, self._pages.of(settings), self._period)
         return Side(section, settings, acls, rules)
 
     def _period(self, name: str) -> int | None:

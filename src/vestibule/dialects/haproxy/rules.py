@@ -15,21 +15,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from vestibule.dialects.haproxy.acl import ALWAYS, Acls, AuthTest, Condition, Term, to_test
-from vestibule.dialects.haproxy.answers import Pages, condition_at, read_redirect, read_return
+from vestibule.dialects.haproxy.answers import Pages, condition_at, read_redirect, read_return, unless_empty
 from vestibule.dialects.haproxy.counting import RateTest, limit_of
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.sample import State, Unreadable, as_text, read_format, read_sample, with_groups
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist
-from vestibule.dialects.haproxy.variables import QUERY_MARKED
+from vestibule.dialects.haproxy.variables import FETCHES, QUERY_MARKED
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import Action, AddHeader, BasicAuth, Deny, HangUp, RemoveHeader, Respond, Rewrite, SetHeader, Source, When
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, Concat, Const, Expr, If, Match, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, Call, Concat, Const, Expr, If, Match, Var, concat
 
 _VARIABLE_RULE = re.compile(r"(?:set-var|set-var-fmt|unset-var)\(([^,()]*)(?:,[^()]*)?\)")
 
@@ -126,6 +127,8 @@ class Rules:
             return self._replace_path(line, statement.first, state)
         if rule in ("set-header", "add-header", "del-header", "replace-header"):
             return self.edit(statement, rule, state)
+        if rule in ("replace-pathq", "replace-uri"):
+            return self._replace_target(line, statement.first, state)
         if rule in ("set-path", "set-pathq", "set-query", "set-uri"):
             return self._rewrite(line, statement.first, rule, state)
         if rule in ("set-var", "set-var-fmt", "unset-var"):
@@ -147,6 +150,9 @@ class Rules:
         source: Source | None
         if rule == "redirect":
             source = read_redirect(line, statement.first, end, state, self._report)
+            leads = unless_empty(line, statement.first, end, state, self._report)
+            if leads is not None:
+                test = leads if test is None else AllOf((test, leads))
         else:
             source = read_return(line, statement.first, end, state, self._report, self._read_text, 200, self._pages)
         return (End(test, source, line) if sound and source is not None else None), state
@@ -213,6 +219,15 @@ class Rules:
         matches, path = found
         return self._do(line, matches if test is None else AllOf((test, matches)), Rewrite(path)), state.after_rewrite()
 
+    def _replace_target(self, line: Line, first: int, state: State) -> tuple[Step | None, State]:
+        """Path and query, as they are, become what the format says, where the pattern is found in them."""
+        found = self._replaced(line, first, FETCHES["pathq"], state)
+        sound, test = self.test(line, first + 2, state)
+        if found is None or not sound:
+            return None, state
+        matches, target = found
+        return self._do(line, matches if test is None else AllOf((test, matches)), _retargeted(target)), state.after_rewrite()
+
     def _replace_header(self, line: Line, first: int, state: State, response: bool) -> tuple[Step | None, State]:
         """The whole value becomes what the format says, where the pattern is found in it."""
         name = line.text(first)
@@ -258,10 +273,7 @@ class Rules:
             action = Rewrite(None, _unmarked(expr))
         else:
             path, query = _split_query(expr)
-            if path is None:
-                self._report.not_built(line, first, f"this value of `{rule}`", "use `set-path` and `set-query`")
-                return None, state
-            action = Rewrite(path, query)
+            action = _retargeted(expr) if path is None else Rewrite(path, query)
         return self._do(line, test, action), state.after_rewrite()
 
     def variable(self, line: Line, rule: str, state: State) -> tuple[Step | None, State]:
@@ -292,6 +304,8 @@ class Rules:
     def _deny(self, line: Line, first: int, rule: str, state: State, proxy: str) -> Step | None:
         end = condition_at(line, first)
         status = 403 if rule == "deny" else 500
+        if self._is_silent(line, first, end, status):
+            return self._hang_up(line, first, state)
         limited, condition = self._limits(line, end, state, proxy)
         if limited:
             answer = read_return(line, first, end, state, self._report, self._read_text, status, self._pages)
@@ -309,6 +323,16 @@ class Rules:
         if answer.body is None and not answer.headers and answer.status >= 400:
             return self._do(line, test, Deny(answer.status))
         return End(test, answer, line)
+
+    def _is_silent(self, line: Line, first: int, end: int, status: int) -> bool:
+        """Tell whether a refusal is to send nothing: its file is empty, or a section says so."""
+        words = [line.text(at) for at in range(first, end)]
+        pairs = dict(pairwise(words))
+        text = pairs.get("deny_status", pairs.get("status", ""))
+        status = int(text) if text.isdecimal() else status
+        if pairs.get("errorfile") == "/dev/null":
+            return True
+        return "errorfiles" in pairs and self._pages.is_silent(pairs["errorfiles"], status)
 
     def _hang_up(self, line: Line, first: int, state: State) -> Step | None:
         sound, test = self.test(line, condition_at(line, first), state)
@@ -467,6 +491,13 @@ def answer_of(status: int, text: str) -> Respond:
 def _with_groups(part: Expr, pattern: str, subject: Expr) -> list[Expr]:
     """Put what groups matched in the place of ``\\1`` and its kin; ``\\0`` is all that matched."""
     return with_groups(str(part.value), pattern, subject) if isinstance(part, Const) else [part]
+
+
+def _retargeted(target: Expr) -> Rewrite:
+    """Return what makes a text, which is known only with the request, the target: a scheme and a host in it are left out."""
+    local = Call("replace", (target, Const("^[A-Za-z][A-Za-z0-9+.-]*://[^/?]*"), Const(""), Const("")))
+    path = Call("field", (local, Const(1), Const(1), Const("?")))
+    return Rewrite(path, Call("field", (local, Const(2), Const(0), Const("?"))))
 
 
 def _unmarked(expr: Expr) -> Expr:

@@ -42,6 +42,9 @@ _ALIAS = re.compile(r"%(\{[^}]*\})?([A-Za-z]+)")
 _EXACT = ("^", "\\Z")
 _PATTERN = ("", "a key is a regular expression by itself")
 
+_ESCAPED = tuple("\\\"'(), ")
+"""What a backslash before it is meant for; before anything else it stays, since regular expressions are full of them."""
+
 _MAPS = {
     "map_str": _EXACT,
     "map_beg": ("^", ""),
@@ -178,14 +181,14 @@ def _term(text: str, at: int) -> tuple[str, tuple[str, ...], int]:
         if quote:
             if char == quote:
                 quote = ""
-            elif char == "\\" and quote == '"' and at + 1 < len(text):
+            elif char == "\\" and quote == '"' and text[at + 1 : at + 2] in _ESCAPED:
                 at += 1
                 arguments[-1] += text[at]
             else:
                 arguments[-1] += char
         elif char in "\"'":
             quote = char
-        elif char == "\\" and at + 1 < len(text):
+        elif char == "\\" and text[at + 1 : at + 2] in _ESCAPED:
             at += 1
             arguments[-1] += text[at]
         elif char == ",":
