@@ -116,6 +116,7 @@ def _format(directive: Directive, names: Names) -> Expr:
     if words[0].text.startswith("escape="):
         words = words[1:]
     names = names.copy()
+    names.for_log = True
     # At the end the whole is known; nobody was asked where there is no address.
     took = Call("seconds", (Var("total_ms"),))
     names.own["upstream_response_time"] = If(Compare("==", Var("upstream_address"), EMPTY), EMPTY, took)

@@ -102,7 +102,8 @@ class Names:
     """What names mean at one place of a file: those it has defined, then those of nginx.
 
     ``client`` is what stands for the address of the client; ``captures`` is the subject and the pattern that ``$1`` and named groups
-    refer to; ``elsewhere`` are variables that are set somewhere in the file, and empty where they are not.
+    refer to; ``elsewhere`` are variables that are set somewhere in the file, and empty where they are not;
+    ``for_log`` says that a value that there is none of does no harm.
     """
 
     def __init__(self, record: Record, own: Mapping[str, Expr] | None = None, client: Expr = _CLIENT) -> None:
@@ -111,11 +112,13 @@ class Names:
         self.own: dict[str, Expr] = dict(own or {})
         self.captures: tuple[Expr, str] | None = None
         self.elsewhere: frozenset[str] = frozenset()
+        self.for_log = False
 
     def copy(self) -> Names:
         """Return the same names, to be changed apart."""
         twin = Names(self._record, self.own, self.client)
         twin.elsewhere = self.elsewhere
+        twin.for_log = self.for_log
         twin.captures = self.captures
         return twin
 
@@ -171,6 +174,9 @@ class Names:
     def _unknown(self, name: str, span: Span) -> None:
         if name in self.elsewhere:
             return  # empty here, as in nginx
+        if self.for_log and name in _ABSENT:
+            self._record.warning(span, "differs", f"`${name}` is not known here and is written as `-`", "take it out of the format")
+            return
         if name in _ABSENT or name == "proxy_host":
             self._record.error(span, "not-built", f"the variable `${name}` is not built yet", "take it out")
             return
