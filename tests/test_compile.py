@@ -20,7 +20,7 @@ from vestibule.http.fields import Fields, parse_fields
 from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.link.messages import Assets, KeyPair
 from vestibule.model import config as m
-from vestibule.model.expr import Compare, Concat, Const, Expr, InNet, Match, Var
+from vestibule.model.expr import Call, Compare, Concat, Const, Expr, InNet, Match, Var
 from vestibule.net.reactor import Reactor
 
 WEB = m.Listener("web", m.TcpAddress(8080))
@@ -598,6 +598,20 @@ def test_other_formats(form: str, tmp_path: Path) -> None:
     text = Path(path).read_text()
     assert "s3cr3t" not in text
     assert (text == '"/share/***?key=***" 204\n') == (form == "template")
+    os.close(fd)
+
+
+@pytest.mark.parametrize(("escape", "line"), [("text", '\\"a\\x01'), ("json", '\\"a\\u0001')])
+def test_how_values_of_a_template_are_escaped(escape: str, line: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "log")
+    template = Concat((Const('"'), Call("url_decode", (Var("arg", "a"),)), Var("arg", "none"), Const('"')))
+    log = m.AccessLog(path, "template", template, escape=escape)  # type: ignore[arg-type]
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    root = built(config(replace(SITE, access_log=log, source=m.Respond(204))), logs={path: fd})
+    root.activate()
+    asked(root, "/?a=%22a%01")
+    root.flush_logs()
+    assert Path(path).read_text() == f'"{line}"\n'
     os.close(fd)
 
 

@@ -13,7 +13,7 @@ from vestibule.model import expr as tree
 from vestibule.model.expr import Kind
 from vestibule.model.vocabulary import kind_of
 from vestibule.plan import expr as nodes
-from vestibule.plan.access_log import Escaped, redacted_variable
+from vestibule.plan.access_log import Escaped, JsonEscaped, redacted_variable
 from vestibule.plan.expr import Const, ConstNumber, ConstTest, Node, concat, folded
 from vestibule.plan.functions import make_call
 from vestibule.plan.redact import Redactor
@@ -51,13 +51,15 @@ class ExprMaker:
             self._mistakes.add(key, "a test is expected here, not a value")
         return self._node(key, expr, place)
 
-    def template(self, key: str, expr: tree.Expr, place: Place, redactor: Redactor) -> Node:
-        """Make the node of a log line."""
+    def template(self, key: str, expr: tree.Expr, place: Place, redactor: Redactor, as_json: bool) -> Node:
+        """Make the node of a log line, in which values are escaped as in JSON or as in text."""
         self._redactor = redactor
         parts: list[Node] = []
         for part in expr.parts if isinstance(expr, tree.Concat) else (expr,):
             node = self._node(key, part, place)
-            parts.append(node if isinstance(part, tree.Const) else Escaped(node))
+            if not isinstance(part, tree.Const):
+                node = JsonEscaped(node) if as_json else Escaped(node)
+            parts.append(node)
         self._redactor = None
         return concat(parts)
 

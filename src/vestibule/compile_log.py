@@ -50,7 +50,8 @@ class LogMaker:
             elif log.template is None:
                 self._mistakes.add(f"{key}.template", "the format `template` needs a template")
             else:
-                lines.append(TemplateLog(sink, self._exprs.template(f"{key}.template", log.template, place, redactor)))
+                template = self._exprs.template(f"{key}.template", log.template, place, redactor, log.escape == "json")
+                lines.append(TemplateLog(sink, template))
             if lines and log.when != tree.ALWAYS:
                 lines[0] = LogWhen(self._exprs.test(f"{key}.when", log.when, place), lines[0])
         if self._reporter is not None:

@@ -66,7 +66,7 @@ _forward = st.sampled_from(["set", "remove", "pass"])
 forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]), words | st.just(""), st.booleans())
 _lines = st.just(e.ALWAYS) | expressions
 access_logs = st.builds(m.AccessLog, logs, st.sampled_from(["json", "combined"]), st.none(), lists(words), _lines) | st.builds(
-    m.AccessLog, logs, st.just("template"), expressions, lists(words), _lines
+    m.AccessLog, logs, st.just("template"), expressions, lists(words), _lines, st.sampled_from(["text", "json"])
 )
 
 compressions = st.builds(m.Compression, lists(st.sampled_from(["text/*", "*", "application/json"])), counts, st.integers(1, 9))

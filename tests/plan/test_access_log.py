@@ -13,7 +13,17 @@ from vestibule.exchange import Client, Exchange, LogLine, Plan, Relays, Step
 from vestibule.fault import CLIENT_BAD_SYNTAX, UPSTREAM_REFUSED, Fault
 from vestibule.http.address import NetworkSet
 from vestibule.http.head import RequestHead
-from vestibule.plan.access_log import CombinedLog, Escaped, JsonLog, LogWhen, TemplateLog, json_text, log_text, redacted_variable
+from vestibule.plan.access_log import (
+    CombinedLog,
+    Escaped,
+    JsonEscaped,
+    JsonLog,
+    LogWhen,
+    TemplateLog,
+    json_text,
+    log_text,
+    redacted_variable,
+)
 from vestibule.plan.expr import EXCHANGE, Const, InSet, Not, concat
 from vestibule.plan.fault_log import FaultLog, Reporter
 from vestibule.plan.log_sink import LogSink
@@ -189,6 +199,18 @@ def test_template_escapes_values_and_keeps_its_own_text() -> None:
     TemplateLog(log.sink, template).write(idle("/", 'X-A: "\x80'))
     assert log.lines == [b'"GET" \\"\\x80']
     assert Escaped(header).find(idle()) is None
+
+
+def test_template_of_json_is_json_whatever_came() -> None:
+    log = Lines()
+    header = make_variable("header", "X-A", Place())
+    assert header is not None
+    line = TemplateLog(log.sink, concat([Const(b'{"a":"'), JsonEscaped(header), Const(b'"}')]))
+    for value in ('say "\\x"', "caf\u00e9", "tab\there"):
+        line.write(idle("/", f"X-A: {value.encode().decode('latin-1')}"))
+        assert json.loads(log.lines[-1]) == {"a": value}
+    line.write(idle())
+    assert json.loads(log.lines[-1]) == {"a": ""}
 
 
 @pytest.mark.parametrize(

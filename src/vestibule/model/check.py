@@ -179,6 +179,8 @@ def _check_access_log(found: Findings, path: str, log: AccessLog | None) -> None
         found.error(f"{path}.template", "missing", "the format `template` needs a template")
     elif log.format != "template" and log.template is not None:
         found.error(f"{path}.template", "conflict", f"a template goes with the format `template`, not `{log.format}`")
+    if log.format != "template" and log.escape != "text":
+        found.error(f"{path}.escape", "conflict", f"`escape` goes with the format `template`; `{log.format}` knows how it is written")
     if log.template is not None:
         check_text(found, f"{path}.template", log.template, Phase.LOG)
     check_test(found, f"{path}.when", log.when, Phase.LOG)

@@ -92,6 +92,9 @@ class AccessLog:
     """Query names whose values are replaced before the line is written."""
     when: Expr = ALWAYS
     """Only exchanges for which this test is true get a line. Every variable may be used."""
+    escape: Literal["text", "json"] = "text"
+    """How values stand on the line of a template: ``text`` writes what could break a line as ``\\xHH``, ``json`` as a string of
+    JSON has it, between the quotes that the template sets."""
 
 
 @dataclass(frozen=True, slots=True)

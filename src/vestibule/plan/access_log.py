@@ -214,6 +214,18 @@ class Escaped(Node):
         return None if found is None else log_text(found)
 
 
+class JsonEscaped(Node):
+    """The text of a part of a template, as it may stand within the quotes of a string of JSON."""
+
+    def __init__(self, inner: Node) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+
+    def find(self, ex: Exchange) -> bytes | None:
+        found = self._inner.find(ex)
+        return None if found is None else json_text(found)[1:-1]
+
+
 class Redacted(Node):
     """The value of a variable that holds a target, a query or a link, without its secrets."""
 

@@ -187,7 +187,7 @@ _ROWS = _rows(
     ("http2", "hs", "flag", "HTTP/2 on the listeners of the server"),
     # Logs.
     ("access_log", "hsli", "1+", "the access log"),
-    ("log_format", "h", "2+", "a template of the access log; it is escaped one way, whatever `escape` says"),
+    ("log_format", "h", "2+", "a template of the access log; `escape=none` is as `default`"),
 )  # fmt: skip
 
 _ROWS += _rows(

@@ -104,15 +104,19 @@ def log_formats(scope: Scope) -> Formats:
     """Return the formats that ``log_format`` defines."""
     for directive in scope.own("log_format"):
         escape = directive.args[1]
-        if escape.text.startswith("escape=") and escape.text != "escape=default":
-            message = f"`{escape.text}` is left out: what could break a line is written as in `escape=default`"
-            scope.record.warning(escape.span, "differs", message, "for JSON, leave `access_log` to vestibule, which writes it")
+        if escape.text == "escape=none":
+            message = "`escape=none` is left out: what could break a line is written as in `escape=default`"
+            scope.record.warning(escape.span, "differs", message, "write `escape=json` for lines of JSON")
+        elif escape.text.startswith("escape=") and escape.text not in ("escape=default", "escape=json"):
+            message = f"`{escape.text}` is no way to escape"
+            scope.record.error(escape.span, "value", message, "write `escape=default` or `escape=json`")
     return {directive.text(0): directive for directive in scope.own("log_format")}
 
 
-def _format(directive: Directive, names: Names) -> Expr:
-    """Return the line of a format at one place."""
+def _logged(target: str, directive: Directive, names: Names, when: Expr) -> AccessLog:
+    """Return a log of lines in a format at one place. Of what is absent nginx writes a dash, and nothing in JSON."""
     words = directive.args[1:]
+    as_json = words[0].text == "escape=json"
     if words[0].text.startswith("escape="):
         words = words[1:]
     names = names.copy()
@@ -120,7 +124,10 @@ def _format(directive: Directive, names: Names) -> Expr:
     # At the end the whole is known; nobody was asked where there is no address.
     took = Call("seconds", (Var("total_ms"),))
     names.own["upstream_response_time"] = If(Compare("==", Var("upstream_address"), EMPTY), EMPTY, took)
-    return _dashed(names.template("".join([word.text for word in words]), directive.span))
+    line = names.template("".join([word.text for word in words]), directive.span)
+    if as_json:
+        return AccessLog(target, "template", line, when=when, escape="json")
+    return AccessLog(target, "template", _dashed(line), when=when)
 
 
 def _dashed(line: Expr) -> Expr:
@@ -169,7 +176,7 @@ def access_log_of(scope: Scope, formats: Formats, names: Names) -> AccessLog | N
     if name not in formats:
         scope.record.error(directive.place(1), "unknown-reference", f"there is no log format `{name}`", "define it with `log_format`")
         return AccessLog(target)
-    return AccessLog(target, "template", _format(formats[name], names), when=when)
+    return _logged(target, formats[name], names, when)
 
 
 def target_of(scope: Scope, directive: Directive) -> str:

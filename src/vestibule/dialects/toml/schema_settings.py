@@ -75,6 +75,7 @@ ACCESS_LOG = Table(
         Key("template", TEMPLATE, '"{client_ip} {method} {path} {status} {total_ms}"', "template"),
         Key("redact", TEXTS, '["key", "slug", "token"]', "redact"),
         Key("when", TEST, "'status >= 400'", "when"),
+        Key("escape", Choice("text", "json"), '"json"', "escape"),
     ),
 )
 
