@@ -131,6 +131,9 @@ _ROWS = _rows(
     ("RewriteOptions", "svld", "1+", "`Inherit` and its kin; others have no part here"),
     ("Redirect RedirectPermanent RedirectTemp", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),
     ("RedirectMatch", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),
+    ("ExpiresActive", "svl", "1", "whether answers say until when they may be kept"),
+    ("ExpiresByType", "svl", "2", "until when, by the media type"),
+    ("ExpiresDefault", "svl", "1", "until when, for all others"),
     # Compression.
     ("AddOutputFilterByType SetOutputFilter", "svld", "1+", "`DEFLATE` and `BROTLI_COMPRESS`: gzip, for whole virtual hosts"),
     ("DeflateCompressionLevel", "sv", "1", "how hard it is compressed"),
@@ -219,7 +222,7 @@ _ROWS += _rows(
      " SSLSessionTicketKeyFile SSLStaplingStandardCacheTimeout SSLProxyMachineCertificateChainFile", "svld", "1+",
      "vestibule has its own, safe choice here"),
     ("DeflateMemLevel DeflateWindowSize DeflateFilterNote FilterDeclare"
-     " FilterProvider FilterChain BrotliCompressionQuality ExpiresActive ExpiresByType ExpiresDefault CacheEnable CacheDisable CacheRoot",
+     " FilterProvider FilterChain BrotliCompressionQuality CacheEnable CacheDisable CacheRoot",
      "svld", "1+", "answers are passed on as the upstream made them"),
     ("RewriteBase", "svld", "1", "rules in `<Directory>` are an error where they count"),
     ("LogLevelOverride GlobalLog BufferedLogs", "svld", "1+", "it has no part here"),

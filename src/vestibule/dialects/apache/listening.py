@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from vestibule.dialects.apache.lexer import Word
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.record import Record
-from vestibule.model.config import TcpAddress
+from vestibule.model.config import ANY_HOST, TcpAddress
 from vestibule.model.diagnostic import Span
 from vestibule.model.quantity import format_listen, parse_host, parse_listen_host, parse_port
 
@@ -138,7 +138,10 @@ def hosts_of(record: Record, scope: Scope) -> dict[str, Span]:
     for directive in scope.own("ServerAlias"):
         for at, word in enumerate(directive.args):
             text = word.text.lower()
-            if text == "*" or ("*" in text and (not text.startswith("*.") or "*" in text[1:])) or "?" in text:
+            if text == "*":
+                hosts.setdefault(ANY_HOST, word.span)
+                continue
+            if ("*" in text and (not text.startswith("*.") or "*" in text[1:])) or "?" in text:
                 not_built(record, directive, at, f"the pattern `{text}` in `ServerAlias`", "write the names, or `*.name`")
                 continue
             try:

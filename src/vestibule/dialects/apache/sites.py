@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.apache.access import Access
 from vestibule.dialects.apache.compressing import compression_of
+from vestibule.dialects.apache.expiring import expiring
 from vestibule.dialects.apache.expressions import negated
 from vestibule.dialects.apache.fields import Fields, conditional
 from vestibule.dialects.apache.files import FileSites, Mapping, error_routes
@@ -122,7 +123,9 @@ class SiteMaker:
         fields, scope = self._fields, self._scope
         request, left = fields.actions(scope.all("RequestHeader"), in_request=True)
         response, _ = fields.actions(scope.all("Header"), in_request=False)
+        response = expiring(scope, scope) + response
         for section in sections:
+            response += conditional(section.later, expiring(scope, section.scope))
             made, _ = fields.actions(section.scope.own("RequestHeader"), in_request=True)
             request += conditional(section.test, made)
             made, _ = fields.actions(section.scope.own("Header"), in_request=False)
