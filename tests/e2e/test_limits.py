@@ -92,6 +92,30 @@ def test_so_many_at_a_time(gate: Rig, asked: Client, version: str) -> None:
     assert gate.proxy.wait_until(lambda: asked.get("/few/", key).status == 200)
 
 
+@pytest.mark.http1
+def test_so_many_exchanges_of_a_worker(tmp_path: Path) -> None:
+    rig = build(tmp_path, more="[limits]\nconcurrent = 1\n")
+    here, go = threading.Event(), threading.Event()
+
+    def script(turn: Turn) -> None:
+        here.set()
+        go.wait(10)
+        turn.answer(b"slow")
+
+    try:
+        rig.upstream.script = script
+        first = threading.Thread(target=lambda: rig.client.get("/"))
+        first.start()
+        assert here.wait(10)
+        assert rig.client.get("/").status == 503
+        go.set()
+        first.join(10)
+        assert rig.proxy.wait_until(lambda: rig.client.get("/").status == 200)
+    finally:
+        go.set()
+        tear_down(rig)
+
+
 def test_who_may_pass_passes_with_what_the_answer_says(gate: Rig, auth: Upstream, asked: Client) -> None:
     auth.script = lambda turn: turn.answer(b"", extra=b"Remote-User: alice\r\nRemote-Group: house\r\n")
     answer = asked.request("POST", "/ask/it?a=1", [("X-User", "mallory"), ("Cookie", "c=1")], b"a body")
