@@ -387,6 +387,7 @@ def template_values(site: Site, certificate: Path, plain: int, tls: int) -> dict
         "NGINX_LOG": f"access_log {log} combined buffer=64k flush=1s;" if site.log else "access_log off;",
         "HAPROXY_LOG_TARGET": "log stdout format raw local0" if site.log else "",
         "HAPROXY_LOG": "log global\n    option httplog" if site.log else "",
+        "SITES": "",  # those with names of their own, where a suite asks for them
         "SPLICE": "option splice-auto",
         "PIPES": "",
         "CADDY_LOG": f"log {{\n\t\toutput file {log}\n\t}}" if site.log else "",

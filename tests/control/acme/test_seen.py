@@ -108,10 +108,11 @@ def test_every_server_must_show_it(servers: Servers) -> None:
     assert not any(address == "127.0.0.1" and name.startswith("_acme") and kind == "TXT" for address, name, kind in servers.asked[1:])
 
 
-def test_a_server_that_never_shows_it_is_named(servers: Servers) -> None:
+def test_a_server_that_never_shows_it_is_named(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "BLIND_S", 60.0)  # on a busy machine a server may be slow to answer, which is not being out of reach
     servers.shows = {"127.0.0.2": lambda: [PROOF.record_value], "127.0.0.3": lambda: ["another's"]}
-    with pytest.raises(ProofError, match=r"_acme-challenge.photos.example.org was written, and after 0 s ns2.example.org still"):
-        wait_until_seen(PROOF, servers.places, 0.4)
+    with pytest.raises(ProofError, match=r"_acme-challenge.photos.example.org was written, and after 2 s ns2.example.org still"):
+        wait_until_seen(PROOF, servers.places, 2.0)
 
 
 def test_a_server_that_is_silent_is_left_out(servers: Servers) -> None:
