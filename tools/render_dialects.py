@@ -64,7 +64,8 @@ def of_haproxy() -> str:
         )
     parts.append("## Fetches, converters and log aliases\n")
     converters = [*haproxy_converters.NAMES, "map and its kin", "concat", "iif"]
-    built = [*haproxy_variables.FETCHES, *haproxy_variables.NAMED_FETCHES, "var", "str", "int", "bool", "fe_name"]
+    others = ["bin", "hdr_ip", "hdr_cnt", "capture.req.hdr", "sc_http_req_rate", "src_http_req_rate"]
+    built = [*haproxy_variables.FETCHES, *haproxy_variables.NAMED_FETCHES, *others, "var", "str", "int", "bool", "fe_name"]
     parts.append(table(("kind", "built", "known, and not built"), [
         ("fetches", code(built), code(haproxy_variables.UNBUILT_FETCHES)),
         ("converters", code(converters), code(haproxy_variables.UNBUILT_CONVERTERS)),

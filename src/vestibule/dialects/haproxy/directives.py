@@ -212,7 +212,7 @@ _PROXY = [
     *_rows("harmless", "DLB", "external-check", "Programs that check.", "no program is run; servers are well while they take connections"),
     *_rows("harmless", "DFLB", "email-alert", "Mails.", "no mails are sent; watch the error log"),
     *_rows("error", "DFL", "rate-limit", "Limit of new connections.", "leave it out"),
-    *_rows("error", "LB", "dispatch", "A server without a name.", "write `server NAME ADDRESS`"),
+    *_rows("supported", "LB", "dispatch", "A server without a name."),
     *_rows("error", "DFLB", "force-persist | ignore-persist | persist", "Persistence.", "leave it out"),
     *_rows("error", "DLB", "source", "The address connections to servers come from.", "leave it out"),
     *_rows("supported", "LB", "server-template", "The servers that a name stands for, however many."),

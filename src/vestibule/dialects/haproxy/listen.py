@@ -271,6 +271,11 @@ class Binder:
 
     def _protocols(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> tuple[Literal["h1", "h2"], ...]:
         """Return the versions of HTTP that ``alpn`` names; without it, both are offered as HAProxy does from 2.8 on."""
+        if "proto" in options:
+            place, text = options["proto"][-1]
+            if text in ("h1", "h2"):
+                return ("h2",) if text == "h2" else ("h1",)
+            self._report.error(line, place + 1, "bad-value", f"`{text}` is no protocol here", "write `proto h2` or `proto h1`")
         given = [*options.get("alpn", []), *options.get("npn", [])]
         if not given:
             return _PROTOCOLS

@@ -508,7 +508,10 @@ class _Lowering:
         if statement.name == "redirect":
             return side.rules.redirect(statement, state), state
         if statement.name.startswith("tcp-request"):
-            if statement.line.text(statement.first).startswith("track-sc"):
+            verb = statement.line.text(statement.first).partition("(")[0]
+            if verb in ("set-var", "set-var-fmt", "unset-var"):
+                return side.rules.variable(statement.line, verb, state)
+            if verb.startswith("track-sc"):
                 return None, side.rules.track(statement, state, side.section.name)
             return side.rules.reject(statement, state), state
         return side.rules.request(statement, state, side.section.name)

@@ -44,9 +44,10 @@ BIND_OPTIONS: dict[str, Option] = {
         *_rows("harmless", 1, "name id nice process thread shards level severity-output label", _NOTHING),
         *_rows("harmless", 1, "tcp-ut mss", _KERNEL),
         *_rows("supported", 0, "accept-proxy"),
+        *_rows("supported", 1, "proto"),
         *_rows("error", 0, "accept-netscaler-cip transparent", "leave it out"),
         *_rows("error", 0, "generate-certificates", "name the certificates with `crt`"),
-        *_rows("error", 1, "interface namespace proto uid gid ca-verify-file expose-fd", "leave it out"),
+        *_rows("error", 1, "interface namespace uid gid ca-verify-file expose-fd", "leave it out"),
     )
 }
 

@@ -229,7 +229,7 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return RAW_FETCHES[name]
     if name in ("fe_name", "fe_id"):
         return Const(state.frontend)
-    if name in ("str", "int", "bool"):
+    if name in ("str", "int", "bool", "bin"):
         return _constant(name, arguments)
     if name == "var":
         return _variable(arguments, state)
@@ -276,6 +276,11 @@ def _captured(name: str, arguments: tuple[str, ...], state: State) -> Expr:
 
 def _constant(name: str, arguments: tuple[str, ...]) -> Expr:
     text = arguments[0] if arguments else ""
+    if name == "bin":
+        try:
+            return Const(bytes.fromhex(text).decode("utf-8", "surrogateescape"))
+        except ValueError:
+            raise Unreadable("argument", f"`{text}` are no bytes in hexadecimal") from None
     if name == "str":
         return Const(text)
     if name == "bool":

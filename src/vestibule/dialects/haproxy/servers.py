@@ -70,6 +70,9 @@ class Servers:
                 inherited = {**inherited, **given}
             elif statement.name == "server":
                 self._server(statement, inherited)
+            elif statement.name == "dispatch":
+                server = self._address(statement.line, statement.first, "".join(statement.arguments()[:1]), False)
+                self._add(statement.line, "dispatch", server, {})
             elif statement.name == "server-template":
                 self._template(statement, inherited)
         sharing = Sharing(settings, self._report)
