@@ -11,9 +11,12 @@ The deliberate differences, which are left out of the comparison:
 * Date, Age and ETag of a page of the proxy's own.
 * Attributes of a cookie stand in any order and case (RFC 6265 5.2); HAProxy writes `path`, vestibule `Path`.
 * The order of fields with different names means nothing (RFC 9110 5.3).
+* `Vary: Accept-Encoding` stands in every answer that depends on it (RFC 9110 12.5.5); others write it only where they compressed.
+* A body that was compressed is compared as what it was before.
 * Caddy guesses the Content-Type of an answer that has none, and writes parentheses of a path it has changed as escapes.
 """
 
+import gzip
 import re
 
 from tests.e2e.client import Response
@@ -34,7 +37,7 @@ _OF_A_PAGE = frozenset(
         b"allow",
     )
 )
-_GUESSED = (b"content-type", b"text/plain; charset=utf-8")
+_GUESSED = ((b"content-type", b"text/plain; charset=utf-8"), (b"vary", b"Accept-Encoding"))
 _ESCAPE = re.compile("%[0-9a-f]{2}")
 
 Fields = list[tuple[str, list[str]]]
@@ -44,7 +47,7 @@ def _folded(fields: list[tuple[bytes, bytes]], without: frozenset[bytes], ports:
     """Return fields by lower-case name, sorted, with the two ports of a case written alike."""
     found: dict[str, list[str]] = {}
     for name, value in fields:
-        if name.lower() not in without and (name.lower(), value) != _GUESSED:
+        if name.lower() not in without and (name.lower(), value) not in _GUESSED:
             text = _neutral(_cookie(value) if name.lower() == b"set-cookie" else value, ports)
             found.setdefault(name.decode().lower(), []).append(text.replace(" ", "%20") if name.lower() == b"location" else text)
     return sorted(found.items())
@@ -84,4 +87,6 @@ def got_by_client(response: Response, by_upstream: bool, ports: tuple[int, int])
     without = _HOP | _OF_THE_SERVER | (frozenset() if by_upstream else _OF_A_PAGE)
     is_text = by_upstream or response.status < 300
     body = response.body if is_text else b""
+    if body and (b"content-encoding", b"gzip") in [(name.lower(), value) for name, value in response.head.fields]:
+        body = gzip.decompress(body)
     return response.status, _folded(response.head.fields, without, ports), body

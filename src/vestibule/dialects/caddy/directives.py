@@ -48,7 +48,7 @@ _ORDERED = (
     Directive("basic_auth", "supported", "Ask for a name and a password."),
     Directive("forward_auth", "supported", "Ask another server who may pass."),
     Directive("request_header", "supported", "Edit fields of requests."),
-    Directive("encode", "harmless", "Compress answers.", "answers go out as servers send them"),
+    Directive("encode", "supported", "Compress answers with gzip; other formats are left out."),
     Directive("push", "harmless", "HTTP/2 pushes.", "browsers have dropped them"),
     Directive("intercept", "error", "Replace answers.", "leave it out"),
     Directive("templates", "error", "Templates.", "leave it out"),

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cmp_to_key
 
 from vestibule.dialects.caddy.directives import DIRECTIVES, ONCE, ORDER
+from vestibule.dialects.caddy.encode import read_encode
 from vestibule.dialects.caddy.files import FileReader
 from vestibule.dialects.caddy.matchers import Matcher, Matchers, path_test
 from vestibule.dialects.caddy.placeholders import State, reads_path
@@ -30,6 +31,7 @@ from vestibule.dialects.piece import Piece, switched
 from vestibule.model.config import (
     Action,
     AddHeader,
+    Compression,
     ErrorRoute,
     Files,
     Limits,
@@ -52,11 +54,12 @@ _REWRITES = ("rewrite", "uri", "handle_path")
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """What is handed down to whoever answers: edits of the answer, limits, the directory of files."""
+    """What is handed down to whoever answers: edits of the answer, limits, the directory of files, what is compressed."""
 
     response: tuple[Action, ...] = ()
     limits: Limits | None = None
     root: str = ""
+    compression: Compression | None = None
 
 
 Tail = Callable[[State, Carry], Piece]
@@ -164,12 +167,15 @@ class Flow:
                 piece = self._run([each for each in rest if each.name != "rewrite"], matchers, state.after_rewrite(), carry, tail)
                 piece = piece.before([action] if action is not None else [])
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
-            if segment.name == "root":
-                root = self._files.root(segment, first)
+            if segment.name in ("root", "encode"):
+                if segment.name == "root":
+                    carried = replace(carry, root=self._files.root(segment, first))
+                else:
+                    carried = replace(carry, compression=read_encode(segment, first, self._report))
                 if matcher.test is None or matcher.test == Const(True):
-                    carry = replace(carry, root=root)
+                    carry = carried
                     continue
-                piece = self._run(rest, matchers, state, replace(carry, root=root), tail)
+                piece = self._run(rest, matchers, state, carried, tail)
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             if segment.name == "try_files":
                 piece = self._try_files(segment, first, self._run(rest, matchers, state, carry, tail), carry, state)
@@ -385,4 +391,5 @@ def _nothing(state: State, carry: Carry) -> Piece:
 
 
 def _carried(piece: Piece, carry: Carry) -> Piece:
-    return replace(piece, response=(*piece.response, *carry.response), limits=carry.limits or piece.limits)
+    response = (*piece.response, *carry.response)
+    return replace(piece, response=response, limits=carry.limits or piece.limits, compression=carry.compression)

@@ -348,6 +348,7 @@ class _Lowering:
             timeouts=self._site_timeouts(piece.timeouts),
             limits=None if piece.limits is None else replace(self._limits, body_bytes=piece.limits.body_bytes),
             forwarding=piece.forwarding,
+            compression=piece.compression,
         )
 
     def _site_timeouts(self, timeouts: Timeouts | None) -> Timeouts | None:
