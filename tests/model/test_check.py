@@ -48,7 +48,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.diagnostic import Span, has_errors
-from vestibule.model.expr import Compare, Concat, Const, Expr, Not, Var
+from vestibule.model.expr import Call, Compare, Concat, Const, Expr, Not, Var
 
 LISTENER = Listener("web", TcpAddress(8080))
 SITE = Site("any", ("*",), ("web",), Proxy("immich"))
@@ -193,6 +193,7 @@ def test_hosts_to_send(host: str, good: bool) -> None:
     [
         (Var("method"), "wrong-kind"),
         (Var("tls", "x"), "argument"),
+        (Compare("==", Call("mask", (Var("client_ip"), Const("many"), Const(64))), Const("")), "argument"),
         (Var("header"), "argument"),
         (Not(Var("method")), "wrong-kind"),
         (Compare("<", Var("method"), Const("a")), "wrong-kind"),

@@ -498,7 +498,7 @@ def _check_fixed(found: Findings, path: str, call: Call) -> None:
         found.error(path, "argument", f"`{fixed[0]}` is unknown to `{name}`", f"known are {', '.join(known)}")
     if name in ("field", "word") and (fixed[0] == 0 or not fixed[2]):
         found.error(path, "argument", f"`{name}` counts from 1, and needs separators")
-    if name == "mask" and not (0 <= int(fixed[0]) <= 32 and 0 <= int(fixed[1]) <= 128):
+    if name == "mask" and not all(isinstance(bits, int) and 0 <= bits <= most for bits, most in zip(fixed, (32, 128), strict=True)):
         found.error(path, "argument", "an address has not so many bits", "up to 32 of IPv4, and up to 128 of IPv6")
     if name == "replace":
         check_pattern(found, path, str(fixed[0]))
