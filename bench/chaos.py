@@ -244,6 +244,8 @@ def load(port: int, rate: float, until: float, outcome: Outcome, number: int) ->
             if connection is not None:
                 connection.close()
             connection = None
+    if connection is not None:
+        connection.close()
 
 
 def read_answer(connection: socket.socket) -> tuple[int, bytes, bool]:
@@ -337,8 +339,8 @@ def start(name: str, directory: Path, servers: list[Server], source: str) -> tup
     environment = dict(os.environ)
     if source:
         environment["PYTHONPATH"] = source
-    log = (directory / f"{name}.log").open("wb")
-    process = subprocess.Popen([*command, str(directory / file)], env=environment, stdout=log, stderr=log)
+    with (directory / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen([*command, str(directory / file)], env=environment, stdout=log, stderr=log)
     for _ in range(200):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -63,6 +63,7 @@ class _Maker(PoolMaker):
         announce: int,
         raw: bool,
         bare_lf: bool,
+        h2: bool,
     ) -> None:
         self._registry = registry
         self._reactor = reactor
@@ -73,13 +74,14 @@ class _Maker(PoolMaker):
         self._announce = announce
         self._raw = raw
         self._bare_lf = bare_lf
+        self._h2 = h2
 
     def make(self, host: str, port: int) -> Pool:
         return self.at(host, port, "")
 
     def at(self, host: str, port: int, path: str) -> Pool:
         """Return a pool of a host or of a socket."""
-        target = Target(host, port, path, self._context, self._tls_name, self._announce, self._raw)
+        target = Target(host, port, path, self._context, self._tls_name, self._announce, self._raw, self._h2)
         heads = HeadLimits(self._head_bytes, 8_192, 200, self._bare_lf)
         return Pool(self._reactor, target, self._registry.book, self._limits, heads, self._registry.responses)
 
@@ -211,10 +213,11 @@ class UpstreamMaker:
         limits = PoolLimits(settings.idle_ms, settings.max_idle, -1 if most is None else most, settings.max_waiting, settings.wait_ms)
         pair = self._assets.client_certificates.get(upstream.name)
         ca = self._ca(upstream)
-        context = self._context(key, upstream.tls, pair, ca) if server.tls else None
+        h2 = settings.protocol == "h2" and not raw
+        context = self._context(key, upstream.tls, pair, ca, h2) if server.tls else None
         tls_name = (upstream.tls.name or server.host or "localhost") if server.tls else ""
         announce = _ANNOUNCE[server.proxy_protocol]
-        return _Maker(self._registry, self._reactor, context, tls_name, limits, head_bytes, announce, raw, settings.bare_lf)
+        return _Maker(self._registry, self._reactor, context, tls_name, limits, head_bytes, announce, raw, settings.bare_lf, h2)
 
     def _ca(self, upstream: model.Upstream) -> str:
         return self._assets.authorities.get(upstream.tls.ca, "") if upstream.tls.ca else ""
@@ -259,7 +262,7 @@ class UpstreamMaker:
         family.max_fails, family.fail_window_ms = _own_fails(server)
         return family
 
-    def _context(self, key: str, tls: model.UpstreamTls, pair: KeyPair | None, ca: str) -> ssl.SSLContext | None:
+    def _context(self, key: str, tls: model.UpstreamTls, pair: KeyPair | None, ca: str, h2: bool) -> ssl.SSLContext | None:
         """Make the TLS context of connections to a server."""
         if tls.ca and not ca:
             self._mistakes.add(f"{key}.tls.ca", f"`{tls.ca}` was not read")
@@ -271,7 +274,7 @@ class UpstreamMaker:
         chain = b"" if pair is None else pair.chain_pem.encode()
         private = b"" if pair is None else pair.key_pem.encode()
         try:
-            return client_context(tls.verify, ca.encode(), chain, private, crl_pem=lists.encode())
+            return client_context(tls.verify, ca.encode(), chain, private, crl_pem=lists.encode(), protocol="h2" if h2 else "http/1.1")
         except (OSError, ValueError) as bad:
             self._mistakes.add(f"{key}.tls", reason(bad))
             return None

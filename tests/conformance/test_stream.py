@@ -1,4 +1,4 @@
-"""The streams of HTTP/1 keep the contract of `Stream`."""
+"""The streams of HTTP/1, and those of HTTP/2 to upstreams, keep the contract of `Stream`."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,10 @@ import pytest
 
 from . import stream as suite
 from .rigs_h1 import down, down_tls, up
+from .rigs_h2 import up_h2
 from .stream import Rig
 
-MAKERS = [down, down_tls, up]
+MAKERS = [down, down_tls, up, up_h2]
 
 
 @pytest.mark.parametrize("check", suite.CHECKS, ids=lambda check: check.__name__)

@@ -1,4 +1,4 @@
-"""HTTP/2 for a server: bytes in, events out; messages in, frames out. No socket (RFC 9113).
+"""HTTP/2: bytes in, events out; messages in, frames out, for a server. No socket (RFC 9113).
 
 Facts
   An error concerns a stream (RST_STREAM, the others go on) or the connection (GOAWAY, then close);
@@ -15,12 +15,12 @@ Rules
   4. Anything that has a cost and no use is paid from a budget (`h2_abuse.py`).
   5. At most one header block is in progress and it is bounded; so is everything else kept here.
 
-Not here: sending (`h2_send.py`), what a request must look like (`h2_request.py`), time (`now_ms` is given).
+Not here: the client's side (`h2_client.py`), sending (`h2_send.py`), what a request must look like (`h2_request.py`), time (it is given).
 """
 
 from typing import Final
 
-from vestibule.fault import CLIENT_HEAD_TOO_LARGE, ProtocolError
+from vestibule.fault import CLIENT, CLIENT_HEAD_TOO_LARGE, UPSTREAM, ProtocolError
 from vestibule.http import h2_frames as wire
 from vestibule.http.fields import EMPTY, FieldsTable
 from vestibule.http.h1 import HeadLimits
@@ -82,9 +82,9 @@ class H2Options:
 
 
 class H2(Control):
-    """One client connection."""
+    """One client connection; with `dials`, one to a server, for `h2_client.py` to go on from."""
 
-    def __init__(self, limits: HeadLimits, table: FieldsTable, options: H2Options) -> None:
+    def __init__(self, limits: HeadLimits, table: FieldsTable, options: H2Options, dials: bool = False) -> None:
         super().__init__(options.stream_window, options.connection_window)
         self.head: RequestHead | None = None
         self.data = b""
@@ -103,19 +103,21 @@ class H2(Control):
         self._block_stream = 0  # a header block is in progress for this stream
         self._block_flags = 0
         self._self_dependent = False
-        self._maker = RequestMaker(limits, table, Decoder(limits.head, limits.fields + 4))
+        self._decoder = Decoder(limits.head, limits.fields + 4)
+        self._maker = RequestMaker(limits, table, self._decoder, UPSTREAM if dials else CLIENT)
         self._skipped: list[tuple[int, int]] = []
-        self.out.append(
-            settings_frame(
-                [
-                    (wire.MAX_CONCURRENT_STREAMS, options.streams),
-                    (wire.INITIAL_WINDOW_SIZE, options.stream_window),
-                    (wire.MAX_HEADER_LIST_SIZE, limits.head),
-                    (wire.ENABLE_CONNECT_PROTOCOL, 1),
-                    (wire.NO_RFC7540_PRIORITIES, 1),
-                ]
-            )
-        )
+        if dials:
+            # A server has no preface but its SETTINGS (RFC 9113 3.4), and opens no streams.
+            self._state = _FRAME
+            self.goaway_id = 0
+            self.out.append(PREFACE)
+            settings = [(wire.ENABLE_PUSH, 0)]
+        else:
+            settings = [(wire.MAX_CONCURRENT_STREAMS, options.streams), (wire.ENABLE_CONNECT_PROTOCOL, 1)]
+        settings.append((wire.INITIAL_WINDOW_SIZE, options.stream_window))
+        settings.append((wire.MAX_HEADER_LIST_SIZE, limits.head))
+        settings.append((wire.NO_RFC7540_PRIORITIES, 1))
+        self.out.append(settings_frame(settings))
         if options.connection_window > WINDOW_DEFAULT:
             self.out.append(window_frame(0, options.connection_window - WINDOW_DEFAULT))
 
@@ -344,7 +346,7 @@ class H2(Control):
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> int:
         if stream_id & 1 == 0:
-            raise ConnectionLost(PROTOCOL_ERROR, "HEADERS on a stream a client cannot open")
+            raise ConnectionLost(PROTOCOL_ERROR, "HEADERS on a stream that no client opens")
         self._self_dependent = False
         if flags & (PADDED | wire.HAS_PRIORITY):
             payload = self._strip(flags, stream_id, payload)
@@ -395,18 +397,23 @@ class H2(Control):
     def _on_block(self, stream_id: int, end: bool, block: bytes) -> int:
         try:
             if stream_id > self.last_id:
-                return self._on_request(stream_id, end, block)
+                return self.on_opened(stream_id, end, block)
             stream = self.streams.get(stream_id)
             if stream is None or stream.remote_ended:
                 self._maker.skip(block)
                 return self._late_headers(stream_id, stream)
-            return self._on_trailers(stream, end, block)
+            return self.on_more(stream, end, block)
         except HpackFlood as error:
             raise ConnectionLost(ENHANCE_YOUR_CALM, str(error)) from None
         except HpackError as error:
             raise ConnectionLost(COMPRESSION_ERROR, str(error)) from None
 
-    def _on_request(self, stream_id: int, end: bool, block: bytes) -> int:
+    def on_more(self, stream: H2Stream, end: bool, block: bytes) -> int:
+        """A header block on a stream that is open."""
+        return self.on_trailers(stream, end, block)
+
+    def on_opened(self, stream_id: int, end: bool, block: bytes) -> int:
+        """A header block on a stream that was not used before."""
         if stream_id > self.last_id + 2 and len(self._skipped) < _SKIPPED_MOST:
             self._skipped.append((self.last_id, stream_id))
         self.last_id = stream_id
@@ -457,14 +464,14 @@ class H2(Control):
         self.detail = error.detail
         return REFUSED
 
-    def _on_trailers(self, stream: H2Stream, end: bool, block: bytes) -> int:
-        """A second header block ends the request (RFC 9113 8.1)."""
+    def on_trailers(self, stream: H2Stream, end: bool, block: bytes) -> int:
+        """A second header block ends the message (RFC 9113 8.1)."""
         try:
             trailers = self._maker.trailers(block)
         except ProtocolError as error:
             return self.fail(stream, PROTOCOL_ERROR, error.detail)
         if self._self_dependent or not end or stream.tunnel:
-            return self.fail(stream, PROTOCOL_ERROR, "trailers that do not end the request")
+            return self.fail(stream, PROTOCOL_ERROR, "trailers that do not end the message")
         if stream.expected > 0:
             return self.fail(stream, PROTOCOL_ERROR, "content-length and DATA differ")
         stream.remote_ended = True

@@ -54,6 +54,9 @@ OVER: Final = 7  # the connection broke: `error_code`, `detail`; send what is qu
 # Priorities sent before their request (RFC 9218 7.1).
 _EARLY_PRIORITIES_MOST: Final = 64
 
+# Streams at a time until the peer has said how many; few peers allow less (RFC 9113 6.5.2).
+_STREAMS_USUAL: Final = 100
+
 # What a function returns that has no event to tell.
 ON: Final = -1
 
@@ -78,6 +81,8 @@ class Control(Sender):
         self.detail = ""
         self.acknowledged = False  # the peer has taken our SETTINGS
         self.greeted = False  # the peer's first SETTINGS came
+        self.peer_streams = _STREAMS_USUAL  # streams that the peer allows at a time
+        self.last_taken = 0  # of a GOAWAY that came: streams above it were not looked at
         self.early: dict[int, bytes] = {}
         self._resets_left = Budget(RESETS_BURST, RESETS_PER_SECOND)
         self._frames_left = Budget(FRAMES_BURST, FRAMES_PER_SECOND)
@@ -92,6 +97,7 @@ class Control(Sender):
         if kind == GOAWAY:
             if stream_id or len(payload) < 8:
                 raise ConnectionLost(PROTOCOL_ERROR if stream_id else FRAME_SIZE_ERROR, "GOAWAY")
+            self.last_taken = number_at(payload, 0) & WINDOW_MOST
             self.error_code = number_at(payload, 4)
             return LEAVING
         if kind == wire.PRIORITY:
@@ -99,7 +105,7 @@ class Control(Sender):
         if kind == wire.PRIORITY_UPDATE:
             return self._on_priority_update(stream_id, payload)
         if kind == wire.PUSH_PROMISE:
-            raise ConnectionLost(PROTOCOL_ERROR, "PUSH_PROMISE from a client")
+            raise ConnectionLost(PROTOCOL_ERROR, "PUSH_PROMISE that nobody allowed")
         return ON  # unknown frames are ignored (RFC 9113 5.5)
 
     # The other frames.
@@ -174,6 +180,8 @@ class Control(Sender):
             elif key == wire.MAX_FRAME_SIZE:
                 if not FRAME_LEAST <= value <= wire.FRAME_MOST:
                     raise ConnectionLost(PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE")
+            elif key == wire.MAX_CONCURRENT_STREAMS:
+                self.peer_streams = value
             elif key == wire.HEADER_TABLE_SIZE:
                 self.encoder.limit_table(value)
             elif key in (wire.ENABLE_PUSH, wire.ENABLE_CONNECT_PROTOCOL, wire.NO_RFC7540_PRIORITIES) and value > 1:

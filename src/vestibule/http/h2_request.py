@@ -66,13 +66,14 @@ class Section:
 class RequestMaker:
     """Makes request heads from the header blocks of one connection."""
 
-    def __init__(self, limits: HeadLimits, table: FieldsTable, decoder: Decoder) -> None:
+    def __init__(self, limits: HeadLimits, table: FieldsTable, decoder: Decoder, side: int = CLIENT) -> None:
         self.limits = limits
         self.priority = b""  # the priority field of the last request
         self.tunnel = False  # the last request was an extended CONNECT (RFC 8441)
         self.method = b""  # of the last request that was decoded, whatever became of it
         self._table = table
         self._decoder = decoder
+        self._side = side  # who sends the trailers
         self._sections: dict[bytes, Section] = {}
         self._generation = 0
         self._authorities: dict[bytes, bool] = {}  # those that passed check_authority
@@ -147,16 +148,16 @@ class RequestMaker:
                 bit = 16
                 protocol = value
             else:
-                raise _malformed(f"pseudo-field {_shown(name)} in a request")
+                raise malformed(f"pseudo-field {shown(name)} in a request")
             if seen & bit:
-                raise _malformed(f"{_shown(name)} twice")
+                raise malformed(f"{shown(name)} twice")
             seen |= bit
         self.tunnel = False
         _check_method(method, seen)
         if seen & 7 != 7:
-            raise _malformed("a pseudo-field is missing")
+            raise malformed("a pseudo-field is missing")
         if scheme not in (b"https", b"http"):
-            raise _malformed(f":scheme {_shown(scheme)}")
+            raise malformed(f":scheme {shown(scheme)}")
         self._check_path(method, path)
         if seen & 16:
             self._check_protocol(method, protocol)
@@ -171,9 +172,9 @@ class RequestMaker:
             raise ProtocolError(CLIENT_HEAD_TOO_LARGE, "trailers over the limit")
         lines: list[bytes] = []
         for name, value in pairs:
-            _check_pair(name, value)
+            check_pair(name, value)
             lines.append(name + b": " + value)
-        return parse_trailers(_joined(lines), CLIENT, self.limits.fields)
+        return parse_trailers(joined(lines), self._side, self.limits.fields)
 
     def _section(self, block: bytes, pairs: list[tuple[bytes, bytes]]) -> Section | None:
         """Return the regular fields, from memory where their bytes are known; None when they are over the limit."""
@@ -214,9 +215,9 @@ class RequestMaker:
     def _check_protocol(self, method: bytes, protocol: bytes) -> None:
         """Extended CONNECT (RFC 8441 4): `:protocol` comes with CONNECT only, and we tunnel WebSockets only."""
         if method != b"CONNECT":
-            raise _malformed(":protocol without CONNECT")
+            raise malformed(":protocol without CONNECT")
         if protocol.lower() != b"websocket":
-            raise ProtocolError(CLIENT_BAD_METHOD, f"CONNECT with :protocol {_shown(protocol)}")
+            raise ProtocolError(CLIENT_BAD_METHOD, f"CONNECT with :protocol {shown(protocol)}")
         self.tunnel = True
 
     def _authority(self, authority: bytes, said: bool, section: Section) -> bytes:
@@ -273,14 +274,14 @@ def _method_of(pairs: list[tuple[bytes, bytes]]) -> bytes:
 
 def _check_method(method: bytes, seen: int) -> None:
     if not seen & 1 or not method or len(method) > _METHOD_LONGEST or method.translate(None, TOKEN_CHARS):
-        raise _malformed(":method is missing or not a token")
+        raise malformed(":method is missing or not a token")
     # A plain CONNECT would tunnel to anywhere, TRACE echo credentials (RFC 9110 9.3.6, 9.3.8). They are
     # looked at first, because a CONNECT has neither :scheme nor :path (RFC 9113 8.5).
     if method == b"TRACE":
         raise ProtocolError(CLIENT_BAD_METHOD, "TRACE")
     if method == b"CONNECT" and not seen & 16:
         if seen & 6 or not seen & 8:
-            raise _malformed("CONNECT with :scheme or :path, or without :authority")
+            raise malformed("CONNECT with :scheme or :path, or without :authority")
         raise ProtocolError(CLIENT_BAD_METHOD, "CONNECT")
 
 
@@ -290,7 +291,7 @@ def _make_section(pairs: list[tuple[bytes, bytes]], size: int, count: int) -> Se
     lines = section.lines
     cookie_at = -1
     for name, value in pairs:
-        role = _check_pair(name, value)
+        role = check_pair(name, value)
         if role:
             if role == HOST:
                 if section.host is not None:
@@ -313,36 +314,39 @@ def _make_section(pairs: list[tuple[bytes, bytes]], size: int, count: int) -> Se
     return section
 
 
-def _check_pair(name: bytes, value: bytes) -> int:
-    """Check one regular field and return the role of its name (RFC 9113 8.2.1, 8.2.2)."""
+def check_pair(name: bytes, value: bytes) -> int:
+    """Check one regular field of either side and return the role of its name (RFC 9113 8.2.1, 8.2.2)."""
     known = find_name(name)
     if known is None or known.lower != name:
-        raise _malformed(f"field name {_shown(name)}")
+        raise malformed(f"field name {shown(name)}")
     if value and (value[0] <= 32 or value[-1] <= 32) and value.strip(b" \t") != value:
-        raise _malformed(f"blanks around the value of {_shown(name)}")
+        raise malformed(f"blanks around the value of {shown(name)}")
     if b"\n" in value or b"\r" in value or b"\0" in value:
-        raise _malformed(f"control byte in {_shown(name)}")
+        raise malformed(f"control byte in {shown(name)}")
     role = known.role
     if role:
         if role in (CONNECTION, TRANSFER_ENCODING, UPGRADE) or (role == HOP_BY_HOP and name in (b"keep-alive", b"proxy-connection")):
-            raise _malformed(f"{_shown(name)} belongs to HTTP/1")
+            raise malformed(f"{shown(name)} belongs to HTTP/1")
         if role == TE and value.lower() != b"trailers":
-            raise _malformed("te is not trailers")
+            raise malformed("te is not trailers")
     return role
 
 
 def _block(authority: bytes, lines: list[bytes], framing: bytes) -> bytes:
     """Return the header section as HTTP/1 would send it."""
-    return b"".join((b"Host: ", authority, b"\r\n", _joined(lines), framing))
+    return b"".join((b"Host: ", authority, b"\r\n", joined(lines), framing))
 
 
-def _joined(lines: list[bytes]) -> bytes:
+def joined(lines: list[bytes]) -> bytes:
+    """Return lines as a header section."""
     return b"\r\n".join(lines) + b"\r\n" if lines else b""
 
 
-def _malformed(detail: str) -> ProtocolError:
+def malformed(detail: str) -> ProtocolError:
+    """Return the error of a message that breaks a rule (rule 1)."""
     return ProtocolError(CLIENT_BAD_SYNTAX, detail)
 
 
-def _shown(text: bytes) -> str:
+def shown(text: bytes) -> str:
+    """Return a name or value as messages show it."""
     return repr(text[:60])[1:]

@@ -48,6 +48,8 @@ class H2Stream:
         self.local_ended = False
         self.owes = False  # somebody was told "enough" and waits for one drain
         self.tunnel = False
+        self.heard = False  # upstream: the final head came
+        self.bodiless = False  # upstream: the answer to HEAD
         self.released = False  # the owner is done with it
         self.moved_ms = 0  # when bytes of it last moved, either way
         self.gone = False  # reset by either side, or over: no frame goes out any more

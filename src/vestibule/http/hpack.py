@@ -21,6 +21,7 @@ from typing import Final
 from vestibule.http import huffman
 from vestibule.http.fields import Fields
 from vestibule.http.hpack_tables import STATIC
+from vestibule.http.name import HOST
 
 TABLE_BYTES: Final = 4096  # SETTINGS_HEADER_TABLE_SIZE until somebody says otherwise (RFC 9113 6.5.2)
 ENTRY_OVERHEAD: Final = 32  # RFC 7541 4.1
@@ -327,6 +328,10 @@ _INDEXED: Final[list[bytes]] = [bytes((0x80 | index,)) for index in range(127)]
 _SHORT: Final[list[bytes]] = [bytes((size,)) for size in range(127)]
 
 
+# `te: trailers`, not kept in the table.
+_TE_TRAILERS: Final = b"\x00\x02te\x08trailers"
+
+
 class Encoder:
     """The encoding half of one connection."""
 
@@ -362,13 +367,29 @@ class Encoder:
             code = self._announcement() + code
         return code + self.section(fields)
 
+    def request(self, method: bytes, scheme: bytes, path: bytes, authority: bytes, fields: Fields) -> bytes:
+        """Return the block of a request head: the pseudo-fields, and the fields but Host that are not of one hop only.
+
+        `TE: trailers` is all of TE that HTTP/2 has (RFC 9113 8.2.2), and stays.
+        """
+        out = [self._announcement()] if self._announce else []
+        out.append(b"\x82" if method == b"GET" else b"\x83" if method == b"POST" else b"\x02" + encode_string(method))
+        out.append(b"\x87" if scheme == b"https" else b"\x86")
+        out.append(b"\x04" + encode_string(path))
+        out.append(b"\x01" + encode_string(authority))
+        out.append(self.section(fields, True))
+        te = fields.get(b"te") if fields.has_hop_by_hop else None
+        if te is not None and b"trailers" in te.lower():
+            out.append(_TE_TRAILERS)
+        return b"".join(out)
+
     def trailers(self, fields: Fields) -> bytes:
         """Return the block of a trailer section."""
         if self._announce:
             return self._announcement() + self.section(fields)
         return self.section(fields)
 
-    def section(self, fields: Fields) -> bytes:
+    def section(self, fields: Fields, hostless: bool = False) -> bytes:
         """Return the fields encoded against the table as it is, adding to it what is likely to come again."""
         found = self._blocks.get(fields)
         if found is not None:
@@ -377,6 +398,8 @@ class Encoder:
         clean = fields.end_to_end()
         out: list[bytes] = []
         for i in range(len(clean.names)):
+            if hostless and clean.names[i].role == HOST:
+                continue  # `:authority` says it
             self._field(clean.names[i].lower, clean.lines[i], out)
         block = b"".join(out)
         if self._inserted == inserted:

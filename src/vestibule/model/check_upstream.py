@@ -38,6 +38,8 @@ def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
     if upstream.tls.crl and not upstream.tls.verify:
         found.error(f"{path}.tls.crl", "conflict", "a revocation list is named and verification is off")
     _check_pool(found, f"{path}.pool", upstream.pool)
+    if upstream.pool.protocol == "h2":
+        _check_h2(found, path, upstream)
     _check_retry(found, f"{path}.retry", upstream.retry)
     _check_balance(found, f"{path}.balance", upstream.balance)
     _check_passive(found, f"{path}.passive", upstream.passive)
@@ -70,6 +72,18 @@ def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) 
         found.error(f"{path}.resolve", "conflict", "only a name can stand for several servers")
     if not 1 <= server.weight <= 65_535:
         found.error(f"{path}.weight", "out-of-range", f"{server.weight} is no weight", "weights are from 1 to 65535")
+
+
+def _check_h2(found: Findings, path: str, upstream: Upstream) -> None:
+    """Check what HTTP/2 to an upstream rules out."""
+    for at, server in enumerate(upstream.servers):
+        if server.proxy_protocol:
+            help_ = "leave one of them out; the client's address is in X-Forwarded-For"
+            found.error(f"{path}.servers[{at}].proxy_protocol", "conflict", "an HTTP/2 connection carries requests of many clients", help_)
+    if upstream.pool.bare_lf:
+        found.error(f"{path}.pool.bare_lf", "conflict", "HTTP/2 has no lines", "leave it out")
+    if upstream.health is not None and upstream.health.kind not in ("tcp", "tls"):
+        found.error(f"{path}.health.kind", "conflict", "checks speak HTTP/1.1, and this upstream HTTP/2", 'say `kind = "tcp"` or `"tls"`')
 
 
 def _check_pool(found: Findings, path: str, pool: Pool) -> None:

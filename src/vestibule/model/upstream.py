@@ -87,6 +87,9 @@ class Pool:
     """Requests that may wait for a connection; further ones are answered 503."""
     wait_ms: int = 30_000
     """How long a request may wait for a connection (503)."""
+    protocol: Literal["http/1.1", "h2"] = "http/1.1"
+    """What its servers speak. ``h2`` is HTTP/2, which gRPC needs: by ALPN over TLS, by prior knowledge (h2c) otherwise. Requests share
+    connections there, ``max_connections`` counts requests, and WebSockets are not carried."""
     bare_lf: bool = False
     """Whether a line of an answer's head may end with LF alone, as scripts write it; otherwise that is an error (502)."""
 

@@ -146,8 +146,9 @@ def client_context(
     key_pem: bytes = b"",
     check_name: bool = True,
     crl_pem: bytes = b"",
+    protocol: str = "http/1.1",
 ) -> ssl.SSLContext:
-    """Make the context for connections to an upstream. Raises ValueError or ssl.SSLError with the reason.
+    """Make the context for connections to an upstream that speaks this protocol. Raises ValueError or ssl.SSLError with the reason.
 
     With `crl_pem` every authority on the way needs a revocation list that is in force (RFC 5280 6.3).
     """
@@ -167,7 +168,7 @@ def client_context(
             made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     if chain_pem:
         add_pair(made, chain_pem, key_pem)
-    made.set_alpn_protocols(["http/1.1"])
+    made.set_alpn_protocols([protocol])
     return made
 
 

@@ -8,6 +8,8 @@ Rules
   1. A connection is idle here, serving an exchange, or gone; never two of these.
   2. A request that cannot be repeated gets a connection that was looked at this very moment.
   3. Waiting is first come, first served, and ends.
+  4. Connections that carry several requests (HTTP/2) are shared: the fullest use of one comes before another. What is counted and
+     limited there are requests.
 
 Not here: which server (`upstream.py`), retries (`upstream.py`).
 """
@@ -28,6 +30,7 @@ from vestibule.net.timers import Deadline, Timed
 from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
 from vestibule.proxy.raw import RawUp
 from vestibule.proxy.up_h1 import H1UpConnection, Keeper
+from vestibule.proxy.up_h2 import H2UpConnection, Sharer
 
 # Methods whose repetition does no harm (RFC 9110 9.2.2).
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"))
@@ -53,11 +56,20 @@ class AddressBook:
 class Target:
     """Where and how to connect: a host and port or a unix socket, plain or TLS.
 
-    `announce` is the version of the PROXY header that connections begin with, 0 for none. `raw` connections carry bytes, not HTTP.
+    `announce` is the version of the PROXY header that connections begin with, 0 for none. `raw` connections carry bytes, not HTTP;
+    `h2` ones HTTP/2.
     """
 
     def __init__(
-        self, host: str, port: int, path: str, tls: ssl.SSLContext | None, tls_name: str, announce: int = 0, raw: bool = False
+        self,
+        host: str,
+        port: int,
+        path: str,
+        tls: ssl.SSLContext | None,
+        tls_name: str,
+        announce: int = 0,
+        raw: bool = False,
+        h2: bool = False,
     ) -> None:
         self.host = host
         self.port = port
@@ -66,6 +78,7 @@ class Target:
         self.tls_name = tls_name
         self.announce = announce
         self.raw = raw
+        self.h2 = h2
         self.is_address = _is_address(host)
 
     def text(self) -> str:
@@ -116,7 +129,7 @@ class _Waiter(Timed):
         self.pool.give_up(self)
 
 
-class Pool(Keeper):
+class Pool(Keeper, Sharer):
     """All connections of this worker to one server. Outlives reloads."""
 
     def __init__(
@@ -132,6 +145,7 @@ class Pool(Keeper):
         self.closing = False
         self._book = book
         self._idle: list[H1UpConnection] = []
+        self._shared: list[H2UpConnection] = []
         self._opening: list[_Opening] = []
         self._waiting: deque[_Waiter] = deque()
 
@@ -140,17 +154,24 @@ class Pool(Keeper):
 
     def load(self) -> int:
         """Return how many exchanges it serves, or that wait for it."""
+        if self.target.h2:
+            return self._carried() + len(self._waiting)
         return self.connections - len(self._idle) + len(self._waiting)
 
     def is_full(self) -> bool:
         """Tell whether one more request would have to wait."""
         most = self.limits.connections_most
+        if self.target.h2:
+            return 0 <= most <= self._carried()
         return 0 <= most <= self.connections and not self._idle
 
     # ---- for exchanges
 
     def acquire(self, ex: Exchange, fresh: bool) -> None:
         """Give the exchange a connection, now or later, or a fault. `fresh` asks for a new one."""
+        if self.target.h2:
+            self._acquire_shared(ex)
+            return
         if self.target.announce:
             self._acquire_announced(ex, fresh)
             return
@@ -172,6 +193,74 @@ class Pool(Keeper):
             self._wait(ex)
             return
         self._open(ex)
+
+    # ---- shared connections (rule 4)
+
+    def _carried(self) -> int:
+        """Return how many exchanges the shared connections carry, or are made for."""
+        count = 0
+        for connection in self._shared:
+            count += len(connection.streams)
+        for opening in self._opening:
+            if opening.ex is not None:
+                count += 1
+        return count
+
+    def _roomy(self, careful: bool) -> H2UpConnection | None:
+        """Return a connection that can carry one more."""
+        for connection in list(self._shared):
+            if not connection.has_room():
+                continue
+            if careful and not connection.streams and not connection.is_usable():
+                connection.leave()  # rule 2
+                continue
+            return connection
+        return None
+
+    def _acquire_shared(self, ex: Exchange) -> None:
+        if self._waiting or self.is_full():
+            self._wait(ex)
+            return
+        connection = self._roomy(ex.request.method not in IDEMPOTENT)
+        if connection is not None:
+            connection.serve(ex, self.name)
+            return
+        for opening in self._opening:
+            if opening.ex is None:
+                opening.ex = ex
+                return
+        if self._is_making():
+            self._wait(ex)  # it will have room for many
+            return
+        self._open(ex)
+
+    def _is_making(self) -> bool:
+        """Tell whether a connection is being made, or has not yet heard how many requests the server takes at a time."""
+        return bool(self._opening) or True in [connection.is_new() for connection in self._shared]
+
+    def _serve_waiting(self) -> None:
+        """Give shared connections those who wait, as far as there is room."""
+        while self._waiting and not self.is_full():
+            connection = self._roomy(self._waiting[0].ex.request.method not in IDEMPOTENT)
+            if connection is None and self._is_making():
+                return
+            waiter = self._waiting.popleft()
+            waiter.deadline.drop()
+            if connection is None:
+                self._open(waiter.ex)
+                return
+            connection.serve(waiter.ex, self.name)
+
+    def freed(self, connection: H2UpConnection) -> None:
+        self._serve_waiting()
+        if self.closing and not connection.streams:
+            connection.leave()
+
+    def strike_off_shared(self, connection: H2UpConnection) -> None:
+        self.connections -= 1
+        if connection in self._shared:
+            self._shared.remove(connection)
+        self._serve_waiting()
 
     def _acquire_announced(self, ex: Exchange, fresh: bool) -> None:
         """A connection that began with a PROXY header serves the client it named, and nobody else."""
@@ -234,6 +323,9 @@ class Pool(Keeper):
 
     def _serve_next(self) -> None:
         """A place is free: make a connection for the one who waits longest."""
+        if self.target.h2:
+            self._serve_waiting()
+            return
         most = self.limits.connections_most
         if self._waiting and (most < 0 or self.connections < most):
             waiter = self._waiting.popleft()
@@ -248,6 +340,9 @@ class Pool(Keeper):
         ex = opening.ex
         if self.target.raw:
             self._opened_raw(opening, transport)
+            return
+        if self.target.h2:
+            self._opened_shared(opening, transport)
             return
         connection = H1UpConnection(self.reactor, transport, self, self.head_limits, self.table)
         connection.announced = opening.announced
@@ -270,6 +365,17 @@ class Pool(Keeper):
         transport.owner = raw
         raw.serve(ex, self.name)
 
+    def _opened_shared(self, opening: "_Opening", transport: Transport) -> None:
+        ex = opening.ex
+        scheme = b"http" if self.target.tls is None else b"https"
+        connection = H2UpConnection(self.reactor, transport, self, self.head_limits, self.table, scheme, self.limits.idle_ms)
+        transport.owner = connection
+        self._shared.append(connection)
+        if ex is not None:
+            ex.connect_ms = self.reactor.now_ms - opening.began_ms
+            connection.serve(ex, self.name)
+        self._serve_waiting()
+
     def failed(self, opening: "_Opening", fault: Fault) -> None:
         """A connection could not be made."""
         self._opening.remove(opening)
@@ -277,6 +383,13 @@ class Pool(Keeper):
         ex = opening.ex
         if ex is not None:
             ex.on_fault(UP, fault)
+        if self.target.h2 and not self._shared:
+            # They waited for this connection, and another would not come about either.
+            for waiter in list(self._waiting):
+                if waiter in self._waiting:
+                    self._waiting.remove(waiter)
+                    waiter.deadline.drop()
+                    waiter.ex.on_fault(UP, fault)
         self._serve_next()
 
     def take_back(self, connection: H1UpConnection) -> None:
@@ -309,6 +422,8 @@ class Pool(Keeper):
         self.closing = True
         for connection in list(self._idle):
             connection.retire()
+        for shared in list(self._shared):
+            shared.leave()
 
 
 class _Opening(Dialer, Owner):
@@ -319,7 +434,7 @@ class _Opening(Dialer, Owner):
         self.ex = ex
         self.began_ms = pool.reactor.now_ms
         self.limit_ms = ex.timeouts.connect_ms if ex is not None else 5_000
-        self.transport: Transport | None = None
+        self.secure: TlsTransport | None = None
         self.deadline: Deadline | None = None
         self.announced = b""
 
@@ -336,8 +451,7 @@ class _Opening(Dialer, Owner):
             transport.start(before)
             pool.opened(self, transport)
             return
-        secure = TlsTransport(pool.reactor, sock, self, target.tls, False, target.tls_name or None)
-        self.transport = secure
+        self.secure = secure = TlsTransport(pool.reactor, sock, self, target.tls, False, target.tls_name or None)
         self.deadline = Deadline(_Patience(self))
         pool.reactor.timers.arm(self.deadline, self.began_ms + self.limit_ms)
         secure.start(before)
@@ -361,8 +475,12 @@ class _Opening(Dialer, Owner):
     def on_secured(self) -> None:
         if self.deadline is not None:
             self.deadline.drop()
-        assert self.transport is not None
-        self.pool.opened(self, self.transport)
+        secure = self.secure
+        assert secure is not None
+        if self.pool.target.h2 and secure.tls.selected_alpn_protocol() != "h2":
+            self._fail(Fault(UPSTREAM_TLS, f"{self.pool.name} does not speak HTTP/2 (ALPN)"))
+            return
+        self.pool.opened(self, secure)
 
     def on_data(self, data: bytes) -> None:
         self._fail(Fault(UPSTREAM_TLS, "bytes before the handshake was over"))
@@ -385,8 +503,8 @@ class _Opening(Dialer, Owner):
     def _fail(self, fault: Fault) -> None:
         if self.deadline is not None:
             self.deadline.drop()
-        if self.transport is not None:
-            self.transport.abort()
+        if self.secure is not None:
+            self.secure.abort()
         self.pool.failed(self, fault)
 
 

@@ -72,6 +72,7 @@ POOL = Table(
         Key("max_connections", Unlimited(COUNT), "200", "max_connections"),
         Key("max_waiting", COUNT, "1024", "max_waiting"),
         Key("wait", DURATION, '"30s"', "wait_ms"),
+        Key("protocol", Choice("http/1.1", "h2"), '"h2"', "protocol"),
         Key("bare_lf", FLAG, "false", "bare_lf"),
     ),
 )

@@ -1,0 +1,510 @@
+"""A connection to an upstream server that speaks HTTP/2, and the upstream streams of its exchanges.
+
+Facts
+  A stream that the server refused, or that lies above the last one of its GOAWAY, was not looked at (RFC 9113 8.7). Of others
+  that broke without an answer nobody knows.
+  A server that froze keeps its connections open, so whoever shares one with a dead server waits for nothing.
+
+Rules
+  1. Streams only queue. The connection makes frames once per turn, as far as the transport is below its mark.
+  2. A request that was not looked at may be sent again, whatever its method, while all of it is still here: it had no body.
+  3. The connection carries no more than the server allows, and none once the server goes away or was silent too long.
+  4. A server that is silent while answers are awaited is asked whether it is there (PING), and given up if it does not say.
+  5. One deadline for all streams.
+
+Not here: frames and windows (`http/h2*.py`), which connection carries which exchange (`pool.py`), retries (`upstream.py`).
+"""
+
+from typing import Final
+
+from mypy_extensions import trait
+
+from vestibule.exchange import UP, Exchange, Stream
+from vestibule.fault import (
+    CLIENT,
+    IF_REUSED,
+    NEVER,
+    REPEATABLE,
+    SAFE,
+    UPSTREAM_BAD_SYNTAX,
+    UPSTREAM_LOST,
+    UPSTREAM_TIMEOUT_BODY,
+    UPSTREAM_TIMEOUT_HEAD,
+    UPSTREAM_TIMEOUT_WRITE,
+    UPSTREAM_TRUNCATED,
+    Fault,
+)
+from vestibule.http.fields import Fields, FieldsTable
+from vestibule.http.h1 import HeadLimits
+from vestibule.http.h2 import H2Options
+from vestibule.http.h2_client import H2Client
+from vestibule.http.h2_control import BODY, HEAD, LEAVING, NEED, RESET, TRAILERS
+from vestibule.http.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, error_name
+from vestibule.http.h2_schedule import H2Stream
+from vestibule.http.head import RequestHead, ResponseHead
+from vestibule.net.reactor import Pollable, Reactor
+from vestibule.net.timers import Deadline, Timed
+from vestibule.net.transport import MARK, Owner, Transport
+
+# Interim responses before a final one: an upstream that never stops sending them is broken.
+_INTERIM_MOST: Final = 100
+
+# Silence while something is awaited after which the server is asked whether it is there, and how long it may take to say so. Ten
+# seconds cost a waiting connection nothing; five are a lost packet sent again three times.
+_PING_MS: Final = 10_000
+_PONG_MS: Final = 5_000
+
+# What a server may have under way for a client that stops reading is the window of its stream.
+_OPTIONS: Final = H2Options(stream_window=262_144)
+
+
+@trait
+class Sharer:
+    """Whose connection it is."""
+
+    def freed(self, connection: "H2UpConnection") -> None:
+        """The connection carries one exchange less."""
+        raise NotImplementedError
+
+    def strike_off_shared(self, connection: "H2UpConnection") -> None:
+        """The connection is gone."""
+        raise NotImplementedError
+
+
+class H2UpConnection(Pollable, Owner, Timed):
+    """One connection to one server. It has no descriptor of its own: it is a `Pollable` to be flushed once per turn."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        transport: Transport,
+        sharer: Sharer,
+        limits: HeadLimits,
+        table: FieldsTable,
+        scheme: bytes,
+        idle_ms: int,
+    ) -> None:
+        super().__init__(-1)
+        self.reactor = reactor
+        self.transport = transport
+        self.codec = H2Client(limits, table, _OPTIONS)
+        self.streams: list[H2UpStream] = []
+        self.scheme = scheme
+        self.served = 0
+        self.deadline = Deadline(self)
+        self._by_id: dict[int, H2UpStream] = {}
+        self._sharer = sharer
+        self._idle_ms = idle_ms
+        self._closed = False
+        self._dirty = False
+        self._leaving = False
+        self._heard_ms = reactor.now_ms
+        self._asked_ms = 0  # when a PING went out that nothing followed
+        self.reactor.timers.arm(self.deadline, reactor.now_ms + idle_ms)
+        self.soon()
+
+    # ---- for the pool
+
+    def has_room(self) -> bool:
+        """Tell whether it can carry one more exchange (rule 3)."""
+        codec = self.codec
+        carried = max(len(self.streams), len(codec.streams))
+        most = codec.peer_streams if codec.is_greeted() else 1
+        return not self._closed and not self._leaving and carried < most and codec.has_ids()
+
+    def is_new(self) -> bool:
+        """Tell whether the server has not yet said how many it takes at a time."""
+        return not self._closed and not self._leaving and not self.codec.is_greeted()
+
+    def is_usable(self) -> bool:
+        """Look once more whether the server has closed: for requests that cannot be repeated."""
+        return not self._closed and self.transport.is_quiet()
+
+    def serve(self, ex: Exchange, name: str) -> None:
+        """Carry this exchange."""
+        stream = H2UpStream(self, ex)
+        self.streams.append(stream)
+        if len(self.streams) == 1:
+            self._heard_ms = self.reactor.now_ms
+        self.look_by(self.reactor.now_ms + min(ex.timeouts.response_head_ms, ex.timeouts.body_idle_ms, _PING_MS))
+        ex.connected(stream, name)
+
+    def leave(self) -> None:
+        """Take no more, and close when those in flight are done."""
+        self._leaving = True
+        if not self.streams and not self._closed:
+            self._end()
+
+    # ---- for streams
+
+    def begin(self, stream: "H2UpStream", head: RequestHead, end: bool) -> H2Stream:
+        """Open the stream of a request."""
+        codec = self.codec
+        codec.now_ms = self.reactor.now_ms
+        authority = head.fields.host or head.authority
+        slot = codec.open(head.method, self.scheme, head.target, authority, head.fields, end)
+        self._by_id[slot.id] = stream
+        return slot
+
+    def let_go(self, stream: "H2UpStream") -> None:
+        """The exchange of this stream is over."""
+        if stream not in self.streams:
+            return
+        self.streams.remove(stream)
+        slot = stream.slot
+        if slot is not None:
+            self._by_id.pop(slot.id, None)
+        self.served += 1
+        if self._closed:
+            return
+        self.soon()
+        if not self.streams:
+            if self._leaving:
+                self._end()
+                return
+            self.reactor.timers.arm(self.deadline, self.reactor.now_ms + self._idle_ms)
+        self._sharer.freed(self)
+
+    # ---- from the transport
+
+    def on_data(self, data: bytes) -> None:
+        if self._closed:
+            return
+        codec = self.codec
+        was_new = not codec.is_greeted()
+        self._heard_ms = codec.now_ms = self.reactor.now_ms
+        self._asked_ms = 0
+        codec.feed(data)
+        self._pull()
+        self.soon()
+        if was_new and codec.is_greeted() and not self._closed:
+            self._sharer.freed(self)  # there is room for more than one
+
+    def on_end(self) -> None:
+        self._fail("closed")
+
+    def on_lost(self, detail: str) -> None:
+        self._fail(detail)
+
+    def on_drained(self) -> None:
+        self.soon()
+
+    def on_secured(self) -> None:
+        """The handshake was over before this connection was made."""
+
+    def on_stopping(self) -> None:
+        self.leave()
+
+    def on_bug(self) -> None:
+        self._fail("a bug of vestibule")
+
+    def _pull(self) -> None:
+        """Pull events while there are any."""
+        codec = self.codec
+        while not self._closed:
+            event = codec.next()
+            if event == NEED:
+                return
+            stream = self._by_id.get(codec.stream.id)
+            if event == LEAVING:
+                self._on_goaway()
+            elif event == HEAD:
+                assert codec.answer is not None
+                if stream is not None:
+                    stream.take_head(codec.answer, codec.ended)
+            elif event == BODY:
+                if stream is not None:
+                    stream.take_body(codec.data, codec.ended)
+            elif event == TRAILERS:
+                if stream is not None:
+                    stream.take_trailers(codec.trailers)
+            elif event == RESET:
+                if stream is not None:
+                    self._on_reset(stream)
+            else:
+                self._on_broken()
+
+    def _on_reset(self, stream: "H2UpStream") -> None:
+        """The server reset a stream, or we did because of what came on it."""
+        codec = self.codec
+        if codec.fault.side != CLIENT:
+            stream.fail(Fault(codec.fault, codec.detail))
+        elif codec.error_code == REFUSED_STREAM:
+            stream.spared("refused")
+        else:
+            stream.lose(f"reset: {codec.detail}")
+
+    def _on_goaway(self) -> None:
+        """Rule 2: what lies above the last stream was not looked at."""
+        codec = self.codec
+        self._leaving = True
+        last = codec.last_taken
+        for stream in list(self.streams):
+            slot = stream.slot
+            if slot is not None and slot.id > last:
+                stream.spared(f"the server goes away ({error_name(codec.error_code)})")
+        if not self.streams and not self._closed:
+            self._end()
+
+    def _on_broken(self) -> None:
+        """The server broke the rules of the connection: say so and end everything."""
+        codec = self.codec
+        detail = f"{error_name(codec.error_code)}: {codec.detail}"
+        if not codec.is_greeted():
+            detail = f"does not speak HTTP/2 ({detail})"
+        transport = self.transport
+        transport.write(codec.take_output())
+        streams = self._forget()
+        transport.close()
+        for stream in streams:
+            stream.fail(Fault(UPSTREAM_BAD_SYNTAX, detail, NEVER if stream.begun() else REPEATABLE))
+
+    def _fail(self, detail: str) -> None:
+        """The connection is gone."""
+        transport = self.transport
+        streams = self._forget()
+        transport.abort()
+        for stream in streams:
+            stream.lose(detail)
+
+    def _end(self) -> None:
+        """Close an idle connection."""
+        codec = self.codec
+        codec.close(NO_ERROR, "")
+        transport = self.transport
+        transport.write(codec.take_output())
+        self._forget()
+        transport.close()
+
+    def _forget(self) -> "list[H2UpStream]":
+        """Cut what ties this object to reactor and pool, once; return the streams that were."""
+        streams = list(self.streams)
+        if not self._closed:
+            self._closed = True
+            self.deadline.drop()
+            self._sharer.strike_off_shared(self)
+        return streams
+
+    # ---- writing
+
+    def soon(self) -> None:
+        """Have frames made at the end of this turn."""
+        if not self._dirty and not self._closed and self.codec.has_output():
+            self._dirty = True
+            self.reactor.need_flush(self)
+
+    def flush(self) -> None:
+        """Make frames of what streams have queued, as far as the transport is below its mark (rule 1)."""
+        self._dirty = False
+        if self._closed:
+            return
+        codec = self.codec
+        transport = self.transport
+        codec.now_ms = self.reactor.now_ms
+        room = MARK - transport.queued()
+        if room > 0:
+            codec.pump(room)
+        if codec.out:
+            transport.write(codec.take_output())
+        drained = codec.drained
+        if drained:
+            codec.drained = []
+            for slot in drained:
+                stream = self._by_id.get(slot.id)
+                if stream is not None and stream.exchange is not None:
+                    stream.exchange.on_drain(UP)
+
+    # ---- time (rules 4 and 5)
+
+    def look_by(self, at_ms: int) -> None:
+        """Look at the streams at this moment at the latest."""
+        if at_ms < self.deadline.at_ms:
+            self.reactor.timers.arm(self.deadline, at_ms)
+
+    def on_deadline(self) -> None:
+        if self._closed:
+            return
+        now = self.reactor.now_ms
+        if not self.streams:
+            if self.codec.streams:
+                self._fail("a request was never taken whole")
+            else:
+                self._end()
+            return
+        if self._asked_ms and now >= self._asked_ms + _PONG_MS:
+            self._fail(f"silent for {now - self._heard_ms} ms, and no answer to PING")
+            return
+        next_ms = now + _PING_MS
+        if self._asked_ms:
+            next_ms = self._asked_ms + _PONG_MS
+        elif now >= self._heard_ms + _PING_MS:
+            self._asked_ms = now
+            next_ms = now + _PONG_MS
+            self.codec.ask_whether_alive()
+            self.soon()
+        else:
+            next_ms = self._heard_ms + _PING_MS
+        for stream in list(self.streams):
+            next_ms = min(next_ms, stream.look(now))
+        if not self._closed and self.streams:
+            self.reactor.timers.arm(self.deadline, next_ms)
+
+    def doubt(self) -> None:
+        """An answer did not come in time: take no more unless something else came on this connection lately."""
+        if self._heard_ms + _PONG_MS <= self.reactor.now_ms or self.served == 0:
+            self._leaving = True
+
+
+class H2UpStream(Stream):
+    """One request to a server and its answer."""
+
+    def __init__(self, connection: H2UpConnection, ex: Exchange) -> None:
+        self.connection = connection
+        self.exchange: Exchange | None = ex
+        self.slot: H2Stream | None = None
+        self._reused = connection.served > 0
+        self._begun = False  # the final head came
+        self._interims = 0
+
+    def begun(self) -> bool:
+        """Tell whether anything of an answer came."""
+        return self._begun or self._interims > 0
+
+    # ---- from the connection
+
+    def take_head(self, head: ResponseHead, end: bool) -> None:
+        """Pass on the head of an answer."""
+        ex = self.exchange
+        if ex is None:
+            return
+        if head.status < 200:
+            self._interims += 1
+            if self._interims > _INTERIM_MOST:
+                self.fail(Fault(UPSTREAM_BAD_SYNTAX, "interim responses without end", NEVER))
+                return
+            ex.on_interim(head)
+            return
+        self._begun = True
+        connection = self.connection
+        now = connection.reactor.now_ms
+        ex.head_ms = now - ex.began_ms
+        connection.look_by(now + ex.timeouts.body_idle_ms)
+        ex.on_response(head, end)
+
+    def take_body(self, data: bytes, end: bool) -> None:
+        """Pass on a piece of the body."""
+        ex = self.exchange
+        if ex is not None and (data or end):
+            ex.on_response_body(data, end)
+
+    def take_trailers(self, fields: Fields) -> None:
+        """Pass on the trailers."""
+        ex = self.exchange
+        if ex is not None:
+            ex.on_response_trailers(fields)
+
+    def lose(self, detail: str) -> None:
+        """The stream broke."""
+        if self._begun:
+            self.fail(Fault(UPSTREAM_TRUNCATED, detail))
+        else:
+            self.fail(Fault(UPSTREAM_LOST, detail, NEVER if self._interims else IF_REUSED if self._reused else REPEATABLE))
+
+    def spared(self, detail: str) -> None:
+        """The server did not look at this request (rule 2)."""
+        ex = self.exchange
+        whole = ex is not None and ex.request_ended and not ex.request_bytes and not self.begun()
+        self.fail(Fault(UPSTREAM_LOST, detail, SAFE if whole else NEVER))
+
+    def fail(self, fault: Fault) -> None:
+        """Tell the exchange, and give the stream up."""
+        ex = self.exchange
+        self._done(INTERNAL_ERROR)
+        if ex is not None:
+            if ex.up is self:
+                ex.up = None
+            ex.on_fault(UP, fault)
+
+    def look(self, now: int) -> int:
+        """Fail if nothing moved for too long; return when to look again."""
+        ex = self.exchange
+        slot = self.slot
+        if ex is None or slot is None:
+            return now + _PING_MS
+        timeouts = ex.timeouts
+        writes = slot.queued > 0
+        waits_for_head = slot.local_ended and not self._begun
+        limit = timeouts.response_head_ms if waits_for_head else timeouts.body_idle_ms
+        due = slot.moved_ms + limit
+        if due > now:
+            return due
+        if writes:
+            ex.on_fault(UP, Fault(UPSTREAM_TIMEOUT_WRITE, f"{limit} ms (timeouts.body_idle)"))
+        elif waits_for_head:
+            self.connection.doubt()
+            ex.on_fault(UP, Fault(UPSTREAM_TIMEOUT_HEAD, f"{limit} ms (timeouts.response_head)"))
+        elif self._begun and slot.local_ended and not slot.paused:
+            ex.on_fault(UP, Fault(UPSTREAM_TIMEOUT_BODY, f"{limit} ms (timeouts.body_idle)"))
+        return now + limit  # or the client side keeps the time
+
+    # ---- from the exchange
+
+    def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
+        assert isinstance(head, RequestHead)
+        connection = self.connection
+        self.slot = connection.begin(self, head, end)
+        connection.soon()
+        return True
+
+    def send_body(self, data: bytes, end: bool) -> bool:
+        slot = self.slot
+        assert slot is not None
+        connection = self.connection
+        codec = connection.codec
+        codec.now_ms = connection.reactor.now_ms
+        more = codec.send_data(slot, data, end)
+        connection.soon()
+        return more
+
+    def send_trailers(self, fields: Fields) -> bool:
+        slot = self.slot
+        assert slot is not None
+        connection = self.connection
+        more = connection.codec.send_trailers(slot, fields)
+        connection.soon()
+        return more
+
+    def pause(self) -> None:
+        if self.slot is not None:
+            self.connection.codec.pause(self.slot)
+
+    def resume(self) -> None:
+        slot = self.slot
+        if slot is not None and slot.paused:
+            connection = self.connection
+            slot.moved_ms = connection.reactor.now_ms
+            connection.codec.resume(slot)
+            connection.soon()
+
+    def abort(self, fault: Fault) -> None:
+        self._done(CANCEL)
+
+    def release(self) -> None:
+        slot = self.slot
+        if slot is not None:
+            self.connection.codec.release(slot)
+        self._leave()
+
+    def takes_rest(self) -> bool:
+        slot = self.slot
+        return slot is not None and not slot.gone
+
+    def _done(self, code: int) -> None:
+        slot = self.slot
+        if slot is not None:
+            self.connection.codec.end(slot, code)
+        self._leave()
+
+    def _leave(self) -> None:
+        self.exchange = None
+        self.connection.let_go(self)

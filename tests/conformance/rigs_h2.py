@@ -1,0 +1,157 @@
+"""The rig of the HTTP/2 stream to an upstream."""
+
+import socket
+
+from vestibule.exchange import DOWN, UP, Client, Exchange, Plan, Relays
+from vestibule.fault import CLIENT_GONE, Fault
+from vestibule.http.fields import FieldsTable
+from vestibule.http.h1 import HeadLimits
+from vestibule.http.h2_frames import (
+    ACK,
+    DATA,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame_header,
+    window_frame,
+)
+from vestibule.http.head import RequestHead
+from vestibule.net.reactor import Reactor
+from vestibule.proxy.door import response_table
+from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
+from vestibule.proxy.upstream import Server, Upstream
+
+from .pair import Far
+from .stream import Rig, Spy
+
+# As in `rigs_h1`: configuration outlives exchanges.
+_TABLES: list[Upstream] = []
+
+
+class H2UpRig(Rig):
+    """The connection to an upstream is under test; the spy is the client. The far end counts windows as a server does."""
+
+    def __init__(self) -> None:
+        self.side = UP
+        self.spy = Spy()
+        self.reactor = Reactor()
+        house = socket.create_server(("127.0.0.1", 0))
+        target = Target("127.0.0.1", house.getsockname()[1], "", None, "", h2=True)
+        self.pool = Pool(self.reactor, target, AddressBook(), PoolLimits(), HeadLimits(), response_table())
+        client = Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http")
+        upstream = Upstream("rig", [Server(self.pool)])
+        _TABLES.append(upstream)
+        self.ex = Exchange(self.spy, client, Plan("rig", upstream), Relays(), self.reactor.now_ms)
+        fields = FieldsTable(0, 100).find(b"Host: a\r\nTransfer-Encoding: chunked\r\n")
+        self.ex.on_request(RequestHead(b"POST", b"/", b"a", fields, b"HTTP/1.1"), False)
+        sock, _ = house.accept()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        house.close()
+        self.far = Far(sock)
+        self._heard = bytearray()
+        self._buffer = bytearray()
+        self._greeted = False
+        self._asked = False
+        self._ended = False
+        self._reset = False
+        self._window = 65_535  # of the stream; the connection's is larger
+        self._waiting = bytearray()
+        self._says_end = False
+        self.far.send(frame_header(0, SETTINGS, 0, 0) + frame_header(0, SETTINGS, ACK, 0))
+        self.until(lambda: self.ex.up is not None and self._asked)
+        assert self.ex.up is not None
+        self.stream = self.ex.up
+        self.far.send(frame_header(1, HEADERS, 4, 1) + b"\x88")
+        self.until(lambda: "head" in self.spy.calls)
+
+    def turn(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.reactor.turn(1)
+            self.far.work()
+            self._read()
+            self._go_on()
+
+    def _read(self) -> None:
+        self._buffer += self.far.got
+        self.far.got.clear()
+        if not self._greeted:
+            if len(self._buffer) < len(PREFACE):
+                return
+            assert self._buffer.startswith(PREFACE)
+            del self._buffer[: len(PREFACE)]
+            self._greeted = True
+        while len(self._buffer) >= 9:
+            length = int.from_bytes(self._buffer[:3], "big")
+            if len(self._buffer) < 9 + length:
+                return
+            kind, flags = self._buffer[3], self._buffer[4]
+            stream = int.from_bytes(self._buffer[5:9], "big")
+            payload = bytes(self._buffer[9 : 9 + length])
+            del self._buffer[: 9 + length]
+            self._take(kind, flags, stream, payload)
+
+    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind == SETTINGS and not flags & ACK:
+            for at in range(0, len(payload), 6):
+                if payload[at + 1] == 4:
+                    self._window = int.from_bytes(payload[at + 2 : at + 6], "big")
+        elif kind == HEADERS:
+            self._asked = True
+        elif kind == DATA:
+            self._heard += payload
+            if payload:
+                self.far.send(window_frame(0, len(payload)) + window_frame(1, len(payload)))
+            self._ended = self._ended or flags & END_STREAM != 0
+        elif kind == RST_STREAM:
+            self._reset = True
+        elif kind == WINDOW_UPDATE and stream == 1:
+            self._window += int.from_bytes(payload, "big")
+
+    def _go_on(self) -> None:
+        """Send what the window allows."""
+        while self._waiting and self._window > 0 and not self._reset:
+            size = min(len(self._waiting), self._window, 16_384)
+            piece = bytes(self._waiting[:size])
+            del self._waiting[:size]
+            self._window -= size
+            ends = self._says_end and not self._waiting
+            self.far.send(frame_header(size, DATA, END_STREAM if ends else 0, 1) + piece)
+
+    def push(self, data: bytes, end: bool) -> None:
+        self.ex.on_request_body(data, end)
+
+    def heard(self) -> bytes:
+        return bytes(self._heard)
+
+    def state(self) -> str:
+        if self._ended:
+            return "whole"
+        return "cut" if self._reset or self.far.ended or self.far.broken else "open"
+
+    def say(self, data: bytes, end: bool) -> None:
+        self._waiting += data
+        self._says_end = end
+        self._go_on()
+
+    def stall(self, stalled: bool) -> None:
+        self.far.reads = not stalled
+
+    def leave(self) -> None:
+        self.far.reset()
+
+    def fail(self) -> None:
+        self.ex.on_fault(DOWN, Fault(CLIENT_GONE))
+
+    def close(self) -> None:
+        self.far.close()
+        for _ in range(3):
+            self.reactor.turn(1)
+        assert self.pool.connections == 0
+        self.reactor.close()
+
+
+def up_h2() -> Rig:
+    return H2UpRig()
