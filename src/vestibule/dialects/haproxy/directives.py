@@ -273,10 +273,14 @@ _OPTIONS = [
     *_rows(
         "harmless",
         "DFLB",
-        "option redispatch | option persist | option prefer-last-server | option checkcache",
+        "option redispatch | option persist | option prefer-last-server",
         "Balancing.",
         "a request goes to the next server where one refuses",
     ),
+    *_rows(
+        "error", "DFLB", "option checkcache", "Refuse answers that caches could hand to others.", "set `Cache-Control` with `http-response`"
+    ),
+    *_rows("supported", "DFLB", "option http-restrict-req-hdr-names", "What becomes of fields with `_` in their names."),
     *_rows("supported", "DFLB", "option allbackups", "All backup servers share requests, not the first alone."),
     *_rows("harmless", "DFLB", "option abortonclose", "Give up waiting requests of clients that left.", "that is done always"),
     *_rows(
@@ -286,7 +290,7 @@ _OPTIONS = [
             "option http-no-delay | option http-ignore-probes | option http-pretend-keepalive | "
             "option http-use-proxy-header | option http-use-htx | option http-tunnel | option idle-close-on-response | "
             "option h1-case-adjust-bogus-client | option h1-case-adjust-bogus-server | "
-            "option http-restrict-req-hdr-names | option disable-h2-upgrade | option independent-streams | "
+            "option disable-h2-upgrade | option independent-streams | "
             "option accept-unsafe-violations-in-http-request | option accept-unsafe-violations-in-http-response"
         ),
         "Manners of HTTP.",

@@ -269,10 +269,22 @@ class _Lowering:
             immich=False,
             access_log=None if log == AccessLog("off") else log,
             errors=piece.errors or self._pages.routes(settings) or (),
+            forwarding=piece.forwarding or self._restricted(settings),
             compression=piece.compression or compression_of(settings, self._report),
         )
         sites.append(self._origins.at(span(section.head), site))
         listeners.extend([self._listener(each, settings, section.name) for each in bound])
+
+    def _restricted(self, settings: Settings) -> Forwarding | None:
+        """Return what becomes of fields whose names applications may confuse; None where all are passed on."""
+        statement = settings.last("option http-restrict-req-hdr-names")
+        if statement is None or statement.arguments() == ["preserve"]:
+            return None
+        if statement.arguments() == ["delete"]:
+            return replace(FORWARDING, underscores="drop")
+        hint = "write `delete`, which leaves the field out"
+        self._report.not_built(statement.line, statement.first, "refusing requests for their fields", hint)
+        return None
 
     def _beginning(self, settings: Settings) -> State:
         """Return what is known before the rules of a frontend: fields that are captured."""
@@ -412,6 +424,7 @@ class _Lowering:
             tuple(request),
             tuple(response),
             timeouts,
+            forwarding=self._restricted(back.settings) if own else None,
             errors=self._pages.routes(back.settings) if own else None,
             compression=compression_of(back.settings, self._report) if own else None,
         )
