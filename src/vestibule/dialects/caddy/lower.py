@@ -12,15 +12,14 @@ Not here: single directives (``rules``), their order (``flow``), addresses and T
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from vestibule.dialects.caddy.directives import DIRECTIVES, OPTIONS, ORDER
 from vestibule.dialects.caddy.flow import Flow
 from vestibule.dialects.caddy.matchers import path_match
-from vestibule.dialects.caddy.proxy import FORWARDING, TIMEOUTS, Proxies, tell_state
-from vestibule.dialects.caddy.quantity import parse_bytes
+from vestibule.dialects.caddy.proxy import Proxies, tell_state
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.rules import Rules
+from vestibule.dialects.caddy.servers import ServersReader, Taking
 from vestibule.dialects.caddy.site import Key, Options, SiteReader, Tls, read_key
 from vestibule.dialects.caddy.tree import Segment, SiteBlock, read_file
 from vestibule.dialects.origin import Origins
@@ -32,6 +31,7 @@ from vestibule.model.config import (
     ANY_HOST,
     AccessLog,
     Action,
+    Address,
     ClientCertificate,
     Config,
     Deny,
@@ -45,6 +45,7 @@ from vestibule.model.config import (
     TcpAddress,
     Timeouts,
     TlsProfile,
+    UnixAddress,
     When,
 )
 from vestibule.model.diagnostic import Span
@@ -91,11 +92,9 @@ class _Lowering:
         self._sites = SiteReader(report, origins)
         self._listeners: dict[str, Listener] = {}
         self._own_tls: dict[str, TlsProfile | None] = {}
-        self._timeouts = TIMEOUTS
-        self._limits = Limits()
+        self._servers = ServersReader(report, self._proxies)
         self._process = Process()
         self._error_log = ErrorLog()
-        self._speaks = Listener("", TcpAddress(0)).protocols
 
     def config(self, options: Segment | None, blocks: list[SiteBlock]) -> Config:
         """Return the whole model."""
@@ -107,7 +106,7 @@ class _Lowering:
         sites: list[Site] = []
         for block, keys in keyed:
             sites.extend(self._block(block, keys, plain, [site.name for site in sites]))
-        sites = [self._asking(site) for site in sites]
+        sites = self._without_sni([self._asking(site) for site in sites])
         self._sites.acme.finish()
         used = {listener.tls_profile for listener in self._listeners.values()}
         return Config(
@@ -121,9 +120,9 @@ class _Lowering:
             dns_providers=tuple(self._sites.acme.providers),
             tls_profiles=tuple([each for each in self._sites.profiles if each.name in used]),
             trusted_proxies=self._proxies.trusted,
-            timeouts=self._timeouts,
-            limits=self._limits,
-            forwarding=FORWARDING,
+            timeouts=self._servers.everywhere.timeouts,
+            limits=self._servers.everywhere.limits,
+            forwarding=self._proxies.forwarding,
             access_log=AccessLog("off"),
             error_log=self._error_log,
         )
@@ -152,8 +151,10 @@ class _Lowering:
                 self._process = replace(self._process, stop_ms=self._process.stop_ms if stop is None else stop)
             elif line.name == "order":
                 self._order(line, words)
+            elif line.name in ("default_sni", "fallback_sni"):
+                self._options.default_sni = "".join(words[:1]).lower()
             else:
-                self._servers(line)
+                self._servers.read(line)
 
     def _port(self, line: Segment) -> None:
         try:
@@ -192,77 +193,6 @@ class _Lowering:
             at = names.index(other) + (where == "after")
         names.insert(at, name)
         self._flow.order = {each: index for index, each in enumerate(names)}
-
-    def _servers(self, segment: Segment) -> None:
-        """Read ``servers``: time-outs, size of a head, trusted proxies."""
-        if len(segment.tokens) > 1:
-            self._report.not_built(segment.token(1), "`servers` for one address", "leave the address out")
-        for line in segment.inside():
-            words = line.texts()
-            if line.name == "trusted_proxies":
-                if words[:1] != ["static"]:
-                    self._report.not_built(line.token(1), "this source of trusted proxies", "write `trusted_proxies static NETWORK`")
-                else:
-                    self._proxies.trusted = self._proxies.networks(line)
-            elif line.name == "timeouts":
-                self._server_timeouts(line)
-            elif line.name == "max_header_size":
-                try:
-                    self._limits = replace(self._limits, head_bytes=parse_bytes("".join(words)))
-                except ValueError as bad:
-                    self._report.error(line.token(1), "bad-value", str(bad), "write `16KB`")
-            elif line.name == "client_ip_headers" and [word.lower() for word in words] != ["x-forwarded-for"]:
-                self._report.not_built(line.token(1), "other fields than X-Forwarded-For", "write `client_ip_headers X-Forwarded-For`")
-            elif line.name == "protocols":
-                self._protocols(line, words)
-            elif line.name == "listener_wrappers":
-                self._report.not_built(line.head, "`listener_wrappers`", "leave it out")
-            elif line.name != "client_ip_headers":
-                self._other_server_line(line)
-
-    def _protocols(self, line: Segment, words: list[str]) -> None:
-        known: dict[str, Literal["h1", "h2"]] = {"h1": "h1", "h2": "h2"}
-        for at, word in enumerate(words):
-            if word in ("h3", "h2c"):
-                self._report.left_out(line.token(at + 1), f"`{word}`", "HTTP/1.1 and HTTP/2 over TLS are spoken")
-            elif word not in known:
-                self._report.error(line.token(at + 1), "bad-value", f"`{word}` is no protocol", "write h1 or h2")
-        found = tuple([known[word] for word in ("h2", "h1") if word in words])
-        if found:
-            self._speaks = found
-        else:
-            self._report.not_built(line.head, "leaving out both HTTP/1.1 and HTTP/2", "add `h1`")
-
-    def _other_server_line(self, line: Segment) -> None:
-        harmless = (
-            "keepalive_interval",
-            "log_credentials",
-            "metrics",
-            "name",
-            "strict_sni_host",
-            "trusted_proxies_strict",
-            "trace",
-            "experimental_http3",
-            "allow_h2c",
-            "enable_full_duplex",
-            "protocol",
-        )
-        if line.name in harmless:
-            self._report.left_out(line.head, f"`{line.name}`", "it has no effect here")
-        else:
-            known = ("trusted_proxies", "timeouts", "max_header_size", "client_ip_headers", *harmless)
-            self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `servers`", near(line.name, known))
-
-    def _server_timeouts(self, segment: Segment) -> None:
-        fields = {"read_body": "body_idle_ms", "write": "body_idle_ms", "read_header": "request_head_ms", "idle": "keep_alive_ms"}
-        for line in segment.inside():
-            if line.name not in fields:
-                hint = near(line.name, list(fields))
-                self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `timeouts`", hint)
-                continue
-            duration = self._proxies.duration(line, 1)
-            if duration:
-                self._timeouts = replace(self._timeouts, **{fields[line.name]: duration})
 
     # ------------------------------------------------------------ sites
 
@@ -320,11 +250,13 @@ class _Lowering:
     def _site(self, group: _Group, piece: Piece, tls: Tls, bind: tuple[str, ...], plain: set[tuple[str, int]]) -> Site:
         first = group.first
         hosts = tuple(dict.fromkeys([key.host for key in group.keys]))
+        taking = self._servers.at(bind[0], first.port)
         redirected = first.automatic and (first.host, self._options.http_port) not in plain
         profile = self._sites.profile_name(tls.profile, hosts[0]) if first.tls else "intermediate"
         listeners = [self._open(host, first.port, first.tls, profile, first) for host in bind]
         if redirected:
-            listeners.extend([self._open(host, self._options.http_port, False, "intermediate", first) for host in bind])
+            plain_hosts = [host for host in bind if not host.startswith("unix:")]
+            listeners.extend([self._open(host, self._options.http_port, False, "intermediate", first) for host in plain_hosts])
         made = first.tls and not tls.certificates
         way = self._way(first.host, tls) if made else ""
         asked: tuple[Action, ...] = ()
@@ -345,18 +277,22 @@ class _Lowering:
             redirect_http=redirected,
             https_port=first.port if first.tls else 443,
             immich=False,
-            timeouts=self._site_timeouts(piece.timeouts),
-            limits=None if piece.limits is None else replace(self._limits, body_bytes=piece.limits.body_bytes),
+            timeouts=self._site_timeouts(piece.timeouts, taking),
+            limits=self._site_limits(piece.limits),
             forwarding=piece.forwarding,
             compression=piece.compression,
         )
 
-    def _site_timeouts(self, timeouts: Timeouts | None) -> Timeouts | None:
-        """Those of connections are the configuration's everywhere."""
+    def _site_timeouts(self, timeouts: Timeouts | None, taking: Taking) -> Timeouts | None:
+        """Return the time-outs of a site; those of connections are its listener's."""
+        usual = self._servers.everywhere.timeouts
+        own = replace(taking.timeouts, request_head_ms=usual.request_head_ms, keep_alive_ms=usual.keep_alive_ms)
         if timeouts is None:
-            return None
-        own = self._timeouts
-        return replace(timeouts, request_head_ms=own.request_head_ms, keep_alive_ms=own.keep_alive_ms)
+            return None if own == usual else own
+        return replace(timeouts, request_head_ms=usual.request_head_ms, keep_alive_ms=usual.keep_alive_ms)
+
+    def _site_limits(self, limits: Limits | None) -> Limits | None:
+        return None if limits is None else replace(self._servers.everywhere.limits, body_bytes=limits.body_bytes)
 
     def _way(self, host: str, tls: Tls) -> str:
         """Tell how a host gets its certificate: by ACME a public name, or any that asks for an issuer of its own."""
@@ -369,15 +305,37 @@ class _Lowering:
             return "acme"
         return "internal"
 
+    def _without_sni(self, sites: list[Site]) -> list[Site]:
+        """Have clients that name no host, or an unknown one, get the certificate of the site that ``default_sni`` names."""
+        host = self._options.default_sni
+        chosen = [site for site in sites if host in site.hosts]
+        for name in chosen[0].listeners if chosen else ():
+            listener = self._listeners[name]
+            if listener.tls and not listener.default_site:
+                self._listeners[name] = self._origins.move(listener, replace(listener, unknown_sni="default"))
+        # Of several sites the first one's certificate is taken; being first changes nothing else.
+        return chosen[:1] + [site for site in sites if site not in chosen[:1]]
+
     def _open(self, host: str, port: int, tls: bool, profile: str, key: Key) -> str:
         """Return the name of the listener at an address, making it if it is the first to be asked for."""
-        address = TcpAddress(port, host)
+        address = _address(host, port)
         name = format_listen(address)
+        taking = self._servers.at(host, port)
         known = self._listeners.get(name)
         if known is None:
-            self._listeners[name] = self._origins.at(
-                key.token.span, Listener(name, address, tls, tls_profile=profile, protocols=self._speaks)
+            usual = self._servers.everywhere
+            made = Listener(
+                name,
+                address,
+                tls,
+                tls_profile=profile,
+                protocols=taking.protocols,
+                proxy_protocol=taking.proxy_from is not None,
+                proxy_protocol_from=taking.proxy_from or (),
+                timeouts=None if taking.timeouts == usual.timeouts else taking.timeouts,
+                limits=None if taking.limits == usual.limits else taking.limits,
             )
+            self._listeners[name] = self._origins.at(key.token.span, made)
         elif known.tls != tls:
             says = "without" if tls else "with"
             self._report.error(key.token, "conflict", f"the port {port} is {says} TLS for another site", "use two ports")
@@ -395,6 +353,14 @@ class _Lowering:
             if ANY_HOST in site.hosts and listener.tls and not listener.default_site:
                 made = replace(listener, unknown_sni="default", default_site=site.name)
                 self._listeners[name] = self._origins.move(listener, made)
+
+
+def _address(host: str, port: int) -> Address:
+    """Return an address to listen on; a socket is written with its permissions behind a ``|``."""
+    if not host.startswith("unix:"):
+        return TcpAddress(port, host)
+    path, _, mode = host.removeprefix("unix:").partition("|")
+    return UnixAddress(path, int(mode or "0200", 8))
 
 
 def _within(piece: Piece, path: str) -> Piece:

@@ -330,3 +330,22 @@ def read_expr(token: Token, state: State, report: Report, keeps_unknown: bool = 
     except Unreadable as bad:
         report.error(token, bad.code, bad.message, bad.hint)
         return None
+
+
+def split_target(expr: Expr) -> tuple[Expr | None, Expr | None]:
+    """Split a target at its ``?``. Without one the query is kept; a query alone keeps the path."""
+    parts = list(expr.parts) if isinstance(expr, Concat) and expr != URI else [expr]
+    if parts and parts[-1] in (Var("target"), URI):
+        parts[-1] = Var("path")
+    elif len(parts) > 1 and parts[-1] == QUERY_MARKED:
+        parts.pop()
+    path: list[Expr] = []
+    for at, part in enumerate(parts):
+        if isinstance(part, Const) and "?" in str(part.value):
+            before, _, after = str(part.value).partition("?")
+            kept = concat([*path, Const(before)])
+            return (None if kept == EMPTY else kept), concat([Const(after), *parts[at + 1 :]])
+        if part in (Var("target"), QUERY_MARKED):
+            return None, None
+        path.append(part)
+    return concat(path), None

@@ -11,13 +11,14 @@ Not here: matchers and order (``flow``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vestibule.dialects.caddy.directives import PROXY_OPTIONS, TRANSPORT_OPTIONS, Directive
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import networks
-from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr
+from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr, split_target
 from vestibule.dialects.caddy.quantity import parse_duration
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.sharing import Sharing, SharingReader
@@ -28,11 +29,13 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     AuthRequest,
+    EditHeader,
     Forwarding,
     Pool,
     Proxy,
     RemoveHeader,
     Respond,
+    Rewrite,
     Server,
     SetHeader,
     Timeouts,
@@ -40,7 +43,7 @@ from vestibule.model.config import (
     UpstreamTls,
     When,
 )
-from vestibule.model.expr import Compare, Concat, Const, Default, Expr, If, InNet, Var
+from vestibule.model.expr import Call, Compare, Concat, Const, Default, Expr, If, InNet, Var
 from vestibule.model.quantity import format_server, parse_port, parse_server_host
 
 TIMEOUTS = Timeouts(connect_ms=3_000, keep_alive_ms=300_000, hold_ms=0)
@@ -49,6 +52,8 @@ for a server to come back unless ``lb_try_duration`` says so."""
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """What is told of the client is written by actions, as Caddy does it."""
+
+_GROUP = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
 
 _RANGE_MOST = 256
 """Servers that one address with a range of ports may stand for."""
@@ -77,6 +82,7 @@ class Proxies:
         self._sharing = SharingReader(report)
         self.upstreams: dict[str, Upstream] = {}
         self.trusted: tuple[str, ...] = ()
+        self.forwarding = FORWARDING
 
     def read(self, segment: Segment, first: int, state: State) -> Piece:
         """Read one; its servers begin at the token ``first``."""
@@ -87,17 +93,20 @@ class Proxies:
         forwarding: Forwarding | None = None
         sharing = Sharing()
         found: list[Server] = []
+        rewrites: list[Action] = []
         trusted = self.trusted
         state = _with_server(state, [*targets, *[token for line in segment.inside() if line.name == "to" for token in line.tokens[1:]]])
         for line in self._known(segment.inside(), PROXY_OPTIONS, "reverse_proxy"):
             if line.name == "to":
                 targets.extend(line.tokens[1:])
             elif line.name == "header_up" and is_upstream_host(line):
-                forwarding = replace(FORWARDING, host="upstream")
+                forwarding = replace(self.forwarding, host="upstream")
             elif line.name == "header_up":
                 request.extend(self.edits(line, 1, state))
             elif line.name == "header_down":
                 response.extend(self.edits(line, 1, state))
+            elif line.name == "rewrite":
+                rewrites = self._rewrite(line, state)
             elif line.name == "dynamic":
                 found.extend([self._origins.at(line.span, server) for server in self._sharing.dynamic(line)])
             elif self._sharing.line(sharing, line):
@@ -116,7 +125,9 @@ class Proxies:
             self._origins.at(segment.span, action)
         timeouts = replace(transport.timeouts, hold_ms=sharing.hold_ms)
         source = self._origins.at(segment.span, Proxy(name))
-        return Piece(source, (*told, *request), tuple(response), None if timeouts == TIMEOUTS else timeouts, forwarding=forwarding)
+        return Piece(
+            source, (*told, *request, *rewrites), tuple(response), None if timeouts == TIMEOUTS else timeouts, forwarding=forwarding
+        )
 
     def ask(self, segment: Segment, first: int, state: State) -> AuthRequest | None:
         """Read ``forward_auth``, whose server begins at the token ``first``; None, noted, if it cannot be read."""
@@ -340,7 +351,35 @@ class Proxies:
             return None
         return int(text)
 
+    def _rewrite(self, line: Segment, state: State) -> list[Action]:
+        """Read the target that servers are asked for."""
+        expr = read_expr(line.token(1), replace(state, wire=True), self._report)
+        if expr is None:
+            return []
+        path, query = split_target(expr)
+        if (path is None and query is None) or len(line.tokens) != 2:
+            self._report.not_built(line.token(1), "this target of `rewrite`", "write a path, and a query behind a `?`")
+            return []
+        return [self._origins.at(line.span, Rewrite(path, query))]
+
     # ------------------------------------------------------------ fields
+
+    def _replacement(self, line: Segment, first: int, name: str, state: State) -> list[Action]:
+        """``Name REGEX REPLACEMENT``: every line of the field that has it is changed."""
+        token = line.token(first + 2)
+        if "{" in _GROUP.sub("", token.text) or len(line.tokens) > first + 3:
+            self._report.not_built(token, "placeholders in what replaces a part of a field", "write a text")
+            return []
+        pattern = Const(line.token(first + 1).text)
+        if line.name in ("header_up", "request_header"):
+            old = state.headers.get(name.lower(), Var("header", name.lower()))
+            if old is None:
+                self._report.not_built(token, f"a part of `{name}` after it was changed", "do it before")
+                return []
+            value = Call("replace", (old, pattern, Const(go_template(token.text)), Const("g")))
+            return [self._origins.at(token.span, SetHeader(name, value))]
+        value = Call("replace", (Var("field_line"), pattern, Const(go_template(token.text)), Const("g")))
+        return [self._origins.at(token.span, EditHeader(name, value))]
 
     def edits(self, line: Segment, first: int, state: State) -> list[Action]:
         """Read an edit of a field: ``[+|-|>|?]Name [value [replacement]]``."""
@@ -352,8 +391,7 @@ class Proxies:
         mark, name = (words[0][0], words[0][1:]) if words[0][:1] in ("+", "-", ">", "?") else ("", words[0])
         name = name.removesuffix(":")
         if len(words) > 2:
-            self._report.not_built(line.token(first + 2), "replacing a part of a field", "set the whole field")
-            return []
+            return self._replacement(line, first, name, state)
         if "*" in name:
             self._report.not_built(token, "removing fields by a pattern", "name each field")
             return []
@@ -381,6 +419,12 @@ def _pairs(words: list[str]) -> list[tuple[str, str]]:
     """Return fields that are copied, each with its new name: ``A>B`` renames, ``A`` keeps."""
     pairs = [word.partition(">") for word in words]
     return [(name, new or name) for name, _, new in pairs]
+
+
+def go_template(text: str) -> str:
+    """Return a replacement with groups as ``$1`` and ``${1}`` as the model writes it."""
+    escaped = text.replace("\\", "\\\\")
+    return _GROUP.sub(lambda found: f"\\{found[1] or found[2]}" if (found[1] or found[2]).isdecimal() else "", escaped)
 
 
 def _with_server(state: State, targets: list[Token]) -> State:

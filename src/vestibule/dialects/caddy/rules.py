@@ -16,15 +16,28 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import AnswerMatchers
-from vestibule.dialects.caddy.placeholders import QUERY_MARKED, URI, State, read_expr
-from vestibule.dialects.caddy.proxy import Proxies
+from vestibule.dialects.caddy.placeholders import State, read_expr, split_target
+from vestibule.dialects.caddy.proxy import Proxies, go_template
 from vestibule.dialects.caddy.quantity import parse_bytes
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece
-from vestibule.model.config import Action, BasicAuth, Deny, Limits, Redirect, RemoveHeader, Respond, Rewrite, SetHeader, StripPrefix, When
-from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, InSet, Match, Var, concat
+from vestibule.model.config import (
+    Action,
+    BasicAuth,
+    Deny,
+    HangUp,
+    Limits,
+    Redirect,
+    RemoveHeader,
+    Respond,
+    Rewrite,
+    SetHeader,
+    StripPrefix,
+    When,
+)
+from vestibule.model.expr import EMPTY, Call, Const, Default, Expr, If, InSet, Match, Var, concat
 
 _REDIRECTS = {"permanent": 301, "temporary": 302, "301": 301, "302": 302, "303": 303, "307": 307, "308": 308}
 
@@ -95,6 +108,8 @@ class Rules:
             return (Edit((action,)), state.after_rewrite()) if action is not None else (None, state)
         if name == "uri":
             return self._uri(segment, first, state)
+        if name == "abort":
+            return Edit((self._origins.at(segment.span, HangUp()),)), state
         if name == "respond":
             return self._respond(segment, first, state), state
         if name == "redir":
@@ -156,7 +171,7 @@ class Rules:
         expr = read_expr(token, replace(state, wire=True), self._report)
         if expr is None:
             return None
-        path, query = _split_target(expr)
+        path, query = split_target(expr)
         if path is None and query is None:
             self._report.not_built(token, "this target of `rewrite`", "write a path, and a query behind a `?`")
             return None
@@ -169,6 +184,8 @@ class Rules:
             pattern = "^(/.*)" + re.escape(words[1]) + r"\Z"
             rest = Rewrite(Call("capture", (Var("path"), Const(pattern), Const("1"))))
             return Edit((self._origins.at(segment.span, When(Match(pattern, Var("path")), (rest,))),)), state.after_rewrite()
+        if words[:1] in (["replace"], ["path_regexp"]) and len(words) in (3, 4):
+            return self._uri_replace(segment, first, words), state.after_rewrite()
         if words[:1] != ["strip_prefix"]:
             known = ("strip_prefix", "strip_suffix", "replace", "path_regexp", "query")
             if words and words[0] in known:
@@ -183,6 +200,20 @@ class Rules:
             return None, state
         prefix = prefix if prefix.startswith("/") else f"/{prefix}"
         return Edit((self._origins.at(segment.span, StripPrefix(prefix)),)), state.after_rewrite()
+
+    def _uri_replace(self, segment: Segment, first: int, words: list[str]) -> Step:
+        """``uri replace TEXT NEW [LIMIT]`` changes path and query, ``uri path_regexp PATTERN NEW`` the path."""
+        held = next((at for at in (1, 2) if ("{" in words[at] and words[0] == "replace") or "{" in words[2]), None)
+        if held is not None or (len(words) == 4 and words[3] != "1"):
+            self._report.not_built(segment.token(first), f"placeholders or a limit in `uri {words[0]}`", "write plain texts")
+            return None
+        is_plain = words[0] == "replace"
+        pattern = Const(re.escape(words[1]) if is_plain else words[1])
+        new = Const(words[2].replace("\\", "\\\\") if is_plain else go_template(words[2]))
+        flags = Const("" if len(words) == 4 else "g")
+        path = Call("replace", (Var("path"), pattern, new, flags))
+        query = Call("replace", (Var("query"), pattern, new, flags)) if is_plain else None
+        return Edit((self._origins.at(segment.span, Rewrite(path, query)),))
 
     # ------------------------------------------------------------ answers
 
@@ -345,22 +376,3 @@ def _bcrypt(secret: str) -> str:
     except (binascii.Error, ValueError):
         return secret
     return plain if plain.startswith("$2") else secret
-
-
-def _split_target(expr: Expr) -> tuple[Expr | None, Expr | None]:
-    """Split a target at its ``?``. Without one the query is kept; a query alone keeps the path."""
-    parts = list(expr.parts) if isinstance(expr, Concat) and expr != URI else [expr]
-    if parts and parts[-1] in (Var("target"), URI):
-        parts[-1] = Var("path")
-    elif len(parts) > 1 and parts[-1] == QUERY_MARKED:
-        parts.pop()
-    path: list[Expr] = []
-    for at, part in enumerate(parts):
-        if isinstance(part, Const) and "?" in str(part.value):
-            before, _, after = str(part.value).partition("?")
-            kept = concat([*path, Const(before)])
-            return (None if kept == EMPTY else kept), concat([Const(after), *parts[at + 1 :]])
-        if part in (Var("target"), QUERY_MARKED):
-            return None, None
-        path.append(part)
-    return concat(path), None

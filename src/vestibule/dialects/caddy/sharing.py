@@ -66,6 +66,7 @@ _HEALTH = (
     "health_status",
     "health_body",
     "health_headers",
+    "health_request_body",
 )
 
 _PASSIVE = ("fail_duration", "max_fails", "unhealthy_status", "unhealthy_latency", "unhealthy_request_count")
@@ -258,26 +259,29 @@ class SharingReader:
         elif line.name == "health_status":
             check = replace(check, statuses=tuple([each for each in self.statuses(line.tokens[1:]) if each >= 200]))
         elif line.name == "health_body":
-            check = replace(check, body=self._text(line.token(1)))
+            check = self._check_body(check, line.token(1).text)
+        elif line.name == "health_request_body":
+            check = replace(check, content=value)
         else:
             check = self._check_headers(check, line)
         found.check = check
         if found.health is not None or line.name in ("health_uri", "health_path", "health_port"):
             found.health = replace(check, fast_ms=check.interval_ms)
 
-    def _text(self, token: Token) -> str:
-        """Return what the body must contain; an expression that is no plain text cannot be looked for."""
-        if re.fullmatch(r"(?:[^\\.*+?()\[\]{}|^$]|\\[^A-Za-z0-9])*", token.text):
-            return re.sub(r"\\(.)", r"\1", token.text)
-        self._report.not_built(token, "a regular expression in `health_body`", "write a text that the answer contains")
-        return ""
+    @staticmethod
+    def _check_body(check: HealthCheck, pattern: str) -> HealthCheck:
+        """Have an answer looked at for a regular expression, or for a text where that says the same."""
+        if re.fullmatch(r"(?:[^\\.*+?()\[\]{}|^$]|\\[^A-Za-z0-9])*", pattern):
+            return replace(check, body=re.sub(r"\\(.)", r"\1", pattern), pattern="")
+        return replace(check, pattern=pattern, body="")
 
-    def _check_headers(self, check: HealthCheck, line: Segment) -> HealthCheck:
+    @staticmethod
+    def _check_headers(check: HealthCheck, line: Segment) -> HealthCheck:
         for inner in line.inside():
             if inner.name.lower() == "host" and len(inner.tokens) == 2:
                 check = replace(check, host=inner.token(1).text)
             else:
-                self._report.not_built(inner.head, f"the field `{inner.name}` in `health_headers`", "only `Host` is sent")
+                check = replace(check, headers=(*check.headers, *[(inner.name, value) for value in inner.texts()]))
         return check
 
     # ------------------------------------------------------------ names that are many servers

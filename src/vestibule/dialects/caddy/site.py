@@ -24,6 +24,8 @@ from vestibule.model.quantity import parse_host, parse_listen_host, parse_port
 
 _ADDRESS = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\[\]]*)(?::([^/]*))?(/.*)?")
 
+_SOCKET = re.compile(r"unix/(/[^|]+)(?:\|(0?[0-7]{3}))?")
+
 _VERSIONS = {"tls1.2": "1.2", "tls1.3": "1.3"}
 
 _TLS_LEFT_OUT = {
@@ -70,6 +72,7 @@ class Options:
     https: bool = True
     local_certs: bool = False
     bind: tuple[str, ...] = ("*",)
+    default_sni: str = ""
 
 
 @dataclass(slots=True)
@@ -138,6 +141,10 @@ class SiteReader:
         for segment in segments:
             for token in segment.tokens[1:]:
                 text = token.text.removeprefix("tcp/")
+                socket = _SOCKET.fullmatch(text)
+                if socket is not None:
+                    hosts.append(f"unix:{socket[1]}|{socket[2] or '0200'}")
+                    continue
                 if text.startswith(("unix/", "fd/", "udp/", "{")):
                     self._report.not_built(token, f"listening on `{text}`", "write an address")
                     continue
