@@ -36,7 +36,15 @@ class Town:
         self.resolver = Resolver(journal, lambda _: None)
         monkeypatch.setattr(self.resolver, "report", lambda: self.names)
         monkeypatch.setattr(module, "examine", self._examine)
-        self.health = Health(journal, self.resolver, self._tell)
+        self._journal = journal
+        self._state = tmp_path / "state"
+        self.health = Health(journal, self.resolver, self._tell, self._state)
+
+    def restart(self) -> None:
+        """Begin as another program with the same directory."""
+        self.health.stop()
+        self.told.clear()
+        self.health = Health(self._journal, self.resolver, self._tell, self._state)
 
     async def _examine(self, probe: Probe, addresses: Mapping[str, list[str]]) -> str:
         self.asked.append(probe.server.host)
@@ -151,5 +159,23 @@ def test_a_command_that_makes_no_sense(town: Town, words: list[str], why: str) -
         town.health.watch(config(ONE, check=None), Path())
         (reason,) = town.health.command(words)
         assert why in reason and town.told == []
+
+    town.play(story)
+
+
+def test_commands_hold_over_a_restart(town: Town) -> None:
+    async def story(town: Town) -> None:
+        town.health.watch(config(ONE, TWO, check=None), Path())
+        assert town.health.command(["drain", "u", "192.0.2.1:80"]) == []
+        assert town.health.command(["weight", "u", "192.0.2.2:80", "7"]) == []
+        town.restart()
+        town.health.watch(config(ONE, TWO, check=None), Path())
+        assert town.told == [("u 192.0.2.1:80", True, "drain", -1), ("u 192.0.2.2:80", True, "", 7)]
+        assert [row["state"] for row in town.health.report()] == ["draining", "up"]
+        # One that leaves the configuration and comes back is as configured, now and after another restart.
+        town.health.watch(config(TWO, check=None), Path())
+        town.restart()
+        town.health.watch(config(ONE, TWO, check=None), Path())
+        assert town.told == [("u 192.0.2.2:80", True, "", 7)]
 
     town.play(story)

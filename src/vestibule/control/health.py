@@ -7,7 +7,8 @@ Rules:
 * A server is well until checks say otherwise, so that a start does not wait for them. Rise and fall count checks in a row.
 * What is known is kept by `Upstream.server_key` through reloads: only a check that is another now begins anew.
 * A check runs to its end or its time-out before the next one is due; the time between varies by the jitter.
-* What a command said holds until another command or the end of the program; a reload does not change it.
+* What a command said holds until another command, over reloads and restarts (`remembered.py`), or until its server leaves the
+  configuration.
 
 Not here: one check (`check.py`), failures of requests (the workers), the command line (`cli.py`).
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from vestibule.control.check import Probe, examine
 from vestibule.control.logs import ErrorLog
+from vestibule.control.remembered import Remembered
 from vestibule.control.resolver import ALL_PREFIX, SRV_PREFIX, Resolver
 from vestibule.link.messages import ServerState
 from vestibule.model.config import Config, HealthCheck, Server, Upstream
@@ -71,8 +73,9 @@ class _Place:
 class Health:
     """Watches the servers of a configuration."""
 
-    def __init__(self, journal: ErrorLog, resolver: Resolver, tell: Tell) -> None:
+    def __init__(self, journal: ErrorLog, resolver: Resolver, tell: Tell, state_dir: Path | None = None) -> None:
         self._journal = journal
+        self._remembered = Remembered(journal, state_dir)
         self._resolver = resolver
         self._tell = tell
         self._known: dict[str, _Known] = {}
@@ -104,10 +107,24 @@ class Health:
             _stop(former)
         # One that comes back must not be what it was.
         self._tell({key: ServerState(True, "", -1) for key, old in gone.items() if old.is_told()})
+        self._remembered.forget(list(gone))
         for key, place in self._places.items():
             if key not in self._known:
-                self._known[key] = _Known(place.upstream.name, server_text(place.server))
+                self._meet(key, _Known(place.upstream.name, server_text(place.server)))
             self._check(key, self._known[key], place)
+
+    def _meet(self, key: str, known: _Known) -> None:
+        """Know one more server, as commands left it."""
+        self._known[key] = known
+        said = self._remembered.find(key)
+        if said is None:
+            return
+        known.mode, known.weight = said
+        words = " ".join([word for word in (known.mode, f"weight {known.weight}" if known.weight >= 0 else "") if word])
+        self._journal.warning(
+            "upstream.remembered", f"{known.text} of {known.upstream}: {words}, as a command said", upstream=known.upstream
+        )
+        self._tell({key: known.state()})
 
     def _servers(self, server: Server) -> list[Server]:
         """Return the servers that one of the configuration stands for."""
@@ -222,6 +239,7 @@ class Health:
                 known.mode = _MODES[verb]
             self._journal.info("upstream.command", f"{known.text} of {upstream}: {' '.join([verb, *words[3:]])}", upstream=upstream)
         self._tell({key: known.state() for key, known in found})
+        self._remembered.keep({key: (known.mode, known.weight) for key, known in found})
         return []
 
     def _nobody(self, upstream: str, server: str) -> str:

@@ -138,7 +138,7 @@ class Control:
         self._admin = AdminServer(admin, self._command)
         self._supervisor = Supervisor(journal, command, account)
         self._resolver = Resolver(journal, self._on_addresses)
-        self._health = Health(journal, self._resolver, self._supervisor.tell_servers)
+        self._health = Health(journal, self._resolver, self._supervisor.tell_servers, state_dir)
         self._supervisor.server_states = self._health.states
         self._listeners = Listeners(base, take_inherited(os.environ, os.getpid()))
         parts = Parts(
