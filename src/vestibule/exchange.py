@@ -28,7 +28,7 @@ Not here: bytes (`http/`), sockets (`net/`), who answers (`plan/`, `proxy/upstre
 from collections.abc import Sequence
 from typing import Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import mypyc_attr, trait
 
 from vestibule.fault import (
     CLIENT_BODY_TOO_LARGE,
@@ -177,7 +177,7 @@ class Step:
         raise NotImplementedError
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
+@trait
 class Ending:
     """Something that must be done when an exchange is over, however it ends."""
 
