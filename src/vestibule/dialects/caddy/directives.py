@@ -33,8 +33,12 @@ _ORDERED = (
     Directive("fs", "error", "File systems.", "leave it out"),
     Directive("root", "supported", "The directory files are served from."),
     Directive("log_append", "harmless", "Fields of log lines.", "the access log says what vestibule logs"),
-    Directive("skip_log", "harmless", "Requests without a log line.", "every request is logged"),
-    Directive("log_skip", "harmless", "Requests without a log line.", "every request is logged"),
+    Directive(
+        "skip_log", "harmless", "The older name of `log_skip`.", "at the top of a site it is carried out; elsewhere every request is logged"
+    ),
+    Directive(
+        "log_skip", "harmless", "Requests without a log line.", "at the top of a site it is carried out; elsewhere every request is logged"
+    ),
     Directive("log_name", "harmless", "Which log a request goes to.", "a site has one log"),
     Directive("header", "supported", "Edit fields of answers."),
     Directive("copy_response_headers", "error", "Part of `handle_response`.", "leave it out"),

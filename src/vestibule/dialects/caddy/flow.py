@@ -78,6 +78,9 @@ class Flow:
         self.order = dict(ORDER)
         self._rewrites = False
         self._root = ""
+        self.skipped: list[Expr] = []
+        """Which requests of the site get no line in its log."""
+        self._read: list[Segment] = []
 
     def site(self, segments: tuple[Segment, ...]) -> Piece:
         """Return what a site does."""
@@ -86,7 +89,20 @@ class Flow:
         roots = [each for each in segments if each.name == "root"]
         self._root = roots[-1].tokens[-1].text if roots else ""  # a block for errors has the site's, too
         self._rewrites = _has_rewrite(segments) or any(_has_rewrite(each) for each in self._routes.values())
+        self._skips(segments, matchers)
         return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(), _nothing)
+
+    def _skips(self, segments: tuple[Segment, ...], matchers: Matchers) -> None:
+        """Note which requests get no line in the log; those by a path that is rewritten cannot be told any more by then."""
+        self.skipped = []
+        self._read = []
+        for segment in segments:
+            if segment.name not in ("log_skip", "skip_log"):
+                continue
+            matcher, _ = matchers.take(segment, State())
+            if matcher is not None and not (self._rewrites and matcher.test is not None and reads_path(matcher.test)):
+                self.skipped.append(Const(True) if matcher.test is None else matcher.test)
+                self._read.append(segment)
 
     # ------------------------------------------------------------ order
 
@@ -107,6 +123,8 @@ class Flow:
                 hint = near(segment.name, list(DIRECTIVES))
                 hint = hint if hint.startswith("did") else "see the matrix of directives"
                 self._report.error(segment.head, "unknown-directive", f"there is no directive `{segment.name}`", hint)
+            elif any(segment is each for each in self._read):
+                continue
             elif row.state == "harmless":
                 self._report.left_out(segment.head, f"`{segment.name}`", row.advice)
             elif row.state == "error":

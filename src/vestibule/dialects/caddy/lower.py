@@ -49,7 +49,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import Compare, Const, Var
+from vestibule.model.expr import AnyOf, Compare, Const, Not, Var
 from vestibule.model.quantity import format_listen, is_private_host, parse_port
 
 
@@ -216,11 +216,14 @@ class _Lowering:
             self._flow.site(block.segments)
             return []
         piece = self._flow.site(block.segments)
+        skipped = self._flow.skipped
         of = {name: [segment for segment in block.segments if segment.name == name] for name in ("bind", "log", "tls", "handle_errors")}
         errors = self._flow.errors(tuple(of["handle_errors"]))
         tls = self._sites.tls(of["tls"])
         bind = self._sites.bind(of["bind"], self._options)
         log = self._sites.log(of["log"])
+        if log is not None and skipped:
+            log = replace(log, when=Not(skipped[0] if len(skipped) == 1 else AnyOf(tuple(skipped))))
         sites: list[Site] = []
         for group in self._groups(keys, plain, tls):
             site = self._site(group, _within(piece, group.first.path), tls, bind, plain)
