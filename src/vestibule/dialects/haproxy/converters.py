@@ -105,7 +105,8 @@ def _shaped(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variabl
     if name == "hex":
         return Call("upper", (Call("hex", (expr,)),))
     if name == "json":
-        return Call("json", (expr,))
+        # Slashes are escaped as well, so that the text may stand in a script of a page.
+        return Call("replace", (Call("json", (expr,)), Const("/"), Const("\\/"), Const("g")))
     if name == "url_enc":
         return Call("url_encode", (expr,))
     if name == "url_dec":
