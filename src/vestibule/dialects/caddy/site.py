@@ -32,6 +32,9 @@ _TLS_LEFT_OUT = {
     "insecure_secrets_log": "secrets are never written",
 }
 
+_LOGGED = ("remote_ip", "client_ip", "remote_addr", "uri", "host", "headers", "headers>user-agent", "headers>referer")
+"""Fields of Caddy's log whose values stand in ours, too."""
+
 _CLIENT_MODES: dict[str, Literal["require", "optional", "any"]] = {
     "require_and_verify": "require",
     "verify_if_given": "optional",
@@ -193,8 +196,26 @@ class SiteReader:
         if kind == "transform" and len(line.tokens) > 2:
             template = read_expr(line.token(2), State(), self._report)
             return log if template is None else replace(log, format="template", template=template)
+        if kind == "filter":
+            return self._filters(log, line.inside())
         if kind != "json":
             self._report.left_out(line.token(1), f"`format {kind}`", "the access log is vestibule's JSON")
+        return log
+
+    def _filters(self, log: AccessLog, lines: tuple[Segment, ...]) -> AccessLog:
+        """Read what is kept out of the log. Fields that are not logged anyway need no filter; addresses are, and cannot be changed."""
+        for line in lines:
+            name = line.name.removeprefix("request>")
+            if name == "fields":
+                log = self._filters(log, line.inside())
+            elif name == "wrap":
+                self._report.left_out(line.head, "`wrap`", "the access log is vestibule's JSON")
+            elif name == "uri" and line.texts()[:1] == ["query"]:
+                # What is replaced, hashed or deleted there is redacted here.
+                hidden = tuple([inner.token(1).text for inner in line.inside() if len(inner.tokens) > 1])
+                log = replace(log, redact=tuple(dict.fromkeys((*log.redact, *hidden))))
+            elif name.lower() in _LOGGED:
+                self._report.not_built(line.head, f"a filter of `{line.name}`", "write `format transform` with what may be logged")
         return log
 
     # ------------------------------------------------------------ tls
