@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dialects.golden import Golden, text_of
+from tests.plan.fakes import idle
 
+from vestibule.compile_expr import ExprMaker, Mistakes
 from vestibule.dialects import load, recognise
 from vestibule.dialects.caddy import parse
-from vestibule.model.config import BasicAuth, Respond
+from vestibule.model.config import BasicAuth, Respond, Rewrite
 from vestibule.model.diagnostic import Severity
 from vestibule.model.expr import Const
+from vestibule.plan.variables import Place
 
 FILES = {
     "common.caddy": "encode gzip\nheader X-Common {args[0]}\n",
@@ -110,3 +113,25 @@ def test_what_is_found_later_can_be_placed() -> None:
     assert loaded.place("listeners[0].address").render() == "Caddyfile:1:1"
     assert loaded.place("upstreams[0].servers[0].host").render() == "Caddyfile:3:16"
     assert loaded.place("sites[0].source.upstream").render() == "Caddyfile:3:2"
+
+
+@pytest.mark.parametrize(
+    ("edit", "query", "wanted"),
+    [
+        ("-a", "a=1&b=2&a=3&ab=4", "b=2&ab=4"),
+        ("-a", "b=2&a", "b=2"),
+        ("-a", "xa=1", "xa=1"),
+        ("a>c", "a=1&ba=2&a", "c=1&ba=2&c"),
+        ("+a x/y", "", "a=x%2Fy"),
+        ("+a x", "a=1", "a=1&a=x"),
+        ("a x", "a=1&b=2", "b=2&a=x"),
+        ("a x", "a=1", "a=x"),
+    ],
+)
+def test_edits_of_a_query(edit: str, query: str, wanted: str) -> None:
+    config = parse("Caddyfile", f"http://a.example.net {{\n\turi query {edit}\n\trespond ok\n}}\n").config
+    for action in config.sites[0].request:
+        assert isinstance(action, Rewrite) and action.query is not None
+        ex = idle(f"/p?{query}")
+        query = ExprMaker(Mistakes()).text("query", action.query, Place()).text(ex).decode()
+    assert query == wanted

@@ -46,7 +46,7 @@ _ORDERED = (
     Directive("redir", "supported", "Send clients elsewhere."),
     Directive("method", "error", "Change the method.", "leave it out"),
     Directive("rewrite", "supported", "Replace path and query."),
-    Directive("uri", "supported", "Edit the path; `query` is refused."),
+    Directive("uri", "supported", "Edit path and query; placeholders in what is looked for are refused."),
     Directive("try_files", "supported", "Look for files; what answers must be `file_server`."),
     Directive("basicauth", "supported", "The older name of `basic_auth`."),
     Directive("basic_auth", "supported", "Ask for a name and a password."),

@@ -20,6 +20,7 @@ from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import networks
 from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr, split_target
 from vestibule.dialects.caddy.quantity import parse_duration
+from vestibule.dialects.caddy.replacing import replaced
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.sharing import Sharing, SharingReader
 from vestibule.dialects.caddy.tree import Segment
@@ -43,7 +44,7 @@ from vestibule.model.config import (
     UpstreamTls,
     When,
 )
-from vestibule.model.expr import Call, Compare, Concat, Const, Default, Expr, If, InNet, Var
+from vestibule.model.expr import Compare, Concat, Const, Default, Expr, If, InNet, Var
 from vestibule.model.quantity import format_server, parse_port, parse_server_host
 
 TIMEOUTS = Timeouts(connect_ms=3_000, keep_alive_ms=300_000, hold_ms=0)
@@ -364,25 +365,24 @@ class Proxies:
 
     # ------------------------------------------------------------ fields
 
-    def _replacement(self, line: Segment, first: int, name: str, state: State) -> list[Action]:
-        """``Name REGEX REPLACEMENT``: every line of the field that has it is changed."""
-        token = line.token(first + 2)
-        if "{" in _GROUP.sub("", token.text) or len(line.tokens) > first + 3:
-            self._report.not_built(token, "placeholders in what replaces a part of a field", "write a text")
+    def _replacement(self, line: Segment, first: int, name: str, waits: bool) -> list[Action]:
+        """Read ``Name FIND REPLACEMENT``, which changes each line of the field."""
+        token = line.token(first)
+        if name.lower() == "host" or len(line.tokens) > first + 3:
+            self._report.not_built(token, f"this replacement in `{name}`", "set it whole")
             return []
-        pattern = Const(line.token(first + 1).text)
-        if line.name in ("header_up", "request_header"):
-            old = state.headers.get(name.lower(), Var("header", name.lower()))
-            if old is None:
-                self._report.not_built(token, f"a part of `{name}` after it was changed", "do it before")
-                return []
-            value = Call("replace", (old, pattern, Const(go_template(token.text)), Const("g")))
-            return [self._origins.at(token.span, SetHeader(name, value))]
-        value = Call("replace", (Var("field_line"), pattern, Const(go_template(token.text)), Const("g")))
+        if not waits:
+            self._report.left_out(token, f"the edit of `{name}`", f"write `>{name}`: an answer has no field yet where this is done")
+            return []
+        try:
+            value = replaced(Var("field_line"), line.token(first + 1).text, line.token(first + 2).text)
+        except Unreadable as bad:
+            self._report.error(line.token(first + 2), bad.code, bad.message, bad.hint)
+            return []
         return [self._origins.at(token.span, EditHeader(name, value))]
 
-    def edits(self, line: Segment, first: int, state: State) -> list[Action]:
-        """Read an edit of a field: ``[+|-|>|?]Name [value [replacement]]``."""
+    def edits(self, line: Segment, first: int, state: State, waits: bool = True) -> list[Action]:
+        """Read an edit of a field: ``[+|-|>|?]Name [value [replacement]]``; ``waits`` for what there is to be replaced."""
         words = line.texts(first)
         if not words:
             self._report.error(line.head, "missing", f"`{line.name}` needs the name of a field")
@@ -390,14 +390,14 @@ class Proxies:
         token = line.token(first)
         mark, name = (words[0][0], words[0][1:]) if words[0][:1] in ("+", "-", ">", "?") else ("", words[0])
         name = name.removesuffix(":")
-        if len(words) > 2:
-            return self._replacement(line, first, name, state)
         if "*" in name:
             self._report.not_built(token, "removing fields by a pattern", "name each field")
             return []
         if name.lower() in _HOP:
             self._report.left_out(token, f"the edit of `{name}`", "vestibule writes the fields of the connection itself")
             return []
+        if len(words) > 2:
+            return self._replacement(line, first, name, waits)
         if mark == "?" and line.name in ("header_up", "request_header"):
             self._report.error(token, "syntax", "`?` is for fields of answers", "set it with no mark")
             return []
@@ -419,12 +419,6 @@ def _pairs(words: list[str]) -> list[tuple[str, str]]:
     """Return fields that are copied, each with its new name: ``A>B`` renames, ``A`` keeps."""
     pairs = [word.partition(">") for word in words]
     return [(name, new or name) for name, _, new in pairs]
-
-
-def go_template(text: str) -> str:
-    """Return a replacement with groups as ``$1`` and ``${1}`` as the model writes it."""
-    escaped = text.replace("\\", "\\\\")
-    return _GROUP.sub(lambda found: f"\\{found[1] or found[2]}" if (found[1] or found[2]).isdecimal() else "", escaped)
 
 
 def _with_server(state: State, targets: list[Token]) -> State:

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import AnswerMatchers
 from vestibule.dialects.caddy.placeholders import State, read_expr, split_target
-from vestibule.dialects.caddy.proxy import Proxies, go_template
+from vestibule.dialects.caddy.proxy import Proxies
 from vestibule.dialects.caddy.quantity import parse_bytes
+from vestibule.dialects.caddy.replacing import read_uri
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
@@ -34,7 +35,6 @@ from vestibule.model.config import (
     Respond,
     Rewrite,
     SetHeader,
-    StripPrefix,
     When,
 )
 from vestibule.model.expr import EMPTY, Call, Const, Default, Expr, If, InSet, Match, Var, concat
@@ -129,12 +129,13 @@ class Rules:
         actions: list[Action] = []
         test: Expr | None = None
         if first < len(segment.tokens):
-            actions.extend(self._proxies.edits(segment, first, state))
+            actions.extend(self._proxies.edits(segment, first, state, step is Edit or _waits(segment, first)))
+        waits = step is Edit or any(line.name in ("defer", "match") or _waits(line, 0) for line in segment.inside())
         for line in segment.inside():
             if line.name == "match" and step is Mark:
                 test = AnswerMatchers((), self._report).read(line)
             elif line.name != "defer":
-                actions.extend(self._proxies.edits(line, 0, state))
+                actions.extend(self._proxies.edits(line, 0, state, waits))
         if test is not None and actions:
             return step((self._origins.at(segment.span, When(test, tuple(actions))),))
         return step(tuple(actions))
@@ -178,42 +179,10 @@ class Rules:
         return self._origins.at(segment.span, Rewrite(path, query))
 
     def _uri(self, segment: Segment, first: int, state: State) -> tuple[Step, State]:
-        words = segment.texts(first)
-        if words[:1] == ["strip_suffix"] and len(words) == 2:
-            # What stands before the suffix; a path without it has no such group and stays.
-            pattern = "^(/.*)" + re.escape(words[1]) + r"\Z"
-            rest = Rewrite(Call("capture", (Var("path"), Const(pattern), Const("1"))))
-            return Edit((self._origins.at(segment.span, When(Match(pattern, Var("path")), (rest,))),)), state.after_rewrite()
-        if words[:1] in (["replace"], ["path_regexp"]) and len(words) in (3, 4):
-            return self._uri_replace(segment, first, words), state.after_rewrite()
-        if words[:1] != ["strip_prefix"]:
-            known = ("strip_prefix", "strip_suffix", "replace", "path_regexp", "query")
-            if words and words[0] in known:
-                self._report.not_built(segment.token(first), f"`uri {words[0]}`", "use `uri strip_prefix` or `rewrite`")
-            else:
-                hint = near("".join(words[:1]), known)
-                self._report.error(segment.token(first), "syntax", "`uri` needs to know what to do", hint)
+        actions = read_uri(segment, first, state, self._report)
+        if actions is None:
             return None, state
-        prefix = "".join(words[1:2])
-        if not prefix:
-            self._report.error(segment.token(first), "missing", "`strip_prefix` needs a prefix")
-            return None, state
-        prefix = prefix if prefix.startswith("/") else f"/{prefix}"
-        return Edit((self._origins.at(segment.span, StripPrefix(prefix)),)), state.after_rewrite()
-
-    def _uri_replace(self, segment: Segment, first: int, words: list[str]) -> Step:
-        """``uri replace TEXT NEW [LIMIT]`` changes path and query, ``uri path_regexp PATTERN NEW`` the path."""
-        held = next((at for at in (1, 2) if ("{" in words[at] and words[0] == "replace") or "{" in words[2]), None)
-        if held is not None or (len(words) == 4 and words[3] != "1"):
-            self._report.not_built(segment.token(first), f"placeholders or a limit in `uri {words[0]}`", "write plain texts")
-            return None
-        is_plain = words[0] == "replace"
-        pattern = Const(re.escape(words[1]) if is_plain else words[1])
-        new = Const(words[2].replace("\\", "\\\\") if is_plain else go_template(words[2]))
-        flags = Const("" if len(words) == 4 else "g")
-        path = Call("replace", (Var("path"), pattern, new, flags))
-        query = Call("replace", (Var("query"), pattern, new, flags)) if is_plain else None
-        return Edit((self._origins.at(segment.span, Rewrite(path, query)),))
+        return Edit(tuple([self._origins.at(segment.span, each) for each in actions])), state.after_rewrite()
 
     # ------------------------------------------------------------ answers
 
@@ -348,6 +317,11 @@ class Rules:
             at = found.end()
         rest = read_expr(replace(token, text=token.text[at:]), state, self._report)
         return None if rest is None else concat([*parts, rest])
+
+
+def _waits(line: Segment, at: int) -> bool:
+    """Tell whether an edit has the whole directive wait for the answer of a server."""
+    return line.token(at).text[:1] in (">", "-")
 
 
 def _after_edits(step: Step, test: Expr | None, state: State) -> State:
