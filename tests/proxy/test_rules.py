@@ -1,6 +1,6 @@
 """What failures lead to: nginx's max_fails, ejection with a cap, the budget of tries again."""
 
-from vestibule.fault import UPSTREAM_BUSY, UPSTREAM_LOST, UPSTREAM_REFUSED, Fault
+from vestibule.fault import REPEATABLE, SAFE, UPSTREAM_BUSY, UPSTREAM_LOST, UPSTREAM_REFUSED, Fault
 from vestibule.proxy.rules import Rules
 from vestibule.proxy.standing import Board, Standing
 
@@ -76,6 +76,8 @@ def test_what_is_a_failure_of_the_server() -> None:
     rules = Rules()
     assert rules.counts(Fault(UPSTREAM_REFUSED))
     assert not rules.counts(Fault(UPSTREAM_LOST)), "it may close a connection it kept"
+    assert rules.counts(Fault(UPSTREAM_LOST, "", REPEATABLE))
+    assert not rules.counts(Fault(UPSTREAM_LOST, "", SAFE)), "HTTP/2: it refused, or goes away in good order"
     assert not rules.counts(Fault(UPSTREAM_BUSY)), "that is our own limit"
 
 

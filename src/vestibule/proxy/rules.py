@@ -13,7 +13,7 @@ Not here: the counters (`standing.py`).
 
 from typing import Final
 
-from vestibule.fault import IF_REUSED, UPSTREAM_BUSY, UPSTREAM_DOWN, UPSTREAM_UNRESOLVED, Fault
+from vestibule.fault import IF_REUSED, SAFE, UPSTREAM_BUSY, UPSTREAM_DOWN, UPSTREAM_LOST, UPSTREAM_UNRESOLVED, Fault
 from vestibule.proxy.standing import Standing
 
 # Causes of another try, besides connections that could not be made and kept ones that were closed.
@@ -75,6 +75,8 @@ class Rules:
     def counts(self, fault: Fault) -> bool:
         """Tell whether a fault is the server's failure."""
         kind = fault.kind
+        if kind is UPSTREAM_LOST and fault.retry == SAFE:
+            return False  # it goes away in good order, or has its hands full
         return fault.retry != IF_REUSED and kind is not UPSTREAM_BUSY and kind is not UPSTREAM_DOWN and kind is not UPSTREAM_UNRESOLVED
 
     def failed(self, standing: Standing, others: list[Standing], now_ms: int, passive: bool, outlier: bool) -> None:
