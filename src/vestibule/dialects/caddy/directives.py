@@ -181,7 +181,9 @@ PROXY_OPTIONS: dict[str, Directive] = {
         Directive("unhealthy_latency", "supported", "An answer that took longer is a failure."),
         Directive("unhealthy_request_count", "supported", "Requests that a server may have at a time; counted in each worker."),
         Directive("dynamic", "supported", "`a`, `srv`, `multi`: servers that DNS names, followed as long as it says they hold."),
-        Directive("handle_response", "error", "Replace answers.", "leave it out"),
+        Directive(
+            "handle_response", "supported", "Replace answers by an error's status, and such errors that arise here; others are refused."
+        ),
         Directive("replace_status", "error", "Replace the status.", "leave it out"),
         Directive("method", "error", "Change the method.", "leave it out"),
         Directive("rewrite", "supported", "Another target for the servers."),

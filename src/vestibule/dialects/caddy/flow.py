@@ -45,7 +45,7 @@ from vestibule.model.config import (
     Switch,
     When,
 )
-from vestibule.model.expr import Const, Expr
+from vestibule.model.expr import Const, Expr, Var
 
 SITE_ONLY = ("bind", "tls", "log", "import", "handle_errors")
 
@@ -78,6 +78,9 @@ class Flow:
         self.order = dict(ORDER)
         self._rewrites = False
         self._root = ""
+        self.site_errors: tuple[ErrorRoute, ...] = ()
+        """Who answers in the place of errors of the site that was read last."""
+        self._replaces = True
         self.skipped: list[Expr] = []
         """Which requests of the site get no line in its log."""
         self._read: list[Segment] = []
@@ -89,6 +92,10 @@ class Flow:
         roots = [each for each in segments if each.name == "root"]
         self._root = roots[-1].tokens[-1].text if roots else ""  # a block for errors has the site's, too
         self._rewrites = _has_rewrite(segments) or any(_has_rewrite(each) for each in self._routes.values())
+        self.site_errors = ()
+        self._replaces = False
+        self.site_errors = self._errors(tuple([each for each in segments if each.name == "handle_errors"]))
+        self._replaces = True
         self._skips(segments, matchers)
         return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(), _nothing)
 
@@ -225,6 +232,9 @@ class Flow:
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             elif isinstance(step, End):
                 piece = _carried(step.piece, carry)
+                replaced = self._replaced(segment, carry) if segment.name == "reverse_proxy" else ()
+                if replaced:
+                    piece = replace(piece, errors=(*replaced, *self.site_errors))
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             else:
                 assert step is None or isinstance(step, Keep)
@@ -241,13 +251,13 @@ class Flow:
         found = Files(carry.root or source.root, index=source.index, tries=tries, otherwise=source, types=source.types, hidden=True)
         return replace(piece, source=self._origins.at(segment.span, found))
 
-    def errors(self, segments: tuple[Segment, ...]) -> tuple[ErrorRoute, ...]:
+    def _errors(self, segments: tuple[Segment, ...]) -> tuple[ErrorRoute, ...]:
         """Return what ``handle_errors`` blocks say, those for some statuses first."""
         found: list[ErrorRoute] = []
         for segment in segments:
             statuses = self._statuses(segment)
             # An answer with a status of its own keeps it; any other has that of the error.
-            piece = self._sorted_alone(segment.inside())
+            piece = self._sorted_alone(segment.inside(), State(), self._root)
             own = {_has_own_status(source) for source in _answers(piece.source)}
             if len(own) > 1:
                 self._report.not_built(segment.head, "`handle_errors` in which some answers have a status of their own and others not")
@@ -255,10 +265,50 @@ class Flow:
             found.append(self._origins.at(segment.span, route))
         return tuple(sorted(found, key=lambda each: not each.statuses))
 
-    def _sorted_alone(self, segments: tuple[Segment, ...]) -> Piece:
+    def _sorted_alone(self, segments: tuple[Segment, ...], state: State, root: str) -> Piece:
         matchers = Matchers(segments, self._report)
-        matchers.check(State())
-        return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(root=self._root), _nothing)
+        matchers.check(state)
+        return self._sorted(segments, matchers, replace(state, patterns=matchers.patterns()), Carry(root=root), _nothing)
+
+    def _replaced(self, segment: Segment, carry: Carry) -> tuple[ErrorRoute, ...]:
+        """Return what ``handle_response`` blocks answer in the place of servers' answers, which must be errors by their status.
+
+        What edits the answer afterwards holds for them, too, as it is of the route.
+        """
+        named = {line.name: line for line in segment.inside() if line.name.startswith("@")}
+        found: list[ErrorRoute] = []
+        for line in segment.inside():
+            if line.name == "header_down" and any(each.name == "handle_response" for each in segment.inside()):
+                self._report.warning(line.head, "differs", "`header_down` also edits what stands in the place of an answer")
+            if line.name != "handle_response":
+                continue
+            if not self._replaces:
+                self._report.not_built(line.head, "`handle_response` within what answers in the place of an error", "leave it out")
+                continue
+            self._replaces = False
+            state = State().with_variable("http.reverse_proxy.status_code", Var("error_status"))
+            piece = self._sorted_alone(line.inside(), state, carry.root)
+            self._replaces = True
+            statuses = self._replaced_statuses(line, named)
+            if statuses:
+                route = ErrorRoute(piece.source, statuses, 0, True, piece.request, piece.response)
+                found.append(self._origins.at(line.span, route))
+        return tuple(found)
+
+    def _replaced_statuses(self, line: Segment, named: dict[str, Segment]) -> tuple[int, ...]:
+        """Return the statuses of a ``handle_response``; empty, noted, where it is for anything else."""
+        name = "".join(line.texts()[:1])
+        if name and name not in named:
+            self._report.error(line.token(1), "unknown-reference", f"there is no matcher `{name}`", near(name, list(named)))
+            return ()
+        matcher = named.get(name)
+        inside = matcher.inside() if matcher is not None else ()
+        parts = [*inside, *([Segment(matcher.tokens[1:])] if matcher is not None and len(matcher.tokens) > 1 else [])]
+        if len(parts) != 1 or parts[0].name != "status" or not parts[0].texts() or len(line.tokens) > 2:
+            what = "`handle_response` for other answers than those of a status"
+            self._report.not_built(line.head, what, "name a matcher such as `@error status 5xx`")
+            return ()
+        return self._statuses(parts[0])
 
     def _statuses(self, segment: Segment) -> tuple[int, ...]:
         statuses: list[int] = []

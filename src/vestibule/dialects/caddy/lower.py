@@ -217,8 +217,7 @@ class _Lowering:
             return []
         piece = self._flow.site(block.segments)
         skipped = self._flow.skipped
-        of = {name: [segment for segment in block.segments if segment.name == name] for name in ("bind", "log", "tls", "handle_errors")}
-        errors = self._flow.errors(tuple(of["handle_errors"]))
+        of = {name: [segment for segment in block.segments if segment.name == name] for name in ("bind", "log", "tls")}
         tls = self._sites.tls(of["tls"])
         bind = self._sites.bind(of["bind"], self._options)
         log = self._sites.log(of["log"])
@@ -226,7 +225,9 @@ class _Lowering:
             log = replace(log, when=Not(skipped[0] if len(skipped) == 1 else AnyOf(tuple(skipped))))
         sites: list[Site] = []
         for group in self._groups(keys, plain, tls):
-            site = self._site(group, _within(piece, group.first.path), tls, bind, plain)
+            within = _within(piece, group.first.path)
+            errors = self._flow.site_errors if within.errors is None else within.errors
+            site = self._site(group, within, tls, bind, plain)
             name = _free_name(site.name, [*names, *[each.name for each in sites]])
             sites.append(self._origins.at(group.first.token.span, replace(site, name=name, access_log=log, errors=errors)))
             self._own_tls[sites[-1].name] = tls.profile

@@ -97,7 +97,8 @@ class Proxies:
         rewrites: list[Action] = []
         trusted = self.trusted
         state = _with_server(state, [*targets, *[token for line in segment.inside() if line.name == "to" for token in line.tokens[1:]]])
-        for line in self._known(segment.inside(), PROXY_OPTIONS, "reverse_proxy"):
+        lines = tuple([line for line in segment.inside() if not line.name.startswith("@")])
+        for line in self._known(lines, PROXY_OPTIONS, "reverse_proxy"):
             if line.name == "to":
                 targets.extend(line.tokens[1:])
             elif line.name == "header_up" and is_upstream_host(line):
@@ -110,8 +111,8 @@ class Proxies:
                 rewrites = self._rewrite(line, state)
             elif line.name == "dynamic":
                 found.extend([self._origins.at(line.span, server) for server in self._sharing.dynamic(line)])
-            elif self._sharing.line(sharing, line):
-                pass
+            elif line.name == "handle_response" or self._sharing.line(sharing, line):
+                pass  # answers that are replaced are the flow's
             elif line.name == "trusted_proxies":
                 trusted = (*trusted, *self.networks(line))
             else:
