@@ -97,7 +97,7 @@ class Flow:
         self.site_errors = self._errors(tuple([each for each in segments if each.name == "handle_errors"]))
         self._replaces = True
         self._skips(segments, matchers)
-        return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(), _nothing)
+        return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(), _nothing, of_site=True)
 
     def _skips(self, segments: tuple[Segment, ...], matchers: Matchers) -> None:
         """Note which requests get no line in the log; those by a path that is rewritten cannot be told any more by then."""
@@ -113,13 +113,15 @@ class Flow:
 
     # ------------------------------------------------------------ order
 
-    def _sorted(self, segments: tuple[Segment, ...], matchers: Matchers, state: State, carry: Carry, tail: Tail) -> Piece:
+    def _sorted(
+        self, segments: tuple[Segment, ...], matchers: Matchers, state: State, carry: Carry, tail: Tail, of_site: bool = False
+    ) -> Piece:
         state = replace(state, patterns={**state.patterns, **matchers.patterns()})
-        known = self._known(segments)
+        known = self._known(segments, of_site)
         known.sort(key=cmp_to_key(lambda one, other: self._compare(one, other, matchers)))
         return self._run(known, matchers, state, carry, tail)
 
-    def _known(self, segments: tuple[Segment, ...]) -> list[Segment]:
+    def _known(self, segments: tuple[Segment, ...], of_site: bool = False) -> list[Segment]:
         """Return the directives that are carried out; the others are told, but for those of the site as a whole."""
         known: list[Segment] = []
         for segment in segments:
@@ -138,6 +140,9 @@ class Flow:
                 self._report.not_built(segment.head, f"`{segment.name}`", row.advice)
             elif segment.name not in SITE_ONLY:
                 known.append(segment)
+            elif not of_site:
+                message = f"`{segment.name}` belongs to a site as a whole"
+                self._report.error(segment.head, "wrong-place", message, "write it outside of this block")
         return known
 
     def _compare(self, one: Segment, other: Segment, matchers: Matchers) -> int:
