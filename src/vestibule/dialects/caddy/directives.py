@@ -54,7 +54,7 @@ _ORDERED = (
     Directive("request_header", "supported", "Edit fields of requests."),
     Directive("encode", "supported", "Compress answers with gzip; other formats are left out."),
     Directive("push", "harmless", "HTTP/2 pushes.", "browsers have dropped them"),
-    Directive("intercept", "error", "Replace answers.", "leave it out"),
+    Directive("intercept", "supported", "Replace answers of servers by an error's status, and such errors that arise here."),
     Directive("templates", "error", "Templates.", "leave it out"),
     Directive("invoke", "supported", "A named route."),
     Directive("handle", "supported", "Directives for the first of several that matches."),

@@ -54,12 +54,14 @@ _REWRITES = ("rewrite", "uri", "handle_path")
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """What is handed down to whoever answers: edits of the answer, limits, the directory of files, what is compressed."""
+    """What is handed down to whoever answers: edits of the answer, limits, the directory of files, what is compressed and replaced."""
 
     response: tuple[Action, ...] = ()
     limits: Limits | None = None
     root: str = ""
     compression: Compression | None = None
+    replaced: tuple[ErrorRoute, ...] = ()
+    """What ``intercept`` says."""
 
 
 Tail = Callable[[State, Carry], Piece]
@@ -197,8 +199,10 @@ class Flow:
                 piece = self._run([each for each in rest if each.name != "rewrite"], matchers, state.after_rewrite(), carry, tail)
                 piece = piece.before([action] if action is not None else [])
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
-            if segment.name in ("root", "encode"):
-                if segment.name == "root":
+            if segment.name in ("root", "encode", "intercept"):
+                if segment.name == "intercept":
+                    carried = replace(carry, replaced=(*self._intercepted(segment, first, carry), *carry.replaced))
+                elif segment.name == "root":
                     carried = replace(carry, root=self._files.root(segment, first))
                 else:
                     carried = replace(carry, compression=read_encode(segment, first, self._report))
@@ -237,7 +241,10 @@ class Flow:
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             elif isinstance(step, End):
                 piece = _carried(step.piece, carry)
-                replaced = self._replaced(segment, carry) if segment.name == "reverse_proxy" else ()
+                replaced = (*(self._replaced(segment, carry) if segment.name == "reverse_proxy" else ()), *carry.replaced)
+                source = piece.source
+                if isinstance(source, Respond) and any(source.status in each.statuses for each in carry.replaced):
+                    self._report.not_built(segment.head, "an answer of the proxy's own that is replaced", "use `error`")
                 if replaced:
                     piece = replace(piece, errors=(*replaced, *self.site_errors))
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
@@ -299,6 +306,19 @@ class Flow:
                 route = ErrorRoute(piece.source, statuses, 0, True, piece.request, piece.response)
                 found.append(self._origins.at(line.span, route))
         return tuple(found)
+
+    def _intercepted(self, segment: Segment, first: int, carry: Carry) -> tuple[ErrorRoute, ...]:
+        """Return what ``intercept`` answers in the place of answers that come after it."""
+        if first < len(segment.tokens):
+            text = segment.token(first).text
+            self._report.error(segment.token(first), "syntax", f"`{text}` is not expected here", "write a path or `@NAME`")
+        for line in segment.inside():
+            if line.name == "replace_status":
+                self._report.not_built(line.head, "`replace_status`", "leave it out")
+            elif line.name != "handle_response" and not line.name.startswith("@"):
+                known = ("handle_response", "replace_status")
+                self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `intercept`", near(line.name, known))
+        return self._replaced(segment, carry)
 
     def _replaced_statuses(self, line: Segment, named: dict[str, Segment]) -> tuple[int, ...]:
         """Return the statuses of a ``handle_response``; empty, noted, where it is for anything else."""

@@ -49,7 +49,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import AnyOf, Compare, Const, Not, Var
+from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Not, Var
 from vestibule.model.quantity import format_listen, is_private_host, parse_port
 
 
@@ -222,7 +222,8 @@ class _Lowering:
         bind = self._sites.bind(of["bind"], self._options)
         log = self._sites.log(of["log"])
         if log is not None and skipped:
-            log = replace(log, when=Not(skipped[0] if len(skipped) == 1 else AnyOf(tuple(skipped))))
+            kept = Not(skipped[0] if len(skipped) == 1 else AnyOf(tuple(skipped)))
+            log = replace(log, when=kept if log.when == Const(True) else AllOf((log.when, kept)))
         sites: list[Site] = []
         for group in self._groups(keys, plain, tls):
             within = _within(piece, group.first.path)

@@ -20,6 +20,7 @@ from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.model.config import ANY_HOST, AccessLog, Certificate, TlsProfile
+from vestibule.model.expr import Compare, Const, Var
 from vestibule.model.quantity import parse_host, parse_listen_host, parse_port
 
 _ADDRESS = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\[\]]*)(?::([^/]*))?(/.*)?")
@@ -31,6 +32,8 @@ _VERSIONS = {"tls1.2": "1.2", "tls1.3": "1.3"}
 _TLS_LEFT_OUT = {
     "insecure_secrets_log": "secrets are never written",
 }
+
+_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 
 _LOGGED = ("remote_ip", "client_ip", "remote_addr", "uri", "host", "headers", "headers>user-agent", "headers>referer")
 """Fields of Caddy's log whose values stand in ours, too."""
@@ -184,7 +187,13 @@ class SiteReader:
             self._report.not_built(line.token(1), f"`output {kind}`", "write `stdout`, `stderr` or `file PATH`")
         elif line.name == "format":
             return self._format(log, line)
-        elif line.name in ("level", "hostnames", "include", "exclude", "sampling", "core", "no_hostname"):
+        elif line.name == "level":
+            level = "".join(words).upper()
+            if level not in _LEVELS:
+                self._report.error(line.token(1), "bad-value", f"`{level}` is no level", f"write {', '.join(_LEVELS)}")
+            # Requests are told at INFO, and at ERROR those answered with 500 and more.
+            return replace(log, when=Compare(">=", Var("status"), Const(500))) if level in ("WARN", "ERROR") else log
+        elif line.name in ("hostnames", "include", "exclude", "sampling", "core", "no_hostname"):
             self._report.left_out(line.head, f"`{line.name}`", "every request is logged")
         else:
             known = ("output", "format", "level")
