@@ -42,7 +42,7 @@ KINDS = (
     "vars_regexp",
     "expression",
 )
-_UNBUILT = ("file", "tls")
+_UNBUILT = {"file": "use `try_files`, or match paths", "tls": "leave it out"}
 
 _REGEXPS = {"path_regexp": 1, "header_regexp": 2, "vars_regexp": 2}
 """Matchers with a regular expression, and how many words they have without the name that may come first."""
@@ -219,7 +219,7 @@ class Matchers:
             self._report.error(line.head, bad.code, bad.message, bad.hint)
             return None
         if kind in _UNBUILT:
-            self._report.not_built(line.head, f"the matcher `{kind}`")
+            self._report.not_built(line.head, f"the matcher `{kind}`", _UNBUILT[kind])
         else:
             self._report.error(line.head, "unknown-matcher", f"there is no matcher `{kind}`", near(kind, KINDS))
         return None

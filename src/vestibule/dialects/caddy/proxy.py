@@ -11,7 +11,6 @@ Not here: matchers and order (``flow``).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -54,7 +53,6 @@ for a server to come back unless ``lb_try_duration`` says so."""
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """What is told of the client is written by actions, as Caddy does it."""
 
-_GROUP = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
 
 _RANGE_MOST = 256
 """Servers that one address with a range of ports may stand for."""
