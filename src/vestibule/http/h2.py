@@ -403,8 +403,8 @@ class H2(Control):
                 self._maker.skip(block)
                 return self._late_headers(stream_id, stream)
             return self.on_more(stream, end, block)
-        except HpackFlood as error:
-            raise ConnectionLost(ENHANCE_YOUR_CALM, str(error)) from None
+        except HpackFlood as flood:  # another name than below, because mypyc gives a name one type
+            raise ConnectionLost(ENHANCE_YOUR_CALM, str(flood)) from None
         except HpackError as error:
             raise ConnectionLost(COMPRESSION_ERROR, str(error)) from None
 
