@@ -152,5 +152,21 @@ def test_file_is_not_too_long_and_says_what_it_is_for(path: Path) -> None:
     assert docstring, "a file begins with what it is for"
 
 
+def compiled() -> list[Path]:
+    return [path for path in files() if package_of(path) in DATA_PLANE or package_of(path).startswith("compile")]
+
+
+@pytest.mark.parametrize("path", compiled(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_name_of_a_caught_error_has_one_type(path: Path) -> None:
+    """mypyc gives all errors of one name in a function the type of the first, and raises TypeError for another."""
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef):
+            types: dict[str, set[str]] = {}
+            for caught in ast.walk(function):
+                if isinstance(caught, ast.ExceptHandler) and caught.name and caught.type:
+                    types.setdefault(caught.name, set()).add(ast.unparse(caught.type))
+            assert all(len(each) == 1 for each in types.values()), f"{function.name}: {types}"
+
+
 def test_table_has_no_dead_rows() -> None:
     assert set(ALLOWED) == {package_of(path) for path in files()}

@@ -224,8 +224,8 @@ class Worker(Crashes, Timed, Reporter):
             self.prepared = Generation(message.generation, root, sockets)
         except CompileError as error:
             self.port.send(Refused(message.generation, error.reasons))
-        except ValueError as error:
-            self.port.send(Refused(message.generation, [str(error)]))
+        except ValueError as bad:
+            self.port.send(Refused(message.generation, [str(bad)]))
         else:
             self.port.send(Ready(message.generation))
         for fd in message.fds:
