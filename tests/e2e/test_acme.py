@@ -262,15 +262,15 @@ def test_a_hundred_swaps_lose_no_handshake_and_no_request(serve: Serve, pebble: 
             paper = Paper("swaps.example.org")
             record.keep_pair(KeyPair(paper.pem, paper.key_pem()))
             assert ask(find_sockets(tmp_path / "state")[0], "look")["ok"]
-        # A slow machine shakes hands less often than it swaps.
-        end = time.monotonic() + 30
-        while counts["handshakes"] < 100 and not failures and time.monotonic() < end:
-            time.sleep(0.05)
+            # A slow machine shakes hands less often than it swaps: each certificate is met before the next one comes.
+            end = time.monotonic() + 10
+            while paper.certificate.serial_number not in serials and not failures and time.monotonic() < end:
+                time.sleep(0.002)
     finally:
         over.set()
         for each in threads:
             each.join(20)
     assert failures == []
-    assert len(serials) > 10, "the certificates did not change while clients knocked"
-    assert counts["handshakes"] >= 100
+    assert len(serials) >= 100, "the certificates did not change while clients knocked"
+    assert counts["requests"] >= 300
     assert presented(pebble.tls_port, "swaps.example.org").serial_number == paper.certificate.serial_number
