@@ -481,6 +481,7 @@ class Exchange:
             self.fail(Fault(PROXY_LOOP, plan.name))
             return
         self.plan = plan
+        self.rests = None  # of the plan that is left
         if plan.timeouts is not None:
             self.timeouts = plan.timeouts
         self._step = 0
@@ -564,7 +565,7 @@ class Exchange:
         if plan.errors and head.status >= 300 and self._answer_error(head.status, True, None):
             return
         self.response = head
-        if self._shown:
+        if self._shown and not 300 < head.status < 400:  # as in `answer`
             head.status = self._shown
             head.reason = b""
         if plan.response:

@@ -26,6 +26,9 @@ routes = [
         { auth_request = { to = "http://127.0.0.1:AUTH", path = "/verify", copy = { Remote-User = "X-User" }, request = [{ set = "X-Uri", value = "{target}" }] } },
         { set = "X-Group", value = "{auth_header:Remote-Group}" },
     ], response = [] },
+    { prefix = "/page/", to = "http://127.0.0.1:UPSTREAM", request = [
+        { when = 'path != "/"', actions = [{ auth_request = { to = "http://127.0.0.1:AUTH" } }, { deny = 410 }] },
+    ], errors = [{ respond = { status = 200, body = "sorry" } }] },
     { prefix = "/login/", to = "http://127.0.0.1:UPSTREAM", request = [{ auth_request = { to = "http://127.0.0.1:AUTH", pass_answer = true } }] },
 ]
 """  # noqa: E501
@@ -143,6 +146,12 @@ def test_who_may_not_pass_does_not(gate: Rig, auth: Upstream, asked: Client, sta
     assert answer.status == wanted
     assert answer.find("www-authenticate") == (b'Basic realm="a"' if wanted == 401 else None)
     assert gate.upstream.requests == []
+
+
+def test_what_stood_behind_a_refusal_is_not_done_for_its_page(auth: Upstream, asked: Client) -> None:
+    auth.script = lambda turn: turn.answer(b"", status=b"403 No")
+    answer = asked.get("/page/")
+    assert (answer.status, answer.body) == (403, b"sorry")
 
 
 def test_no_answer_lets_nobody_pass(gate: Rig, auth: Upstream, asked: Client) -> None:
