@@ -29,8 +29,8 @@ class AsGet(Step):
 
 
 def bodiless(fields: Fields) -> Fields:
-    """Return fields without what describes a body."""
-    made = fields.without(_OF_A_BODY)
+    """Return other fields, without what describes a body. Those given are shared by all requests with the same block."""
+    made = fields.without(_OF_A_BODY).plus([])
     made.content_length = -1
     made.chunked = False
     made.expects_continue = False

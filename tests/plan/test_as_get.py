@@ -1,0 +1,25 @@
+"""The request for what answers in the place of an error, and for a question."""
+
+from vestibule.exchange import PASS
+from vestibule.plan.sent import came_method
+from vestibule.plan.steps.as_get import AsGet, bodiless
+
+from .fakes import fields, idle
+
+
+def test_a_post_becomes_a_get_without_its_body() -> None:
+    ex = idle("/a", "Content-Length: 3", "X-A: 1", method="POST")
+    assert AsGet().run(ex) == PASS
+    assert (ex.request.method, came_method(ex.request), ex.request.fields.content_length) == (b"GET", b"POST", -1)
+    assert ex.request.fields.get(b"content-length") is None
+    assert ex.request.fields.get(b"x-a") == b"1"
+
+
+def test_the_fields_of_other_requests_stay_as_they_are() -> None:
+    """A body without a length has no line of its own over HTTP/2, and the section is shared by all requests that bring it."""
+    shared = fields("X-A: 1")
+    shared.chunked = True
+    made = bodiless(shared)
+    assert shared.chunked
+    assert not made.chunked
+    assert made.block == shared.block
