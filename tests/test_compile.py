@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from vestibule.compile import CompileError, compile_config, dry_compile
 from vestibule.compile_state import Registry, Root
-from vestibule.exchange import Client, Exchange, Plan, Relays, Stream
+from vestibule.contract import Client, Plan, Relays, Stream
+from vestibule.exchange import Exchange
 from vestibule.fault import Fault
 from vestibule.http.fields import Fields, parse_fields
 from vestibule.http.head import RequestHead, ResponseHead

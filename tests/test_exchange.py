@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conformance.stream import Spy
-from vestibule.exchange import (
+from vestibule.contract import (
     ANSWERED,
     DOWN,
     PASS,
@@ -17,7 +17,6 @@ from vestibule.exchange import (
     BodyFilter,
     Client,
     ErrorPage,
-    Exchange,
     FilterMaker,
     LogLine,
     Plan,
@@ -26,6 +25,7 @@ from vestibule.exchange import (
     Step,
     Timeouts,
 )
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, PROXY_DENIED, UPSTREAM_LOST, UPSTREAM_REFUSED, Fault
 from vestibule.http.fields import Fields, fields_of
 from vestibule.http.head import RequestHead, ResponseHead

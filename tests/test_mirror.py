@@ -20,6 +20,8 @@ ELSEWHERE = {
     # The parts of one codec, through its door.
     "http/h2_*.py": "http/test_h2.py",
     "http/huffman.py": "http/test_hpack.py",
+    # What others owe an exchange, by what they do in one.
+    "contract.py": "conformance",
     # Connections are tested by whole exchanges and by the contract they keep.
     "proxy/down_h1.py": "plays",
     "proxy/up_h1.py": "plays",

@@ -26,7 +26,7 @@ from vestibule.compile_state import Registry, Root
 from vestibule.compile_steps import Asked, StepMaker, are_steady
 from vestibule.compile_tls import TlsMaker
 from vestibule.compile_upstream import UpstreamMaker
-from vestibule.exchange import ErrorPage, ErrorPlan, FilterMaker, Plan, Source, Step, Timeouts
+from vestibule.contract import ErrorPage, ErrorPlan, FilterMaker, Plan, Source, Step, Timeouts
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.address import Network, NetworkSet
 from vestibule.http.h1 import HeadLimits

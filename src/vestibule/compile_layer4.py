@@ -9,7 +9,7 @@ from typing import Final
 
 from vestibule.compile_expr import ExprMaker, Mistakes
 from vestibule.compile_upstream import UpstreamMaker
-from vestibule.exchange import LogLine, Plan, Source, Timeouts
+from vestibule.contract import LogLine, Plan, Source, Timeouts
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.model import config as model
 from vestibule.model import expr as tree

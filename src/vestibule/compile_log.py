@@ -7,7 +7,7 @@ Not here: where a level's log comes from (`compile.py`), what lines look like (`
 
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
 from vestibule.compile_state import Registry, Root
-from vestibule.exchange import LogLine
+from vestibule.contract import LogLine
 from vestibule.model import config as model
 from vestibule.model import expr as tree
 from vestibule.plan.access_log import CombinedLog, JsonLog, LogWhen, TemplateLog

@@ -10,7 +10,7 @@ from mypy_extensions import trait
 
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
 from vestibule.compile_state import Registry, Root
-from vestibule.exchange import Plan, Step
+from vestibule.contract import Plan, Step
 from vestibule.model import config as model
 from vestibule.model import expr as tree
 from vestibule.net.reactor import Reactor

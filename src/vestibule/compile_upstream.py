@@ -13,7 +13,8 @@ from typing import Final
 from vestibule.compile_expr import ExprMaker, Mistakes
 from vestibule.compile_state import KinState, PoolState, Registry, Root
 from vestibule.compile_tls import reason
-from vestibule.exchange import Exchange, Source, Step
+from vestibule.contract import Source, Step
+from vestibule.exchange import Exchange
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.proxy_protocol import V1, V2

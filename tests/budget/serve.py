@@ -3,7 +3,7 @@
 import socket
 import sys
 
-from vestibule.exchange import Plan, Timeouts
+from vestibule.contract import Plan, Timeouts
 from vestibule.http.h1 import HeadLimits
 from vestibule.net.listen import Listener
 from vestibule.net.reactor import Reactor

@@ -2,7 +2,8 @@
 
 import socket
 
-from vestibule.exchange import DOWN, UP, Client, Exchange, Plan, Relays, Source, Timeouts
+from vestibule.contract import DOWN, UP, Client, Plan, Relays, Source, Timeouts
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, UPSTREAM_TRUNCATED, Fault
 from vestibule.http.fields import FieldsTable, fields_of
 from vestibule.http.h1 import DATA, HEAD, NEED, PAUSED, HeadLimits, RequestReader, ResponseReader, chunk_bytes

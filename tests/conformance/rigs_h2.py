@@ -2,7 +2,8 @@
 
 import socket
 
-from vestibule.exchange import DOWN, UP, Client, Exchange, Plan, Relays
+from vestibule.contract import DOWN, UP, Client, Plan, Relays
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, Fault
 from vestibule.http.fields import FieldsTable
 from vestibule.http.h1 import HeadLimits

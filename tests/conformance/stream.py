@@ -1,4 +1,4 @@
-"""What every stream must do: the seven sentences of the contract in `exchange.py`, one check for each.
+"""What every stream must do: the seven sentences of the contract in `contract.py`, one check for each.
 
 Facts
   The stream under test stands on one side of a real exchange, a `Spy` on the other, and outside is the `Wire`
@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import vestibule.exchange
-from vestibule.exchange import Exchange, Stream
+from vestibule.contract import Stream
+from vestibule.exchange import Exchange
 from vestibule.fault import Fault
 from vestibule.http.fields import Fields
 from vestibule.http.head import RequestHead, ResponseHead
@@ -281,7 +282,7 @@ def check_nothing_survives(maker: Callable[[], Rig]) -> None:
 def check_neutral() -> None:
     """7. The exchange and the plans import no codec and no connection of any version."""
     home = Path(vestibule.exchange.__file__).parent
-    for file in (home / "exchange.py", *(home / "plan").rglob("*.py")):
+    for file in (home / "contract.py", home / "exchange.py", *(home / "plan").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module:
                 last = node.module.rpartition(".")[2]

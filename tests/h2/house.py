@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import hpack
 
-from vestibule.exchange import Client, Plan, Timeouts
+from vestibule.contract import Client, Plan, Timeouts
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.h2_frames import (
     ACK,

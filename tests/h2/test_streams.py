@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from vestibule.exchange import Timeouts
+from vestibule.contract import Timeouts
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.h2_frames import (
     ACK,

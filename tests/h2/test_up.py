@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from vestibule.exchange import Timeouts
+from vestibule.contract import Timeouts
 from vestibule.http.h2_frames import CANCEL, DATA, END_STREAM, HEADERS, INTERNAL_ERROR, REFUSED_STREAM, RST_STREAM, WINDOW_UPDATE
 
 from .far import Far, Fars

@@ -1,6 +1,7 @@
 """Both sides of an exchange in memory, for tests of plans."""
 
-from vestibule.exchange import Client, Exchange, Plan, Relays, Source, Stream
+from vestibule.contract import Client, Plan, Relays, Source, Stream
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT, UPSTREAM, Fault
 from vestibule.http.fields import EMPTY, Fields, parse_fields
 from vestibule.http.head import RequestHead, ResponseHead

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vestibule.compile_state import LogFlusher
-from vestibule.exchange import Client, Exchange, LogLine, Plan, Relays, Step
+from vestibule.contract import Client, LogLine, Plan, Relays, Step
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_BAD_SYNTAX, UPSTREAM_REFUSED, Fault
 from vestibule.http.address import NetworkSet
 from vestibule.http.head import RequestHead

@@ -1,6 +1,6 @@
 """The request for what answers in the place of an error, and for a question."""
 
-from vestibule.exchange import PASS
+from vestibule.contract import PASS
 from vestibule.plan.sent import came_method
 from vestibule.plan.steps.as_get import AsGet, bodiless
 

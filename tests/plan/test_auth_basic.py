@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from vestibule.exchange import PASS, Plan
+from vestibule.contract import PASS, Plan
 from vestibule.plan.steps.auth_basic import BasicAuth
 
 from .fakes import FakeUpstream, answer_of, idle, request

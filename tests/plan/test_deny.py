@@ -2,7 +2,7 @@
 
 import pytest
 
-from vestibule.exchange import PASS, Plan, Step
+from vestibule.contract import PASS, Plan, Step
 from vestibule.fault import CLIENT_BAD_TARGET, PROXY_DENIED
 from vestibule.net.peer import PeerCertificate
 from vestibule.plan.expr import Const, ConstTest

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vestibule.exchange import Plan
+from vestibule.contract import Plan
 from vestibule.http.head import ResponseHead
 from vestibule.plan.expr import CONST, EXCHANGE, FIELDS, Const, ConstTest
 from vestibule.plan.functions import ReplacePrefix

@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from vestibule.exchange import Exchange, Plan, Source
+from vestibule.contract import Plan, Source
+from vestibule.exchange import Exchange
 from vestibule.fault import (
     CLIENT_BAD_HOST,
     CLIENT_BAD_METHOD,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vestibule.exchange import Client, Plan, Step
+from vestibule.contract import Client, Plan, Step
 from vestibule.http.address import Network, NetworkSet
 from vestibule.http.fields import Fields
 from vestibule.plan.expr import CONNECTION, EXCHANGE, FIELDS, Const

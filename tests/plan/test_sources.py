@@ -2,7 +2,8 @@
 
 import pytest
 
-from vestibule.exchange import PASS, Exchange, Plan, Step
+from vestibule.contract import PASS, Plan, Step
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_BAD_HOST, PROXY_LOOP, PROXY_NO_ROUTE
 from vestibule.plan.expr import EXCHANGE, Const
 from vestibule.plan.sources.again import Again, Ring

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestibule.exchange import Exchange, Plan, Source
+from vestibule.contract import Plan, Source
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_BAD_TARGET, CLIENT_MISDIRECTED, PROXY_LOOP, PROXY_NO_ROUTE, PROXY_NO_SITE
 from vestibule.net.peer import PeerCertificate
 from vestibule.plan.expr import FIELDS, Const, InSet

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vestibule.exchange import Chosen
+from vestibule.contract import Chosen
 from vestibule.fault import UPSTREAM_REFUSED, Fault
 from vestibule.http.address import NetworkSet
 from vestibule.http.head import ResponseHead

@@ -19,7 +19,8 @@ import struct
 from collections.abc import Callable
 from typing import Self
 
-from vestibule.exchange import Exchange, LogLine, Plan, Timeouts
+from vestibule.contract import LogLine, Plan, Timeouts
+from vestibule.exchange import Exchange
 from vestibule.http.h1 import HeadLimits
 from vestibule.net.listen import Listener
 from vestibule.net.reactor import Reactor

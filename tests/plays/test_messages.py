@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from vestibule.exchange import Exchange, Source
+from vestibule.contract import Source
+from vestibule.exchange import Exchange
 
 from .play import Play
 

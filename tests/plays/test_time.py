@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from vestibule.exchange import Timeouts
+from vestibule.contract import Timeouts
 
 from .play import Play
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from vestibule.exchange import Timeouts
+from vestibule.contract import Timeouts
 
 from .play import Play
 

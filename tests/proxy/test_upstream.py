@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.conformance.stream import Spy
-from vestibule.exchange import DOWN, Client, Exchange, Plan, Relays, Timeouts
+from vestibule.contract import DOWN, Client, Plan, Relays, Timeouts
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, Fault
 from vestibule.http.fields import fields_of
 from vestibule.http.h1 import HeadLimits

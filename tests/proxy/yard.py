@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tests.conformance.stream import Spy
-from vestibule.exchange import Client, Exchange, Plan, Relays, Timeouts
+from vestibule.contract import Client, Plan, Relays, Timeouts
+from vestibule.exchange import Exchange
 from vestibule.http.fields import fields_of
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.head import RequestHead

@@ -83,7 +83,6 @@ _SECRET = re.compile(
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
-
 def is_secret(text: str) -> bool:
     """Tell whether a stored password has a form that ``BasicAuth`` knows."""
     return _SECRET.fullmatch(text) is not None

@@ -15,7 +15,8 @@ Not here: writing (`log_sink.py`).
 import json
 from typing import Final
 
-from vestibule.exchange import Exchange, LogLine
+from vestibule.contract import LogLine
+from vestibule.exchange import Exchange
 from vestibule.fault import UPSTREAM
 from vestibule.http.fields import Fields
 from vestibule.plan.expr import Node

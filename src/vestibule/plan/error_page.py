@@ -15,7 +15,8 @@ Not here: the texts (`fault.py`).
 import json
 from typing import Final
 
-from vestibule.exchange import ErrorPage, Exchange
+from vestibule.contract import ErrorPage
+from vestibule.exchange import Exchange
 from vestibule.fault import (
     CLIENT_BAD_METHOD,
     PROXY,

@@ -16,7 +16,8 @@ Not here: variables (`variables.py`), functions (`functions.py`), the tree of th
 import re
 from typing import Final
 
-from vestibule.exchange import Client, Exchange, Plan, Relays, Source, Stream
+from vestibule.contract import Client, Plan, Relays, Source, Stream
+from vestibule.exchange import Exchange
 from vestibule.http.address import NetworkSet, bare_address
 
 # What a value depends on, each including those before it.

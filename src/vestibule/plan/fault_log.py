@@ -10,7 +10,8 @@ from typing import Final
 
 from mypy_extensions import trait
 
-from vestibule.exchange import Exchange, LogLine
+from vestibule.contract import LogLine
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT, PROXY_DENIED, PROXY_NO_ROUTE, PROXY_NO_SITE, PROXY_TUNNEL_IDLE, UPSTREAM
 from vestibule.plan.sent import came_method
 

@@ -9,7 +9,7 @@ an edit that depends on the fields and the connection alone may be remembered on
 
 from typing import Final
 
-from vestibule.exchange import Step
+from vestibule.contract import Step
 from vestibule.http.fields import Fields
 from vestibule.http.head import RequestHead
 

@@ -13,7 +13,8 @@ Not here: what routes mean (`model/config.py`), paths (`http/target.py`).
 import re
 from typing import Final
 
-from vestibule.exchange import Exchange, Plan, Source
+from vestibule.contract import Plan, Source
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_MISDIRECTED, CLIENT_NO_CERTIFICATE, PROXY_NO_ROUTE, PROXY_NO_SITE, Fault, ProtocolError
 from vestibule.http.target import host_of, normal_path
 from vestibule.plan.expr import Node

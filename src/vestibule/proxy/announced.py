@@ -11,7 +11,7 @@ Not here: the form of a header (`http/proxy_protocol.py`), what comes after it (
 
 from mypy_extensions import trait
 
-from vestibule.exchange import Client
+from vestibule.contract import Client
 from vestibule.http.address import NetworkSet
 from vestibule.http.proxy_protocol import ProxyProtocolError, parse_proxy_header
 from vestibule.net.reactor import Reactor

@@ -22,7 +22,8 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr, trait
 
-from vestibule.exchange import Chosen, Exchange
+from vestibule.contract import Chosen
+from vestibule.exchange import Exchange
 from vestibule.http.head import ResponseHead
 from vestibule.proxy.pool import Pool
 from vestibule.proxy.standing import Board, Standing

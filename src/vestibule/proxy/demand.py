@@ -15,7 +15,7 @@ Not here: which names (`net/demand.py`), reading a hello (`http/client_hello.py`
 
 from typing import Final
 
-from vestibule.exchange import Client
+from vestibule.contract import Client
 from vestibule.http.client_hello import FOUND, HELLO_MOST, NEED, ClientHello
 from vestibule.net.demand import Demand, Waiter
 from vestibule.net.timers import Deadline, Timed

@@ -7,7 +7,7 @@ flight keep their plan.
 
 from mypy_extensions import mypyc_attr
 
-from vestibule.exchange import Plan, Relays, Timeouts
+from vestibule.contract import Plan, Relays, Timeouts
 from vestibule.fault import CLIENT, CLIENT_TLS, UPSTREAM
 from vestibule.http.address import NetworkSet
 from vestibule.http.fields import FieldsTable

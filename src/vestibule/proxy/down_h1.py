@@ -18,7 +18,8 @@ Not here: syntax (`http/h1.py`), TLS and ALPN (`entry.py`).
 
 from typing import Final
 
-from vestibule.exchange import DOWN, Client, Exchange, Stream
+from vestibule.contract import DOWN, Client, Stream
+from vestibule.exchange import Exchange
 from vestibule.fault import (
     CLIENT,
     CLIENT_GONE,

@@ -22,7 +22,8 @@ import os
 from base64 import b64encode
 from typing import Final
 
-from vestibule.exchange import DOWN, Client, Exchange, Stream
+from vestibule.contract import DOWN, Client, Stream
+from vestibule.exchange import Exchange
 from vestibule.fault import (
     CLIENT,
     CLIENT_ABUSE,

@@ -10,7 +10,7 @@ import socket
 import ssl
 from typing import Final
 
-from vestibule.exchange import Client
+from vestibule.contract import Client
 from vestibule.http.address import NetworkSet
 from vestibule.net.listen import Acceptor
 from vestibule.net.peer import peer_certificate

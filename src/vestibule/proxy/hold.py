@@ -12,7 +12,8 @@ from typing import Final
 
 from mypy_extensions import trait
 
-from vestibule.exchange import UP, Exchange
+from vestibule.contract import UP
+from vestibule.exchange import Exchange
 from vestibule.fault import Fault
 from vestibule.net.reactor import Reactor
 from vestibule.net.timers import Deadline, Timed

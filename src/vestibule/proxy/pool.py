@@ -19,7 +19,8 @@ import ssl
 from collections import deque
 from typing import Final
 
-from vestibule.exchange import UP, Exchange
+from vestibule.contract import UP
+from vestibule.exchange import Exchange
 from vestibule.fault import UPSTREAM_BUSY, UPSTREAM_TIMEOUT_CONNECT, UPSTREAM_TLS, UPSTREAM_UNREACHABLE, UPSTREAM_UNRESOLVED, Fault
 from vestibule.http.fields import FieldsTable
 from vestibule.http.h1 import HeadLimits

@@ -16,9 +16,10 @@ Not here: which server (`upstream.py`), reading the name (`http/client_hello.py`
 
 from typing import Final
 
-from vestibule.exchange import DOWN as DOWN_SIDE
-from vestibule.exchange import UP as UP_SIDE
-from vestibule.exchange import Client, ErrorPage, Exchange, Source, Stream
+from vestibule.contract import DOWN as DOWN_SIDE
+from vestibule.contract import UP as UP_SIDE
+from vestibule.contract import Client, ErrorPage, Source, Stream
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, CLIENT_TIMEOUT_IDLE, PROXY_NO_ROUTE, UPSTREAM_LOST, Fault
 from vestibule.http.client_hello import FOUND, NEED, ClientHello
 from vestibule.http.fields import EMPTY, Fields

@@ -9,7 +9,8 @@ Not here: moving (`net/relay.py`), what a stream may lend (`Stream.relay_port`).
 
 from typing import Final
 
-from vestibule.exchange import UP, Exchange, Relays
+from vestibule.contract import UP, Relays
+from vestibule.exchange import Exchange
 from vestibule.net.relay import Pipes, Relay, Watcher
 
 # Below this the ordinary path is cheaper.

@@ -15,7 +15,8 @@ import hashlib
 import hmac
 from typing import Final
 
-from vestibule.exchange import PASS, Exchange, Step
+from vestibule.contract import PASS, Step
+from vestibule.exchange import Exchange
 from vestibule.http.head import ResponseHead
 from vestibule.proxy.balance import Server
 

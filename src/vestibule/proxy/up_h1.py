@@ -18,7 +18,8 @@ from typing import Final
 
 from mypy_extensions import trait
 
-from vestibule.exchange import UP, Exchange, Stream
+from vestibule.contract import UP, Stream
+from vestibule.exchange import Exchange
 from vestibule.fault import (
     IF_REUSED,
     NEVER,

@@ -15,7 +15,8 @@ Not here: connections (`pool.py`), ways of choosing (`balance.py`), when a serve
 
 from typing import Final
 
-from vestibule.exchange import UP, Exchange, Source
+from vestibule.contract import UP, Source
+from vestibule.exchange import Exchange
 from vestibule.fault import (
     IF_REUSED,
     NEVER,

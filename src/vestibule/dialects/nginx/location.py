@@ -93,9 +93,7 @@ class _Path:
 class Locations:
     """Lowers the blocks of one server."""
 
-    def __init__(
-        self, record: Record, upstreams: Upstreams, formats: Formats, read_text: ReadText, trusts: bool, zones: Zones
-    ) -> None:
+    def __init__(self, record: Record, upstreams: Upstreams, formats: Formats, read_text: ReadText, trusts: bool, zones: Zones) -> None:
         self._record = record
         self._zones = zones
         self._server = Scope(record, ())

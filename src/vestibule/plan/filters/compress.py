@@ -15,7 +15,8 @@ Not here: when a filter is asked (`exchange.py`).
 import zlib
 from typing import Final
 
-from vestibule.exchange import BodyFilter, Exchange, FilterMaker
+from vestibule.contract import BodyFilter, FilterMaker
+from vestibule.exchange import Exchange
 from vestibule.http.fields import Fields
 from vestibule.http.head import ResponseHead
 from vestibule.http.number import parse_decimal

@@ -6,7 +6,8 @@ does not stay. How often a request may go round is the exchange's business (`Exc
 Not here: which route is chosen (`plan/switch.py`).
 """
 
-from vestibule.exchange import Exchange, Plan, Source, Step
+from vestibule.contract import Plan, Source, Step
+from vestibule.exchange import Exchange
 
 
 class Ring:

@@ -7,7 +7,8 @@ Rules: only a token that was issued for us is answered, whatever host is asked; 
 
 from typing import Final
 
-from vestibule.exchange import Exchange, Source
+from vestibule.contract import Source
+from vestibule.exchange import Exchange
 from vestibule.fault import PROXY_NO_ROUTE, Fault
 
 CHALLENGES: Final = b"/.well-known/acme-challenge/"

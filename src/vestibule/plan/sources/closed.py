@@ -1,6 +1,7 @@
 """A source that answers with a fault: for paths that are never served."""
 
-from vestibule.exchange import Exchange, Source
+from vestibule.contract import Source
+from vestibule.exchange import Exchange
 from vestibule.fault import Fault, FaultKind
 
 

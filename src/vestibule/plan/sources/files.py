@@ -18,7 +18,8 @@ import os
 import stat
 from typing import Final
 
-from vestibule.exchange import Exchange, Plan, Source, Stream
+from vestibule.contract import Plan, Source, Stream
+from vestibule.exchange import Exchange
 from vestibule.fault import PROXY_DENIED, PROXY_INTERNAL, PROXY_NO_ROUTE, UPSTREAM_TRUNCATED, Fault, ProtocolError
 from vestibule.http.dates import http_date
 from vestibule.http.fields import Fields, fields_of

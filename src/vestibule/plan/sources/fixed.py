@@ -6,7 +6,8 @@ Facts: a client may read a relative Location, but apps of Immich do not; 308 kee
 Rules: a Location made here is absolute; values are cleaned, so that none adds a line.
 """
 
-from vestibule.exchange import Exchange, Source
+from vestibule.contract import Source
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_BAD_HOST, Fault
 from vestibule.http.semantics import clean_value
 from vestibule.http.target import host_of

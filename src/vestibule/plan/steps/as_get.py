@@ -5,7 +5,8 @@ Facts: nginx and httpd ask for their error documents so, whatever was asked for;
 Rules: what described the body is forgotten for good, since a request that goes round in a site has its fields made anew from what came.
 """
 
-from vestibule.exchange import PASS, Exchange, Step
+from vestibule.contract import PASS, Step
+from vestibule.exchange import Exchange
 from vestibule.http.fields import Fields
 from vestibule.plan.sent import RewrittenHead, SentFields, came_fields, came_target
 

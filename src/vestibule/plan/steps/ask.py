@@ -14,7 +14,8 @@ Not here: who is asked (`compile.py`).
 import time
 from typing import Final
 
-from vestibule.exchange import ANSWERED, PASS, WAIT, Ending, ErrorPage, Exchange, Plan, Relays, Step, Stream
+from vestibule.contract import ANSWERED, PASS, WAIT, Ending, ErrorPage, Plan, Relays, Step, Stream
+from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, PROXY_ASKED, PROXY_DENIED, Fault
 from vestibule.http.fields import Fields
 from vestibule.http.head import RequestHead, ResponseHead

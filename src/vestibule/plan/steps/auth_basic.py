@@ -20,7 +20,8 @@ import binascii
 import hashlib
 from typing import Final
 
-from vestibule.exchange import ANSWERED, PASS, Exchange, Step
+from vestibule.contract import ANSWERED, PASS, Step
+from vestibule.exchange import Exchange
 from vestibule.fault import NEVER, PROXY, PROXY_DENIED, Fault, FaultKind
 from vestibule.plan.error_page import html_body, json_body, wants_json
 from vestibule.plan.password import verify

@@ -5,7 +5,8 @@ Not here: the page (`plan/error_page.py`).
 
 from typing import Final
 
-from vestibule.exchange import ANSWERED, PASS, Exchange, Step
+from vestibule.contract import ANSWERED, PASS, Step
+from vestibule.exchange import Exchange
 from vestibule.fault import (
     CLIENT_BAD_CERTIFICATE,
     CLIENT_BAD_TARGET,

@@ -14,7 +14,8 @@ Not here: the fields that every proxied request gets (`forward.py`).
 
 from typing import Final
 
-from vestibule.exchange import PASS, Exchange, Step
+from vestibule.contract import PASS, Step
+from vestibule.exchange import Exchange
 from vestibule.http.fields import Fields
 from vestibule.http.semantics import clean_value
 from vestibule.plan.expr import CONST, Node

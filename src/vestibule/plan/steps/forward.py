@@ -18,7 +18,8 @@ Not here: the Host of a server that is chosen later (`proxy/upstream.py`).
 
 from typing import Final
 
-from vestibule.exchange import PASS, Exchange, Step
+from vestibule.contract import PASS, Step
+from vestibule.exchange import Exchange
 from vestibule.fault import ProtocolError
 from vestibule.http.address import NetworkSet, bare_address
 from vestibule.http.fields import Fields

@@ -16,7 +16,8 @@ Not here: bytes in a time.
 import time
 from typing import Final
 
-from vestibule.exchange import ANSWERED, PASS, WAIT, Ending, Exchange, Step
+from vestibule.contract import ANSWERED, PASS, WAIT, Ending, Step
+from vestibule.exchange import Exchange
 from vestibule.fault import PROXY_LIMITED, Fault
 from vestibule.net.reactor import Reactor
 from vestibule.net.timers import Deadline, Timed

@@ -8,7 +8,8 @@ Not here: matching of paths (`plan/switch.py`).
 
 from typing import Final
 
-from vestibule.exchange import PASS, Exchange, Step
+from vestibule.contract import PASS, Step
+from vestibule.exchange import Exchange
 from vestibule.plan.expr import Node
 from vestibule.plan.functions import url_encode
 from vestibule.plan.sent import RewrittenHead, came_target

@@ -3,7 +3,8 @@
 Rules: the test is made once. Where a step inside waits, those behind it run when the exchange goes on, before anything else.
 """
 
-from vestibule.exchange import PASS, WAIT, Exchange, Step
+from vestibule.contract import PASS, WAIT, Step
+from vestibule.exchange import Exchange
 from vestibule.plan.expr import Node
 
 
