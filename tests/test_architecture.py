@@ -59,7 +59,7 @@ BANNED: dict[str, set[str]] = {
 }
 
 # Expressions that are the configuration's, and syntax; nowhere else in the data plane.
-MAY_USE_RE = {"plan/expr.py", "plan/functions.py", "plan/switch.py"}
+MAY_USE_RE = {"plan/expr.py", "plan/functions.py", "plan/items.py", "plan/switch.py"}
 
 # Files are sent piece by piece, one in each turn; some requests wait, and go on in a turn of their own.
 MAY_USE_NET_IN_PLAN = {"plan/sources/files.py", "plan/steps/ask.py", "plan/steps/limit.py"}

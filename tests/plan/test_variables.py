@@ -18,7 +18,7 @@ from vestibule.plan.variables import Place, make_variable
 from .fakes import fields, idle
 
 PLACE = Place(b"web", b"photos", b"immich")
-NAMED = {"digest": b"sha256", "hmac": b"sha256", "checksum": b"crc32"}
+NAMED = {"digest": b"sha256", "hmac": b"sha256", "checksum": b"crc32", "json_value": b"$.a"}
 SCOPES = {"connection": CONNECTION, "fields": FIELDS, "exchange": EXCHANGE}
 
 
@@ -63,6 +63,8 @@ VALUES = [
     ("decoded_path", "", b"/a b/"), ("query", "", b"id=1&k%65y=2&id=3"), ("arg", "id", b"1"), ("arg", "key", b"2"),
     ("arg", "none", b""), ("protocol", "", b"HTTP/1.1"), ("host", "", b"photos.example"), ("host_port", "", b"Photos.Example:8443"),
     ("header", "X-Two", b"a, b"), ("header", "none", b""), ("header", "Cookie", b"t=0; s=1=2; s=9"),
+    ("header_line", "X-Two", b"b"), ("header_line", "none", b""), ("header_lines", "X-Two", b"2"), ("header_lines", "none", b"0"),
+    ("response_header_line", "X-R", b"2"), ("response_header_line", "none", b""), ("response_header_lines", "X-R", b"2"),
     ("cookie", "s", b"1=2"), ("cookie", "none", b""),
     ("user", "", b"alice"), ("upstream_mark", "", b"a1"),
     ("upstream", "", b"immich"), ("upstream_address", "", b"192.0.2.80:2283"), ("upstream_connect_ms", "", b"3"),

@@ -470,6 +470,7 @@ def _check_call(found: Findings, path: str, call: Call) -> None:
 
 _DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 _SUMS = ("crc32", "djb2", "sdbm")
+_JSON_PLACE = re.compile(r"\$?(?:\.[A-Za-z0-9_$-]+|\[\d{1,6}\]|\['[^']*'\]|\[\"[^\"]*\"\])+")
 _FIXED = {
     "digest": (1,),
     "hmac": (1,),
@@ -481,6 +482,11 @@ _FIXED = {
     "trim_end": (1,),
     "replace": (1, 2, 3),
     "mask": (1, 2),
+    "list_item": (1,),
+    "replace_items": (1,),
+    "format_date": (1, 2),
+    "json_value": (1,),
+    "is_user": (1,),
 }
 """Arguments of functions that are known beforehand: they say how the first one is read."""
 
@@ -499,7 +505,18 @@ def _check_fixed(found: Findings, path: str, call: Call) -> None:
         found.error(path, "argument", f"`{name}` counts from 1, and needs separators")
     if name == "mask" and not all(isinstance(bits, int) and 0 <= bits <= most for bits, most in zip(fixed, (32, 128), strict=True)):
         found.error(path, "argument", "an address has not so many bits", "up to 32 of IPv4, and up to 128 of IPv6")
-    if name == "replace":
+    if name == "is_user":
+        for line in str(fixed[0]).split("\n"):
+            user, colon, secret = line.partition(":")
+            if not user or not colon or not is_secret(secret):
+                found.error(path, "bad-hash", f"`{user}` has no password that is stored in a way that is known here")
+    if name == "json_value" and not _JSON_PLACE.fullmatch(str(fixed[0])):
+        found.error(path, "argument", f"`{fixed[0]}` is no place of a document", "write `$.user.roles[0]`")
+    if name == "list_item" and fixed[0] == 0:
+        found.error(path, "argument", "`list_item` counts from 1, or from the end from -1")
+    if name == "format_date" and fixed[1] not in ("local", "utc"):
+        found.error(path, "argument", f"`{fixed[1]}` is neither `local` nor `utc`")
+    if name in ("replace", "replace_items"):
         check_pattern(found, path, str(fixed[0]))
 
 

@@ -148,6 +148,10 @@ _ROWS = (
              nginx="$http_host", caddy="{hostport}", apache="%{Host}i", haproxy="hdr(host)"),
     Variable("header", _T, Phase.REQUEST, "fields", "A request field as the client sent it; several lines are joined by `, `.",
              argument="field", nginx="$http_NAME", caddy="{header.NAME}", apache="%{NAME}i", haproxy="req.hdr(NAME)"),
+    Variable("header_line", _T, Phase.REQUEST, "fields", "The last line of a request field as the client sent it.",
+             argument="field", haproxy="req.fhdr(NAME)"),
+    Variable("header_lines", _N, Phase.REQUEST, "fields", "How many lines a request field came with.",
+             argument="field", haproxy="req.fhdr_cnt(NAME)"),
     Variable("cookie", _T, Phase.REQUEST, "fields", "Value of a cookie the client sent.", argument="cookie",
              nginx="$cookie_NAME", caddy="{cookie.NAME}", apache="%{NAME}C", haproxy="req.cook(NAME)"),
     Variable("user", _T, Phase.REQUEST, "fields",
@@ -179,6 +183,10 @@ _ROWS = (
     Variable("response_header", _T, Phase.RESPONSE, "exchange",
              "A field of the response as it is now; several lines are joined by `, `.", argument="field",
              nginx="$sent_http_NAME", caddy="{http.response.header.NAME}", apache="%{NAME}o", haproxy="res.hdr(NAME)"),
+    Variable("response_header_line", _T, Phase.RESPONSE, "exchange", "The last line of a field of the response as it is now.",
+             argument="field", haproxy="res.fhdr(NAME)"),
+    Variable("response_header_lines", _N, Phase.RESPONSE, "exchange", "How many lines a field of the response has now.",
+             argument="field", haproxy="res.fhdr_cnt(NAME)"),
     Variable("around", _B, Phase.REQUEST, "exchange",
              "Whether the request was given back to its site, or is for what answers in the place of an error."),
     Variable("field_line", _T, Phase.REQUEST, "exchange",
@@ -254,6 +262,35 @@ FUNCTIONS: dict[str, Function] = {
             _T,
             "The text with what a regular expression, second, matches replaced by a text, third, in which `\\1` is the first group. Flags,"
             " fourth: `g` everywhere, `i` in any case.",
+        ),
+        Function("list_item", (_T, _N), _T, "An item of a list with commas: the number, second, from 1, or from the end from -1."),
+        Function("list_count", (_T,), _N, "How many items a list with commas has; a comma inside quotes is none."),
+        Function(
+            "replace_items",
+            (_T, _T, _T),
+            _T,
+            "A list in which each item that a regular expression, second, is found in becomes a text, third, in which `\\1` is the"
+            " first group.",
+        ),
+        Function(
+            "format_date",
+            (_N, _T, _T),
+            _T,
+            "A moment in seconds since 1970, written by a format of `strftime`, second; third is `local` or `utc`.",
+        ),
+        Function(
+            "json_value",
+            (_T, _T),
+            _T,
+            "What stands at a place, second, of a document in JSON, such as `$.user.roles[0]`: a text as it is, a truth as 1 or 0,"
+            " else as JSON has it.",
+        ),
+        Function(
+            "is_user",
+            (_T, _T),
+            _B,
+            "Whether a value of Authorization shows one of some users: lines of a name, a colon and a stored password as `basic_auth`"
+            " has them.",
         ),
         Function("mask", (_T, _N, _N), _T, "An address with its first bits alone: so many of IPv4, second, and of IPv6, third."),
         Function("number", (_T,), _N, "A text of digits as a number; 0 where it is none."),

@@ -12,6 +12,7 @@ from typing import Final
 from vestibule.exchange import Exchange
 from vestibule.http.dates import http_date
 from vestibule.plan.expr import EXCHANGE, Const, Node, NumberNode
+from vestibule.plan.items import make_item_call
 from vestibule.plan.texts import make_text_call
 
 _UNRESERVED: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
@@ -220,6 +221,8 @@ def make_call(name: str, arguments: list[Node]) -> Node | None:
     if name == "replace" and len(arguments) == 4:
         return _make_replace(arguments)
     made = make_text_call(name, arguments)
+    if made is None:
+        made = make_item_call(name, arguments)
     if made is not None:
         return made
     if len(arguments) == 3:

@@ -24,6 +24,9 @@ _ALPHABET: Final = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 # The order in which the bytes of a digest are written, three to each group of four characters.
 _MD5_ORDER: Final = (0, 6, 12, 1, 7, 13, 2, 8, 14, 3, 9, 15, 4, 10, 5)
 
+# Judged credentials that are kept; each is a digest and a truth.
+_REMEMBERED_MOST: Final = 1_024
+
 _ROUNDS_DEFAULT: Final = 5_000
 _ROUNDS_LEAST: Final = 1_000
 # Drepper allows 999,999,999; a million takes seconds, in which nobody else is served.
@@ -169,3 +172,43 @@ def _md5_crypt(password: bytes, magic: bytes, salt: bytes) -> bytes:
         groups.append((digest[a] << 16 | digest[b] << 8 | digest[c], 4))
     groups.append((digest[11], 2))
     return magic + salt + b"$" + _encode(groups)
+
+
+class Users:
+    """Names with their stored passwords. Credentials once judged are remembered by their digest, the wrong ones as well, in a table
+    that is emptied when it is full. A name that nobody has costs as much time as a wrong password."""
+
+    def __init__(self, names: list[bytes], secrets: list[bytes]) -> None:
+        self._users: dict[bytes, bytes] = {}
+        for i in range(len(names)):
+            self._users[names[i]] = secrets[i]
+        self._decoy = secrets[0] if secrets else b"{PLAIN}"
+        self._judged: dict[bytes, bool] = {}
+
+    def accepts(self, line: bytes) -> bool:
+        """Tell whether a value of Authorization shows one of them (RFC 7617)."""
+        scheme, _, text = line.partition(b" ")
+        if scheme.lower() != b"basic":
+            return False
+        digest = hashlib.sha256(text).digest()
+        known = self._judged.get(digest)
+        if known is not None:
+            return known
+        accepted = self._judge(text)
+        if len(self._judged) >= _REMEMBERED_MOST:
+            self._judged.clear()
+        self._judged[digest] = accepted
+        return accepted
+
+    def _judge(self, text: bytes) -> bool:
+        try:
+            name, colon, password = base64.b64decode(text.strip(b" \t"), validate=True).partition(b":")
+        except (binascii.Error, ValueError):
+            return False
+        if not colon:
+            return False
+        stored = self._users.get(name)
+        if stored is None:
+            verify(password, self._decoy)
+            return False
+        return verify(password, stored)

@@ -250,6 +250,29 @@ class Header(Node):
         return values[0] if len(values) == 1 else (b"; " if self._lower == b"cookie" else b", ").join(values)
 
 
+class HeaderLine(Node):
+    """The last line of a request field as the client sent it."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(FIELDS)
+        self._lower = lower
+
+    def find(self, ex: Exchange) -> bytes | None:
+        values = came_fields(ex.request).get_all(self._lower)
+        return values[-1] if values else None
+
+
+class HeaderLines(NumberNode):
+    """How many lines a request field came with."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(FIELDS)
+        self._lower = lower
+
+    def value(self, ex: Exchange) -> int:
+        return len(came_fields(ex.request).get_all(self._lower))
+
+
 class Cookie(Node):
     """The value of the first cookie of this name (RFC 6265 4.2.1)."""
 
@@ -354,6 +377,29 @@ class ResponseHeader(Node):
         if not values:
             return None
         return values[0] if len(values) == 1 else b", ".join(values)
+
+
+class ResponseHeaderLine(Node):
+    """The last line of a field of the response as it is now."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._lower = lower
+
+    def find(self, ex: Exchange) -> bytes | None:
+        values = ex.response.fields.get_all(self._lower) if ex.response is not None else []
+        return values[-1] if values else None
+
+
+class ResponseHeaderLines(NumberNode):
+    """How many lines a field of the response has now."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._lower = lower
+
+    def value(self, ex: Exchange) -> int:
+        return len(ex.response.fields.get_all(self._lower)) if ex.response is not None else 0
 
 
 class Around(TruthNode):
@@ -503,6 +549,14 @@ def make_variable(name: str, argument: str, place: Place) -> Node | None:
         return Cookie(key)
     if name == "response_header":
         return ResponseHeader(key.lower())
+    if name == "header_line":
+        return HeaderLine(key.lower())
+    if name == "header_lines":
+        return HeaderLines(key.lower())
+    if name == "response_header_line":
+        return ResponseHeaderLine(key.lower())
+    if name == "response_header_lines":
+        return ResponseHeaderLines(key.lower())
     if name == "auth_header":
         return AuthHeader(key.lower())
     return None

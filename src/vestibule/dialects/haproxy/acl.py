@@ -27,17 +27,17 @@ from vestibule.dialects.haproxy.sample import (
     Sample,
     State,
     Unreadable,
-    fetch_expr,
     not_built,
     split_sample,
     whole_expr,
 )
-from vestibule.dialects.haproxy.variables import FETCHES, LISTS, NAMED_FETCHES, UNBUILT_FETCHES
+from vestibule.dialects.haproxy.variables import FETCHES, LISTS, NAMED_FETCHES
 from vestibule.dialects.read import ReadText
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import (
     AllOf,
     AnyOf,
+    Call,
     Compare,
     Const,
     Expr,
@@ -50,7 +50,7 @@ from vestibule.model.expr import (
 )
 from vestibule.model.vocabulary import kind_of
 
-METHODS = ("str", "beg", "end", "sub", "dir", "dom", "reg", "len", "int", "ip", "found", "bool")
+METHODS = ("str", "beg", "end", "sub", "dir", "dom", "reg", "len", "int", "ip", "bin", "found", "bool")
 
 _SUFFIXES = ("beg", "end", "sub", "dir", "dom", "reg", "len", "val", "ip", "cnt")
 
@@ -226,9 +226,12 @@ class Acls:
         if rate is not None:
             return ((Term(rate),),)
         if method == "cnt":
-            return ((_counted(sample, patterns, state),),)
-        expr = whole_expr(sample, state)
-        parts = sample.fetch in LISTS and not sample.converters and sample.arguments[:1] != ("host",)
+            sample, method = Sample(sample.fetch + "_cnt", sample.arguments, sample.converters), ""
+        # Each item of a field is looked at, unless one is named, or what is made of it needs one.
+        parts = sample.fetch in LISTS and len(sample.arguments) == 1 and all(name in ("lower", "upper") for name, _ in sample.converters)
+        parts = parts and method not in ("int", "len", "ip", "bin")
+        expr = whole_expr(sample, state, parts)
+        parts = parts and "".join(sample.arguments[:1]).lower() != "host"
         return ((Term(_compared(expr, method, patterns, "-i" in flags, parts)),),)
 
     def _flags(self, words: tuple[Word, ...]) -> tuple[dict[str, str], list[str]]:
@@ -284,17 +287,26 @@ def negate(condition: Condition) -> Condition:
     return result
 
 
-def to_test(condition: Condition) -> Expr:
-    """Return the test of a condition. Raises ``Unreadable`` if it asks for credentials."""
+Members = Callable[[AuthTest], tuple[tuple[str, str], ...] | None]
+"""Who passes a test of credentials: names and passwords; None, noted, if that cannot be told."""
+
+
+def to_test(condition: Condition, members: Members) -> Expr | None:
+    """Return the test of a condition; None, noted, if it names who is not there. Raises ``Unreadable``."""
     groups: list[Expr] = []
     for alternative in condition:
         tests: list[Expr] = []
         for term in alternative:
-            if isinstance(term.test, AuthTest):
-                raise not_built("`http_auth` here", UNBUILT_FETCHES["http_auth"])
-            if isinstance(term.test, RateTest):
+            test = term.test
+            if isinstance(test, RateTest):
                 raise not_built("a rate here", "a rate stands in `http-request deny if …`, without `!` and beside other tests only")
-            tests.append(opposite(term.test) if term.negated else term.test)
+            if isinstance(test, AuthTest):
+                users = members(test)
+                if users is None:
+                    return None
+                lines = "\n".join([f"{name}:{secret}" for name, secret in users if secret])
+                test = Call("is_user", (Var("header", "authorization"), Const(lines))) if lines else Const(False)
+            tests.append(opposite(test) if term.negated else test)
         groups.append(_joined(tests, AllOf))
     return _joined(groups, AnyOf)
 
@@ -324,17 +336,6 @@ def _split_suffix(sample: Sample) -> tuple[Sample, str]:
     return sample, ""
 
 
-def _counted(sample: Sample, patterns: list[str], state: State) -> Term:
-    """``hdr_cnt(NAME)`` against nothing or something: whether there is a value."""
-    expr = fetch_expr(sample.fetch, sample.arguments, state)
-    missing = Compare("==", expr, Const(""))
-    if patterns in (["0"], ["eq", "0"], ["lt", "1"], ["le", "0"]):
-        return Term(missing)
-    if patterns in (["gt", "0"], ["ge", "1"]):
-        return Term(missing, True)
-    raise not_built("counting the values of a field", "compare with 0: `eq 0` or `gt 0`")
-
-
 def _compared(expr: Expr, method: str, patterns: list[str], ignore_case: bool, parts: bool) -> Expr:
     """Return the test of an expression against values; ``parts`` says that each part of a list is looked at."""
     kind = kind_of(expr)
@@ -351,12 +352,19 @@ def _compared(expr: Expr, method: str, patterns: list[str], ignore_case: bool, p
     if method == "ip":
         return InNet(expr, tuple([_network(each) for each in patterns]))
     if method == "int":
-        if kind is not Kind.NUMBER:
-            raise not_built("comparing a text as a number", "compare texts, or use `-m reg`")
-        return _number(expr, patterns)
+        return _number(expr if kind is Kind.NUMBER else Call("number", (expr,)), patterns)
     if method == "len":
-        raise not_built("comparing lengths")
+        return _number(Call("length", (expr,)), patterns)
+    if method == "bin":
+        return InSet(expr, tuple([_bytes(each) for each in patterns]))
     return _text(expr, method, patterns, ignore_case, parts)
+
+
+def _bytes(text: str) -> str:
+    try:
+        return bytes.fromhex(text).decode("utf-8", "surrogateescape")
+    except ValueError:
+        raise Unreadable("bad-value", f"`{text}` are no bytes in hexadecimal", "write `-m bin 0a0d`") from None
 
 
 def _bool(expr: Expr, patterns: list[str]) -> Expr:

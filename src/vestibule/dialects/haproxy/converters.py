@@ -16,6 +16,8 @@ from collections.abc import Callable
 from vestibule.model.expr import Call, Compare, Const, Expr, If, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
+_JSON_PLACE = re.compile(r"\$(?:\.[A-Za-z0-9_$-]+|\[\d{1,6}\])+")
+
 Variable = Callable[[str], Expr]
 """What a variable is, by its name; raises if it is none."""
 
@@ -59,6 +61,8 @@ NAMES = (
     "host_only",
     "ipmask",
     "json",
+    "json_query",
+    "ltime",
     "ltrim",
     "not",
     "odd",
@@ -71,6 +75,7 @@ NAMES = (
     "strcmp",
     "url_dec",
     "url_enc",
+    "utime",
     "word",
 )
 """All that ``converted`` knows."""
@@ -94,6 +99,13 @@ def converted(expr: Expr, name: str, arguments: tuple[str, ...], variable: Varia
         return _part(expr, name, arguments)
     if name in ("bool", "not", "even", "odd"):
         return _truth(expr, name)
+    if name in ("ltime", "utime"):
+        # ltime(<format>[,<offset>])
+        second = _number(expr)
+        offset = _int(arguments, 1, 0)
+        if offset:
+            second = Call("add" if offset > 0 else "subtract", (second, Const(abs(offset))))
+        return Call("format_date", (second, Const("".join(arguments[:1])), Const("local" if name == "ltime" else "utc")))
     if name in ("strcmp", "secure_memcmp"):
         equal = Compare("==", _text(expr), _text(variable("".join(arguments[:1]))))
         return If(equal, Const(0), Const(1)) if name == "strcmp" else equal
@@ -118,6 +130,11 @@ def _shaped(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variabl
             split = concat([before, Const("?"), Call("replace", (after, Const("\\+"), Const(" "), Const("g")))])
             return Call("url_decode", (If(Match("\\?", expr), split, expr),))
         return Call("url_decode", (Call("replace", (expr, Const("\\+"), Const(" "), Const("g"))),))
+    if name == "json_query":
+        if not arguments or not _JSON_PLACE.fullmatch(arguments[0]):
+            raise BadArgument(f"`{''.join(arguments[:1])}` is no place of a document that is known here")
+        found = Call("json_value", (expr, Const(arguments[0])))
+        return Call("number", (found,)) if arguments[1:] == ("int",) else found
     if name == "bytes":
         first, count = _int(arguments, 0, 0), _int(arguments, 1, -1)
         return Call("slice", (expr, Const(first), Const(count)))

@@ -198,7 +198,8 @@ _PROXY = [
     *_rows("supported", "DFLB", "compression", "Compress answers with gzip."),
     *_rows("harmless", "DFL", "backlog", "Connections the kernel keeps waiting.", _KERNEL),
     *_rows("supported", "DFL", "declare capture | capture request", "Keep fields for later rules."),
-    *_rows("harmless", "DFL", "capture response | capture cookie", "Capture for logs.", _LOG),
+    *_rows("supported", "DFL", "capture response", "Keep fields for logs."),
+    *_rows("harmless", "DFL", "capture cookie", "Capture for logs.", _LOG),
     *_rows(
         "harmless",
         "DLB",

@@ -171,6 +171,10 @@ def _word(raw: str, start: int, environment: Mapping[str, str] | None) -> tuple[
             else:
                 parts.append(char)
             at += 1
+        elif quote and raw.startswith("\\$", at):
+            # Otherwise a variable of the environment would begin.
+            parts.append("$")
+            at += 2
         elif char == "\\":
             piece, at = _escape(raw, at)
             parts.append(piece)

@@ -57,7 +57,7 @@ from vestibule.model.config import (
     Upstream,
 )
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, Const, Expr, If, InSet, Var
+from vestibule.model.expr import EMPTY, AllOf, Call, Const, Expr, If, InSet, Var
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """HAProxy sends what came and what rules make of it, nothing else."""
@@ -256,7 +256,7 @@ class _Lowering:
                 section.head, 0, "no-bind", f"the {section.kind} `{section.name}` listens nowhere", "say where with `bind`"
             )
             return
-        log = settings.access_log(self._globals.logs)
+        log = settings.access_log(self._globals.logs, begin)
         site = Site(
             name=section.name,
             hosts=(ANY_HOST,),
@@ -291,9 +291,16 @@ class _Lowering:
         state = State(settings.section.name, self._read_text)
         for statement in settings.statements:
             words = statement.arguments()
+            if statement.name == "capture response":
+                if words[:1] != ["header"] or len(words) != 4 or words[2] != "len" or not words[3].isdecimal():
+                    hint = "write `capture response header NAME len 32`"
+                    self._report.error(statement.line, statement.first, "syntax", "this captures nothing", hint)
+                    continue
+                captured: Expr = Call("list_item", (Var("response_header", words[1].lower()), Const(-1)))
+                state = state.with_capture(captured, int(words[3]), False, "capture.res.hdr")
             if statement.name == "capture request" or (statement.name == "declare capture" and words[:1] == ["request"]):
                 fields = words[:1] == ["header"] and len(words) > 1 and statement.name == "capture request"
-                value: Expr = Var("header", words[1].lower()) if fields else EMPTY
+                value: Expr = Call("list_item", (Var("header", words[1].lower()), Const(-1))) if fields else EMPTY
                 size = words[-1] if words and words[-1].isdecimal() else ""
                 if not size or (statement.name == "capture request" and not fields):
                     hint = "write `capture request header NAME len 32`"

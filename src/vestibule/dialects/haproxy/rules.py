@@ -105,7 +105,8 @@ class Rules:
         if found == ALWAYS:
             return True, None
         try:
-            return True, to_test(found)
+            test = to_test(found, lambda each: self._members(line, at, each))
+            return test is not None, test
         except Unreadable as bad:
             self._report.error(line, at, bad.code, bad.message, bad.hint)
             return False, None
@@ -362,7 +363,7 @@ class Rules:
                 self._report.error(line, at, "unknown-reference", f"`{table}` has no `stick-table` with `http_req_rate(PERIOD)`", hint)
                 return True, None
             try:
-                test = to_test((others,)) if others else None
+                test = to_test((others,), lambda each: self._members(line, at, each)) if others else None
             except Unreadable as bad:
                 self._report.error(line, at, bad.code, bad.message, bad.hint)
                 return True, None
@@ -464,7 +465,8 @@ class Rules:
             self._report.error(line, at, "nobody-passes", "nobody could pass, since no userlist is named", hint)
             return None
         auth = BasicAuth(tuple(users.items()), realm)
-        return self._do(line, to_test(others) if others[0] else None, auth).actions[0]
+        test = to_test(others, lambda each: self._members(line, at, each)) if others[0] else None
+        return self._do(line, test, auth).actions[0]
 
     def _members(self, line: Line, at: int, test: AuthTest) -> tuple[tuple[str, str], ...] | None:
         userlist = self._userlists.get(test.userlist)

@@ -23,7 +23,9 @@ from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.variables import (
     CERTIFICATE_BYTES,
     CERTIFICATE_NAMES,
+    COUNTED_FETCHES,
     FETCHES,
+    LISTS,
     LOG_ALIASES,
     NAMED_FETCHES,
     RAW_FETCHES,
@@ -33,7 +35,7 @@ from vestibule.dialects.haproxy.variables import (
 )
 from vestibule.dialects.read import ReadText, read_nothing
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
+from vestibule.model.expr import EMPTY, Call, Const, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
 _GROUP = re.compile(r"\\([0-9])")
@@ -117,9 +119,8 @@ class State:
         """Return the state after a slot counts by something."""
         return replace(self, tracked={**self.tracked, slot: Tracked(key, table)})
 
-    def with_capture(self, value: Expr, number: int, is_slot: bool) -> State:
+    def with_capture(self, value: Expr, number: int, is_slot: bool, name: str = "capture.req.hdr") -> State:
         """Return the state after a value was captured: in a slot, or in the next one, as long as `number` allows."""
-        name = "capture.req.hdr"
         if not is_slot:
             value, number = Call("slice", (value, Const(0), Const(number))), len([each for each in self.captures if each[0] == name])
         return replace(self, captures={**self.captures, (name, str(number)): value})
@@ -209,8 +210,13 @@ def sample_expr(text: str, state: State) -> Expr:
     return whole_expr(split_sample(text), state)
 
 
-def whole_expr(sample: Sample, state: State) -> Expr:
-    """Return the expression of a sample that was taken apart. Raises ``Unreadable``."""
+def whole_expr(sample: Sample, state: State, all_items: bool = False) -> Expr:
+    """Return the expression of a sample that was taken apart. Raises ``Unreadable``.
+
+    With ``all_items`` a field stays the list that it is, where otherwise its last item is meant.
+    """
+    if all_items and sample.fetch in LISTS:
+        return convert(_named(sample.fetch, sample.arguments, state), sample, state)
     for (name, first), expr in CERTIFICATE_BYTES.items():
         if sample.fetch == name and sample.converters[: len(first)] == first and not sample.arguments:
             return convert(expr, replace(sample, converters=sample.converters[len(first) :]), state)
@@ -229,17 +235,19 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return RAW_FETCHES[name]
     if name in ("fe_name", "fe_id"):
         return Const(state.frontend)
+    if name == "date":
+        return _date(arguments)
     if name in ("str", "int", "bool", "bin"):
         return _constant(name, arguments)
     if name == "var":
         return _variable(arguments, state)
     if name in NAMED_FETCHES:
-        return _named(name, arguments, state)
+        found = _named(name, arguments, state)
+        return _item(found, arguments) if name in LISTS else found
     if name in ("hdr_ip", "req.hdr_ip"):
         return _address(_named("hdr", arguments[:1], state), arguments)
-    if name in ("hdr_cnt", "req.hdr_cnt", "req.fhdr_cnt"):
-        # How many there are is not told, but whether there is one.
-        return If(Compare("==", _named("hdr", arguments, state), EMPTY), Const(0), Const(1))
+    if name in COUNTED_FETCHES:
+        return _count(_named(COUNTED_FETCHES[name], arguments, state))
     if name in ("capture.req.hdr", "capture.res.hdr"):
         return _captured(name, arguments, state)
     if (name, arguments) in CERTIFICATE_NAMES:
@@ -252,6 +260,25 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         raise not_built(f"the fetch `{name}`", UNBUILT_FETCHES.get(name, ""))
     hint = did_you_mean(name, [*FETCHES, *NAMED_FETCHES, "var", "str"])
     raise Unreadable("unknown-fetch", f"there is no fetch `{name}`", hint if hint.startswith("did") else "")
+
+
+def _item(fields: Expr, arguments: tuple[str, ...]) -> Expr:
+    """Return one item of a list, the last unless said; what can have no comma stays as it is."""
+    text = arguments[1] if len(arguments) > 1 and arguments[1] else "-1"
+    if not text.removeprefix("-").isdecimal() or len(text) > 6 or int(text) == 0:
+        raise Unreadable("argument", f"`{text}` is no place in a list", "write 1 for the first, -1 for the last")
+    if text in ("1", "-1") and (kind_of(fields) is not Kind.TEXT or fields == Var("host_port")):
+        return fields
+    if text in ("1", "-1") and isinstance(fields, Const) and "," not in str(fields.value):
+        return fields
+    return Call("list_item", (as_text(fields), Const(int(text))))
+
+
+def _count(fields: Expr) -> Expr:
+    """Return how many there are: lines of a field, or items of its list."""
+    if isinstance(fields, Var) and fields.name in ("header_line", "response_header_line"):
+        return Var(fields.name + "s", fields.argument)
+    return Call("list_count", (as_text(fields),))
 
 
 def _address(fields: Expr, arguments: tuple[str, ...]) -> Expr:
@@ -272,6 +299,28 @@ def _captured(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         hint = "a field is captured by `capture request header NAME len N`, or by an `http-request capture` before this line"
         raise Unreadable("argument", f"nothing is captured in slot {slot or '?'} here", hint)
     return held
+
+
+_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000}
+
+
+def _date(arguments: tuple[str, ...]) -> Expr:
+    """``date([OFFSET[,UNIT]])``: now, in a unit, seconds unless said; the offset is in seconds."""
+    text, unit = (*arguments, "", "")[:2]
+    if unit and unit not in _UNITS:
+        raise Unreadable("argument", f"`{unit}` is no unit of a date", "write `s`, `ms` or `us`")
+    digits = text.removeprefix("-")
+    if text and (not digits.isdecimal() or len(digits) > 10):
+        raise Unreadable("argument", f"`{text}` is no number of seconds")
+    factor = _UNITS.get(unit or "s", 1)
+    now: Expr = Var("time_ms")
+    if factor == 1:
+        now = Call("divide", (now, Const(1_000)))
+    elif factor > 1_000:
+        now = Call("multiply", (now, Const(1_000)))
+    if not text or int(digits) == 0:
+        return now
+    return Call("subtract" if text.startswith("-") else "add", (now, Const(int(digits) * factor)))
 
 
 def _constant(name: str, arguments: tuple[str, ...]) -> Expr:
@@ -309,18 +358,19 @@ def _named(name: str, arguments: tuple[str, ...], state: State) -> Expr:
     if not arguments or not arguments[0]:
         raise Unreadable("argument", f"`{name}` needs a name", f"write `{name}(NAME)`")
     key = arguments[0]
-    if len(arguments) > 1 and arguments[1] not in ("1", "-1") and NAMED_FETCHES[name] != "arg":
-        raise not_built(f"value {arguments[1]} of a field")
     variable = NAMED_FETCHES[name]
-    if variable in ("header", "cookie") and (state.headers if variable == "header" else "cookie" in state.headers):
-        wanted = key.lower() if variable == "header" else "cookie"
+    if len(arguments) > 1 and arguments[1] not in ("", "-1") and name not in LISTS and variable != "arg":
+        raise not_built(f"value {arguments[1]} of a field", "leave the number out for the last one")
+    is_field = variable in ("header", "header_line")
+    if is_field or (variable == "cookie" and "cookie" in state.headers):
+        wanted = key.lower() if is_field else "cookie"
         if wanted in state.headers:
             if variable == "cookie":
                 raise not_built("reading a cookie after the field was changed", "read it before that rule")
             return _known(state.headers[wanted], f"the field `{key}`")
-    if variable == "header" and key.lower() == "host":
+    if is_field and key.lower() == "host":
         return Var("host_port")
-    if variable in ("header", "response_header"):
+    if is_field or variable.startswith("response_header"):
         key = key.lower()
     return Var(variable, key)
 
@@ -468,11 +518,22 @@ def _alias(name: str, state: State) -> Expr:
         return Const(state.frontend)
     if name == "o":
         return EMPTY
+    if name in ("hr", "hs"):
+        return _captures("capture.req.hdr" if name == "hr" else "capture.res.hdr", state)
     if name in LOG_ALIASES:
         return LOG_ALIASES[name]
     if name in UNBUILT_ALIASES:
         raise not_built(f"`%{name}` in a format")
     raise Unreadable("unknown-alias", f"there is no `%{name}` in formats", did_you_mean(name, []) or "write `%%` for a per cent sign")
+
+
+def _captures(name: str, state: State) -> Expr:
+    """Return what was captured, in braces with bars between; nothing where nothing ever is."""
+    slots = sorted([slot for held, slot in state.captures if held == name], key=int)
+    parts: list[Expr] = []
+    for slot in slots:
+        parts.extend([Const("|" if parts else "{"), state.captures[(name, slot)]])
+    return concat([*parts, Const("}")]) if parts else EMPTY
 
 
 def _flagged(expr: Expr, flags: str) -> Expr:

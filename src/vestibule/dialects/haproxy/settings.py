@@ -160,8 +160,11 @@ class Settings:
         found = replace(usual, request_head_ms=head or usual.request_head_ms, keep_alive_ms=idle or usual.keep_alive_ms)
         return None if found == usual else found
 
-    def access_log(self, general: list[Statement]) -> AccessLog:
-        """Return the access log; ``general`` are the ``log`` lines of ``global``. Without any, HAProxy logs nothing."""
+    def access_log(self, general: list[Statement], state: State) -> AccessLog:
+        """Return the access log; ``state`` knows what is captured, ``general`` are the ``log`` lines of ``global``.
+
+        Without any, HAProxy logs nothing.
+        """
         lines: list[Statement] = []
         for each in self.all("log"):
             if each.negated:
@@ -176,13 +179,13 @@ class Settings:
         for other in lines[1:]:
             if read_target(other, self._report) != log.target:
                 self._report.warning(other.line, 0, "left-out", "a second access log is left out", f"lines go to {log.target}")
-        return self._format(log)
+        return self._format(log, state)
 
-    def _format(self, log: AccessLog) -> AccessLog:
+    def _format(self, log: AccessLog, state: State) -> AccessLog:
         template = self.last("log-format")
         usual = self.last("option httplog")
         if template is not None:
-            expr = read_format(template.line, template.first, State(self.section.name), self._report)
+            expr = read_format(template.line, template.first, state, self._report)
             return log if expr is None else replace(log, format="template", template=expr)
         if usual is not None and usual.arguments() == ["clf"]:
             return replace(log, format="combined")

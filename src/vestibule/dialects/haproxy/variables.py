@@ -81,29 +81,37 @@ CERTIFICATE_BYTES: dict[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], Exp
 NAMED_FETCHES: dict[str, str] = {
     "hdr": "header",
     "req.hdr": "header",
-    "req.fhdr": "header",
-    "fhdr": "header",
+    "req.fhdr": "header_line",
+    "fhdr": "header_line",
     "cook": "cookie",
     "req.cook": "cookie",
     "url_param": "arg",
     "urlp": "arg",
     "res.hdr": "response_header",
-    "res.fhdr": "response_header",
+    "res.fhdr": "response_header_line",
     "shdr": "response_header",
 }
 """Fetches whose argument is a name."""
+
+COUNTED_FETCHES: dict[str, str] = {
+    "hdr_cnt": "hdr",
+    "req.hdr_cnt": "hdr",
+    "fhdr_cnt": "req.fhdr",
+    "req.fhdr_cnt": "req.fhdr",
+    "shdr_cnt": "res.hdr",
+    "res.hdr_cnt": "res.hdr",
+    "res.fhdr_cnt": "res.fhdr",
+}
+"""Fetches that count, each with the one of what is counted."""
 
 LISTS = frozenset(("hdr", "req.hdr", "res.hdr", "shdr"))
 """Fetches that take a field apart at its commas; conditions look at each part."""
 
 UNBUILT_FETCHES: dict[str, str] = {
-    "http_auth": "it goes with `http-request auth unless { http_auth(USERLIST) }`",
-    "http_auth_group": "it goes with `http-request auth unless { http_auth_group(USERLIST) GROUP }`",
     "nbsrv": "servers are not checked ahead",
     "srv_is_up": "servers are not checked ahead",
     "env": "write the value",
     "rand": "",
-    "date": "",
     "req.ssl_sni": "use `ssl_fc_sni` where TLS ends here",
     "req_ssl_sni": "use `ssl_fc_sni` where TLS ends here",
     "req.ssl_hello_type": "",
@@ -151,12 +159,10 @@ UNBUILT_CONVERTERS = (
     "http_date",
     "in_table",
     "ipv6_mask",
-    "json_query",
     "jwt_header_query",
     "jwt_payload_query",
     "jwt_verify",
     "language",
-    "ltime",
     "map_beg_int",
     "map_int",
     "map_int_int",
@@ -172,7 +178,6 @@ UNBUILT_CONVERTERS = (
     "table_http_req_rate",
     "ungrpc",
     "us_ltime",
-    "utime",
     "when",
     "wt6",
     "x509_v_err_str",
@@ -234,8 +239,6 @@ UNBUILT_ALIASES = [
     "bq",
     "cw",
     "fc",
-    "hr",
-    "hs",
     "hrl",
     "hsl",
     "lc",

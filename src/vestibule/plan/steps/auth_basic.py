@@ -6,33 +6,24 @@ Facts
   A realm is a quoted string (RFC 9110 11.5).
 
 Rules
-  Credentials once judged are remembered by their digest, the wrong ones as well, in a table that is emptied when
-  it is full.
-  A name that nobody has costs as much time as a wrong password.
   Two Authorization lines are none: who reads the other one would be told something else.
   The field is left in the request.
 
 Not here: hashes (`plan/password.py`), the page (`plan/error_page.py`).
 """
 
-import base64
-import binascii
-import hashlib
 from typing import Final
 
 from vestibule.contract import ANSWERED, PASS, Step
 from vestibule.exchange import Exchange
 from vestibule.fault import NEVER, PROXY, PROXY_DENIED, Fault, FaultKind
 from vestibule.plan.error_page import html_body, json_body, wants_json
-from vestibule.plan.password import verify
+from vestibule.plan.password import Users
 from vestibule.plan.sent import came_fields
 
 _NO_CREDENTIALS: Final = FaultKind(
     PROXY_DENIED.name, PROXY, 401, NEVER, "This request needs a name and a password that are known here.", ""
 )
-
-# Judged credentials that are kept; each is a digest and a truth.
-_REMEMBERED_MOST: Final = 1_024
 
 
 class BasicAuth(Step):
@@ -41,15 +32,11 @@ class BasicAuth(Step):
     def __init__(self, realm: bytes, names: list[bytes], secrets: list[bytes]) -> None:
         escaped = realm.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         self._challenge = b'Basic realm="%s"' % escaped
-        self._users: dict[bytes, bytes] = {}
-        for i in range(len(names)):
-            self._users[names[i]] = secrets[i]
-        self._decoy = secrets[0] if secrets else b"{PLAIN}"
-        self._judged: dict[bytes, bool] = {}
+        self._users = Users(names, secrets)
 
     def run(self, ex: Exchange) -> int:
         lines = came_fields(ex.request).get_all(b"authorization")
-        if len(lines) == 1 and self._accepts(lines[0]):
+        if len(lines) == 1 and self._users.accepts(lines[0]):
             return PASS
         fault = Fault(_NO_CREDENTIALS)
         headers = [(b"WWW-Authenticate", self._challenge), (b"Cache-Control", b"no-store")]
@@ -62,30 +49,3 @@ class BasicAuth(Step):
             body = html_body(ex, fault, False)
         ex.answer(401, headers, body)
         return ANSWERED
-
-    def _accepts(self, line: bytes) -> bool:
-        scheme, _, text = line.partition(b" ")
-        if scheme.lower() != b"basic":
-            return False
-        digest = hashlib.sha256(text).digest()
-        known = self._judged.get(digest)
-        if known is not None:
-            return known
-        accepted = self._judge(text)
-        if len(self._judged) >= _REMEMBERED_MOST:
-            self._judged.clear()
-        self._judged[digest] = accepted
-        return accepted
-
-    def _judge(self, text: bytes) -> bool:
-        try:
-            name, colon, password = base64.b64decode(text.strip(b" \t"), validate=True).partition(b":")
-        except (binascii.Error, ValueError):
-            return False
-        if not colon:
-            return False
-        stored = self._users.get(name)
-        if stored is None:
-            verify(password, self._decoy)
-            return False
-        return verify(password, stored)

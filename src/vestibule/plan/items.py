@@ -1,0 +1,223 @@
+"""Functions that know what stands in a text: lists of fields, documents, dates, credentials.
+
+Facts: a list has commas between its items, and a comma inside quotes is none (RFC 9110 5.6.1, 5.6.4).
+
+Rules: a function takes text as it is, valid or not, and never raises.
+
+Not here: plain pieces of texts (`texts.py`); which functions there are (`model/vocabulary.py`).
+"""
+
+import json
+import re
+import time
+from typing import Final
+
+from vestibule.exchange import Exchange
+from vestibule.plan.expr import Const, ConstNumber, Node, NumberNode, TruthNode
+from vestibule.plan.password import Users
+
+_BLANK: Final = b" \t"
+
+# What a date may say is bounded by what `strftime` takes.
+_SECONDS_MOST: Final = 253_402_300_799
+
+_STEP: Final = re.compile(rb"\.([A-Za-z0-9_$-]+)|\[(\d{1,6})\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
+
+
+def items_of(text: bytes) -> list[bytes]:
+    """Return the items of a list without outer blanks; there is none in an empty text."""
+    if b'"' not in text:
+        return [item.strip(_BLANK) for item in text.split(b",")] if text.strip(_BLANK) else []
+    items: list[bytes] = []
+    begin = 0
+    quoted = False
+    at = 0
+    while at < len(text):
+        c = text[at]
+        if c == 92 and quoted:
+            at += 1
+        elif c == 34:
+            quoted = not quoted
+        elif c == 44 and not quoted:
+            items.append(text[begin:at].strip(_BLANK))
+            begin = at + 1
+        at += 1
+    items.append(text[begin:].strip(_BLANK))
+    return items
+
+
+class ListItem(Node):
+    """One item of a list, counted from 1, or from the end from -1."""
+
+    def __init__(self, inner: Node, index: int) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._index = index
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.find(ex)
+        if text is None:
+            return None
+        if b"," not in text:
+            return text if self._index in (1, -1) else None
+        items = items_of(text)
+        at = self._index - 1 if self._index > 0 else len(items) + self._index
+        return items[at] if 0 <= at < len(items) else None
+
+
+class ListCount(NumberNode):
+    """How many items a list has."""
+
+    def __init__(self, inner: Node) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+
+    def value(self, ex: Exchange) -> int:
+        return len(items_of(self._inner.text(ex)))
+
+
+class ReplaceItems(Node):
+    """A list in which each item that a pattern is found in is replaced by a text, in which `\\1` is the first group."""
+
+    def __init__(self, inner: Node, pattern: bytes, text: Node) -> None:
+        super().__init__(max(inner.scope, text.scope))
+        self._inner = inner
+        self._pattern = re.compile(pattern)
+        self._text = text
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.find(ex)
+        if text is None:
+            return None
+        made: list[bytes] = []
+        for item in items_of(text):
+            found = self._pattern.search(item)
+            made.append(item if found is None else _expanded(self._text.text(ex), found))
+        return b", ".join(made)
+
+
+def _expanded(text: bytes, found: re.Match[bytes]) -> bytes:
+    """Put what groups matched into a text; a backslash before anything but a digit stands for what follows it."""
+    out: list[bytes] = []
+    at = 0
+    while at < len(text):
+        c = text[at : at + 1]
+        if c == b"\\" and at + 1 < len(text):
+            at += 1
+            c = text[at : at + 1]
+            if c.isdigit():
+                number = int(c)
+                groups = (found.group(), *found.groups())
+                c = (groups[number] or b"") if number < len(groups) else b""
+        out.append(c)
+        at += 1
+    return b"".join(out)
+
+
+class FormatDate(Node):
+    """A moment, in seconds since 1970, as a format of `strftime` says it; of the place or of Greenwich."""
+
+    def __init__(self, inner: Node, form: bytes, is_local: bool) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._form = form.decode("utf-8", "replace")
+        self._is_local = is_local
+
+    def find(self, ex: Exchange) -> bytes | None:
+        second = min(self._inner.number(ex), _SECONDS_MOST)
+        moment = time.localtime(second) if self._is_local else time.gmtime(second)
+        return time.strftime(self._form, moment).encode("utf-8", "replace")
+
+
+class JsonValue(Node):
+    """What stands at a place of a document in JSON: a text as it is, a truth as 1 or 0, else as JSON has it."""
+
+    def __init__(self, inner: Node, place: bytes) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._keys: list[tuple[str, int]] = []
+        rest = place.removeprefix(b"$")
+        while rest:
+            step = _STEP.match(rest)
+            if step is None:
+                raise re.error("no place of a document")
+            number = step.group(2)
+            if number is not None:
+                self._keys.append(("", int(number)))
+            else:
+                key = step.group(1) or step.group(3) or step.group(4) or b""
+                self._keys.append((key.decode("utf-8", "replace"), -1))
+            rest = rest[step.end() :]
+
+    def find(self, ex: Exchange) -> bytes | None:
+        try:
+            value: object = json.loads(self._inner.text(ex))
+        except (ValueError, RecursionError):
+            return None
+        for key, at in self._keys:
+            if at < 0:
+                if not isinstance(value, dict) or key not in value:
+                    return None
+                value = value[key]
+            else:
+                if not isinstance(value, list) or at >= len(value):
+                    return None
+                value = value[at]
+        if isinstance(value, str):
+            return value.encode("utf-8", "replace")
+        if value is None:
+            return None
+        if isinstance(value, bool):
+            return b"1" if value else b"0"
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+
+class IsUser(TruthNode):
+    """Whether a value of Authorization shows the name and password of one of some users."""
+
+    def __init__(self, inner: Node, users: Users) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._users = users
+
+    def test(self, ex: Exchange) -> bool:
+        return self._users.accepts(self._inner.text(ex))
+
+
+def users_of(text: bytes) -> Users:
+    """Return the users that a text names, each line a name, a colon and a stored password."""
+    names: list[bytes] = []
+    secrets: list[bytes] = []
+    for line in text.split(b"\n"):
+        name, colon, secret = line.partition(b":")
+        if colon:
+            names.append(name)
+            secrets.append(secret)
+    return Users(names, secrets)
+
+
+def make_item_call(name: str, arguments: list[Node]) -> Node | None:
+    """Return the node of one of these functions, or None. Raises `re.error` for a pattern or a place that is none."""
+    if not arguments:
+        return None
+    inner = arguments[0]
+    if name == "list_count" and len(arguments) == 1:
+        return ListCount(inner)
+    second = arguments[1] if len(arguments) > 1 else inner
+    if len(arguments) == 2:
+        if name == "list_item" and isinstance(second, ConstNumber):
+            return ListItem(inner, second.fixed or -1)
+        if isinstance(second, Const):
+            if name == "list_item":
+                return None
+            if name == "json_value":
+                return JsonValue(inner, second.value)
+            if name == "is_user":
+                return IsUser(inner, users_of(second.value))
+    if len(arguments) == 3 and isinstance(second, Const):
+        third = arguments[2]
+        if name == "replace_items":
+            return ReplaceItems(inner, second.value, third)
+        if name == "format_date" and isinstance(third, Const):
+            return FormatDate(inner, second.value, third.value == b"local")
+    return None
