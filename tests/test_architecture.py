@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "proxy": {"contract", "exchange", "fault", "http", "net"},
     "compile": {"contract", "fault", "http", "link", "model", "net", "plan", "proxy"} | COMPILE,
     "compile_expr": {"http", "model", "plan"},
-    "compile_layer4": {"contract", "fault", "model", "plan", "proxy", "compile_expr", "compile_upstream"},
+    "compile_layer4": {"contract", "fault", "model", "plan", "proxy", "compile_expr", "compile_steps", "compile_upstream"},
     "compile_log": {"contract", "model", "plan", "compile_expr", "compile_state"},
     "compile_state": {"net", "plan", "proxy"},
     "compile_steps": {"contract", "model", "net", "plan", "compile_expr", "compile_state"},
@@ -62,7 +62,7 @@ BANNED: dict[str, set[str]] = {
 MAY_USE_RE = {"plan/expr.py", "plan/functions.py", "plan/items.py", "plan/switch.py"}
 
 # Files are sent piece by piece, one in each turn; some requests wait, and go on in a turn of their own.
-MAY_USE_NET_IN_PLAN = {"plan/sources/files.py", "plan/steps/ask.py", "plan/steps/limit.py"}
+MAY_USE_NET_IN_PLAN = {"plan/sources/files.py", "plan/steps/ask.py", "plan/steps/bandwidth.py", "plan/steps/limit.py"}
 
 # `log_sink` asks pipes whether they take more.
 MAY_USE_SELECT_IN_PLAN = {"plan/log_sink.py"}

@@ -48,6 +48,7 @@ ORDER = (
     schema.AUTH_REQUEST,
     schema.RATE_LIMIT,
     schema.CONCURRENCY_LIMIT,
+    schema.BANDWIDTH_LIMIT,
     schema.HSTS,
     schema.UPSTREAM,
     schema.SERVER,
@@ -78,7 +79,7 @@ ORDER = (
 """Every table, as the page has them: first what most people need."""
 
 INLINE = {
-    *("files", "otherwise", "errors", "auth_request", "rate_limit", "concurrency_limit"),
+    *("files", "otherwise", "errors", "auth_request", "rate_limit", "concurrency_limit", "bandwidth_limit"),
     *("compress", "listeners.NAME.routes", "servers", "actions", "respond", "redirect", "hsts", "routes"),
 }
 """Tables that are written inside others and have no header of their own."""

@@ -163,7 +163,7 @@ class _Maker(Asked):
         self.root.certificates = self._tls
         self._trusted = NetworkSet([])
         self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root, self._exprs)
-        self._layer4 = Layer4Maker(self._mistakes, self._exprs, self._upstreams, registry.porches)
+        self._layer4 = Layer4Maker(self._mistakes, self._exprs, self._steps, self._upstreams, registry.porches)
         self._log = LogMaker(self._mistakes, self._exprs, registry, self.root, logs, reporter)
 
     def wrong(self, key: str, text: str) -> None:
@@ -368,6 +368,8 @@ class _Maker(Asked):
         mark = self._upstreams.mark(upstream) if upstream else None
         if mark is not None:
             response.append(mark)
+        # Decided by the answer as it came, whatever is made of it.
+        response.extend(self._steps.response_limits(level.response_key, level.response, place))
         if edits:
             fixed = max([edit.scope for edit in edits]) == CONST
             response.append(FixedResponse(edits) if fixed else EditResponse(edits))

@@ -8,8 +8,9 @@ Not here: what a connection is then (`proxy/raw.py`), upstreams (`compile_upstre
 from typing import Final
 
 from vestibule.compile_expr import ExprMaker, Mistakes
+from vestibule.compile_steps import StepMaker
 from vestibule.compile_upstream import UpstreamMaker
-from vestibule.contract import LogLine, Plan, Source, Timeouts
+from vestibule.contract import LogLine, Plan, Source, Step, Timeouts
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.model import config as model
 from vestibule.model import expr as tree
@@ -25,9 +26,10 @@ _OF_HELLO: Final = frozenset(("tls_sni", "tls_alpn", "tls_hello"))
 class Layer4Maker:
     """Makes the plan of a listener that passes connections on."""
 
-    def __init__(self, mistakes: Mistakes, exprs: ExprMaker, upstreams: UpstreamMaker, porches: Porches) -> None:
+    def __init__(self, mistakes: Mistakes, exprs: ExprMaker, steps: StepMaker, upstreams: UpstreamMaker, porches: Porches) -> None:
         self._mistakes = mistakes
         self._exprs = exprs
+        self._steps = steps
         self._upstreams = upstreams
         self._porches = porches
 
@@ -38,7 +40,10 @@ class Layer4Maker:
             route = listener.routes[at]
             where = f"{key}.routes[{at}]"
             place = Place(listener.name.encode(), b"", route.upstream.encode())
-            plan = Plan(listener.name, self._source(where, route), log=log, error_page=HangUp(), timeouts=timeouts)
+            limits: list[Step] = []
+            for number in range(len(route.bandwidth)):
+                limits.append(self._steps.bandwidth(f"{where}.bandwidth[{number}]", route.bandwidth[number], place))
+            plan = Plan(listener.name, self._source(where, route), limits, log=log, error_page=HangUp(), timeouts=timeouts)
             test = _test_of(route)
             condition = None if test is None else self._exprs.test(f"{where}.when", test, place)
             choices.append(Choice(plan, ANY, b"", False, False, [], condition))

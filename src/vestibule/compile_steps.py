@@ -10,7 +10,7 @@ from mypy_extensions import trait
 
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
 from vestibule.compile_state import Registry, Root
-from vestibule.contract import Plan, Step
+from vestibule.contract import DOWN, UP, Plan, Step
 from vestibule.model import config as model
 from vestibule.model import expr as tree
 from vestibule.net.reactor import Reactor
@@ -18,6 +18,7 @@ from vestibule.plan.expr import CONST, FIELDS
 from vestibule.plan.password import has_bcrypt
 from vestibule.plan.steps.ask import AuthRequest
 from vestibule.plan.steps.auth_basic import BasicAuth
+from vestibule.plan.steps.bandwidth import BandwidthLimit, SharedAccounts
 from vestibule.plan.steps.deny import ClientCertificate, Deny, HangUp
 from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditWhen, RemoveField, SetField
 from vestibule.plan.steps.limit import Accounts, ConcurrencyLimit, Counts, RateLimit
@@ -101,11 +102,44 @@ class StepMaker:
         if isinstance(action, model.ConcurrencyLimit):
             by = self._exprs.text(f"{key}.key", action.key, place)
             return ConcurrencyLimit(by, self.counts(f"concurrency {action.zone or key}"), action.most, action.status)
+        if isinstance(action, model.BandwidthLimit):
+            return self.bandwidth(key, action, place)
         if isinstance(action, model.When):
             condition = self._exprs.test(f"{key}.test", action.test, place)
             return When(condition, self.request_steps(f"{key}.actions", action.actions, place, 0))
         self._mistakes.add(key, f"the action {type(action).__name__} is not part of this build")
         return None
+
+    def bandwidth(self, key: str, limit: model.BandwidthLimit, place: Place) -> BandwidthLimit:
+        """Make a limit of bytes in a second."""
+        rate = self._exprs.text(f"{key}.rate", limit.rate, place)
+        after = None if limit.after is None else self._exprs.text(f"{key}.after", limit.after, place)
+        by = None if limit.key is None else self._exprs.text(f"{key}.key", limit.key, place)
+        shared = SharedAccounts() if by is None else self.shared(f"bandwidth {limit.zone or key}")
+        return BandwidthLimit(self._reactor, UP if limit.of == "request" else DOWN, rate, after, by, shared)
+
+    def response_limits(self, key: str, actions: tuple[model.Action, ...], place: Place) -> list[Step]:
+        """Make the limits among the actions of a response."""
+        steps: list[Step] = []
+        for at in range(len(actions)):
+            action = actions[at]
+            if isinstance(action, model.BandwidthLimit):
+                steps.append(self.bandwidth(f"{key}[{at}]", action, place))
+            elif isinstance(action, model.When):
+                inner = self.response_limits(f"{key}[{at}].actions", action.actions, place)
+                if inner:
+                    steps.append(When(self._exprs.test(f"{key}[{at}].test", action.test, place), inner))
+        return steps
+
+    def shared(self, name: str) -> SharedAccounts:
+        """Return the accounts that the exchanges of a limit share."""
+        found = self._registry.find(name)
+        if not isinstance(found, SharedAccounts):
+            found = SharedAccounts()
+            self._registry.put(name, found)
+            self._root.made.append(name)
+        self._root.named.add(name)
+        return found
 
     def accounts(self, name: str, most: int) -> Accounts:
         """Return what is kept for a rate; it outlives reloads that leave its name and size."""
@@ -155,9 +189,11 @@ class StepMaker:
         """Make the edits of a response."""
         edits: list[Edit] = []
         for at in range(len(actions)):
+            if isinstance(actions[at], model.BandwidthLimit):
+                continue
             edit = self.edit(f"{key}[{at}]", actions[at], place, False)
             if edit is None:
-                self._mistakes.add(f"{key}[{at}]", "only fields can be changed in a response")
+                self._mistakes.add(f"{key}[{at}]", "a response can have its fields changed and its pace limited, and no more")
             else:
                 edits.append(edit)
         return edits
@@ -182,6 +218,8 @@ class StepMaker:
             return None
         inner: list[Edit] = []
         for at in range(len(action.actions)):
+            if not is_request and isinstance(action.actions[at], model.BandwidthLimit):
+                continue
             edit = self.edit(f"{key}.actions[{at}]", action.actions[at], place, is_request)
             if edit is None:
                 return None

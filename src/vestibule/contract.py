@@ -160,6 +160,26 @@ class Stream:
         return False
 
 
+class Pacing:
+    """What slows the bodies of one exchange (`plan/steps/bandwidth.py`). The stream to the client is inside it from the start."""
+
+    def around(self, ex: "Exchange", up: Stream) -> Stream:
+        """Return a stream around that to the upstream."""
+        raise NotImplementedError
+
+    def on_drain(self, side: int) -> bool:
+        """The stream inside takes more again. Return whether the exchange may go on."""
+        raise NotImplementedError
+
+    def holds(self, ex: "Exchange") -> bool:
+        """Tell whether bytes that the exchange has sent have not gone yet. When they have, `ex.on_paced` follows."""
+        raise NotImplementedError
+
+    def lift(self) -> None:
+        """Slow nothing that goes to the client from now on."""
+        raise NotImplementedError
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Step:
     """One thing to do with a request before its source, or with a response after it."""

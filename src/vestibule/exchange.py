@@ -25,6 +25,7 @@ from vestibule.contract import (
     Chosen,
     Client,
     Ending,
+    Pacing,
     Plan,
     Relays,
     Step,
@@ -84,6 +85,9 @@ class Exchange:
         self.hold_until_ms = 0  # how long it may wait while no server can be reached; 0 while one could
         self.chosen: Chosen | None = None
         self.mark = b""  # what the client came with, and a server has
+
+        self.pacing: Pacing | None = None  # where a limit of bytes per second was met
+        self._paced_out = False  # all is done, but for bytes that wait for their moment
 
         self._backlog: list[bytes] = []
         self._backlog_trailers: Fields | None = None
@@ -227,6 +231,8 @@ class Exchange:
             up = self.up
             self.up = None
             up.abort(self.fault or Fault(UPSTREAM_TRUNCATED))
+        if self.pacing is not None:
+            self.pacing.lift()  # what is in memory is not worth a wait
         if not self.request_ended:
             down.refuse_rest()
         self.response = ResponseHead(status, b"", fields_of(pairs))
@@ -252,6 +258,8 @@ class Exchange:
     def connected(self, up: Stream, name: str) -> None:
         """Take the upstream stream and send it what there is of the request."""
         self.waiting = False
+        if self.pacing is not None:
+            up = self.pacing.around(self, up)
         self.up = up
         self.upstream_name = name
         backlog = self._backlog
@@ -391,13 +399,18 @@ class Exchange:
 
     def on_drain(self, side: int) -> None:
         """The debt of a `send_*` that returned False is paid: the other side may go on."""
-        if self.over:
+        if self.over or (self.pacing is not None and not self.pacing.on_drain(side)):
             return
         if side == UP:
             if self.down is not None:
                 self.down.resume()
         elif self.up is not None:
             self.up.resume()
+
+    def on_paced(self) -> None:
+        """The last bytes that waited for their moment have gone."""
+        if self._paced_out and not self.over:
+            self._finish(None)
 
     def on_fault(self, side: int, fault: Fault) -> None:
         """Take a failure: retry, answer, or cut, whatever the moment allows."""
@@ -465,6 +478,7 @@ class Exchange:
         """End without a trace: nothing has happened yet, and somebody else takes the client's connection."""
         self.over = True
         self.down = None
+        self.pacing = None
         self._backlog.clear()
 
     def drop_up(self, fault: Fault) -> None:
@@ -476,6 +490,9 @@ class Exchange:
 
     def _finish(self, fault: Fault | None) -> None:
         """End both streams, write the log line, cut every reference."""
+        if self.pacing is not None and fault is None and self.pacing.holds(self):
+            self._wait_for_pace()
+            return
         self.over = True
         self.fault = fault or self._cause
         up = self.up
@@ -504,3 +521,17 @@ class Exchange:
                 down.abort(fault or Fault(UPSTREAM_TRUNCATED))
         self._filter = None
         self._backlog.clear()
+        self.pacing = None
+
+    def _wait_for_pace(self) -> None:
+        """Everything came, and not everything has gone. The upstream is not kept for that, except in a tunnel."""
+        self._paced_out = True
+        up = self.up
+        if up is None or self.tunneling:
+            return
+        self.up = None
+        self._dropping = True
+        if self.request_ended:
+            up.release()
+        else:
+            up.abort(Fault(UPSTREAM_TRUNCATED))

@@ -97,9 +97,14 @@ def listeners(name: str) -> Any:
     )
 
 
+_bandwidth = st.builds(
+    m.BandwidthLimit, expressions, st.sampled_from(["response", "request"]), optional(expressions), optional(expressions), words
+)
+
+
 def tcp_routes(upstreams: list[str]) -> Any:
     names = lists(st.sampled_from(["photos.example.org", "*.lan.example.org"]))
-    to = st.builds(m.TcpRoute, st.sampled_from(upstreams), st.just(""), names, optional(expressions))
+    to = st.builds(m.TcpRoute, st.sampled_from(upstreams), st.just(""), names, optional(expressions), lists(_bandwidth, 2))
     return to | st.builds(m.TcpRoute, st.just(""), words, names, optional(expressions))
 
 
@@ -159,6 +164,7 @@ _copies = st.lists(st.tuples(names, words), max_size=2, unique_by=lambda each: e
 _limits = st.one_of(
     st.builds(m.RateLimit, expressions, counts, milliseconds, counts, optional(counts), counts, words, counts),
     st.builds(m.ConcurrencyLimit, expressions, counts, counts, words),
+    _bandwidth,
 )
 
 

@@ -159,6 +159,24 @@ class ConcurrencyLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class BandwidthLimit:
+    """Let only so many bytes of a body pass in a second. Where several meet a body, all of them hold. What the proxy answers from
+    memory is not slowed, nor is a tunnel out of HTTP. Counted in each worker. In a response, for its own body only."""
+
+    rate: Expr
+    """Bytes in a second: `500KB`, `1MiB`, nginx's `2m`, or what an expression says when the body begins. 0, nothing, and what is no
+    size are no limit."""
+    of: str = "response"
+    """Whose body: ``response`` or ``request``."""
+    after: Expr | None = None
+    """How many bytes of each body pass first at full speed; None is 0."""
+    key: Expr | None = None
+    """Who shares the rate: all bodies with the same key. None is a rate for each body; an empty key is no limit."""
+    zone: str = ""
+    """Limits with the same zone name share by the same keys; without one, each has its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class When:
     """Do some actions only if a test is true."""
 
@@ -182,6 +200,7 @@ Action: TypeAlias = (
     | AuthRequest
     | RateLimit
     | ConcurrencyLimit
+    | BandwidthLimit
     | When
 )
 """A step before or after the source. Request actions run in order before it, response actions in order after it."""

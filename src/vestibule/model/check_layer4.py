@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vestibule.model.check_route import check_test
+from vestibule.model.check_route import check_bandwidth, check_test
 from vestibule.model.config import Config, Listener
 from vestibule.model.expr import Phase
 from vestibule.model.findings import Findings
@@ -58,6 +58,11 @@ def _check_routes(found: Findings, path: str, listener: Listener, config: Config
                 found.error(f"{where}.names[{number}]", "bad-host", str(bad))
         if route.when is not None:
             check_test(found, f"{where}.when", route.when, Phase.TLS)
+        for number, limit in enumerate(route.bandwidth):
+            check_bandwidth(found, f"{where}.bandwidth[{number}]", limit, Phase.TLS)
+        if route.bandwidth and not route.upstream:
+            message = "only what goes to an upstream is limited here"
+            found.error(f"{where}.bandwidth", "conflict", message, "limit it in the listener that takes the connection over")
         if not route.names and route.when is None and at + 1 < len(listener.routes):
             found.warning(f"{path}.routes[{at + 1}]", "unreachable", "the route before takes every connection")
             return

@@ -18,6 +18,7 @@ from vestibule.model.config import (
     AddHeader,
     Again,
     AuthRequest,
+    BandwidthLimit,
     BasicAuth,
     ClientCertificate,
     Compression,
@@ -71,6 +72,7 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2: what a field name or a method may be made of."""
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+_PACE = re.compile(r"[0-9]{1,15}(?:[kKmMgG]|[KMG]i?B|kB|B)?", re.ASCII)
 
 _SECRET = re.compile(
     r"\{PLAIN\}.*|\{S?SHA\}[A-Za-z0-9+/]{27,}=*|\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}"
@@ -247,8 +249,10 @@ def check_actions(found: Findings, path: str, actions: Sequence[Action], phase: 
             check_text(found, f"{place}.value", action.value, phase)
         elif isinstance(action, RemoveHeader):
             check_field_name(found, f"{place}.name", action.name)
+        elif isinstance(action, BandwidthLimit):
+            check_bandwidth(found, place, action, phase)
         elif phase is not Phase.REQUEST:
-            found.error(place, "wrong-place", "only fields can be changed in a response")
+            found.error(place, "wrong-place", "a response can have its fields changed and its pace limited, and no more")
         else:
             _check_request_action(found, place, action)
 
@@ -326,6 +330,21 @@ def _check_limit(found: Findings, path: str, limit: RateLimit | ConcurrencyLimit
     found.at_least(f"{path}.keys", limit.keys, 1)
     if limit.at_once is not None and not 0 <= limit.at_once <= limit.burst:
         found.error(f"{path}.at_once", "out-of-range", f"{limit.at_once} is more than the burst of {limit.burst}, or less than none")
+
+
+def check_bandwidth(found: Findings, path: str, limit: BandwidthLimit, phase: Phase) -> None:
+    """Check a limit of bytes in a second; its rate is asked for when the body begins."""
+    if limit.of not in ("response", "request"):
+        found.error(f"{path}.of", "bad-value", f"`{limit.of}` is neither `response` nor `request`")
+    elif limit.of == "request" and phase is Phase.RESPONSE:
+        found.error(f"{path}.of", "wrong-place", "the request's body has gone by now", "limit it in a request action")
+    known = Phase.RESPONSE if limit.of == "response" and phase is not Phase.TLS else phase
+    for name, expr in (("rate", limit.rate), ("after", limit.after), ("key", limit.key)):
+        if expr is None:
+            continue
+        check_text(found, f"{path}.{name}", expr, known, is_field=False)
+        if name != "key" and isinstance(expr, Const) and not _PACE.fullmatch(str(expr.value)):
+            found.error(f"{path}.{name}", "bad-value", f"`{expr.value}` is no number of bytes", "write `500KB`, `2MiB` or a number")
 
 
 def check_compression(found: Findings, path: str, compression: Compression | None) -> None:

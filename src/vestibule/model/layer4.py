@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vestibule.model.action import BandwidthLimit
 from vestibule.model.expr import Expr
 
 
@@ -21,3 +22,5 @@ class TcpRoute:
     when: Expr | None = None
     """A further test, of what is known of a connection: ``tls_sni``, ``tls_alpn``, ``peer_ip``, ``server_port``
     and the like."""
+    bandwidth: tuple[BandwidthLimit, ...] = ()
+    """Limits of the bytes in a second: of what the client sends (``request``) and of what it gets (``response``)."""

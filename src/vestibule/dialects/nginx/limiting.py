@@ -1,9 +1,11 @@
-"""``limit_req``, ``limit_conn`` and ``auth_request``: what a request has to pass before it is served.
+"""``limit_req``, ``limit_conn``, ``limit_rate`` and ``auth_request``: what a request has to pass before it is served, and how fast.
 
 Facts:
 * A zone has a key; requests for which it is empty are not limited. Without ``nodelay`` what comes too early waits its turn, with
   ``delay=n`` what is beyond ``n``; beyond ``burst`` it is refused (503 unless said).
 * The question of ``auth_request`` is a GET without a body and a query, answered by the location of its path; 2xx lets pass.
+* ``set $limit_rate`` counts instead of ``limit_rate``, whose value may have variables. ``proxy_limit_rate`` is how fast an upstream is
+  read, which without files in between is how fast the client is answered.
 * Each is inherited as a whole.
 
 Rules: the location that a question goes to is found when the file is read, so its path has no variables; it must proxy to one place.
@@ -24,13 +26,14 @@ from vestibule.dialects.nginx.upstreams import Upstreams
 from vestibule.dialects.nginx.values import parse_count, parse_size
 from vestibule.dialects.nginx.variables import Names
 from vestibule.dialects.record import Record
-from vestibule.model.config import Action, AuthRequest, ConcurrencyLimit, RateLimit, Rewrite, SetHeader
-from vestibule.model.expr import EMPTY, Const, Expr, Var
+from vestibule.model.config import Action, AuthRequest, BandwidthLimit, ConcurrencyLimit, RateLimit, Rewrite, SetHeader
+from vestibule.model.expr import EMPTY, Compare, Const, Expr, If, Var
 
 _STATE_BYTES = 64
 """What nginx keeps for one key, by which sizes of zones are meant."""
 _KEYS_MOST = 65_536
 _SECOND_MS = 1_000
+_NO_RATE = (EMPTY, Const("0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,46 @@ def limits_on(scope: Scope, names: Names, zones: Zones) -> list[Action]:
         if zone is not None:
             made.append(ConcurrencyLimit(names.text(zone.key), most, status, directive.text(0)))
     return made
+
+
+def pace_of(scope: Scope, names: Names, proxies: bool) -> list[Action]:
+    """Return how fast answers of a block go, which has an upstream or has not."""
+    made: list[Action] = []
+    rate = _bytes_of(scope, "limit_rate", names)
+    own = names.own.get("limit_rate")
+    if own is not None and own != EMPTY:
+        rate = own if isinstance(own, Const) else If(Compare("!=", own, EMPTY), own, rate)
+    after = _bytes_of(scope, "limit_rate_after", names)
+    if rate not in _NO_RATE:
+        made.append(BandwidthLimit(rate, after=after if after not in _NO_RATE else None))
+    rate = _bytes_of(scope, "proxy_limit_rate", names)
+    if proxies and rate not in _NO_RATE:
+        made.append(BandwidthLimit(rate))
+    return made
+
+
+def pace_of_stream(scope: Scope, names: Names) -> tuple[BandwidthLimit, ...]:
+    """Return how fast bytes go through a server of ``stream``."""
+    made: list[BandwidthLimit] = []
+    for name, of in (("proxy_upload_rate", "request"), ("proxy_download_rate", "response")):
+        rate = _bytes_of(scope, name, names)
+        if rate not in _NO_RATE:
+            made.append(BandwidthLimit(rate, of))
+    return tuple(made)
+
+
+def _bytes_of(scope: Scope, name: str, names: Names) -> Expr:
+    """Return the bytes that a directive says, an expression where it has variables."""
+    directive = scope.find(name)
+    if directive is None:
+        return EMPTY
+    if "$" in directive.text():
+        return names.text(directive.args[0])
+    try:
+        return Const(str(parse_size(directive.text())))
+    except ValueError as bad:
+        scope.record.error(directive.place(0), "bad-value", str(bad))
+        return EMPTY
 
 
 def _rate_limit(record: Record, directive: Directive, names: Names, zones: Zones, status: int) -> RateLimit | None:

@@ -28,7 +28,7 @@ from vestibule.dialects.nginx.levels import (
     method_limits_of,
     timeouts_of,
 )
-from vestibule.dialects.nginx.limiting import Zones, learn_answers, limits_on, question_of
+from vestibule.dialects.nginx.limiting import Zones, learn_answers, limits_on, pace_of, question_of
 from vestibule.dialects.nginx.proxying import proxied
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -255,7 +255,10 @@ class Locations:
         names = names.copy()
         question = question_of(scope, names, self._server, self._upstreams)
         asks = (question,) if question is not None else ()
-        limits = limits_on(scope, names, self._zones)
+        limits = [
+            *limits_on(scope, names, self._zones),
+            *pace_of(scope, names, bool(scope.own("proxy_pass") or (condition_of and condition_of.own("proxy_pass")))),
+        ]
         before: tuple[Action, ...] = (*limits, *access_of(scope, self._read_text), *asks, *method_limits_of(scope))
         directives = scope.own("proxy_pass")
         if not directives and condition_of is not None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.levels import denied_of
+from vestibule.dialects.nginx.limiting import pace_of_stream
 from vestibule.dialects.nginx.listening import Doors
 from vestibule.dialects.nginx.maps import read_tables
 from vestibule.dialects.nginx.scope import Scope
@@ -136,6 +137,7 @@ class _Streams:
         names = self._names.copy()
         for directive in scope.own("set"):
             names.own[directive.text(0).removeprefix("$").lower()] = names.text(directive.args[1])
+        paces = pace_of_stream(scope, names)
         try:
             choices = choices_of(names.text(word), _MOST_ROUTES)
         except ValueError as bad:
@@ -146,7 +148,7 @@ class _Streams:
                 not_built(self._record, word.span, "a server that depends on the connection", "name the servers, in a `map`")
                 return tuple(routes)
             upstream = self._upstream(scope, str(text.value), word.span) if text.value else ""
-            routes.append(TcpRoute(upstream, when=test))
+            routes.append(TcpRoute(upstream, when=test, bandwidth=paces if upstream else ()))
         return tuple(routes)
 
     def _upstream(self, scope: Scope, text: str, span: Span) -> str:

@@ -244,12 +244,15 @@ class _Parser:
                 continue
             if "to" in section and "listener" in section:
                 section.error("listener", "conflict", "`to` takes the connection already", "keep one of the two")
-            flat = {key: each for key, each in section.data.items() if key != "to"}
+            flat = {key: each for key, each in section.data.items() if key not in ("to", "bandwidth")}
             route = read_flat(section.spot, TCP_ROUTE, flat, TcpRoute())
             if "to" in section:
                 place = section.inside("to", "upstream")
                 text = place.text(section.data["to"], "a server's address or the name of an upstream")
                 route = replace(route, upstream=self._upstreams.find(_as_url(text), place) or "" if text is not None else "")
+            if "bandwidth" in section:
+                limits = self._routes.bandwidth(section.data["bandwidth"], section.inside("bandwidth"))
+                route = replace(route, bandwidth=limits)
             routes.append(route)
         return tuple(routes)
 

@@ -15,6 +15,7 @@ from vestibule.dialects.toml.notes import Notes
 from vestibule.dialects.toml.schema import (
     ACTION,
     AUTH_REQUEST,
+    BANDWIDTH_LIMIT,
     CONCURRENCY_LIMIT,
     ERROR,
     FILES,
@@ -30,6 +31,7 @@ from vestibule.model.config import (
     AddHeader,
     Again,
     AuthRequest,
+    BandwidthLimit,
     BasicAuth,
     ClientCertificate,
     ConcurrencyLimit,
@@ -61,7 +63,12 @@ _UNREAD = Respond(503)
 
 _ANSWERS = ("to", "respond", "redirect", "files", "again")
 
-_TABLES = {"auth_request": AUTH_REQUEST, "rate_limit": RATE_LIMIT, "concurrency_limit": CONCURRENCY_LIMIT}
+_TABLES = {
+    "auth_request": AUTH_REQUEST,
+    "rate_limit": RATE_LIMIT,
+    "concurrency_limit": CONCURRENCY_LIMIT,
+    "bandwidth_limit": BANDWIDTH_LIMIT,
+}
 
 _VERBS = (
     *("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query"),
@@ -83,7 +90,7 @@ _VERB_FIELDS = {
     "rewrite": "path",
 }
 
-_NEEDED = {"auth_request": ("to",), "rate_limit": ("key", "requests"), "concurrency_limit": ("key", "most")}
+_NEEDED = {"auth_request": ("to",), "rate_limit": ("key", "requests"), "concurrency_limit": ("key", "most"), "bandwidth_limit": ("rate",)}
 
 _MAX_DEPTH = 40
 """Nesting the reader follows; ``check`` allows a little less."""
@@ -406,6 +413,15 @@ class Routes:
             return Rewrite(read, section.read("query", None))
         return Rewrite(None, read)
 
+    def bandwidth(self, value: object, spot: Spot) -> tuple[BandwidthLimit, ...]:
+        """Read the limits of a route of layer 4."""
+        limits: list[BandwidthLimit] = []
+        for at, item in enumerate(spot.array(value)):
+            limit = self._table("bandwidth_limit", item, spot.at(at, len(limits)))
+            if isinstance(limit, BandwidthLimit):
+                limits.append(limit)
+        return tuple(limits)
+
     def _table(self, verb: str, value: object, spot: Spot) -> Action | None:
         """Read an action that has a table of its own."""
         section = spot.section(_TABLES[verb], value)
@@ -421,6 +437,8 @@ class Routes:
             return None
         if verb == "rate_limit":
             return RateLimit(**read) if _has(read, "key", "requests") else None
+        if verb == "bandwidth_limit":
+            return BandwidthLimit(**read) if _has(read, "rate") else None
         if verb == "concurrency_limit":
             return ConcurrencyLimit(**read) if _has(read, "key", "most") else None
         text = section.inside("to", "upstream").text(section.data["to"], "a server's URL or the name of an upstream")

@@ -16,6 +16,7 @@ from vestibule.dialects.toml.schema_listen import (
 from vestibule.dialects.toml.schema_route import (
     ACTION,
     AUTH_REQUEST,
+    BANDWIDTH_LIMIT,
     CONCURRENCY_LIMIT,
     ERROR,
     FILES,
@@ -57,6 +58,7 @@ __all__ = [
     "ACTION",
     "AUTH_REQUEST",
     "BALANCE",
+    "BANDWIDTH_LIMIT",
     "CERTIFICATE",
     "COMPRESSION",
     "CONCURRENCY_LIMIT",

@@ -65,6 +65,13 @@ TCP_ROUTE = Table(
             doc="The upstream whose servers get the connection: its name, `tcp://host:port`, or `tls://host:port` to encrypt it anew.",
         ),
         Key("listener", TEXT, '"web"', "listener"),
+        Key(
+            "bandwidth",
+            Shape("an array of tables"),
+            '[{ of = "request", rate = "2MB" }]',
+            "bandwidth",
+            'Limits of the bytes in a second of what the client sends (`of = "request"`) and gets; see `bandwidth_limit`.',
+        ),
     ),
 )
 

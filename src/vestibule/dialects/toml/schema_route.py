@@ -230,7 +230,7 @@ ACTION = Table(
     object,
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
     " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `client_certificate`, `basic_auth`, `auth_request`, `rate_limit`,"
-    " `concurrency_limit`, `actions`. Those behind `remove` but `actions` are for requests only.",
+    " `concurrency_limit`, `bandwidth_limit`, `actions`. Those behind `remove` but the last two are for requests only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
         Key("add", TEXT, '"Set-Cookie"', doc="Add one more line of this field with the `value`. An empty value adds none."),
@@ -273,6 +273,12 @@ ACTION = Table(
             Shape(TABLE),
             '{ key = "{client_ip}", most = 50 }',
             doc="Let only so many requests be under way at a time; see `concurrency_limit`.",
+        ),
+        Key(
+            "bandwidth_limit",
+            Shape(TABLE),
+            '{ rate = "2MB", after = "10MB" }',
+            doc="Let only so many bytes of a body pass in a second; see `bandwidth_limit`.",
         ),
         Key("realm", TEXT, '"photos"', doc="With `basic_auth`: what the browser shows when it asks."),
         Key("when", TEST, "'method == \"POST\"'", doc="Do this only if the test is true."),
@@ -326,6 +332,26 @@ CONCURRENCY_LIMIT = Table(
         Key("key", TEMPLATE, '"{client_ip}"', "key"),
         Key("most", COUNT, "50", "most"),
         Key("status", COUNT, "503", "status"),
+        Key("zone", TEXT, '"downloads"', "zone"),
+    ),
+)
+
+BANDWIDTH_LIMIT = Table(
+    "bandwidth_limit",
+    model.BandwidthLimit,
+    "Let only so many bytes of a body pass in a second. Where several meet a body, all of them hold. What the proxy answers from"
+    " memory is not slowed, nor is a WebSocket. Counted in each worker. Also in a route of layer 4, as `bandwidth`.",
+    (
+        Key("rate", TEMPLATE, '"2MB"', "rate"),
+        Key("of", Choice("response", "request"), '"request"', "of"),
+        Key("after", TEMPLATE, '"10MB"', "after", "How many bytes of each body pass first at full speed: none unless said."),
+        Key(
+            "key",
+            TEMPLATE,
+            '"{client_ip}"',
+            "key",
+            "Who shares the rate: all bodies with the same key; an empty one is no limit. Each body has its own unless said.",
+        ),
         Key("zone", TEXT, '"downloads"', "zone"),
     ),
 )

@@ -17,6 +17,7 @@ from vestibule.dialects.toml.schema import (
     ACME,
     AUTH_REQUEST,
     BALANCE,
+    BANDWIDTH_LIMIT,
     CERTIFICATE,
     COMPRESSION,
     CONCURRENCY_LIMIT,
@@ -57,6 +58,7 @@ from vestibule.model.config import (
     Again,
     AuthRequest,
     Balance,
+    BandwidthLimit,
     BasicAuth,
     ClientCertificate,
     Compression,
@@ -406,6 +408,9 @@ def _connection(route: TcpRoute) -> str:
         pairs.append(("to", quote(route.upstream)))
     if route.listener:
         pairs.append(("listener", quote(route.listener)))
+    if route.bandwidth:
+        limits = [_inline(_changed(BANDWIDTH_LIMIT, each)) for each in route.bandwidth]
+        pairs.append(("bandwidth", f"[{', '.join(limits)}]"))
     return _inline(pairs)
 
 
@@ -453,6 +458,8 @@ def _action(action: Action) -> str:
         return _inline([("auth_request", _inline(pairs))])
     if isinstance(action, RateLimit):
         return _inline([("rate_limit", _inline(_changed(RATE_LIMIT, action)))])
+    if isinstance(action, BandwidthLimit):
+        return _inline([("bandwidth_limit", _inline(_changed(BANDWIDTH_LIMIT, action)))])
     if isinstance(action, ConcurrencyLimit):
         return _inline([("concurrency_limit", _inline(_changed(CONCURRENCY_LIMIT, action)))])
     actions = ", ".join([_action(each) for each in action.actions])
