@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vestibule.dialects.apache.pacing import RATE_LIMIT, filters_of
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.sections import Section
+from vestibule.dialects.apache.tree import Directive
 from vestibule.model.config import Compression
 
 _FILTERS = ("deflate", "brotli_compress")
 _USUAL_LEVEL = 6
+
+
+def paces_only(directive: Directive) -> bool:
+    """Tell whether a directive is about the pace of answers alone."""
+    return directive.name == "setoutputfilter" and filters_of(directive) == [RATE_LIMIT]
 
 
 def compression_of(scope: Scope, sections: Sequence[Section]) -> Compression | None:
@@ -23,7 +30,9 @@ def compression_of(scope: Scope, sections: Sequence[Section]) -> Compression | N
         *scope.all("AddOutputFilterByType", "SetOutputFilter"),
         *[each for inner in scopes for each in inner.own("AddOutputFilterByType", "SetOutputFilter")],
     ]:
-        if not any(each in _FILTERS for each in directive.text().lower().split(";")):
+        if paces_only(directive):
+            continue
+        if not any(each in _FILTERS for each in filters_of(directive)):
             not_built(scope.record, directive, 0, f"the filter `{directive.text()}`", "have the application do it")
         elif directive.name == "setoutputfilter":
             types.append("*")
@@ -31,7 +40,7 @@ def compression_of(scope: Scope, sections: Sequence[Section]) -> Compression | N
             types.extend([word.lower() for word in directive.texts[1:]])
     for section in sections:
         for directive in section.scope.own("AddOutputFilterByType", "SetOutputFilter"):
-            if section.test is not None:
+            if section.test is not None and not paces_only(directive):
                 message = f"`{directive.written}` for a part of the paths is left out"
                 scope.record.warning(directive.span, "left-out", message, "write it in the virtual host")
     if not types:

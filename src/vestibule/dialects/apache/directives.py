@@ -135,7 +135,8 @@ _ROWS = _rows(
     ("ExpiresByType", "svl", "2", "until when, by the media type"),
     ("ExpiresDefault", "svl", "1", "until when, for all others"),
     # Compression.
-    ("AddOutputFilterByType SetOutputFilter", "svld", "1+", "`DEFLATE` and `BROTLI_COMPRESS`: gzip, for whole virtual hosts"),
+    ("AddOutputFilterByType SetOutputFilter", "svld", "1+", "`DEFLATE` and `BROTLI_COMPRESS`: gzip, for whole virtual hosts;"
+     " `SetOutputFilter RATE_LIMIT`: the bytes per second of an answer, by the variable `rate-limit`"),
     ("DeflateCompressionLevel", "sv", "1", "how hard it is compressed"),
     # Who may.
     ("Require", "ldp", "1+", "403, or basic authentication"),

@@ -16,6 +16,7 @@ from vestibule.dialects.apache.expiring import expiring
 from vestibule.dialects.apache.expressions import negated
 from vestibule.dialects.apache.fields import Fields, conditional
 from vestibule.dialects.apache.files import FileSites, Mapping, error_routes
+from vestibule.dialects.apache.pacing import paced
 from vestibule.dialects.apache.proxying import Passes, added_to_requests, client_field, forwarding_of, reversed_cookies, reversed_fields
 from vestibule.dialects.apache.redirects import redirect_route
 from vestibule.dialects.apache.rewriting import Rewriting, engine_is_on, program_of
@@ -105,6 +106,7 @@ class SiteMaker:
         part, timeouts, forwarding = _merged(self._record, part, timeouts, forwarding_of("client", client_field(scope)))
         self._names.environment.update(balancer_environment(passes.upstreams))
         request, response, left = self._changed_fields(sections)
+        before = (*self._paces(sections), *before)
         reverse = self._reversed(sections)
         field = client_field(scope)
         if self._trusted and field:
@@ -117,6 +119,19 @@ class SiteMaker:
         whole = Part(part.source, (*before, *request, *added, *part.request), (*part.response, *reverse, *response))
         errors = error_routes(self._record, scope, self._names)
         return Lowered(whole, timeouts, limits, forwarding, errors, compression_of(scope, sections))
+
+    def _paces(self, sections: list[Section]) -> tuple[Action, ...]:
+        """Return how fast answers go; of several sections that fit, the last decides."""
+        environment = self._names.environment
+        decided: list[tuple[Expr | None, tuple[Action, ...]]] = []
+        for test, directives in (
+            (None, self._scope.nearest("SetOutputFilter")),
+            *[(each.test, each.scope.own("SetOutputFilter")) for each in sections],
+        ):
+            made = paced(directives, environment)
+            if made is not None:
+                decided.append((test, made))
+        return _settled(decided)
 
     def _changed_fields(self, sections: list[Section]) -> tuple[tuple[Action, ...], tuple[Action, ...], dict[str, Expr]]:
         """Return what is done to fields of requests and answers, and what is known of those of requests then."""
