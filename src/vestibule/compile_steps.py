@@ -115,8 +115,9 @@ class StepMaker:
         rate = self._exprs.text(f"{key}.rate", limit.rate, place)
         after = None if limit.after is None else self._exprs.text(f"{key}.after", limit.after, place)
         by = None if limit.key is None else self._exprs.text(f"{key}.key", limit.key, place)
+        name = limit.zone if by is None else ""
         shared = SharedAccounts() if by is None else self.shared(f"bandwidth {limit.zone or key}")
-        return BandwidthLimit(self._reactor, UP if limit.of == "request" else DOWN, rate, after, by, shared)
+        return BandwidthLimit(self._reactor, UP if limit.of == "request" else DOWN, rate, after, by, shared, name)
 
     def response_limits(self, key: str, actions: tuple[model.Action, ...], place: Place) -> list[Step]:
         """Make the limits among the actions of a response."""

@@ -31,7 +31,13 @@ class Seen(Step):
 
 
 def limited(
-    one: Play, side: int = DOWN, rate: bytes = b"1", after: bytes = b"", key: bytes | None = None, shared: SharedAccounts | None = None
+    one: Play,
+    side: int = DOWN,
+    rate: bytes = b"1",
+    after: bytes = b"",
+    key: bytes | None = None,
+    shared: SharedAccounts | None = None,
+    name: str = "",
 ) -> Play:
     """Limit every exchange of a play."""
     limit = BandwidthLimit(
@@ -41,6 +47,7 @@ def limited(
         Const(after) if after else None,
         None if key is None else Const(key),
         shared or SharedAccounts(),
+        name,
     )
     one.plan.request.append(limit)
     return one
@@ -199,3 +206,9 @@ def test_several_limits_all_hold(play: Plays) -> None:
     for byte in ("e", "l", "l", "o"):
         one.idle(1).client_sees(byte).client_quiet()
     one.logged("").done()
+
+
+@pytest.mark.parametrize("side", [DOWN, UP])
+def test_a_limit_takes_the_place_of_one_with_its_name(play: Plays, side: int) -> None:
+    one = limited(limited(play(), side, rate=b"1", name="a"), side, rate=b"0", name="a")
+    one.client(*POST5, "hello").upstream_sees(*POST5, "hello").upstream(*OK2).client_sees(*OK2).logged("").done()

@@ -173,7 +173,8 @@ class BandwidthLimit:
     key: Expr | None = None
     """Who shares the rate: all bodies with the same key. None is a rate for each body; an empty key is no limit."""
     zone: str = ""
-    """Limits with the same zone name share by the same keys; without one, each has its own."""
+    """Limits with the same zone name share by the same keys; without one, each has its own. Without a key, a limit takes the place of an
+    earlier one with the same zone name, if no byte has gone yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,9 @@ _PROXY = [
     *_rows("error", "DFLB", "force-persist | ignore-persist | persist", "Persistence.", "leave it out"),
     *_rows("error", "DLB", "source", "The address connections to servers come from.", "leave it out"),
     *_rows("supported", "LB", "server-template", "The servers that a name stands for, however many."),
-    *_rows("error", "FLB", "filter", "Filters.", "leave it out"),
+    *_rows("supported", "FLB", "filter bwlim-out | filter bwlim-in", "Limits of bytes in a time, for `set-bandwidth-limit`."),
+    *_rows("harmless", "FLB", "filter compression", "The order of compression.", "there is one order here"),
+    *_rows("error", "FLB", "filter", "Other filters.", "leave it out"),
     *_rows("error", "B", "use-fcgi-app", "FastCGI.", "put an HTTP server before the application"),
     *_rows(
         "error",
@@ -407,6 +409,9 @@ _RULES = [
     ),
     *_rows("supported", "DFLB", "http-request reject | http-request silent-drop", "Close the connection without an answer."),
     *_rows("supported", "DFLB", "http-request capture", "Keep a value for later rules."),
+    *_rows(
+        "supported", "DFLB", "http-request set-bandwidth-limit | http-response set-bandwidth-limit", "Put in a filter of bytes in a time."
+    ),
     *_rows("error", "DFLB", "http-response silent-drop", "Drop a connection.", "use `http-request silent-drop`"),
     *_rows(
         "error",

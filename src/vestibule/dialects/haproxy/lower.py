@@ -25,6 +25,7 @@ from vestibule.dialects.haproxy.forwardfor import told_actions
 from vestibule.dialects.haproxy.globals import Globals, read_globals
 from vestibule.dialects.haproxy.lexer import read_lines
 from vestibule.dialects.haproxy.listen import Binder, Bound
+from vestibule.dialects.haproxy.pacing import Paces, counted
 from vestibule.dialects.haproxy.passing import Choice, passing_timeouts, read_passing
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step, answer_of
@@ -161,13 +162,19 @@ class _Lowering:
         acls = Acls(self._report, self._read_text)
         for each in settings.all("acl"):
             acls.declare(each.line, each.first)
-        rules = Rules(acls, self._userlists, self._report, self._origins, self._read_text, self._pages.of(settings), self._period)
+        pages, paces = self._pages.of(settings), Paces(settings, section.name, self._report, self._counted)
+        rules = Rules(acls, self._userlists, self._report, self._origins, self._read_text, pages, self._period, paces)
         return Side(section, settings, acls, rules)
 
     def _period(self, name: str) -> int | None:
         """Return the period in which the table of a proxy counts requests."""
         sections = [each for each in self._sections if each.name == name and each.kind in ("frontend", "listen", "backend")]
         return next((period for period in map(period_of, sections) if period is not None), None)
+
+    def _counted(self, name: str, counter: str) -> int | None:
+        """Return the period in which the table of a proxy counts something."""
+        sections = [each for each in self._sections if each.name == name and each.kind in ("frontend", "listen", "backend")]
+        return next((period for period in [counted(each, counter) for each in sections] if period is not None), None)
 
     def _is_off(self, side: Side) -> bool:
         """Whether a proxy is left out: it is disabled, or is for something else than requests and connections, which is noted."""
@@ -441,7 +448,10 @@ class _Lowering:
         actions: list[Action] = []
         for statement in side.settings.all(family):
             rule = statement.name.removeprefix(family + " ")
-            if rule.endswith("-header"):
+            step: Step | None
+            if rule == "set-bandwidth-limit":
+                step = side.rules.pace(statement, state, response=True)
+            elif rule.endswith("-header"):
                 step, state = side.rules.edit(statement, rule, state, response=True)
             else:
                 step, state = side.rules.variable(statement.line, rule, state)

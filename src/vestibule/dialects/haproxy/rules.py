@@ -21,6 +21,7 @@ from vestibule.dialects.haproxy.acl import ALWAYS, Acls, AuthTest, Condition, Te
 from vestibule.dialects.haproxy.answers import Pages, condition_at, read_redirect, read_return, unless_empty
 from vestibule.dialects.haproxy.counting import RateTest, limit_of
 from vestibule.dialects.haproxy.lexer import Line
+from vestibule.dialects.haproxy.pacing import Paces
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.sample import State, Unreadable, as_text, read_format, read_sample, with_groups
 from vestibule.dialects.haproxy.tree import Statement
@@ -86,9 +87,11 @@ class Rules:
         read_text: ReadText,
         pages: Pages,
         tables: Tables,
+        paces: Paces,
     ) -> None:
         self._pages = pages
         self._tables = tables
+        self._paces = paces
         self._acls = acls
         self._userlists = userlists
         self._report = report
@@ -124,6 +127,8 @@ class Rules:
     def request(self, statement: Statement, state: State, proxy: str) -> tuple[Step | None, State]:
         """Read an ``http-request`` rule; ``proxy`` is the name of its section, which is the realm of ``auth``."""
         line, rule = statement.line, statement.name.removeprefix("http-request ")
+        if rule == "set-bandwidth-limit":
+            return self.pace(statement, state, response=False), state
         if rule == "replace-path":
             return self._replace_path(line, statement.first, state)
         if rule in ("set-header", "add-header", "del-header", "replace-header"):
@@ -157,6 +162,12 @@ class Rules:
         else:
             source = read_return(line, statement.first, end, state, self._report, self._read_text, 200, self._pages)
         return (End(test, source, line) if sound and source is not None else None), state
+
+    def pace(self, statement: Statement, state: State, response: bool) -> Step | None:
+        """Read a rule that puts a limit of bytes in."""
+        limit, end = self._paces.limit(statement, state, response)
+        sound, test = self.test(statement.line, end, state)
+        return self._do(statement.line, test, limit) if sound and limit is not None else None
 
     def redirect(self, statement: Statement, state: State) -> Step | None:
         """Read a ``redirect`` line."""

@@ -106,15 +106,20 @@ class SharedAccounts(State):
 
 
 class BandwidthLimit(Step):
-    """Limits a body that goes to one side. `after` bytes pass first; `key` says who shares, None that nobody does."""
+    """Limits a body that goes to one side. `after` bytes pass first; `key` says who shares, None that nobody does. A later one takes the
+    place of one with the same name.
+    """
 
-    def __init__(self, reactor: Reactor, side: int, rate: Node, after: Node | None, key: Node | None, shared: SharedAccounts) -> None:
+    def __init__(
+        self, reactor: Reactor, side: int, rate: Node, after: Node | None, key: Node | None, shared: SharedAccounts, name: str = ""
+    ) -> None:
         self.reactor = reactor
         self.side = side
         self.rate = rate
         self.after = after
         self.key = key
         self.shared = shared
+        self.name = name
 
     def run(self, ex: Exchange) -> int:
         pacing = ex.pacing
@@ -122,6 +127,8 @@ class BandwidthLimit(Step):
             pacing = Paces()
             ex.pacing = pacing
         down = ex.down
+        if self.name and pacing.replaced(self):
+            return PASS
         if self.side != DOWN:
             pacing.limits.append(self)
         elif down is not None:
@@ -138,6 +145,18 @@ class Paces(Pacing):
         self.limits: list[BandwidthLimit] = []
         self.downs: list[Paced] = []
         self._ups: list[Paced] = []
+
+    def replaced(self, limit: BandwidthLimit) -> bool:
+        """Put a limit in the place of one with the same name; tell whether there is one."""
+        for paced in self.downs:
+            if limit.side == DOWN and paced.limit.name == limit.name:
+                paced.limit = limit
+                return True
+        for at in range(len(self.limits)):
+            if limit.side != DOWN and self.limits[at].name == limit.name:
+                self.limits[at] = limit
+                return True
+        return False
 
     def around(self, ex: Exchange, up: Stream) -> Stream:
         self._ups.clear()
@@ -174,7 +193,7 @@ class Paced(Stream, Timed):
     def __init__(self, ex: Exchange, inner: Stream, limit: BandwidthLimit) -> None:
         self._ex: Exchange | None = ex
         self._inner = inner
-        self._limit = limit
+        self.limit = limit
         self._deadline = Deadline(self)
         self._account: Account | None = None
         self._key = b""
@@ -226,7 +245,7 @@ class Paced(Stream, Timed):
 
     def release(self) -> None:
         ex = self._ex
-        cut = bool(self._pieces) and self._limit.side == DOWN
+        cut = bool(self._pieces) and self.limit.side == DOWN
         self._leave()
         if cut and ex is not None and ex.fault is not None:
             self._inner.abort(ex.fault)  # what the exchange takes for sent was still here
@@ -302,14 +321,14 @@ class Paced(Stream, Timed):
         if self._ended:
             ex.on_paced()
         elif not self._blocked:
-            ex.on_drain(self._limit.side)
+            ex.on_drain(self.limit.side)
 
     # ---- the pace
 
     def _settle(self) -> None:
         """Ask for the rate, and whose account it is."""
         ex = self._ex
-        limit = self._limit
+        limit = self.limit
         self._rate = 0
         if ex is None:
             return
@@ -332,7 +351,7 @@ class Paced(Stream, Timed):
     def _spend(self) -> None:
         """Pass on what may go by now."""
         account = self._account
-        now_ms = self._limit.reactor.now_ms
+        now_ms = self.limit.reactor.now_ms
         while self._pieces and not self._blocked and account is not None:
             left = len(self._pieces[0]) - self._at
             if self._free > 0:
@@ -343,7 +362,7 @@ class Paced(Stream, Timed):
                     self._slice = min(left, max(1, self._rate // _SLICES))
                     self._slice_ms = (account.take(now_ms * 1000, self._slice, self._rate) + 999) // 1000
                 if self._slice_ms > now_ms:
-                    self._limit.reactor.timers.arm(self._deadline, self._slice_ms)
+                    self.limit.reactor.timers.arm(self._deadline, self._slice_ms)
                     return
                 count = self._slice
                 self._slice = 0
@@ -369,4 +388,4 @@ class Paced(Stream, Timed):
         self._pieces = []
         if self._is_shared:
             self._is_shared = False
-            self._limit.shared.give_back(self._key)
+            self.limit.shared.give_back(self._key)
