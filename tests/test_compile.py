@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -614,6 +615,32 @@ def test_how_values_of_a_template_are_escaped(escape: str, line: str, tmp_path: 
     root.flush_logs()
     assert Path(path).read_text() == f'"{line}"\n'
     os.close(fd)
+
+
+def test_several_logs_have_a_line_each_and_one_may_be_a_syslog_server(tmp_path: Path) -> None:
+    path = str(tmp_path / "log")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    line = Concat((Var("method"), Const(" "), Var("status")))
+    also = (
+        m.AccessLog(f"syslog:{tmp_path}/socket", "template", line, syslog=m.Syslog("local0", "notice", "a", "rfc5424")),
+        m.AccessLog(path, "template", line, when=Match("never", Var("path"))),
+    )
+    log = m.AccessLog(path, "template", line, also=also)
+    registry = Registry()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(f"{tmp_path}/socket")
+        server.settimeout(5)
+        root = built(config(replace(SITE, access_log=log, source=m.Respond(204))), registry=registry, logs={path: fd})
+        root.activate()
+        asked(root, "/")
+        root.flush_logs()
+        said = server.recv(1000)
+    assert said.startswith(b"<133>1 ")
+    assert said.endswith(b" - - GET 204")
+    assert Path(path).read_text() == "GET 204\n"
+    asked(root, "/")
+    assert registry.lines_lost() == 0
+    registry.keep(set())
 
 
 # ---- mistakes

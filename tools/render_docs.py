@@ -74,6 +74,7 @@ ORDER = (
     schema.ACCESS_LOG,
     schema.COMPRESSION,
     schema.ERROR_LOG,
+    schema.SYSLOG,
     schema.PROCESS,
 )
 """Every table, as the page has them: first what most people need."""

@@ -5,16 +5,23 @@ Rules: sinks are state, found again by their target. Every log redacts.
 Not here: where a level's log comes from (`compile.py`), what lines look like (`plan/access_log.py`).
 """
 
+from typing import Final
+
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
-from vestibule.compile_state import Registry, Root
+from vestibule.compile_state import LoggingHosts, Registry, Root
 from vestibule.contract import LogLine
 from vestibule.model import config as model
 from vestibule.model import expr as tree
+from vestibule.model.syslog import FACILITIES, SEVERITIES, is_syslog, parse_syslog
+from vestibule.net.syslog import LOCAL, RFC3164, RFC5424, SyslogHead, SyslogPort
 from vestibule.plan.access_log import CombinedLog, JsonLog, LogWhen, TemplateLog
 from vestibule.plan.fault_log import FaultLog, Reporter
 from vestibule.plan.log_sink import LogSink
 from vestibule.plan.redact import Redactor
+from vestibule.plan.syslog_sink import SyslogSink
 from vestibule.plan.variables import Place
+
+_FORMS: Final = {"local": LOCAL, "rfc3164": RFC3164, "rfc5424": RFC5424}
 
 
 class LogMaker:
@@ -40,9 +47,19 @@ class LogMaker:
     def lines(self, key: str, log: model.AccessLog, place: Place, shares: bool) -> list[LogLine]:
         """Make what writes a line, and what tells the error log of faults."""
         lines: list[LogLine] = []
+        self._add(lines, key, log, place, shares)
+        for at in range(len(log.also)):
+            self._add(lines, f"{key}.also[{at}]", log.also[at], place, shares)
+        if self._reporter is not None:
+            lines.append(FaultLog(self._reporter, place.site.decode("utf-8", "replace")))
+        return lines
+
+    def _add(self, lines: list[LogLine], key: str, log: model.AccessLog, place: Place, shares: bool) -> None:
+        """Make what writes a line of one log."""
         if log.target != "off":
+            count = len(lines)
             redactor = self._redactor(log.redact, shares)
-            sink = self._sink(f"{key}.target", log.target)
+            sink = self._syslog(f"{key}.target", log) if is_syslog(log.target) else self._sink(f"{key}.target", log.target)
             if log.format == "json":
                 lines.append(JsonLog(sink, redactor, place.site, place.upstream))
             elif log.format == "combined":
@@ -52,11 +69,8 @@ class LogMaker:
             else:
                 template = self._exprs.template(f"{key}.template", log.template, place, redactor, log.escape == "json")
                 lines.append(TemplateLog(sink, template))
-            if lines and log.when != tree.ALWAYS:
-                lines[0] = LogWhen(self._exprs.test(f"{key}.when", log.when, place), lines[0])
-        if self._reporter is not None:
-            lines.append(FaultLog(self._reporter, place.site.decode("utf-8", "replace")))
-        return lines
+            if len(lines) > count and log.when != tree.ALWAYS:
+                lines[-1] = LogWhen(self._exprs.test(f"{key}.when", log.when, place), lines[-1])
 
     def _redactor(self, names: tuple[str, ...], shares: bool) -> Redactor:
         found = self._redactors.get((names, shares))
@@ -70,10 +84,29 @@ class LogMaker:
         if self._logs is not None and target not in ("stdout", "stderr") and target not in self._logs:
             self._mistakes.add(key, f"`{target}` was not opened")
         name = f"log {target}"
-        self._root.named.add(name)
+        sink = self._registry.find(name)
+        return self._take(name, target, sink if isinstance(sink, LogSink) else LogSink(self._registry.flusher))
+
+    def _syslog(self, key: str, log: model.AccessLog) -> LogSink:
+        """Find or make the log at a syslog server; what stands before its lines is part of what it is."""
+        how = log.syslog
+        name = f"log {log.target} {how.facility}.{how.severity} {how.format} {how.tag}"
         sink = self._registry.find(name)
         if not isinstance(sink, LogSink):
-            sink = LogSink(self._registry.flusher)
+            host, port, path = "", 0, "/dev/log"
+            try:
+                host, port, path = parse_syslog(log.target)
+            except ValueError as bad:
+                self._mistakes.add(key, str(bad))
+            head = SyslogHead(FACILITIES.index(how.facility), how.tag, _FORMS[how.format])
+            way = SyslogPort(host, port, path, LoggingHosts(self._registry.book))
+            sink = SyslogSink(self._registry.flusher, way, head, SEVERITIES.index(how.severity))
+        return self._take(name, name, sink)
+
+    def _take(self, name: str, target: str, sink: LogSink) -> LogSink:
+        """Have a log be one of this generation, by its target."""
+        self._root.named.add(name)
+        if self._registry.find(name) is None:
             self._registry.put(name, sink)
             self._root.made.append(name)
         self._root.take_sink(target, sink)

@@ -10,6 +10,7 @@ from typing import Final
 
 from vestibule.net.demand import Demand
 from vestibule.net.reactor import Reactor
+from vestibule.net.syslog import HostBook
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls import OpenChallenges
 from vestibule.plan.log_sink import Flusher, LogSink
@@ -78,6 +79,19 @@ class LogFlusher(Flusher, Timed):
         return waits
 
 
+class LoggingHosts(HostBook):
+    """The addresses of syslog servers."""
+
+    def __init__(self, book: AddressBook) -> None:
+        self._book = book
+
+    def first(self, name: str) -> str:
+        if ":" in name or not name.strip("0123456789."):
+            return name  # an address stands for itself
+        found = self._book.find(name)
+        return found[0] if found else ""
+
+
 class Registry(StateTable):
     """What of one worker outlives a reload: pools, logs, what is known of names, and how servers stand."""
 
@@ -96,6 +110,14 @@ class Registry(StateTable):
         """Close what the configuration that serves now does not name; return how many."""
         self.board.keep(root.upstreams)
         return self.keep(root.named)
+
+    def lines_lost(self) -> int:
+        """Return how many lines of logs were lost."""
+        lost = 0
+        for _, state in self.items():
+            if isinstance(state, LogSink):
+                lost += state.lost
+        return lost
 
     def figures(self) -> dict[str, dict[str, int]]:
         """Return the connections to each upstream server."""

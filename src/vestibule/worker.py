@@ -326,6 +326,7 @@ class Worker(Crashes, Timed, Reporter):
             "refused_headers": tally.refused_headers,
             "handshakes_failed": tally.handshakes_failed,
             "handshakes_waiting": self.registry.demand.waiting,
+            "log_lines_lost": self.registry.lines_lost(),
             "resident_bytes": _resident_bytes(),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "upstreams": self.registry.figures(),

@@ -2,14 +2,16 @@
 
 import json
 import os
+import socket
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vestibule.control.logs import BURST, WINDOW_S, AccessLogFiles, ErrorLog, LogError, access_log_paths
-from vestibule.model.config import AccessLog, Config, Proxy, Respond, Route, Site, Switch
+from vestibule.control.logs import BURST, WINDOW_S, AccessLogFiles, ErrorLog, LogError, access_log_paths, syslog_hosts
+from vestibule.model.config import AccessLog, Config, Proxy, Respond, Route, Site, Switch, Syslog
+from vestibule.model.config import ErrorLog as ErrorLogModel
 
 
 class Clock:
@@ -156,3 +158,40 @@ def test_reopen_gives_new_files(tmp_path: Path) -> None:
     assert (tmp_path / "a.log").read_text() == "new\n"
     assert (tmp_path / "a.log.1").read_text() == ""
     files.commit({})
+
+
+def test_lines_go_to_a_syslog_server_and_to_standard_error_while_there_is_none(
+    journal: ErrorLog, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "log")
+    journal.open_target(f"syslog:{path}", "info", Syslog("local1", tag="v", format="rfc5424"))
+    journal.warning("a", "nobody there")
+    assert json.loads(capfd.readouterr().err)["message"] == "nobody there"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(path)
+        server.settimeout(5)
+        journal.error("up.down", "evil\n", server="b")
+        said = server.recv(1000)
+    assert said.startswith(b"<139>1 ")
+    assert said.endswith(b" - - up.down: evil\\x0a server=b")
+    assert capfd.readouterr().err == ""
+    journal.open_target("off", "info")
+
+
+def test_a_syslog_server_may_have_a_name(journal: ErrorLog) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+        journal.addresses = {"logs.lan": ["127.0.0.1"]}.__getitem__
+        journal.open_target(f"syslog:logs.lan:{server.getsockname()[1]}", "info")
+        journal.reopen()
+        journal.info("a", "here")
+        assert server.recv(1000).endswith(b": a: here")
+        journal.open_target("off", "info")
+
+
+def test_syslog_servers_are_no_files_and_their_names_are_known() -> None:
+    log = AccessLog("a.log", also=(AccessLog("syslog:/dev/log"), AccessLog("syslog:logs.lan"), AccessLog("b.log")))
+    config = Config((), (Site("a", ("a",), (), Proxy("x"), access_log=log),), (), error_log=ErrorLogModel("syslog:more.lan:99"))
+    assert list(access_log_paths(config)) == ["a.log", "b.log"]
+    assert list(syslog_hosts(config)) == ["more.lan", "logs.lan"]

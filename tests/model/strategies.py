@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from vestibule.model import config as m
 from vestibule.model import expr as e
+from vestibule.model.syslog import FACILITIES, SEVERITIES
 from vestibule.model.vocabulary import FUNCTIONS, VARIABLES
 
 _CHARS = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
@@ -65,14 +66,16 @@ limits = st.builds(m.Limits, counts, counts, counts, optional(counts), counts, o
 _forward = st.sampled_from(["set", "remove", "pass"])
 forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]), words | st.just(""), st.booleans())
 _lines = st.just(e.ALWAYS) | expressions
-access_logs = st.builds(m.AccessLog, logs, st.sampled_from(["json", "combined"]), st.none(), lists(words), _lines) | st.builds(
-    m.AccessLog, logs, st.just("template"), expressions, lists(words), _lines, st.sampled_from(["text", "json"])
+syslogs = st.builds(m.Syslog, st.sampled_from(FACILITIES), st.sampled_from(SEVERITIES), words, st.sampled_from(["local", "rfc5424"]))
+_one_log = st.builds(m.AccessLog, logs, st.sampled_from(["json", "combined"]), st.none(), lists(words), _lines) | st.builds(
+    m.AccessLog, logs, st.just("template"), expressions, lists(words), _lines, st.sampled_from(["text", "json"]), syslogs
 )
+access_logs = _one_log | st.builds(replace, _one_log, also=lists(_one_log))
 
 compressions = st.builds(m.Compression, lists(st.sampled_from(["text/*", "*", "application/json"])), counts, st.integers(1, 9))
 
 processes = st.builds(m.Process, counts, words, words, words, words, words, milliseconds)
-error_logs = st.builds(m.ErrorLog, logs, st.sampled_from(["debug", "info", "warning", "error"]))
+error_logs = st.builds(m.ErrorLog, logs, st.sampled_from(["debug", "info", "warning", "error"]), st.just(m.Syslog()) | syslogs)
 
 addresses = st.one_of(
     st.builds(m.TcpAddress, st.integers(0, 65535), st.sampled_from(["*", "127.0.0.1", "0.0.0.0"])),

@@ -59,6 +59,8 @@ def document(table: Table, key: Key) -> str:
         return SITE + f"request = [{{ {table.title} = {inline} }}]\n"
     if table in (schema.RESPOND, schema.REDIRECT, schema.FILES, schema.HSTS, schema.COMPRESSION):
         return f'[sites."photos.example.org"]\n{table.title} = {inline}\n'
+    if table is schema.SYSLOG:
+        return f"error_log = {{ syslog = {inline} }}\n" + SITE
     return f"[{table.title}]\n{line}" + SITE
 
 
@@ -101,6 +103,7 @@ def test_keys_and_fields_belong_together() -> None:
         "hsts",
         "https_port",
         "redirect_http",
+        "also",
     }
     for table in TOOL.ORDER:
         if table.cls is object:

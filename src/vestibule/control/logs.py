@@ -6,7 +6,7 @@ renames a file and asks for SIGUSR1, after which the same path is opened anew.
 Rules:
 * One JSON object a line. Only when the target is a terminal, a line for people instead.
 * Of one kind at most `BURST` lines are written in `WINDOW_S` seconds; the next window starts with how many were left out.
-* A log that cannot be written never stops the program.
+* A log that cannot be written never stops the program; what a syslog server does not take goes to standard error.
 
 Not here: what a line of the access log says (`plan/access_log.py`); the worker writes it.
 """
@@ -20,10 +20,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vestibule.model.config import AccessLog, Config, Route, Site, routes_inside
+from vestibule.model.config import AccessLog, Config, Route, Site, Syslog, routes_inside
+from vestibule.model.syslog import FACILITIES, SEVERITIES, is_syslog, parse_syslog
+from vestibule.net.syslog import SENT, HostBook, SyslogHead, SyslogPort
 
 LEVELS = ("debug", "info", "warning", "error")
 STANDARD = ("stdout", "stderr", "off")
+FORMS = ("local", "rfc3164", "rfc5424")
+"""As `net/syslog.py` numbers them."""
+_SEVERITIES = {level: SEVERITIES.index("err" if level == "error" else level) for level in LEVELS}
 
 BURST = 20
 WINDOW_S = 10.0
@@ -56,17 +61,23 @@ class ErrorLog:
         self._least = LEVELS.index("info")
         self._target = "stderr"
         self._fd = 2
+        self._how = Syslog()
         self._is_terminal = sys.stderr.isatty()
+        self._syslog: _SyslogServer | None = None
+        self.addresses: Callable[[str], list[str]] = lambda name: []
+        """Tells the addresses of a syslog server that is a name."""
 
     @property
     def is_file(self) -> bool:
         """Whether lines go to a file of their own."""
         return self._fd > 2
 
-    def open_target(self, target: str, level: str) -> None:
+    def open_target(self, target: str, level: str, syslog: Syslog = Syslog()) -> None:  # noqa: B008 - it is frozen
         """Write to this target from now on. Raises `LogError`, and then the old target stays."""
         fd = self._open(target)
         self._close()
+        self._how = syslog
+        self._syslog = _SyslogServer(target, syslog, self) if is_syslog(target) else None
         self._fd = fd
         self._target = target
         self._least = LEVELS.index(level)
@@ -80,7 +91,7 @@ class ErrorLog:
 
     def reopen(self) -> None:
         """Open the same target anew, after its file was renamed. Raises `LogError`."""
-        self.open_target(self._target, LEVELS[self._least])
+        self.open_target(self._target, LEVELS[self._least], self._how)
 
     def write(self, level: str, kind: str, text: str, /, **details: object) -> None:
         """Write one line unless the level is too low or its kind was said too often lately."""
@@ -126,6 +137,8 @@ class ErrorLog:
     def _open(self, target: str) -> int:
         if target == "off":
             return -1
+        if is_syslog(target):
+            return 2  # for what the server does not take
         if target in STANDARD:
             return 1 if target == "stdout" else 2
         return open_log(self._base / target)
@@ -133,9 +146,14 @@ class ErrorLog:
     def _close(self) -> None:
         if self._fd > 2:
             os.close(self._fd)
+        if self._syslog is not None:
+            self._syslog.close()
+            self._syslog = None
 
     def _emit(self, level: str, kind: str, text: str, details: dict[str, object]) -> None:
         stamp = time.time()
+        if self._syslog is not None and self._syslog.take(level, kind, text, details):
+            return
         if self._is_terminal:
             more = "".join(f"  {name}={value}" for name, value in details.items())
             line = f"{time.strftime('%H:%M:%S', time.localtime(stamp))} {level:7} {_printable(text)}{_printable(more)}\n"
@@ -155,6 +173,31 @@ class ErrorLog:
 def _printable(text: str) -> str:
     """Keep what came from the network from moving the cursor of a terminal."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+class _SyslogServer(HostBook):
+    """A syslog server that the error log goes to."""
+
+    def __init__(self, target: str, how: Syslog, log: ErrorLog) -> None:
+        host, port, path = parse_syslog(target)
+        self._log = log
+        self._head = SyslogHead(FACILITIES.index(how.facility), how.tag, FORMS.index(how.format))
+        self._port = SyslogPort(host, port, path, self)
+
+    def first(self, name: str) -> str:
+        if ":" in name or not name.strip("0123456789."):
+            return name
+        return next(iter(self._log.addresses(name)), "")
+
+    def take(self, level: str, kind: str, text: str, details: dict[str, object]) -> bool:
+        """Send a line; False if the server does not take it."""
+        more = "".join(f" {name}={value}" for name, value in details.items())
+        line = _printable(f"{kind}: {text}{more}").encode(errors="replace")
+        return self._port.send(self._head.text(_SEVERITIES[level], int(time.time())) + line) == SENT
+
+    def close(self) -> None:
+        """Let go of the server."""
+        self._port.close()
 
 
 class AccessLogFiles:
@@ -213,18 +256,35 @@ def open_log(path: Path) -> int:
 
 def access_log_paths(config: Config) -> Iterator[str]:
     """Yield the path of each access log that is a file; the same path may come several times."""
-    yield from _path_of(config.access_log)
+    for target in _targets(config):
+        if target not in STANDARD and not is_syslog(target):
+            yield target
+
+
+def syslog_hosts(config: Config) -> Iterator[str]:
+    """Yield the host of each syslog server that is not on this machine's file system."""
+    for target in (config.error_log.target, *_targets(config)):
+        if is_syslog(target):
+            host, _, _ = parse_syslog(target)
+            if host:
+                yield host
+
+
+def _targets(config: Config) -> Iterator[str]:
+    yield from _targets_of(config.access_log)
     for site in config.sites:
-        yield from _path_of(site.access_log)
-        yield from _paths_below(site)
+        yield from _targets_of(site.access_log)
+        yield from _targets_below(site)
 
 
-def _paths_below(level: Site | Route) -> Iterator[str]:
+def _targets_below(level: Site | Route) -> Iterator[str]:
     for _, route in routes_inside("", level.source, level.errors):
-        yield from _path_of(route.access_log)
-        yield from _paths_below(route)
+        yield from _targets_of(route.access_log)
+        yield from _targets_below(route)
 
 
-def _path_of(log: AccessLog | None) -> Iterator[str]:
-    if log is not None and log.target not in STANDARD:
+def _targets_of(log: AccessLog | None) -> Iterator[str]:
+    if log is not None:
         yield log.target
+        for other in log.also:
+            yield other.target

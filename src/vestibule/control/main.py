@@ -94,7 +94,8 @@ async def _run(source: ConfigSource, on_serving: Callable[[Serving], None], comm
     journal = ErrorLog(draft.base)
     try:
         account = account_of(draft.config.process)
-        journal.open_target(draft.config.error_log.target, draft.config.error_log.level)
+        log = draft.config.error_log
+        journal.open_target(log.target, log.level, log.syslog)
     except (AccountError, LogError) as bad:
         raise StartError([str(bad)]) from None
     control = Control(source, draft.config.process, journal, command, account, signals)
@@ -138,6 +139,7 @@ class Control:
         self._admin = AdminServer(admin, self._command)
         self._supervisor = Supervisor(journal, command, account)
         self._resolver = Resolver(journal, self._on_addresses)
+        journal.addresses = self._resolver.known
         self._health = Health(journal, self._resolver, self._supervisor.tell_servers, state_dir)
         self._supervisor.server_states = self._health.states
         self._listeners = Listeners(base, take_inherited(os.environ, os.getpid()))

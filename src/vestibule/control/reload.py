@@ -319,7 +319,7 @@ class Reloader:
         """Let the error log be where the configuration says."""
         journal = self._parts.journal
         try:
-            journal.open_target(config.error_log.target, config.error_log.level)
+            journal.open_target(config.error_log.target, config.error_log.level, config.error_log.syslog)
         except LogError as bad:
             # It could be opened a moment ago; the old one still can.
             journal.error("log.reopen", f"the error log stays where it was: {bad}")

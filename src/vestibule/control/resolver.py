@@ -23,7 +23,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from vestibule.control.logs import ErrorLog
+from vestibule.control.logs import ErrorLog, syslog_hosts
 from vestibule.model.config import Config
 
 SHORT_S = 5.0
@@ -143,6 +143,11 @@ class Resolver:
             if task is not None:
                 task.cancel()
 
+    def known(self, name: str) -> list[str]:
+        """Return what is known of a name."""
+        entry = self._names.get(name)
+        return [] if entry is None else list(entry.addresses)
+
     def report(self) -> dict[str, list[str]]:
         """Return what is known now."""
         return {name: list(entry.addresses) for name, entry in self._names.items()}
@@ -199,9 +204,10 @@ class Resolver:
 
 
 def names_of(config: Config) -> set[str]:
-    """Return the hosts of upstream servers that are names, not addresses."""
+    """Return the hosts of upstream and syslog servers that are names, not addresses."""
     servers = [server for upstream in config.upstreams for server in upstream.servers if server.host and not server.path]
-    return {_PREFIXES[server.resolve] + server.host for server in servers if not _is_address(server.host)}
+    names = {_PREFIXES[server.resolve] + server.host for server in servers if not _is_address(server.host)}
+    return names | {host for host in syslog_hosts(config) if not _is_address(host)}
 
 
 def _within(ttl_s: float) -> float:

@@ -10,7 +10,7 @@ names resolve (``control``); what this build cannot do yet (``compile``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from vestibule.model.check_acme import check_acme
 from vestibule.model.check_layer4 import check_layer4
@@ -35,6 +35,7 @@ from vestibule.model.config import (
     AuthRequest,
     ClientCertificate,
     Config,
+    ErrorLog,
     Forwarding,
     InheritedAddress,
     Limits,
@@ -53,6 +54,7 @@ from vestibule.model.diagnostic import Diagnostic, Span, has_errors
 from vestibule.model.expr import Phase
 from vestibule.model.findings import Findings
 from vestibule.model.quantity import parse_host, parse_listen_host, parse_network, parse_port
+from vestibule.model.syslog import is_syslog, parse_syslog
 
 _CONNECTION_TIMEOUTS = ("request_head_ms", "keep_alive_ms", "tls_handshake_ms")
 _CONNECTION_LIMITS = ("head_bytes", "fields", "target_bytes", "requests_per_connection", "connections", "concurrent")
@@ -113,8 +115,7 @@ def _check_process(found: Findings, config: Config) -> None:
     _check_limits(found, "limits", config.limits, None)
     _check_forwarding(found, "forwarding", config.forwarding)
     _check_access_log(found, "access_log", config.access_log)
-    if not config.error_log.target:
-        found.error("error_log.target", "empty-value", "a log needs a target", "write `off` for none")
+    _check_log(found, "error_log", config.error_log)
 
 
 # ---------------------------------------------------------------- values that repeat at each level
@@ -170,11 +171,31 @@ def _check_forwarding(found: Findings, path: str, forwarding: Forwarding | None)
         found.error(f"{path}.host", "bad-host", str(bad), "write `client`, `upstream` or a host")
 
 
+def _check_log(found: Findings, path: str, log: AccessLog | ErrorLog) -> None:
+    """Check where a log goes."""
+    if not log.target:
+        found.error(f"{path}.target", "empty-value", "a log needs a target", "write `off` for none")
+    if not is_syslog(log.target):
+        return
+    try:
+        parse_syslog(log.target)
+    except ValueError as bad:
+        found.error(f"{path}.target", "bad-value", str(bad), "write `syslog:127.0.0.1:514` or `syslog:/dev/log`")
+    # RFC 5424 6: visible ASCII, 48 of it for the name of a program; RFC 3164 ends it at what is no letter or digit.
+    if not (0 < len(log.syslog.tag) <= 48 and all("!" <= char <= "~" and char not in ":[]" for char in log.syslog.tag)):
+        found.error(
+            f"{path}.syslog.tag", "bad-value", f"`{log.syslog.tag}` is no tag", "write a short name without blanks, `:` and brackets"
+        )
+
+
 def _check_access_log(found: Findings, path: str, log: AccessLog | None) -> None:
     if log is None:
         return
-    if not log.target:
-        found.error(f"{path}.target", "empty-value", "a log needs a target", "write `off` for none")
+    _check_log(found, path, log)
+    for at, other in enumerate(log.also):
+        if other.also:
+            found.error(f"{path}.also[{at}].also", "conflict", "a further log has none of its own", "name it beside the first")
+        _check_access_log(found, f"{path}.also[{at}]", replace(other, also=()))
     if log.format == "template" and log.template is None:
         found.error(f"{path}.template", "missing", "the format `template` needs a template")
     elif log.format != "template" and log.template is not None:

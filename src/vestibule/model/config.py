@@ -60,6 +60,7 @@ from vestibule.model.settings import (
     Forwarding,
     Limits,
     Process,
+    Syslog,
     Timeouts,
 )
 from vestibule.model.source import (
@@ -139,6 +140,7 @@ __all__ = [
     "Sticky",
     "StripPrefix",
     "Switch",
+    "Syslog",
     "TcpAddress",
     "TcpRoute",
     "Timeouts",

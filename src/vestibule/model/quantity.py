@@ -211,7 +211,7 @@ def parse_server(text: str) -> Server:
         raise ValueError("the address of a server has no user; set an Authorization header instead")
     if slash and not authority:
         raise ValueError(expected)
-    host, port = _split_authority(authority)
+    host, port = split_authority(authority)
     tls = scheme == "https"
     return Server(parse_server_host(host), parse_port(port) if port else (443 if tls else 80), tls=tls)
 
@@ -230,7 +230,7 @@ def parse_resolver(text: str) -> tuple[str, int]:
         raise ValueError(f"`{text}` is no address of a name server") from None
 
 
-def _split_authority(authority: str) -> tuple[str, str]:
+def split_authority(authority: str) -> tuple[str, str]:
     """Split off the port, if there is one, keeping the brackets of an IPv6 address."""
     if authority.endswith("]"):
         return authority, ""

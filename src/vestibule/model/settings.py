@@ -78,12 +78,38 @@ class Forwarding:
     """Whether that list is walked from its end past all trusted addresses; otherwise its last address alone is believed."""
 
 
+Facility = Literal[
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+    "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+]  # fmt: skip
+"""In the order of their numbers."""
+
+Severity = Literal["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
+"""In the order of their numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Syslog:
+    """What stands before lines that go to a syslog server."""
+
+    facility: Facility = "daemon"
+    """What part of the system speaks."""
+    severity: Severity = "info"
+    """How serious a line of the access log is; the error log has a level for each line."""
+    tag: str = "vestibule"
+    """The name of the program."""
+    format: Literal["local", "rfc3164", "rfc5424"] = "rfc3164"
+    """``rfc3164`` is what every server reads, ``local`` the same without the name of the host, as on ``/dev/log``; ``rfc5424`` has
+    times with their zone."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccessLog:
     """One line for each finished exchange."""
 
     target: str = "stdout"
-    """``stdout``, ``stderr``, ``off``, or the path of a file."""
+    """``stdout``, ``stderr``, ``off``, the path of a file, or a syslog server: ``syslog:HOST:PORT`` by UDP, ``syslog:/dev/log`` on the
+    same machine. Lines that a server does not take wait up to 4 MB in each worker; what is lost then is counted in ``vestibule status``."""
     format: Literal["json", "combined", "template"] = "json"
     """``json`` for one object a line, ``combined`` for the format web statistics read, ``template`` for your own."""
     template: Expr | None = None
@@ -95,6 +121,10 @@ class AccessLog:
     escape: Literal["text", "json"] = "text"
     """How values stand on the line of a template: ``text`` writes what could break a line as ``\\xHH``, ``json`` as a string of
     JSON has it, between the quotes that the template sets."""
+    syslog: Syslog = Syslog()
+    """What stands before lines that go to a syslog server."""
+    also: tuple[AccessLog, ...] = ()
+    """Further logs of the same exchanges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +132,12 @@ class ErrorLog:
     """What the program has to say about itself: starts, reloads, faults, refused configurations."""
 
     target: str = "stderr"
-    """``stdout``, ``stderr``, ``off``, or the path of a file."""
+    """``stdout``, ``stderr``, ``off``, the path of a file, or a syslog server as in ``access_log``; what it does not take goes to
+    standard error."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least serious level that is written."""
+    syslog: Syslog = Syslog()
+    """What stands before lines that go to a syslog server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from vestibule.plan.state import State
 _BATCH: Final = 65_536
 
 # Bytes that may wait: a reader that stands still for longer loses lines.
-_WAIT_MOST: Final = 4_194_304
+WAIT_MOST: Final = 4_194_304
 
 _PIPE_BUF: Final = 4_096
 
@@ -84,7 +84,7 @@ class LogSink(State):
 
     def add(self, line: bytes) -> None:
         """Take one line, with its line feed."""
-        if self.waiting >= _WAIT_MOST:
+        if self.waiting >= WAIT_MOST:
             self.lost += 1
             return
         if not self.waiting:

@@ -41,11 +41,13 @@ from vestibule.model.config import (
     Site,
     Source,
     Switch,
+    Syslog,
     Timeouts,
 )
-from vestibule.model.diagnostic import Span
+from vestibule.model.diagnostic import Span, did_you_mean
 from vestibule.model.expr import EMPTY, Const, Expr, Phase
 from vestibule.model.quantity import parse_network
+from vestibule.model.syslog import FACILITIES, PREFIX
 from vestibule.model.vocabulary import phase_of
 
 _DEBIAN = {
@@ -325,7 +327,10 @@ class _Lowering:
     def _is_quiet(self, scope: Scope, names: Names) -> Expr | None:
         """Return the test of a request that `env=` or `expr=` keeps out of the log; None where all are logged."""
         found = scope.nearest("CustomLog")
-        if len(found) != 1 or len(found[0].args) < 3:
+        conditions = {each.text(2) for each in found}
+        if len(conditions) > 1:
+            not_built(self._record, found[1], 0, "a log with another condition than the first", "give all logs the same one")
+        if not found or len(found[0].args) < 3:
             return None
         word = found[0].args[2]
         test = condition_of(self._record, names, word)
@@ -338,9 +343,11 @@ class _Lowering:
         found = scope.own("CustomLog", "TransferLog")
         if not found:
             return None
-        if len(found) > 1:
-            not_built(self._record, found[1], 0, "a second access log", "keep one of them")
-        directive = found[0]
+        logs = [self._log_of(scope, each, names) for each in found]
+        return replace(logs[0], also=tuple(logs[1:]))
+
+    def _log_of(self, scope: Scope, directive: Directive, names: Names) -> AccessLog:
+        """Return the log of one line."""
         target = _target(self._record, directive)
         text = directive.text(1) if directive.name == "customlog" else "common"
         span = directive.place(1)
@@ -360,6 +367,8 @@ class _Lowering:
         log = ErrorLog()
         if found is not None:
             log = replace(log, target=_target(self._record, found))
+            if found.text().lower().startswith("syslog"):
+                log = self._syslog(found, log)
         for scope in scopes:
             for directive in scope.own("ErrorLog", "LogLevel") if scope is not self._main else []:
                 if directive is not found and (directive.name == "loglevel" or directive.text() != (found.text() if found else "")):
@@ -376,6 +385,16 @@ class _Lowering:
             else:
                 self._record.error(word.span, "bad-value", f"`{word.text}` is no level", "it is one of debug, info, notice, warn, error")
         return log
+
+    def _syslog(self, directive: Directive, log: ErrorLog) -> ErrorLog:
+        """Read ``syslog:FACILITY:TAG``, either of which may be left out."""
+        _, facility, tag, *_ = [*directive.text().split(":"), "", ""]
+        facility = facility.lower() or "local7"
+        if facility not in FACILITIES:
+            self._record.error(directive.place(0), "bad-value", f"`{facility}` is no facility", did_you_mean(facility, FACILITIES))
+            return log
+        how = Syslog(facility=facility, tag=tag or "apache2", format="local")  # type: ignore[arg-type]  # there is such a facility
+        return replace(log, target=f"{PREFIX}/dev/log", syslog=how)
 
 
 def _logged(source: Source, quiet: Expr) -> Source:
@@ -406,8 +425,10 @@ def _timeouts_of(scope: Scope) -> Timeouts:
 
 def _target(record: Record, directive: Directive) -> str:
     text = directive.text()
-    if text.startswith(("|", "syslog")):
-        not_built(record, directive, 0, f"the log target `{text}`", "write to a file or to /dev/stdout")
+    if text.startswith("|") or (text.startswith("syslog") and directive.name != "errorlog"):
+        logger = text.startswith("syslog") or "logger" in text
+        hint = "write to a file; logs at a syslog server are `access_log` of vestibule's own language" if logger else ""
+        not_built(record, directive, 0, f"the log target `{text}`", hint or "write to a file or to /dev/stdout")
         return "stdout"
     return {"/dev/stdout": "stdout", "/dev/stderr": "stderr", "/dev/null": "off"}.get(text, text)
 

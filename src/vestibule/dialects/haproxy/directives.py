@@ -34,7 +34,7 @@ SECTIONS: dict[str, tuple[State, str]] = {
     "resolvers": ("harmless", "names are looked up by the system, again and again while the program runs"),
     "peers": ("harmless", "nothing is shared between instances"),
     "mailers": ("harmless", "no mails are sent; watch the error log"),
-    "ring": ("harmless", "logs go to standard output, standard error or a file"),
+    "ring": ("harmless", "logs go to syslog servers, standard output or standard error"),
     "cache": ("error", "leave it out, with its `cache-use` and `cache-store` rules"),
     "fcgi-app": ("error", "put an HTTP server before the application"),
     "program": ("error", "start the program by itself"),
@@ -60,7 +60,9 @@ _GLOBAL = [
     *_rows("supported", "G", "maxconn", "Connections at a time; counted in each worker."),
     *_rows("supported", "G", "nbthread", "How many workers there are."),
     *_rows("supported", "G", "pidfile", "A file for the process id."),
-    *_rows("supported", "G", "log", "Where logs go: standard output or error; syslog becomes standard output."),
+    *_rows("supported", "G", "log-send-hostname", "Lines at syslog servers name the host; it is always this machine's."),
+    *_rows("supported", "GDFLB", "log-tag", "The name of the program in lines at syslog servers."),
+    *_rows("supported", "G", "log", "Where logs go: a syslog server, standard output or error."),
     *_rows("supported", "G", "ssl-default-bind-ciphers", "Ciphers of TLS 1.2."),
     *_rows("supported", "G", "ssl-default-bind-ciphersuites", "Suites of TLS 1.3."),
     *_rows("supported", "G", "ssl-default-bind-curves", "Groups of TLS."),
@@ -97,7 +99,7 @@ _GLOBAL = [
         "harmless",
         "G",
         (
-            "log-send-hostname | log-tag | quiet | zero-warning | strict-limits | ulimit-n | fd-hard-limit | "
+            "quiet | zero-warning | strict-limits | ulimit-n | fd-hard-limit | "
             "hard-stop-after | grace | spread-checks | busy-polling | noepoll | nopoll | nosplice | noreuseport | "
             "cpu-map | numa-cpu-mapping | thread-groups | "
             "maxcomprate | maxcompcpuusage | maxpipes | maxzlibmem | server-state-base | server-state-file | localpeer | "
@@ -167,9 +169,9 @@ _PROXY = [
     *_rows("supported", "DFLB", "timeout check", "How long a health check may take."),
     *_rows("harmless", "DFLB", "timeout tarpit", "Delay of `tarpit`.", "`tarpit` answers at once"),
     *_rows("supported", "DFL", "maxconn", "Connections at a time; counted in each worker."),
-    *_rows("supported", "DFLB", "log", "Where logs go: standard output or error; syslog becomes standard output."),
+    *_rows("supported", "DFLB", "log", "Where logs go: a syslog server, standard output or error."),
     *_rows("supported", "DFL", "log-format", "The line of the access log."),
-    *_rows("harmless", "DFLB", "log-tag | log-format-sd | error-log-format", "Logs.", _LOG),
+    *_rows("harmless", "DFLB", "log-format-sd | error-log-format", "Logs.", _LOG),
     *_rows("supported", "FLB", "acl", "A named condition."),
     *_rows("supported", "FL", "use_backend", "Choose a backend by a condition."),
     *_rows("supported", "DFL", "default_backend", "The backend where no rule chose one."),

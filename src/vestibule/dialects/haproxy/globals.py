@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.haproxy.listen import TlsDefaults, read_version
+from vestibule.dialects.haproxy.logs import Logging
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.model.config import Limits, Process
@@ -26,7 +27,7 @@ class Globals:
     process: Process = field(default_factory=Process)
     limits: Limits = field(default_factory=Limits)
     tls: TlsDefaults = field(default_factory=TlsDefaults)
-    logs: list[Statement] = field(default_factory=list)
+    logs: Logging = field(default_factory=Logging)
 
 
 def read_globals(sections: list[Section], report: Report) -> Globals:
@@ -35,7 +36,9 @@ def read_globals(sections: list[Section], report: Report) -> Globals:
     for section in sections:
         for statement in section.lines:
             words = statement.arguments()
-            if not words:
+            if statement.name == "log-send-hostname":
+                found.logs.with_host = True
+            elif not words:
                 report.error(statement.line, 0, "missing", f"nothing follows `{statement.name}`")
             else:
                 _apply(found, statement, words, report)
@@ -45,7 +48,9 @@ def read_globals(sections: list[Section], report: Report) -> Globals:
 def _apply(found: Globals, statement: Statement, words: list[str], report: Report) -> None:
     name = statement.name
     if name == "log":
-        found.logs.append(statement)
+        found.logs.lines.append(statement)
+    elif name == "log-tag":
+        found.logs.tag = words[0]
     elif name == "user":
         found.process = replace(found.process, user=words[0])
     elif name == "group":

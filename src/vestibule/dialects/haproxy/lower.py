@@ -25,6 +25,7 @@ from vestibule.dialects.haproxy.forwardfor import told_actions
 from vestibule.dialects.haproxy.globals import Globals, read_globals
 from vestibule.dialects.haproxy.lexer import read_lines
 from vestibule.dialects.haproxy.listen import Binder, Bound
+from vestibule.dialects.haproxy.logs import access_log
 from vestibule.dialects.haproxy.pacing import Paces, counted
 from vestibule.dialects.haproxy.passing import Choice, passing_timeouts, read_passing
 from vestibule.dialects.haproxy.report import Report, span
@@ -155,6 +156,7 @@ class _Lowering:
             timeouts=USUAL,
             forwarding=FORWARDING,
             access_log=AccessLog("off"),
+            error_log=found.logs.error_log(self._report),
         )
 
     def _side(self, section: Section) -> Side:
@@ -263,7 +265,7 @@ class _Lowering:
                 section.head, 0, "no-bind", f"the {section.kind} `{section.name}` listens nowhere", "say where with `bind`"
             )
             return
-        log = settings.access_log(self._globals.logs, begin)
+        log = access_log(settings, self._globals.logs, begin, self._report)
         site = Site(
             name=section.name,
             hosts=(ANY_HOST,),

@@ -1,10 +1,10 @@
-"""What a proxy says once: time-outs, limits, logs.
+"""What a proxy says once: time-outs, limits.
 
 Facts: HAProxy waits for ever where no time-out is given, and warns of it.
 
 Rules: where nothing is said, vestibule's own limits of time hold, with a warning; the last of several lines counts.
 
-Not here: rules (``rules``), listeners (``listen``), servers (``servers``).
+Not here: rules (``rules``), logs (``logs``), listeners (``listen``), servers (``servers``).
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from dataclasses import replace
 
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.sample import State, read_format
 from vestibule.dialects.haproxy.tree import Section, Statement
-from vestibule.model.config import AccessLog, Compression, Pool, Retry, Timeouts
+from vestibule.model.config import Compression, Pool, Retry, Timeouts
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.upstream import RetryCause
 
@@ -33,8 +32,6 @@ _CAUSES: dict[str, RetryCause] = {
     "junk-response": "invalid",
 }
 _RETRY_STATUSES = ("401", "403", "404", "408", "425", "500", "501", "502", "503", "504")
-
-_LOG_TARGETS = {"stdout": "stdout", "fd@1": "stdout", "stderr": "stderr", "fd@2": "stderr"}
 
 
 class Settings:
@@ -159,55 +156,6 @@ class Settings:
         usual = USUAL
         found = replace(usual, request_head_ms=head or usual.request_head_ms, keep_alive_ms=idle or usual.keep_alive_ms)
         return None if found == usual else found
-
-    def access_log(self, general: list[Statement], state: State) -> AccessLog:
-        """Return the access log; ``state`` knows what is captured, ``general`` are the ``log`` lines of ``global``.
-
-        Without any, HAProxy logs nothing.
-        """
-        lines: list[Statement] = []
-        for each in self.all("log"):
-            if each.negated:
-                lines = []
-            elif each.arguments() == ["global"]:
-                lines.extend(general)
-            else:
-                lines.append(each)
-        if not lines:
-            return AccessLog("off")
-        log = AccessLog(read_target(lines[0], self._report))
-        for other in lines[1:]:
-            if read_target(other, self._report) != log.target:
-                self._report.warning(other.line, 0, "left-out", "a second access log is left out", f"lines go to {log.target}")
-        return self._format(log, state)
-
-    def _format(self, log: AccessLog, state: State) -> AccessLog:
-        template = self.last("log-format")
-        usual = self.last("option httplog")
-        if template is not None:
-            expr = read_format(template.line, template.first, state, self._report)
-            return log if expr is None else replace(log, format="template", template=expr)
-        if usual is not None and usual.arguments() == ["clf"]:
-            return replace(log, format="combined")
-        if usual is not None:
-            self._report.warning(
-                usual.line, usual.first - 1, "log-format", "the access log is in vestibule's JSON", "say a `log-format` for your own"
-            )
-        return log
-
-
-def read_target(statement: Statement, report: Report) -> str:
-    """Return where a ``log`` line writes."""
-    text = "".join(statement.arguments()[:1])
-    if text in _LOG_TARGETS:
-        return _LOG_TARGETS[text]
-    if not text:
-        report.error(statement.line, 0, "missing", "`log` needs a target", "write `log stdout format raw local0`")
-    else:
-        report.warning(
-            statement.line, statement.first, "log-target", f"`{text}` is not written to", "syslog is not built yet; lines go to stdout"
-        )
-    return "stdout"
 
 
 def exchange_timeouts(front: Settings, back: Settings | None) -> Timeouts:

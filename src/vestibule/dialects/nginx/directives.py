@@ -189,7 +189,7 @@ _ROWS = _rows(
     ("ssl_reject_handshake", "hs", "flag", "a handshake for an unknown name is refused"),
     ("http2", "hs", "flag", "HTTP/2 on the listeners of the server"),
     # Logs.
-    ("access_log", "hsli", "1+", "the access log"),
+    ("access_log", "hsli", "1+", "the access logs: files, standard output or error, syslog servers"),
     ("log_format", "h", "2+", "a template of the access log; `escape=none` is as `default`"),
 )  # fmt: skip
 

@@ -28,15 +28,19 @@ from vestibule.model.config import (
     Deny,
     Forwarding,
     Limits,
+    Syslog,
     Timeouts,
     When,
 )
 from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Default, Expr, If, InNet, InSet, Not, Var, concat
 from vestibule.model.quantity import parse_network
+from vestibule.model.syslog import FACILITIES, PREFIX, SEVERITIES
 
 _MINUTE = 60_000
 _CLIENT = Var("client_ip")
 _TARGETS = {"/dev/stdout": "stdout", "/dev/stderr": "stderr", "/dev/null": "off", "stderr": "stderr", "off": "off"}
+_SEVERITY_WORDS = {"error": "err", "warn": "warning"}
+"""Words of nginx that syslog has others for."""
 
 
 def timeouts_of(scope: Scope, outer: Timeouts | None = None) -> Timeouts:
@@ -149,14 +153,18 @@ def compression_of(scope: Scope) -> Compression | None:
 
 
 def access_log_of(scope: Scope, formats: Formats, names: Names) -> AccessLog | None:
-    """Return the access log that holds in a block; None where nothing is said."""
-    found = scope.nearest("access_log")
-    if not found:
-        return None
-    if len(found) > 1:
-        not_built(scope.record, found[1].span, "a second access log", "keep one of them")
-    directive = found[0]
-    target = target_of(scope, directive)
+    """Return the access log that holds in a block; None where nothing is said. Several lines are several logs."""
+    logs: list[AccessLog] = []
+    for directive in scope.nearest("access_log"):
+        log = _access_log(scope, directive, formats, names)
+        if log.target == "off":
+            return log
+        logs.append(log)
+    return replace(logs[0], also=tuple(logs[1:])) if logs else None
+
+
+def _access_log(scope: Scope, directive: Directive, formats: Formats, names: Names) -> AccessLog:
+    target, syslog = target_of(scope, directive)
     if target == "off":
         return AccessLog(target="off")
     name = ""
@@ -172,20 +180,49 @@ def access_log_of(scope: Scope, formats: Formats, names: Names) -> AccessLog | N
         else:
             name = word.text
     if name in ("", "combined"):
-        return AccessLog(target, "combined", when=when)
+        return AccessLog(target, "combined", when=when, syslog=syslog)
     if name not in formats:
         scope.record.error(directive.place(1), "unknown-reference", f"there is no log format `{name}`", "define it with `log_format`")
         return AccessLog(target)
-    return _logged(target, formats[name], names, when)
+    return replace(_logged(target, formats[name], names, when), syslog=syslog)
 
 
-def target_of(scope: Scope, directive: Directive) -> str:
-    """Return where a log goes."""
+def target_of(scope: Scope, directive: Directive) -> tuple[str, Syslog]:
+    """Return where a log goes, and what stands before its lines at a syslog server."""
     text = directive.text()
-    if text.startswith(("syslog:", "memory:")) or "$" in text:
+    if text.startswith("syslog:"):
+        return _syslog(scope, directive, text.removeprefix("syslog:"))
+    if text.startswith("memory:") or "$" in text:
         not_built(scope.record, directive.place(0), f"the log target `{text}`", "write to a file or to /dev/stdout")
-        return "stdout"
-    return _TARGETS.get(text, text)
+        return "stdout", Syslog()
+    return _TARGETS.get(text, text), Syslog()
+
+
+def _syslog(scope: Scope, directive: Directive, text: str) -> tuple[str, Syslog]:
+    """Read ``server=…,facility=…,severity=…,tag=…,nohostname``."""
+    target = ""
+    how = Syslog(facility="local7", tag="nginx")
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        severity = _SEVERITY_WORDS.get(value, value)
+        if key == "server":
+            target = PREFIX + value.removeprefix("unix:")
+        elif part == "nohostname":
+            how = replace(how, format="local")
+        elif key == "tag" and value:
+            how = replace(how, tag=value)
+        elif key == "facility" and value in FACILITIES:
+            how = replace(how, facility=value)  # type: ignore[arg-type]  # it is among those that there are
+        elif key == "severity" and severity in SEVERITIES:
+            how = replace(how, severity=severity)  # type: ignore[arg-type]  # the same
+        else:
+            message = f"`{part}` is unknown in `syslog:`"
+            hint = "it has server=, facility=, severity=, tag= and nohostname"
+            scope.record.error(directive.place(0), "bad-value", message, hint)
+    if not target:
+        scope.record.error(directive.place(0), "missing", "`syslog:` names no server", "write `syslog:server=127.0.0.1:514`")
+        return "stdout", how
+    return target, how
 
 
 # ---------------------------------------------------------------- who may enter

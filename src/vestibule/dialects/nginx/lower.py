@@ -312,8 +312,8 @@ class _Lowering:
         level = found.text(1) or "error"
         if level not in _LEVELS:
             self._record.error(found.place(1), "bad-value", f"`{level}` is no level", "it is one of debug, info, notice, warn, error, crit")
-        target = target_of(http, found)
-        return ErrorLog(target, _LEVELS.get(level, "error"))
+        target, syslog = target_of(http, found)
+        return ErrorLog(target, _LEVELS.get(level, "error"), syslog)
 
 
 def _set_in(directives: Iterable[Directive]) -> frozenset[str]:

@@ -15,8 +15,9 @@ from vestibule.dialects.toml.form import (
     Choice,
     Unlimited,
 )
-from vestibule.dialects.toml.table import FORWARD, LOG_TARGET, Key, Table
+from vestibule.dialects.toml.table import FORWARD, LOG_TARGET, Inline, Key, Table
 from vestibule.model import config as model
+from vestibule.model.syslog import FACILITIES, SEVERITIES
 
 TIMEOUTS = Table(
     "timeouts",
@@ -65,10 +66,23 @@ FORWARDING = Table(
     ),
 )
 
+SYSLOG = Table(
+    "syslog",
+    model.Syslog,
+    "What stands before lines that go to a syslog server.",
+    (
+        Key("facility", Choice(*FACILITIES), '"local0"', "facility"),
+        Key("severity", Choice(*SEVERITIES), '"notice"', "severity"),
+        Key("tag", TEXT, '"photos"', "tag"),
+        Key("format", Choice("local", "rfc3164", "rfc5424"), '"rfc5424"', "format"),
+    ),
+)
+
 ACCESS_LOG = Table(
     "access_log",
     model.AccessLog,
-    'One line for each finished exchange. May stand where `forwarding` may; `access_log = "off"` alone sets the target.',
+    'One line for each finished exchange. May stand where `forwarding` may; `access_log = "off"` alone sets the target. Several logs'
+    " are an array of such tables, each complete: `[[access_log]]`.",
     (
         Key("target", LOG_TARGET, '"/var/log/vestibule/access.log"', "target"),
         Key("format", Choice("json", "combined", "template"), '"combined"', "format"),
@@ -76,6 +90,7 @@ ACCESS_LOG = Table(
         Key("redact", TEXTS, '["key", "slug", "token"]', "redact"),
         Key("when", TEST, "'status >= 400'", "when"),
         Key("escape", Choice("text", "json"), '"json"', "escape"),
+        Key("syslog", Inline(SYSLOG), '{ facility = "local0" }', "syslog"),
     ),
 )
 
@@ -86,6 +101,7 @@ ERROR_LOG = Table(
     (
         Key("target", LOG_TARGET, '"stderr"', "target"),
         Key("level", Choice("debug", "info", "warning", "error"), '"info"', "level"),
+        Key("syslog", Inline(SYSLOG), '{ facility = "local1" }', "syslog"),
     ),
 )
 

@@ -18,6 +18,7 @@ from vestibule.dialects.toml.form import (
     ListOf,
     Text,
 )
+from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.quantity import parse_host, parse_network
 
 
@@ -53,9 +54,36 @@ class Table:
         raise KeyError(name)
 
 
+class Inline(Form):
+    """A small table of its own, mostly written on one line."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(f"a table as in [{table.title}]")
+        self._table = table
+
+    def read(self, value: object) -> object:
+        if not isinstance(value, dict):
+            raise self.wrong(value)
+        changes: dict[str, object] = {}
+        for name, item in value.items():
+            if name not in self._table.names():
+                raise ValueError(f"`{name}` is not known here; {did_you_mean(name, self._table.names())}")
+            key = self._table.key(name)
+            try:
+                changes[key.field] = key.form.read(item)
+            except ValueError as bad:
+                raise ValueError(f"`{name}`: {bad}") from None
+        return self._table.cls(**changes)
+
+    def write(self, value: object) -> str:
+        usual = self._table.cls()
+        told = [key for key in self._table.keys if getattr(value, key.field) != getattr(usual, key.field)]
+        return "{ " + ", ".join([f"{key.name} = {key.form.write(getattr(value, key.field))}" for key in told]) + " }"
+
+
 NETWORKS = ListOf(Text("a network", parse_network), one_alone=True)
 HOSTS = ListOf(Text("a host", parse_host), one_alone=True)
 NAMES = ListOf(Text("a name"), one_alone=True)
 FORWARD = Choice("set", "remove", "pass")
-LOG_TARGET = Text('"stdout", "stderr", "off" or a path')
+LOG_TARGET = Text('"stdout", "stderr", "off", a path or "syslog:HOST:PORT"')
 TABLE = "a table"

@@ -172,11 +172,21 @@ def read_flat(spot: Spot, table: Table, value: object, base: T) -> T:
 
 
 def read_access_log(spot: Spot, value: object, base: AccessLog) -> AccessLog:
-    """Return the access log: a target alone, or a table. A template alone means the format of that name, and giving
-    another format drops the template of the level around."""
+    """Return the access log: a target alone, a table, or an array of them. A template alone means the format of that name, and
+    giving another format drops the template of the level around. One that is no array is the only one."""
+    if isinstance(value, list):
+        if not value:
+            spot.error("empty-value", "a log needs a target", "write `off` for none")
+            return base
+        spot.mark()
+        logs = [
+            read_access_log(Spot(spot.notes, spot.at(at).key, f"{spot.path}.also[{at - 1}]" if at else spot.path), item, AccessLog())
+            for at, item in enumerate(value)
+        ]
+        return replace(logs[0], also=tuple(logs[1:]))
     if isinstance(value, str):
         value = {"target": value}
-    log = read_flat(spot, ACCESS_LOG, value, base)
+    log = read_flat(spot, ACCESS_LOG, value, replace(base, also=()))
     if isinstance(value, dict):
         if "template" in value and "format" not in value:
             return replace(log, format="template")

@@ -134,7 +134,8 @@ class _Writer:
         self._section("timeouts", TIMEOUTS, config.timeouts, Timeouts())
         self._section("limits", LIMITS, config.limits, Limits())
         self._section("forwarding", FORWARDING, config.forwarding, Forwarding())
-        self._section("access_log", ACCESS_LOG, config.access_log, AccessLog())
+        if config.access_log != AccessLog():
+            self._access_log("access_log", config.access_log, AccessLog())
         self._section("error_log", ERROR_LOG, config.error_log, ErrorLog())
         self._section("acme", ACME, config.acme, Acme())
         self._section("acme.on_demand", ON_DEMAND, config.acme.on_demand, OnDemand())
@@ -211,6 +212,17 @@ class _Writer:
         for name, text in _changed(table, value, outer):
             self._key(name, text)
 
+    def _access_log(self, path: str, log: AccessLog, outer: AccessLog) -> None:
+        """Write the logs of a level: one as what differs from outside, several as complete tables."""
+        for each in (log, *log.also) if log.also else ():
+            self._header(f"[[{path}]]")
+            for name, text in _changed(ACCESS_LOG, each):
+                self._key(name, text)
+        if not log.also:
+            self._header(f"[{path}]")
+            for name, text in _changed(ACCESS_LOG, log, outer):
+                self._key(name, text)
+
     def _upstream(self, upstream: Upstream, model_path: str) -> None:
         path = f"upstreams.{key_text(upstream.name)}"
         self._header(f"[{path}]", model_path)
@@ -267,7 +279,8 @@ class _Writer:
         self._override(path, TIMEOUTS, level.timeouts, outer.timeouts)
         self._override(path, LIMITS, level.limits, outer.limits)
         self._override(path, FORWARDING, level.forwarding, outer.forwarding)
-        self._override(path, ACCESS_LOG, level.access_log, outer.access_log)
+        if level.access_log is not None:
+            self._access_log(f"{path}.access_log", level.access_log, outer.access_log)
         self._override(path, COMPRESSION, level.compression, Compression())
         inner = Level(
             level.timeouts or outer.timeouts,
