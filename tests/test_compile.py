@@ -575,6 +575,18 @@ def test_logs_go_to_their_files_and_change_with_the_generation(tmp_path: Path) -
     registry.keep(set())
 
 
+@pytest.mark.parametrize(
+    ("immich", "said", "outside", "hold_ms"),
+    [(True, None, None, 10_000), (False, None, None, 0), (True, 0, None, 0), (False, 300, None, 300), (False, None, 400, 400)],
+)
+def test_requests_are_held_for_immich_unless_something_else_is_said(
+    immich: bool, said: int | None, outside: int | None, hold_ms: int
+) -> None:
+    site = replace(SITE, immich=immich, timeouts=None if said is None else m.Timeouts(hold_ms=said))
+    ex, _ = asked(built(replace(config(site), timeouts=m.Timeouts(hold_ms=outside))), "/")
+    assert ex.timeouts.hold_ms == hold_ms
+
+
 def test_descriptors_of_nobody_are_closed(tmp_path: Path) -> None:
     for served in (True, False):
         fd = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)

@@ -26,6 +26,7 @@ ELSEWHERE = {
     "proxy/down_h1.py": "plays",
     "proxy/up_h1.py": "plays",
     "proxy/down_h2.py": "h2/test_streams.py",
+    "proxy/frames.py": "h2/test_streams.py",
     "proxy/up_h2.py": "h2/test_up.py",
     "proxy/relays.py": "plays/test_bodies.py",
     "proxy/entry.py": "e2e/test_versions.py",

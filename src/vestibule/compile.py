@@ -57,6 +57,8 @@ __all__ = ["CompileError", "Reporter", "compile_config", "dry_compile"]
 
 _FORWARDING_MODES: Final = {"set": SET, "remove": REMOVE, "pass": KEEP}
 # What Python knows by itself: the same on every machine, since no file of the system is read.
+# How long requests wait for Immich, which takes a few seconds to start again.
+_HOLD_MS: Final = 10_000
 _TYPES: Final = mimetypes.MimeTypes().types_map[1]
 _PATH_KINDS: Final = {"exact": EXACT, "prefix": PREFIX, "regex": REGEX}
 
@@ -379,7 +381,18 @@ class _Maker(Asked):
         log_key = key if level.site.access_log is not None else "config"
         log = self._log.lines(f"{log_key}.access_log", level.access_log, place, level.site.immich)
         filters = _filters(level.compression) if not _is_switch(source) else []
-        return Plan(level.name, source, request, response, filters, log, page, _timeouts(level.timeouts), most, level.errors)
+        return Plan(
+            level.name,
+            source,
+            request,
+            response,
+            filters,
+            log,
+            page,
+            _timeouts(level.timeouts, _HOLD_MS if level.site.immich else 0),
+            most,
+            level.errors,
+        )
 
     def error_plans(self, key: str, errors: tuple[model.ErrorRoute, ...], level: _Level) -> list[ErrorPlan]:
         """Make the plans of what answers in the place of errors, as routes inside a level."""
@@ -498,7 +511,8 @@ def _client_of(forwarding: model.Forwarding) -> tuple[str, bool]:
     return forwarding.client_field, forwarding.client_walk
 
 
-def _timeouts(timeouts: model.Timeouts) -> Timeouts:
+def _timeouts(timeouts: model.Timeouts, hold_ms: int = 0) -> Timeouts:
+    """Make time-outs; `hold_ms` counts where nothing is said of it."""
     return Timeouts(
         timeouts.connect_ms,
         timeouts.request_head_ms,
@@ -507,7 +521,7 @@ def _timeouts(timeouts: model.Timeouts) -> Timeouts:
         timeouts.keep_alive_ms,
         timeouts.tunnel_idle_ms,
         timeouts.tls_handshake_ms,
-        timeouts.hold_ms,
+        hold_ms if timeouts.hold_ms is None else timeouts.hold_ms,
     )
 
 

@@ -173,6 +173,19 @@ def test_the_answer_itself_may_be_passed_on(gate: Rig, auth: Upstream, asked: Cl
     assert asked.get("/login/x").status == 200
 
 
+@pytest.mark.parametrize(("path", "status"), [("/ask/", 200), ("/login/", 200), ("/login/", 500)])
+def test_a_question_ends_where_too_much_of_its_answer_came(auth: Upstream, asked: Client, path: str, status: int) -> None:
+    """The rest of it never comes."""
+    line = b"401 No" if status == 500 else b"200 OK"
+
+    def script(turn: Turn) -> None:
+        turn.send(b"HTTP/1.1 %s\r\nContent-Length: 999999999\r\n\r\n" % line + bytes(600_000))
+        assert turn.is_left()
+
+    auth.script = script
+    assert asked.get(path).status == status
+
+
 def test_who_leaves_is_not_asked_about_any_more(auth: Upstream, asked: Client) -> None:
     here = threading.Event()
     gone: list[bool] = []

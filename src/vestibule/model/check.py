@@ -126,7 +126,8 @@ def _check_timeouts(found: Findings, path: str, timeouts: Timeouts | None, outer
     if timeouts is None:
         return
     for field in fields(timeouts):
-        found.at_least(f"{path}.{field.name}", getattr(timeouts, field.name), 0 if field.name == "hold_ms" else 1)
+        if getattr(timeouts, field.name) is not None:
+            found.at_least(f"{path}.{field.name}", getattr(timeouts, field.name), 0 if field.name == "hold_ms" else 1)
         if outer is not None and field.name in _CONNECTION_TIMEOUTS:
             _same(found, f"{path}.{field.name}", getattr(timeouts, field.name) == getattr(outer, field.name))
 

@@ -29,9 +29,9 @@ class Timeouts:
     """Silence in both directions of a WebSocket or other upgraded connection. Immich pings every 25 s."""
     tls_handshake_ms: int = 15_000
     """From the accepted connection to the end of the TLS handshake with a client."""
-    hold_ms: int = 10_000
+    hold_ms: int | None = None
     """How long a request waits for a server while none can be reached, as when Immich restarts. Only requests of which nothing
-    was sent, or that may be repeated, wait; 0 fails at once."""
+    was sent, or that may be repeated, wait; 0 fails at once. None is 10 seconds for a site with Immich behind it, 0 for others."""
 
 
 @dataclass(frozen=True, slots=True)

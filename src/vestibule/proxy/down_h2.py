@@ -43,6 +43,7 @@ from vestibule.net.reactor import Later, Pollable
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.transport import MARK, Owner, Transport
 from vestibule.proxy.door import Porch
+from vestibule.proxy.frames import push
 
 # Output that a client leaves lying while it sends more; then we stop reading until it takes some.
 _CLOGGED: Final = 4 * MARK
@@ -249,11 +250,7 @@ class H2DownConnection(Pollable, Owner, Timed):
             return
         codec = self.codec
         transport = self.transport
-        codec.now_ms = self.reactor.now_ms
-        room = MARK - transport.queued()
-        if room > 0:
-            codec.pump(room)
-        if codec.out and not transport.write(codec.take_output()) and transport.queued() >= _CLOGGED:
+        if not push(codec, transport, self.reactor.now_ms) and transport.queued() >= _CLOGGED:
             transport.pause()
         if codec.drained:
             self._pay()

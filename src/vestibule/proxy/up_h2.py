@@ -45,7 +45,8 @@ from vestibule.http.h2_schedule import H2Stream
 from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.net.reactor import Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
-from vestibule.net.transport import MARK, Owner, Transport
+from vestibule.net.transport import Owner, Transport
+from vestibule.proxy.frames import push
 
 # Interim responses before a final one: an upstream that never stops sending them is broken.
 _INTERIM_MOST: Final = 100
@@ -300,13 +301,7 @@ class H2UpConnection(Pollable, Owner, Timed):
         if self._closed:
             return
         codec = self.codec
-        transport = self.transport
-        codec.now_ms = self.reactor.now_ms
-        room = MARK - transport.queued()
-        if room > 0:
-            codec.pump(room)
-        if codec.out:
-            transport.write(codec.take_output())
+        push(codec, self.transport, self.reactor.now_ms)
         drained = codec.drained
         if drained:
             codec.drained = []

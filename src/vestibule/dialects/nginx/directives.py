@@ -152,7 +152,7 @@ _ROWS = _rows(
     ("real_ip_recursive", "hsl", "flag", "whether its list is walked past trusted proxies"),
     # Who may.
     ("allow deny", "hslx", "1", "403 for addresses, the first that fits decides"),
-    ("satisfy", "hsl", "1", "whether addresses and passwords must both fit, or `any` of them is enough"),
+    ("satisfy", "hsl", "1", "whether addresses and passwords must both fit, or `any` of them is enough; not `any` beside `auth_request`"),
     ("auth_basic", "hslx", "1", "basic authentication with this realm"),
     ("auth_basic_user_file", "hslx", "1", "its users"),
     ("limit_req_zone limit_conn_zone", "h", "2-4", "what is counted by, and how many requests may come"),
@@ -256,9 +256,9 @@ _ROWS += _rows(
     ("add_trailer", "hsli", "2-3", _LATER),
     ("ssl", "hs", "flag", "write `listen 443 ssl`"),
     ("fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass", "li", "1", "only HTTP upstreams are spoken to"),
-    ("dav_methods dav_access create_full_put_path", "hsl", "1+", "files are not served"),
+    ("dav_methods dav_access create_full_put_path", "hsl", "1+", "files are served and not changed"),
     ("stub_status", "sl", "0-1", "`vestibule status` tells more"),
-    ("empty_gif flv mp4", "l", "0", "files are not served"),
+    ("empty_gif flv mp4", "l", "0", "files are served as they are"),
     ("perl js_import js_content js_set lua_package_path content_by_lua_block access_by_lua_block rewrite_by_lua_block", "hsli", "1+",
      "programs inside the configuration are not run"),
 )  # fmt: skip

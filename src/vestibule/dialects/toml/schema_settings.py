@@ -32,7 +32,15 @@ TIMEOUTS = Table(
         Key("keep_alive", DURATION, '"75s"', "keep_alive_ms"),
         Key("tunnel_idle", DURATION, '"1h"', "tunnel_idle_ms"),
         Key("tls_handshake", DURATION, '"15s"', "tls_handshake_ms"),
-        Key("hold", DURATION, '"10s"', "hold_ms"),
+        Key(
+            "hold",
+            DURATION,
+            '"10s"',
+            "hold_ms",
+            "How long a request waits for a server while none can be reached, as when Immich restarts. Only requests of which nothing was"
+            " sent, or that may be repeated, wait; `0s` fails at once. Unless said it is 10 s for a site with Immich behind it (`immich`),"
+            " and none for others.",
+        ),
     ),
 )
 

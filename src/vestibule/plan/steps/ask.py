@@ -6,7 +6,8 @@ Rules
   Only an answer from 200 to 299 lets the request pass. No answer, and any other, does not: 401 and 403 are passed on with what
   they ask for, everything else is 500, unless the whole answer is passed on.
   Fields that the answer may set are taken out of the request first, so that no client brings its own.
-  If the client leaves, the question is dropped.
+  If the client leaves, the question is dropped. It ends as well once more of an answer came than is passed on; what its head says
+  counts then, unless the whole was to be passed on.
 
 Not here: who is asked (`compile.py`).
 """
@@ -16,7 +17,7 @@ from typing import Final
 
 from vestibule.contract import ANSWERED, PASS, WAIT, Ending, ErrorPage, Plan, Relays, Step, Stream
 from vestibule.exchange import Exchange
-from vestibule.fault import CLIENT_GONE, PROXY_ASKED, PROXY_DENIED, Fault
+from vestibule.fault import CLIENT_GONE, PROXY_ASKED, PROXY_DENIED, UPSTREAM_SURPLUS, Fault
 from vestibule.http.fields import Fields
 from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.http.semantics import clean_value
@@ -48,6 +49,7 @@ class Asker(Stream, Ending, Later):
         self.head: ResponseHead | None = None
         self.body: list[bytes] = []
         self._size = 0
+        self._ends = False  # the answer is larger than what is taken of one
         self.waits = False
         self.over = False
         self._reactor = reactor
@@ -61,10 +63,12 @@ class Asker(Stream, Ending, Later):
         self._size += len(data)
         if self._size <= _BODY_MOST:
             self.body.append(data)
-        elif self.question is not None and self._step.passes_answer:
-            self.head = None  # half an answer is none
+        elif not self._ends:
+            # The rest is not wanted. From here nothing may call the exchange, so it is ended in the next turn.
+            self._ends = True
             self.body.clear()
-        return True
+            self._reactor.call_later(self)
+        return not self._ends
 
     def send_trailers(self, fields: Fields) -> bool:
         return True
@@ -76,7 +80,8 @@ class Asker(Stream, Ending, Later):
         pass
 
     def abort(self, fault: Fault) -> None:
-        self.head = None
+        if not self._ends:
+            self.head = None
         self._done()
 
     def release(self) -> None:
@@ -92,10 +97,17 @@ class Asker(Stream, Ending, Later):
     def _done(self) -> None:
         self.over = True
         self.question = None
+        head = self.head
+        if self._ends and self._step.passes_answer and head is not None and not 200 <= head.status < 300:
+            self.head = None  # half an answer is none
         if self.waits:
             self._reactor.call_later(self)  # not from inside the end of another exchange
 
     def on_turn(self) -> None:
+        question = self.question
+        if question is not None:
+            question.hang_up(Fault(UPSTREAM_SURPLUS, f"over {_BODY_MOST} bytes of an answer to a question"))
+            return
         ex = self._ex
         self._ex = None
         if ex is not None and not ex.over and self._step.decide(ex, self) == PASS:
