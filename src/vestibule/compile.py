@@ -26,7 +26,7 @@ from vestibule.compile_state import Registry, Root
 from vestibule.compile_steps import Asked, StepMaker, are_steady
 from vestibule.compile_tls import TlsMaker
 from vestibule.compile_upstream import UpstreamMaker
-from vestibule.contract import ErrorPage, ErrorPlan, FilterMaker, Plan, Source, Step, Timeouts
+from vestibule.contract import ErrorPage, ErrorPlan, FilterMaker, LogLine, Plan, Source, Step, Timeouts
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.address import Network, NetworkSet
 from vestibule.http.h1 import HeadLimits
@@ -220,10 +220,17 @@ class _Maker(Asked):
 
     def connections(self, key: str, listener: model.Listener, timeouts: model.Timeouts) -> Plan:
         """Make the plan of a listener that passes connections on as they are."""
-        log = self._log.lines("access_log", self.config.access_log, Place(listener.name.encode()), False)
+        log = self.listener_log(key, listener)
         times = _timeouts(timeouts)
         times.hold_ms = 0  # who speaks first may be the server, and a client that hears nothing must not think it is there
         return self._layer4.plan(key, listener, times, log)
+
+    def listener_log(self, key: str, listener: model.Listener) -> list[LogLine]:
+        """Make the log of what reaches no site."""
+        place = Place(listener.name.encode())
+        if listener.access_log is not None:
+            return self._log.lines(f"{key}.access_log", listener.access_log, place, False)
+        return self._log.lines("access_log", self.config.access_log, place, False)
 
     def announcers(self, key: str, listener: model.Listener) -> NetworkSet | None:
         """Make the set of those whose PROXY headers a listener reads."""
@@ -272,7 +279,7 @@ class _Maker(Asked):
         if listener.tls and profile.asks_clients:
             switch.bind_to_sni(profile.client_verify == "require")
         # Requests that never reach a site are logged as the configuration says.
-        log = self._log.lines("access_log", config.access_log, Place(listener.name.encode()), False)
+        log = self.listener_log(key, listener)
         if config.wants_acme:
             source = Challenge(self.registry.tokens)
             switch.claim(self.registry.tokens, Plan(listener.name, source, log=log, error_page=ClearPage(False)))

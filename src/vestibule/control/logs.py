@@ -272,6 +272,8 @@ def syslog_hosts(config: Config) -> Iterator[str]:
 
 def _targets(config: Config) -> Iterator[str]:
     yield from _targets_of(config.access_log)
+    for listener in config.listeners:
+        yield from _targets_of(listener.access_log)
     for site in config.sites:
         yield from _targets_of(site.access_log)
         yield from _targets_below(site)

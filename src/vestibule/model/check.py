@@ -233,6 +233,7 @@ def _check_listener(found: Findings, path: str, listener: Listener, config: Conf
     found.at_least(f"{path}.backlog", listener.backlog, 1)
     _check_timeouts(found, f"{path}.timeouts", listener.timeouts, None)
     _check_limits(found, f"{path}.limits", listener.limits, None)
+    _check_access_log(found, f"{path}.access_log", listener.access_log)
 
 
 def _check_tcp(found: Findings, path: str, address: TcpAddress) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from vestibule.model.layer4 import TcpRoute
-from vestibule.model.settings import Limits, Timeouts
+from vestibule.model.settings import AccessLog, Limits, Timeouts
 
 BUILT_IN_PROFILES = ("intermediate", "modern")
 """TLS profiles that exist without being declared, after Mozilla's recommendations of the same names."""
@@ -87,6 +87,8 @@ class Listener:
     bare_lf: bool = False
     """Whether a line of an HTTP/1 request head may end with LF alone (RFC 9112 section 2.2 leaves that open). A proxy in front
     that reads such a head otherwise can be made to let a request through unseen, so it is off. Chunks never may."""
+    access_log: AccessLog | None = None
+    """The access log of connections that are passed on, and of requests that no site is for, instead of the configuration's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,9 @@ _OPTIONS = [
     *_rows("supported", "DFLB", "option originalto", "Add X-Original-To."),
     *_rows("supported", "DFLB", "option forwarded", "Add Forwarded (RFC 7239): `proto` and `for`."),
     *_rows("supported", "DFLB", "option httplog", "Log requests; `clf` in the common format."),
+    *_rows("supported", "DFLB", "option tcplog", "Log connections."),
+    *_rows("supported", "DFLB", "option dontlognull", "Connections without a request are never logged."),
+    *_rows("harmless", "DFLB", "option httpslog", "Log requests and TLS.", "say it in a `log-format`; `option httplog` is known"),
     *_rows("supported", "DFLB", "option httpclose | option forceclose", "One request for each connection."),
     *_rows("supported", "DFLB", "option http-server-close", "Do not keep connections to servers."),
     *_rows("supported", "DFLB", "option http-keep-alive", "Keep connections, which is the default."),
@@ -248,7 +251,7 @@ _OPTIONS = [
         "harmless",
         "DFLB",
         (
-            "option tcplog | option httpslog | option dontlognull | option dontlog-normal | option logasap | "
+            "option dontlog-normal | option logasap | "
             "option log-separate-errors | option log-health-checks | option socket-stats | option contstats"
         ),
         "Logs.",

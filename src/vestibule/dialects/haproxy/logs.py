@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from vestibule.dialects.haproxy.loglines import http_line, tcp_line
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.sample import State, read_format
 from vestibule.dialects.haproxy.tree import Statement
@@ -190,13 +191,14 @@ def _shaped(log: AccessLog, settings: Settings, state: State, report: Report) ->
     """Return a log with the format of the proxy."""
     template = settings.last("log-format")
     usual = settings.last("option httplog")
+    plain = settings.last("option tcplog")
     if template is not None:
         expr = read_format(template.line, template.first, state, report)
         return log if expr is None else replace(log, format="template", template=expr)
     if usual is not None and usual.arguments() == ["clf"]:
         return replace(log, format="combined")
-    if usual is not None:
-        report.warning(
-            usual.line, usual.first - 1, "log-format", "the access log is in vestibule's JSON", "say a `log-format` for your own"
-        )
+    if usual is not None and not state.raw:
+        return replace(log, format="template", template=http_line(state.frontend, state))
+    if usual is not None or plain is not None:
+        return replace(log, format="template", template=tcp_line(state.frontend))
     return log

@@ -221,8 +221,9 @@ class _Lowering:
             self._report.warning(section.head, 0, "no-backend", message, "every connection is closed")
             routes.append(TcpRoute())
         timeouts = passing_timeouts(settings, backs)
+        log = access_log(settings, self._globals.logs, State(section.name, self._read_text, raw=True), self._report)
         for each in bound:
-            made = replace(self._listener(each, settings, ""), routes=tuple(routes), timeouts=timeouts, default_site="")
+            made = replace(self._listener(each, settings, ""), routes=tuple(routes), timeouts=timeouts, default_site="", access_log=log)
             listeners.append(self._origins.move(each.listener, made))
 
     def _raw_backend(self, front: Side, choice: Choice) -> Side | None:

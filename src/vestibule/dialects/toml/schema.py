@@ -50,7 +50,7 @@ from vestibule.dialects.toml.schema_upstream import (
     UPSTREAM,
     UPSTREAM_TLS,
 )
-from vestibule.dialects.toml.table import NETWORKS, TABLE, Key, Table
+from vestibule.dialects.toml.table import LOG, NETWORKS, TABLE, Key, Table
 from vestibule.model import config as model
 
 __all__ = [
@@ -109,7 +109,7 @@ ROOT = Table(
         Key("forwarding", Shape(TABLE), '{ forwarded = "set" }', "forwarding"),
         Key(
             "access_log",
-            Shape('a table, an array of tables, or "stdout", "stderr", "off", a path or "syslog:HOST:PORT"'),
+            Shape(LOG),
             '"stdout"',
             "access_log",
         ),

@@ -15,7 +15,7 @@ from vestibule.dialects.toml.form import (
     Shape,
     Text,
 )
-from vestibule.dialects.toml.table import NETWORKS, TABLE, Key, Table
+from vestibule.dialects.toml.table import LOG, NETWORKS, TABLE, Key, Table
 from vestibule.model import config as model
 from vestibule.model.quantity import parse_host
 
@@ -47,6 +47,12 @@ LISTENER = Table(
         Key("bare_lf", FLAG, "false", "bare_lf"),
         Key("timeouts", Shape(TABLE), '{ request_head = "30s" }', "timeouts"),
         Key("limits", Shape(TABLE), '{ head = "32KiB" }', "limits"),
+        Key(
+            "access_log",
+            Shape(LOG),
+            '"off"',
+            "access_log",
+        ),
     ),
 )
 

@@ -87,3 +87,4 @@ NAMES = ListOf(Text("a name"), one_alone=True)
 FORWARD = Choice("set", "remove", "pass")
 LOG_TARGET = Text('"stdout", "stderr", "off", a path or "syslog:HOST:PORT"')
 TABLE = "a table"
+LOG = 'a table, an array of tables, or "stdout", "stderr", "off", a path or "syslog:HOST:PORT"'

@@ -203,6 +203,8 @@ class _Writer:
             self._key("routes", "[" + ", ".join([_connection(route) for route in listener.routes]) + "]")
         self._override(path, TIMEOUTS, listener.timeouts, level.timeouts)
         self._override(path, LIMITS, listener.limits, level.limits)
+        if listener.access_log is not None:
+            self._access_log(f"{path}.access_log", listener.access_log, level.access_log)
 
     def _override(self, path: str, table: Table, value: object, outer: object) -> None:
         """Write a table of a level of its own; present and empty says: as outside, whatever that becomes inside."""

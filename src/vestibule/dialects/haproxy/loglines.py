@@ -1,0 +1,145 @@
+"""The lines of ``option httplog`` and ``option tcplog``, as expressions.
+
+Facts (HAProxy configuration manual, 8.2.2, 8.2.3 and 8.5): times are -1 where it did not come to that; of the four letters at the end
+of an exchange the first says who ended it and the second when. Programs that read such lines count fields and letters.
+
+Rules: what vestibule does not know stands as HAProxy writes "none": the time in the queue and that of the request's head, which
+are part of the others, are 0; so are the counts of connections and of those that wait; cookies are ``-``.
+
+Not here: formats of one's own (``sample``).
+"""
+
+from __future__ import annotations
+
+from vestibule.dialects.haproxy.sample import State, format_expr
+from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, InSet, Not, Var, concat
+
+_NONE = Const("-1")
+
+_ENDS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("cR", ("client.timeout_head",)),
+    ("cD", ("client.timeout_body", "client.timeout_write", "client.timeout_idle", "proxy.tunnel_idle")),
+    ("SC", ("upstream.refused", "upstream.unreachable", "upstream.unresolved", "upstream.tls", "upstream.down")),
+    ("sC", ("upstream.timeout_connect",)),
+    ("SH", ("upstream.lost",)),
+    ("SD", ("upstream.truncated", "upstream.surplus")),
+    ("sH", ("upstream.timeout_head",)),
+    ("sD", ("upstream.timeout_body", "upstream.timeout_write")),
+    ("sQ", ("upstream.busy",)),
+    ("PH", ("upstream.bad_syntax", "upstream.bad_framing", "upstream.bad_upgrade", "upstream.head_too_large")),
+    ("IR", ("proxy.internal",)),
+)
+"""Who ended an exchange and when, by what went wrong; of all others it was the proxy, at the request."""
+
+_GONE = ("client.gone", "client.stream_reset")
+
+
+def http_line(frontend: str, state: State) -> Expr:
+    """Return the line of ``option httplog``."""
+    asked = Not(_absent("upstream_address"))
+    connected = Default(Var("upstream_connect_ms"), _NONE)
+    # HAProxy counts from the request's last byte to the server, vestibule from the arrival of its head.
+    answered = If(_absent("head_ms"), _NONE, Call("subtract", (Var("head_ms"), Var("upstream_connect_ms"))))
+    return _concat(
+        _client(),
+        " [",
+        _moment(),
+        "] ",
+        _names(frontend),
+        " 0/",
+        If(asked, Const("0"), _NONE),
+        "/",
+        connected,
+        "/",
+        answered,
+        "/",
+        Var("total_ms"),
+        " ",
+        Default(Var("status"), _NONE),
+        " ",
+        Var("bytes_out"),
+        " - - ",
+        _end(If(asked, Const("--"), Const("LR"))),
+        "-- 0/0/0/0/0 0/0 ",
+        *_captured(state),
+        '"',
+        Var("method"),
+        " ",
+        Var("target"),
+        " ",
+        Var("protocol"),
+        '"',
+    )
+
+
+def tcp_line(frontend: str) -> Expr:
+    """Return the line of ``option tcplog``."""
+    asked = Not(_absent("upstream_address"))
+    connected = Default(Var("upstream_connect_ms"), _NONE)
+    return _concat(
+        _client(),
+        " [",
+        _moment(),
+        "] ",
+        _names(frontend),
+        " ",
+        If(asked, Const("0"), _NONE),
+        "/",
+        connected,
+        "/",
+        Var("total_ms"),
+        " ",
+        Var("bytes_out"),
+        " ",
+        _end(Const("--")),
+        " 0/0/0/0/0 0/0",
+    )
+
+
+def _concat(*parts: Expr | str) -> Expr:
+    return concat([Const(part) if isinstance(part, str) else part for part in parts])
+
+
+def _absent(name: str) -> Expr:
+    """Return the test of whether there is nothing to say of a variable, a number included."""
+    return InSet(Concat((Var(name), EMPTY)), ("",))
+
+
+def _client() -> Expr:
+    return Concat((Var("peer_ip"), Const(":"), Var("client_port")))
+
+
+def _moment() -> Expr:
+    """Return when the request came, in the time of the place, with milliseconds."""
+    came = Call("subtract", (Var("time_ms"), Var("total_ms")))
+    second = Call("format_date", (Call("divide", (came, Const(1_000))), Const("%d/%b/%Y:%H:%M:%S"), Const("local")))
+    # `seconds` of less than one has three digits behind "0.".
+    rest = Call("slice", (Call("seconds", (Call("modulo", (came, Const(1_000))),)), Const(1), Const(4)))
+    return Concat((second, rest))
+
+
+def _names(frontend: str) -> Expr:
+    """Return the frontend, the backend and the server."""
+    back = Default(Var("upstream"), Const(frontend))
+    return Concat((Const(f"{frontend} "), back, Const("/"), Default(Var("upstream_address"), Const("<NOSRV>"))))
+
+
+def _end(well: Expr) -> Expr:
+    """Return who ended the exchange, and when."""
+    fault = Var("fault")
+    gone = If(_absent("status"), Const("CH"), Const("CD"))
+    found: Expr = Const("PR")
+    for letters, kinds in reversed(_ENDS):
+        found = If(InSet(fault, kinds), Const(letters), found)
+    found = If(InSet(fault, _GONE), gone, found)
+    return If(_absent("fault"), well, found)
+
+
+def _captured(state: State) -> list[Expr | str]:
+    """Return what is captured of fields, each with a blank behind it."""
+    parts: list[Expr | str] = []
+    for alias in ("%hr", "%hs"):
+        captured = format_expr(alias, state)
+        if captured != EMPTY:
+            parts.extend([captured, " "])
+    return parts

@@ -1,0 +1,85 @@
+"""Lines that a haproxy.cfg sends to a syslog server: vestibule's are read as HAProxy's are."""
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from tests.dialects.haproxy.test_serve import serving
+from tests.e2e.client import Client
+from tests.e2e.rig import free_ports
+
+TEXT = """\
+global
+    log 127.0.0.1:SYSLOG local0 info
+    log 127.0.0.1:SYSLOG local1 notice
+
+defaults
+    log global
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+
+frontend door
+    mode http
+    option httplog
+    option dontlognull
+    bind 127.0.0.1:PORT
+    capture request header Host len 40
+    http-request deny deny_status 403 if { path /denied }
+    use_backend nobody if { path /lost }
+    default_backend photos
+
+backend photos
+    mode http
+    server one 127.0.0.1:UPSTREAM
+
+backend nobody
+    mode http
+    retries 0
+    server two 127.0.0.1:NOBODY
+
+listen through
+    mode tcp
+    option tcplog
+    bind 127.0.0.1:RAW
+    server one 127.0.0.1:UPSTREAM
+"""
+
+HEAD = r"<134>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d haproxy\[\d+\]: "
+CAME = r"127\.0\.0\.1:\d+ \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\.\d{3}\] "
+COUNTS = r"\d+/\d+/\d+/\d+/\d+ \d+/\d+ "
+
+
+def heard(server: socket.socket) -> str:
+    """Return the next line of a request."""
+    for _ in range(50):
+        line = server.recv(5_000).decode()
+        if line.startswith("<134>"):
+            return line
+    raise AssertionError("no line of a request came")
+
+
+@pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
+def test_requests_and_connections_are_told_to_syslog(tmp_path: Path, original: bool) -> None:
+    raw, nobody = free_ports(2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        text = TEXT.replace("SYSLOG", str(server.getsockname()[1])).replace("RAW", str(raw)).replace("NOBODY", str(nobody))
+        with serving(tmp_path, "haproxy.cfg", text, original) as (port, _, _):
+            for path, line in (
+                ("/a?b=1", rf"door photos/SERVER 0/0/\d+/\d+/\d+ 200 \d+ - - ---- {COUNTS}"),
+                ("/denied", rf"door door/<NOSRV> 0/-1/-1/-1/\d+ 403 \d+ - - (PR|LR)-- {COUNTS}"),
+                # A server that could not be reached has no name in vestibule's line, and the answer is 502.
+                ("/lost", rf"door (nobody|door)/SERVER 0/(0|-1)/-1/-1/\d+ 50[23] \d+ - - SC-- {COUNTS}"),
+            ):
+                Client(("127.0.0.1", port)).request("GET", path)
+                said = heard(server)
+                expected = HEAD + CAME + line.replace("SERVER", r"[^ ]+") + r'\{[^}]*\} "GET ' + re.escape(path) + ' HTTP/1.1"\n?'
+                assert re.fullmatch(expected, said), said
+            with socket.create_connection(("127.0.0.1", raw), 10) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                assert sock.recv(10_000)
+            said = heard(server)
+            assert re.fullmatch(HEAD + CAME + r"through through/[^ ]+ \d+/\d+/\d+ \d+ -- " + COUNTS.strip() + "\n?", said), said
