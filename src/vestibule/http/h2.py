@@ -49,7 +49,7 @@ from vestibule.http.h2_frames import (
     window_frame,
 )
 from vestibule.http.h2_request import PROTOCOL, RequestMaker
-from vestibule.http.h2_schedule import H2Stream, parse_priority
+from vestibule.http.h2_schedule import HEADLESS, H2Stream, parse_priority
 from vestibule.http.head import RequestHead
 from vestibule.http.hpack import Decoder, HpackError, HpackFlood
 
@@ -276,6 +276,8 @@ class H2(Control):
             stream.expected -= size
             if stream.expected < 0 or (ends and stream.expected > 0):
                 return self._bad_data(stream, PROTOCOL_ERROR, "content-length and DATA differ")
+        elif stream.expected == HEADLESS:
+            return self._bad_data(stream, PROTOCOL_ERROR, "DATA before HEADERS")
         if ends:
             stream.remote_ended = True
         elif size == 0:

@@ -17,7 +17,7 @@ from vestibule.http.h2 import H2, H2Options
 from vestibule.http.h2_control import HEAD, ConnectionLost
 from vestibule.http.h2_frames import FRAME_LEAST, PROTOCOL_ERROR, headers_frames, ping_frame
 from vestibule.http.h2_response import BODILESS, ResponseMaker
-from vestibule.http.h2_schedule import H2Stream
+from vestibule.http.h2_schedule import HEADLESS, H2Stream
 from vestibule.http.head import ResponseHead
 
 # Ids that a connection may use up; then it takes no more requests (RFC 9113 5.1.1).
@@ -46,6 +46,7 @@ class H2Client(H2):
         self.last_id = stream.id
         self.streams[stream.id] = stream
         stream.moved_ms = self.now_ms
+        stream.expected = HEADLESS
         stream.bodiless = method == b"HEAD"
         block = self.encoder.request(method, scheme, path, authority, fields)
         self.out.append(headers_frames(stream.id, block, end, FRAME_LEAST))

@@ -18,6 +18,9 @@ from typing import Final
 
 from vestibule.http.fields import Fields
 
+# What a stream expects before its head came: no DATA at all (RFC 9113 8.1).
+HEADLESS: Final = -2
+
 URGENCY_DEFAULT: Final = 3
 _URGENCY_LAST: Final = 7
 
@@ -37,7 +40,7 @@ class H2Stream:
         self.credit = 0  # taken by the other side, not yet returned
         self.withheld = 0  # delivered while paused; becomes credit on resume
         self.paused = False
-        self.expected = -1  # body bytes still to come under content-length; -1: not said
+        self.expected = -1  # body bytes still to come under content-length; -1: not said, HEADLESS: nothing yet
         self.remote_ended = False
         # Sending.
         self.queue: list[bytes] = []
