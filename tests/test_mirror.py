@@ -18,6 +18,7 @@ ELSEWHERE = {
     "dialects/toml/*": "dialects/toml",
     "dialects/*.py": "dialects/same",
     # The parts of one codec, through its door.
+    "http/h2_response.py": "http/test_h2_client.py",
     "http/h2_*.py": "http/test_h2.py",
     "http/huffman.py": "http/test_hpack.py",
     # What others owe an exchange, by what they do in one.
@@ -29,7 +30,7 @@ ELSEWHERE = {
     "proxy/frames.py": "h2/test_streams.py",
     "proxy/up_h2.py": "h2/test_up.py",
     "proxy/relays.py": "plays/test_bodies.py",
-    "proxy/entry.py": "e2e/test_versions.py",
+    "proxy/entry.py": "e2e/test_tls.py",
     "proxy/announced.py": "e2e/test_layer4.py",
     "proxy/raw.py": "e2e/test_layer4.py",
     "proxy/pool.py": "proxy/test_upstream.py",
@@ -37,7 +38,9 @@ ELSEWHERE = {
     "net/transport.py": "conformance/test_transport.py",
     # Steps and sources, by what a plan does with them.
     "plan/steps/forward.py": "plan/test_forward.py",
+    "plan/steps/limit.py": "e2e/test_limits.py",
     "plan/steps/*.py": "plan",
+    "plan/sources/files.py": "e2e/test_files.py",
     "plan/sources/*.py": "plan/test_sources.py",
     "plan/sent.py": "plan/test_forward.py",
     "plan/request_id.py": "plan/test_variables.py",
