@@ -140,6 +140,12 @@ UPSTREAM_BAD_FRAMING: Final = _kind(
     "upstream.bad_framing", 502, "The length of the upstream server's answer is ambiguous or invalid.", "", REPEATABLE
 )
 UPSTREAM_BAD_UPGRADE: Final = _kind("upstream.bad_upgrade", 502, "The upstream server switched to a protocol nobody asked for.")
+UPSTREAM_NO_TUNNEL: Final = _kind(
+    "upstream.no_tunnel",
+    502,
+    "The upstream server takes no WebSockets over HTTP/2.",
+    "Speak HTTP/1.1 with it.",
+)
 UPSTREAM_SURPLUS: Final = _kind("upstream.surplus", 502, "The upstream server sent bytes that belong to no request.")
 UPSTREAM_HEAD_TOO_LARGE: Final = _kind(
     "upstream.head_too_large", 502, "The head of the upstream server's answer is too large.", "", REPEATABLE

@@ -5,13 +5,16 @@ Not here: an upgrade the upstream invents (test_upstream_faults).
 """
 
 import base64
+import contextlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from .client import Client, Tunnel
-from .rig import Rig
+from .certs import Authority
+from .client import Client, Tunnel, close_all
+from .rig import Rig, Vestibule, free_ports, settings
 from .upstream import Gone, Turn, Upstream
 
 PATH = "/api/socket.io/?EIO=4&transport=websocket"
@@ -295,3 +298,50 @@ def test_tunnel_leaves_other_streams_alone(client: Client, upstream: Upstream) -
             assert exchange.read_some(len(b"%d" % number)) == b"%d" % number
         exchange.end_body()
         assert exchange.read_body() == b""
+
+
+@pytest.mark.http1
+def test_a_websocket_passes_through_http2_between_two_proxies(tmp_path: Path) -> None:
+    """RFC 8441 on the way up: what leaves as an extended CONNECT has arrived as an upgrade, and arrives as one."""
+    authority = Authority()
+    inner_port, outer_port = free_ports(2)
+    chain, key = authority.leaf("photos.test")
+    (tmp_path / "chain.pem").write_bytes(chain + key)
+    authority.write_root(tmp_path / "ca.pem")
+    app = Upstream()
+    app.script = agree_and_echo
+    with contextlib.ExitStack() as stack:
+        stack.callback(app.close)
+        inner = f"""
+[listeners.front]
+address = "127.0.0.1:{inner_port}"
+tls = true
+[certificates.photos]
+cert = "{tmp_path}/chain.pem"
+[sites."*"]
+listen = "front"
+certificates = ["photos"]
+to = "http://127.0.0.1:{app.port}"
+"""
+        outer = f"""
+[upstreams.far]
+servers = ["https://127.0.0.1:{inner_port}"]
+pool.protocol = "h2"
+tls = {{ ca = "{tmp_path}/ca.pem", name = "photos.test" }}
+[sites."*"]
+listen = "127.0.0.1:{outer_port}"
+to = "far"
+"""
+        for name, port, text in (("inner", inner_port, inner), ("outer", outer_port, outer)):
+            folder = tmp_path / name
+            folder.mkdir()
+            stack.callback(Vestibule(folder, settings(folder) + text, [port]).stop)
+        stack.callback(close_all)
+        client = Client(("127.0.0.1", outer_port))
+        head = client.ask_for_tunnel(PATH).read_head()
+        assert head.status == 101
+        assert head.find("sec-websocket-accept") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        tunnel = client.open_tunnel(PATH)
+        tunnel.send(b"ping" * 10_000)
+        assert tunnel.read(40_000) == b"ping" * 10_000
+        tunnel.close()

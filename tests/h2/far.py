@@ -24,13 +24,15 @@ Pairs = list[tuple[bytes, bytes]]
 class Far:
     """One connection to the upstream."""
 
-    def __init__(self, sock: socket.socket, streams: int = 100, window: int = 65_535) -> None:
+    def __init__(self, sock: socket.socket, streams: int = 100, window: int = 65_535, tunnels: bool = False) -> None:
         self.sock = sock
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         codes = h2.settings.SettingCodes
         values = {codes.INITIAL_WINDOW_SIZE: window, codes.MAX_CONCURRENT_STREAMS: streams}
+        if tunnels:
+            values[codes.ENABLE_CONNECT_PROTOCOL] = 1
         self.h2.local_settings = h2.settings.Settings(client=False, initial_values=values)
         self.h2.initiate_connection()
         self.heads: dict[int, Pairs] = {}
@@ -133,7 +135,7 @@ class Far:
 class Fars:
     """The connections to the upstream of a house, which speaks HTTP/2 from now on."""
 
-    def __init__(self, house: House, streams: int = 100, window: int = 65_535) -> None:
+    def __init__(self, house: House, streams: int = 100, window: int = 65_535, tunnels: bool = False) -> None:
         house.pool.target.h2 = True
         source = house.plan.source
         assert isinstance(source, Upstream)
@@ -142,6 +144,8 @@ class Fars:
         self.fars: list[Far] = []
         self._streams = streams
         self._window = window
+        self._tunnels = tunnels
+        self.silent = False  # connections are taken, and nothing is said or read
         self._listener = house.listener
         # The house takes connections as HTTP/1; it gets a door of its own where nobody knocks.
         house.listener = socket.create_server(("127.0.0.1", 0))
@@ -151,8 +155,8 @@ class Fars:
         self.house.turn(1)
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.fars.append(Far(self._listener.accept()[0], self._streams, self._window))
-        for far in self.fars:
+                self.fars.append(Far(self._listener.accept()[0], self._streams, self._window, self._tunnels))
+        for far in self.fars if not self.silent else ():
             far.work()
 
     def until(self, happened, what: str) -> None:  # type: ignore[no-untyped-def]

@@ -292,6 +292,11 @@ class Wire:
             self.frames.append((head[3], head[4], struct.unpack(">L", head[5:9])[0], head[9 : 9 + size]))
             self._buffer = self._buffer[9 + size :]
 
+    def has(self, kind: int, stream: int) -> bool:
+        """Tell whether a frame of this type and stream has come that was not asked for yet. The house is not turned."""
+        self._read()
+        return any(row[0] == kind and row[2] == stream for row in self.frames)
+
     def next_frame(self) -> Frame | None:
         """Return the next frame, or None when the connection is closed."""
         end = time.monotonic() + WAIT_S

@@ -8,7 +8,7 @@ from vestibule.contract import Timeouts
 from vestibule.http.h2_frames import CANCEL, DATA, END_STREAM, HEADERS, INTERNAL_ERROR, REFUSED_STREAM, RST_STREAM, WINDOW_UPDATE
 
 from .far import Far, Fars
-from .house import GET, POST, House, Wire, frame, number, setting
+from .house import GET, POST, WEBSOCKET, House, Wire, frame, number, setting
 
 BODY = b"hello, world"
 
@@ -18,8 +18,8 @@ def build() -> Iterator[Callable[..., Fars]]:
     """Make houses whose upstream speaks HTTP/2."""
     made: list[Fars] = []
 
-    def start(streams: int = 100, window: int = 65_535, **timeouts: int) -> Fars:
-        made.append(Fars(House(Timeouts(**timeouts), answers=False), streams, window))
+    def start(streams: int = 100, window: int = 65_535, tunnels: bool = False, **timeouts: int) -> Fars:
+        made.append(Fars(House(Timeouts(**timeouts), answers=False), streams, window, tunnels))
         return made[-1]
 
     yield start
@@ -433,3 +433,141 @@ def test_idle_connection_is_closed(fars: Fars) -> None:
     assert got(fars, wire)[1] == BODY
     fars.until(lambda: far.closed, "GOAWAY and the end")
     assert fars.house.pool.connections == 0
+
+
+# ---- WebSockets (RFC 8441)
+
+
+def test_a_websocket_is_an_extended_connect(build: Callable[..., Fars]) -> None:
+    fars = build(tunnels=True)
+    wire = fars.house.connect()
+    wire.request(1, WEBSOCKET, end=False)
+    far = fars.request()
+    assert sorted(far.heads[1]) == [
+        (b":authority", b"a.example"),
+        (b":method", b"CONNECT"),
+        (b":path", b"/"),
+        (b":protocol", b"websocket"),
+        (b":scheme", b"http"),
+        (b"sec-websocket-version", b"13"),
+    ]
+    assert 1 not in far.ended
+    far.head(1, (b"sec-websocket-protocol", b"chat"))
+    fars.until(lambda: wire.has(HEADERS, 1), "the answer")
+    row = wire.wait_for(HEADERS, 1)
+    assert not row[1] & END_STREAM
+    assert wire.decoder.decode(row[3]) == [(":status", "200"), ("sec-websocket-protocol", "chat")]
+    assert fars.house.tally.tunnels == 1
+    wire.send(frame(DATA, 0, 1, b"ping"))
+    fars.until(lambda: far.bodies[1] == b"ping", "bytes at the upstream")
+    far.body(1, b"pong", False)
+    fars.until(lambda: wire.has(DATA, 1), "bytes at the client")
+    assert wire.wait_for(DATA, 1)[3] == b"pong"
+    wire.send(frame(DATA, END_STREAM, 1, b"bye"))
+    fars.until(lambda: 1 in far.ended and far.bodies[1] == b"pingbye", "the end at the upstream")
+    far.body(1, b"later", True)
+    fars.until(lambda: fars.house.tally.exchanges == 0, "the end")
+    assert wire.wait_for(DATA, 1)[3] == b"later"
+    # The connection goes on.
+    wire.request(3)
+    fars.request(2).answer(3)
+    assert got(fars, wire, 3)[1] == BODY
+    assert len(fars.fars) == 1
+
+
+def test_a_websocket_waits_until_the_server_has_said_that_it_takes_them(build: Callable[..., Fars]) -> None:
+    """RFC 8441 3: `:protocol` must not be sent before. Other requests need not wait."""
+    fars = build(tunnels=True)
+    fars.silent = True
+    wire = fars.house.connect()
+    wire.request(1, WEBSOCKET, end=False)
+    fars.until(lambda: bool(fars.fars), "a connection")
+    fars.settle()
+    assert not [row for row in wire.frames if row[2] == 1]
+    fars.silent = False
+    fars.request().head(1)
+    fars.until(lambda: wire.has(HEADERS, 1), "the answer")
+    # One that left meanwhile is not asked for any more.
+    wire.send(frame(RST_STREAM, 0, 1, number(CANCEL)))
+    fars.until(lambda: fars.fars[0].resets.get(1) == CANCEL, "the reset at the upstream")
+
+
+def test_a_websocket_that_is_cancelled_before_the_server_has_spoken_is_forgotten(build: Callable[..., Fars]) -> None:
+    fars = build(tunnels=True)
+    fars.silent = True
+    wire = fars.house.connect()
+    wire.request(1, WEBSOCKET, end=False)
+    fars.until(lambda: bool(fars.fars), "a connection")
+    wire.send(frame(RST_STREAM, 0, 1, number(CANCEL)))
+    fars.until(lambda: fars.house.tally.exchanges == 0, "the end")
+    fars.silent = False
+    wire.request(3)
+    far = fars.request()
+    assert list(far.heads) == [1]
+    far.answer(1)
+    assert got(fars, wire, 3)[1] == BODY
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_server_that_takes_no_websockets_is_told_of(fars: Fars, known: bool) -> None:
+    wire = fars.house.connect()
+    if known:
+        wire.request(1)
+        fars.request().answer(1)
+        assert got(fars, wire)[1] == BODY
+    wire.request(5, WEBSOCKET, end=False)
+    head, body, _ = got(fars, wire, 5)
+    assert head[":status"] == "502"
+    assert b"WebSockets" in body
+    assert len(fars.fars[0].heads) == int(known)
+
+
+def test_a_websocket_refused_by_the_server(build: Callable[..., Fars]) -> None:
+    fars = build(tunnels=True)
+    wire = fars.house.connect()
+    wire.request(1, WEBSOCKET, end=False)
+    far = fars.request()
+    far.head(1, (b"content-length", b"2"), status=b"403")
+    far.body(1, b"no", True)
+    head, body, _ = got(fars, wire)
+    assert (head[":status"], body) == ("403", b"no")
+    fars.until(lambda: 1 in far.ended, "our end of the stream")
+    assert fars.house.tally.tunnels == 0
+
+
+def test_a_websocket_cut_by_the_server_is_cut(build: Callable[..., Fars]) -> None:
+    fars = build(tunnels=True)
+    wire = fars.house.connect()
+    wire.request(1, WEBSOCKET, end=False)
+    far = fars.request()
+    far.head(1)
+    fars.until(lambda: wire.has(HEADERS, 1), "the answer")
+    far.reset(1, INTERNAL_ERROR)
+    fars.until(lambda: wire.has(RST_STREAM, 1), "the reset")
+    assert fars.house.tally.exchanges == 0
+
+
+def test_a_websocket_carries_much_both_ways(build: Callable[..., Fars]) -> None:
+    fars = build(tunnels=True)
+    wire = fars.house.connect()
+    wire.request(1, WEBSOCKET, end=False)
+    far = fars.request()
+    far.head(1)
+    fars.until(lambda: wire.has(HEADERS, 1), "the answer")
+    data = bytes(range(256)) * 60
+    for _ in range(40):
+        wire.send(frame(DATA, 0, 1, data))
+        fars.turn()
+    fars.until(lambda: len(far.bodies[1]) == 40 * len(data), "all of it")
+    assert far.bodies[1] == data * 40
+    far.body(1, data * 3, False)
+    fars.until(lambda: wire.has(DATA, 1) and sum(len(row[3]) for row in wire.frames if row[0] == DATA) == 3 * len(data), "all of it back")
+
+
+def test_a_server_that_does_not_answer_a_websocket_is_not_waited_for(build: Callable[..., Fars]) -> None:
+    fars = build(tunnels=True, response_head_ms=300)
+    wire = fars.house.connect()
+    wire.request(1, WEBSOCKET, end=False)
+    fars.request()
+    fars.house.reactor.ahead_ms += 1_000
+    assert got(fars, wire)[0][":status"] == "504"

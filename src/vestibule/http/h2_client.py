@@ -39,8 +39,10 @@ class H2Client(H2):
         """Tell whether another stream can be opened."""
         return self._next_id < _ID_MOST
 
-    def open(self, method: bytes, scheme: bytes, path: bytes, authority: bytes, fields: Fields, end: bool) -> H2Stream:
-        """Open a stream with the head of a request."""
+    def open(
+        self, method: bytes, scheme: bytes, path: bytes, authority: bytes, fields: Fields, end: bool, protocol: bytes = b""
+    ) -> H2Stream:
+        """Open a stream with the head of a request; with a `protocol` it is an extended CONNECT (RFC 8441)."""
         stream = H2Stream(self._next_id, self.peer_window, self.stream_window)
         self._next_id += 2
         self.last_id = stream.id
@@ -48,7 +50,8 @@ class H2Client(H2):
         stream.moved_ms = self.now_ms
         stream.expected = HEADLESS
         stream.bodiless = method == b"HEAD"
-        block = self.encoder.request(method, scheme, path, authority, fields)
+        stream.tunnel = protocol != b""
+        block = self.encoder.request(method, scheme, path, authority, fields, protocol)
         self.out.append(headers_frames(stream.id, block, end, FRAME_LEAST))
         if end:
             stream.local_ended = True
@@ -92,7 +95,8 @@ class H2Client(H2):
         if head.status >= 200:
             stream.heard = True
             stream.remote_ended = end
-            stream.expected = 0 if stream.bodiless or head.status in BODILESS else head.fields.content_length
+            stream.tunnel = stream.tunnel and head.status < 300
+            stream.expected = 0 if stream.bodiless or head.status in BODILESS else -1 if stream.tunnel else head.fields.content_length
         self.stream = stream
         self.answer = head
         self.ended = end

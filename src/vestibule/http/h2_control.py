@@ -81,6 +81,7 @@ class Control(Sender):
         self.detail = ""
         self.acknowledged = False  # the peer has taken our SETTINGS
         self.greeted = False  # the peer's first SETTINGS came
+        self.peer_tunnels = False  # the peer takes extended CONNECT (RFC 8441 3)
         self.peer_streams = _STREAMS_USUAL  # streams that the peer allows at a time
         self.last_taken = 0  # of a GOAWAY that came: streams above it were not looked at
         self.early: dict[int, bytes] = {}
@@ -184,6 +185,8 @@ class Control(Sender):
                 self.peer_streams = value
             elif key == wire.HEADER_TABLE_SIZE:
                 self.encoder.limit_table(value)
+            elif key == wire.ENABLE_CONNECT_PROTOCOL and value == 1:
+                self.peer_tunnels = True
             elif key in (wire.ENABLE_PUSH, wire.ENABLE_CONNECT_PROTOCOL, wire.NO_RFC7540_PRIORITIES) and value > 1:
                 raise ConnectionLost(PROTOCOL_ERROR, f"setting {key} is {value}")
         if window != self.peer_window:

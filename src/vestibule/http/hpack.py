@@ -330,6 +330,7 @@ _SHORT: Final[list[bytes]] = [bytes((size,)) for size in range(127)]
 
 # `te: trailers`, not kept in the table.
 _TE_TRAILERS: Final = b"\x00\x02te\x08trailers"
+_PROTOCOL_NAME: Final = b"\x00" + encode_string(b":protocol")
 
 
 class Encoder:
@@ -367,16 +368,18 @@ class Encoder:
             code = self._announcement() + code
         return code + self.section(fields)
 
-    def request(self, method: bytes, scheme: bytes, path: bytes, authority: bytes, fields: Fields) -> bytes:
+    def request(self, method: bytes, scheme: bytes, path: bytes, authority: bytes, fields: Fields, protocol: bytes = b"") -> bytes:
         """Return the block of a request head: the pseudo-fields, and the fields but Host that are not of one hop only.
 
-        `TE: trailers` is all of TE that HTTP/2 has (RFC 9113 8.2.2), and stays.
+        `TE: trailers` is all of TE that HTTP/2 has (RFC 9113 8.2.2), and stays. `protocol` is that of an extended CONNECT (RFC 8441 4).
         """
         out = [self._announcement()] if self._announce else []
         out.append(b"\x82" if method == b"GET" else b"\x83" if method == b"POST" else b"\x02" + encode_string(method))
         out.append(b"\x87" if scheme == b"https" else b"\x86")
         out.append(b"\x04" + encode_string(path))
         out.append(b"\x01" + encode_string(authority))
+        if protocol:
+            out.append(_PROTOCOL_NAME + encode_string(protocol))
         out.append(self.section(fields, True))
         te = fields.get(b"te") if fields.has_hop_by_hop else None
         if te is not None and b"trailers" in te.lower():

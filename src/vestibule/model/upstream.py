@@ -89,7 +89,7 @@ class Pool:
     """How long a request may wait for a connection (503)."""
     protocol: Literal["http/1.1", "h2"] = "http/1.1"
     """What its servers speak. ``h2`` is HTTP/2, which gRPC needs: by ALPN over TLS, by prior knowledge (h2c) otherwise. Requests share
-    connections there, ``max_connections`` counts requests, and WebSockets are not carried."""
+    connections there, ``max_connections`` counts requests, and WebSockets are streams, for servers that take them (RFC 8441)."""
     bare_lf: bool = False
     """Whether a line of an answer's head may end with LF alone, as scripts write it; otherwise that is an error (502)."""
 

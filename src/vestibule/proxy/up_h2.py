@@ -3,6 +3,8 @@
 Facts
   A stream that the server refused, or that lies above the last one of its GOAWAY, was not looked at (RFC 9113 8.7). Of others
   that broke without an answer nobody knows.
+  A WebSocket is an extended CONNECT here (RFC 8441), which only a server that said so takes; its key and accept values belong to the
+  handshake of HTTP/1 and are dropped and made here.
   A server that froze keeps its connections open, so whoever shares one with a dead server waits for nothing.
 
 Rules
@@ -15,6 +17,8 @@ Rules
 Not here: frames and windows (`http/h2*.py`), which connection carries which exchange (`pool.py`), retries (`upstream.py`).
 """
 
+from base64 import b64encode
+from hashlib import sha1
 from typing import Final
 
 from mypy_extensions import trait
@@ -29,13 +33,14 @@ from vestibule.fault import (
     SAFE,
     UPSTREAM_BAD_SYNTAX,
     UPSTREAM_LOST,
+    UPSTREAM_NO_TUNNEL,
     UPSTREAM_TIMEOUT_BODY,
     UPSTREAM_TIMEOUT_HEAD,
     UPSTREAM_TIMEOUT_WRITE,
     UPSTREAM_TRUNCATED,
     Fault,
 )
-from vestibule.http.fields import Fields, FieldsTable
+from vestibule.http.fields import Fields, FieldsTable, fields_of
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.h2 import H2Options
 from vestibule.http.h2_client import H2Client
@@ -43,7 +48,7 @@ from vestibule.http.h2_control import BODY, HEAD, LEAVING, NEED, RESET, TRAILERS
 from vestibule.http.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, error_name
 from vestibule.http.h2_schedule import H2Stream
 from vestibule.http.head import RequestHead, ResponseHead
-from vestibule.net.reactor import Pollable, Reactor
+from vestibule.net.reactor import Later, Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.transport import Owner, Transport
 from vestibule.proxy.frames import push
@@ -55,6 +60,11 @@ _INTERIM_MOST: Final = 100
 # seconds cost a waiting connection nothing; five are a lost packet sent again three times.
 _PING_MS: Final = 10_000
 _PONG_MS: Final = 5_000
+
+_WEBSOCKET: Final = b"websocket"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
+_HANDSHAKE: Final = (b"sec-websocket-key", b"sec-websocket-accept")
+_NOT_OF_TUNNELS: Final = (b"content-length", b"sec-websocket-accept")
 
 # What a server may have under way for a client that stops reading is the window of its stream.
 _OPTIONS: Final = H2Options(stream_window=262_144)
@@ -144,7 +154,11 @@ class H2UpConnection(Pollable, Owner, Timed):
         codec = self.codec
         codec.now_ms = self.reactor.now_ms
         authority = head.fields.host or head.authority
-        slot = codec.open(head.method, self.scheme, head.target, authority, head.fields, end)
+        if stream.asks:
+            fields = head.fields.without(_HANDSHAKE)
+            slot = codec.open(b"CONNECT", self.scheme, head.target, authority, fields, False, _WEBSOCKET)
+        else:
+            slot = codec.open(head.method, self.scheme, head.target, authority, head.fields, end)
         self._by_id[slot.id] = stream
         return slot
 
@@ -180,6 +194,8 @@ class H2UpConnection(Pollable, Owner, Timed):
         self._pull()
         self.soon()
         if was_new and codec.is_greeted() and not self._closed:
+            for stream in list(self.streams):
+                stream.greet()
             self._sharer.freed(self)  # there is room for more than one
 
     def on_end(self) -> None:
@@ -351,13 +367,16 @@ class H2UpConnection(Pollable, Owner, Timed):
             self._leaving = True
 
 
-class H2UpStream(Stream):
+class H2UpStream(Stream, Later):
     """One request to a server and its answer."""
 
     def __init__(self, connection: H2UpConnection, ex: Exchange) -> None:
         self.connection = connection
         self.exchange: Exchange | None = ex
         self.slot: H2Stream | None = None
+        self.asks = False  # for a WebSocket
+        self._key = b""
+        self._waits: RequestHead | None = None  # for the server to say whether it takes one
         self._reused = connection.served > 0
         self._begun = False  # the final head came
         self._interims = 0
@@ -385,7 +404,41 @@ class H2UpStream(Stream):
         now = connection.reactor.now_ms
         ex.head_ms = now - ex.began_ms
         connection.look_by(now + ex.timeouts.body_idle_ms)
+        slot = self.slot
+        if self.asks and slot is not None:
+            if slot.tunnel:
+                self._switch(ex, head, end)
+                return
+            connection.codec.send_data(slot, b"", True)  # there is nothing more to say
+            connection.soon()
         ex.on_response(head, end)
+
+    def _switch(self, ex: Exchange, head: ResponseHead, end: bool) -> None:
+        """The tunnel is open. The exchange is told as HTTP/1 tells it (RFC 6455 4.2.2)."""
+        accept = b64encode(sha1(self._key + _GUID).digest())
+        pairs = [(name, value) for name, value in head.fields.end_to_end().pairs() if name.lower() not in _NOT_OF_TUNNELS]
+        pairs += [(b"Connection", b"Upgrade"), (b"Upgrade", _WEBSOCKET), (b"Sec-WebSocket-Accept", accept)]
+        ex.on_switched(ResponseHead(101, b"", fields_of(pairs)))
+        if end:
+            ex.on_response_body(b"", True)
+
+    def greet(self) -> None:
+        """The server has said what it takes."""
+        head = self._waits
+        self._waits = None
+        if head is None or self.exchange is None:
+            return
+        connection = self.connection
+        if not connection.codec.peer_tunnels:
+            self.on_turn()
+            return
+        self.slot = connection.begin(self, head, False)
+        connection.soon()
+
+    def on_turn(self) -> None:
+        """The server takes no WebSockets."""
+        if self.exchange is not None:
+            self.fail(Fault(UPSTREAM_NO_TUNNEL, "no SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441)"))
 
     def take_body(self, data: bytes, end: bool) -> None:
         """Pass on a piece of the body."""
@@ -429,7 +482,7 @@ class H2UpStream(Stream):
             return now + _PING_MS
         timeouts = ex.timeouts
         writes = slot.queued > 0
-        waits_for_head = slot.local_ended and not self._begun
+        waits_for_head = (slot.local_ended or slot.tunnel) and not self._begun
         limit = timeouts.response_head_ms if waits_for_head else timeouts.body_idle_ms
         due = slot.moved_ms + limit
         if due > now:
@@ -448,6 +501,16 @@ class H2UpStream(Stream):
     def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
         assert isinstance(head, RequestHead)
         connection = self.connection
+        if head.fields.upgrade and head.fields.upgrade.lower() == _WEBSOCKET and head.method == b"GET":
+            codec = connection.codec
+            self.asks = True
+            self._key = (head.fields.get(b"sec-websocket-key") or b"").strip()
+            if not codec.is_greeted():
+                self._waits = head
+                return True
+            if not codec.peer_tunnels:
+                connection.reactor.call_later(self)
+                return True
         self.slot = connection.begin(self, head, end)
         connection.soon()
         return True
@@ -490,6 +553,9 @@ class H2UpStream(Stream):
         if slot is not None:
             self.connection.codec.release(slot)
         self._leave()
+
+    def open_tunnel(self) -> bool:
+        return self.slot is not None and self.slot.tunnel
 
     def takes_rest(self) -> bool:
         slot = self.slot
