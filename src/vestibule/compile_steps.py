@@ -14,13 +14,15 @@ from vestibule.contract import DOWN, UP, Plan, Step
 from vestibule.model import config as model
 from vestibule.model import expr as tree
 from vestibule.net.reactor import Reactor
-from vestibule.plan.expr import CONST, FIELDS
+from vestibule.plan.expr import CONST, FIELDS, Node
 from vestibule.plan.password import has_bcrypt
 from vestibule.plan.steps.ask import AuthRequest
 from vestibule.plan.steps.auth_basic import BasicAuth
 from vestibule.plan.steps.bandwidth import BandwidthLimit, SharedAccounts
 from vestibule.plan.steps.deny import ClientCertificate, Deny, HangUp
-from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditWhen, RemoveField, SetField
+from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditWhen, RemoveField, RemoveMatching, SetField
+from vestibule.plan.steps.instead import ReplaceAnswer, SetStatus
+from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetMethod
 from vestibule.plan.steps.limit import Accounts, ConcurrencyLimit, Counts, RateLimit
 from vestibule.plan.steps.rewrite import Rewrite, StripPrefix
 from vestibule.plan.steps.when import When
@@ -51,16 +53,29 @@ class StepMaker:
         """Make the steps of request actions; neighbouring edits are one step. `first` is the number of the first."""
         steps: list[Step] = []
         run: list[Edit] = []
+        names: list[bytes] = []
+        values: list[Node] = []
         for at in range(len(actions)):
             action = actions[at]
             where = f"{key}[{first + at}]"
             edit = self.edit(where, action, place, True)
-            if edit is not None:
+            if edit is not None and not (run and _reads_fields(action)):
                 run.append(edit)
                 continue
             if run:
                 steps.append(EditRequest(run, are_steady(run)))
                 run = []
+            if edit is not None:
+                run.append(edit)
+                continue
+            if isinstance(action, model.EarlyHint):
+                names.append(wire(action.name))
+                values.append(self._exprs.text(f"{where}.value", action.value, place))
+                if at + 1 == len(actions) or not isinstance(actions[at + 1], model.EarlyHint):
+                    steps.append(EarlyHints(names, values))
+                    names = []
+                    values = []
+                continue
             step = self.step(where, action, place)
             if step is not None:
                 steps.append(step)
@@ -106,7 +121,12 @@ class StepMaker:
             return self.bandwidth(key, action, place)
         if isinstance(action, model.When):
             condition = self._exprs.test(f"{key}.test", action.test, place)
-            return When(condition, self.request_steps(f"{key}.actions", action.actions, place, 0))
+            others = self.request_steps(f"{key}.otherwise", action.otherwise, place, 0)
+            return When(condition, self.request_steps(f"{key}.actions", action.actions, place, 0), others)
+        if isinstance(action, model.SetVariable):
+            return Keep(wire(action.name), self._exprs.text(f"{key}.value", action.value, place), action.connection)
+        if isinstance(action, model.SetMethod):
+            return SetMethod(self._exprs.text(f"{key}.method", action.method, place))
         self._mistakes.add(key, f"the action {type(action).__name__} is not part of this build")
         return None
 
@@ -128,8 +148,9 @@ class StepMaker:
                 steps.append(self.bandwidth(f"{key}[{at}]", action, place))
             elif isinstance(action, model.When):
                 inner = self.response_limits(f"{key}[{at}].actions", action.actions, place)
-                if inner:
-                    steps.append(When(self._exprs.test(f"{key}[{at}].test", action.test, place), inner))
+                others = self.response_limits(f"{key}[{at}].otherwise", action.otherwise, place)
+                if inner or others:
+                    steps.append(When(self._exprs.test(f"{key}[{at}].test", action.test, place), inner, others))
         return steps
 
     def shared(self, name: str) -> SharedAccounts:
@@ -182,8 +203,9 @@ class StepMaker:
                 edits.append(edit)
             elif isinstance(action, model.When):
                 inner = self.edits_only(key, action.actions, place)
-                if inner:
-                    edits.append(EditWhen(self._exprs.test(key, action.test, place), inner))
+                others = self.edits_only(key, action.otherwise, place)
+                if inner or others:
+                    edits.append(EditWhen(self._exprs.test(key, action.test, place), inner, others))
         return edits
 
     def response_edits(self, key: str, actions: tuple[model.Action, ...], place: Place) -> list[Edit]:
@@ -194,7 +216,7 @@ class StepMaker:
                 continue
             edit = self.edit(f"{key}[{at}]", actions[at], place, False)
             if edit is None:
-                self._mistakes.add(f"{key}[{at}]", "a response can have its fields changed and its pace limited, and no more")
+                self._mistakes.add(f"{key}[{at}]", "this cannot be done to a response")
             else:
                 edits.append(edit)
         return edits
@@ -215,17 +237,57 @@ class StepMaker:
             if is_request and action.name.lower() == "host":
                 self._mistakes.add(key, "a request keeps its Host (RFC 9112 3.2)")
             return RemoveField(wire(action.name))
-        if not isinstance(action, model.When):
+        if isinstance(action, model.RemoveHeaders):
+            return RemoveMatching(self._exprs.test(f"{key}.pattern", tree.Match(action.pattern, tree.Var("field_line")), place))
+        if not is_request and not isinstance(action, model.When):
+            return self._answered_edit(key, action, place)
+        if not isinstance(action, model.When) or (is_request and _reads_fields(action)):
             return None
-        inner: list[Edit] = []
-        for at in range(len(action.actions)):
-            if not is_request and isinstance(action.actions[at], model.BandwidthLimit):
+        inner = self._edits_inside(f"{key}.actions", action.actions, place, is_request)
+        others = self._edits_inside(f"{key}.otherwise", action.otherwise, place, is_request)
+        if inner is None or others is None:
+            return None
+        return EditWhen(self._exprs.test(f"{key}.test", action.test, place), inner, others)
+
+    def _edits_inside(self, key: str, actions: tuple[model.Action, ...], place: Place, is_request: bool) -> list[Edit] | None:
+        """Make the edits of a condition, or return None if one of its actions is something else."""
+        edits: list[Edit] = []
+        for at in range(len(actions)):
+            if not is_request and isinstance(actions[at], model.BandwidthLimit):
                 continue
-            edit = self.edit(f"{key}.actions[{at}]", action.actions[at], place, is_request)
+            edit = self.edit(f"{key}[{at}]", actions[at], place, is_request)
             if edit is None:
                 return None
-            inner.append(edit)
-        return EditWhen(self._exprs.test(f"{key}.test", action.test, place), inner)
+            edits.append(edit)
+        return edits
+
+    def _answered_edit(self, key: str, action: model.Action, place: Place) -> Edit | None:
+        """Make the edit of an action that only an answer knows, or return None."""
+        if isinstance(action, model.SetVariable):
+            return KeepAnswered(wire(action.name), self._exprs.text(f"{key}.value", action.value, place), action.connection)
+        if isinstance(action, model.SetStatus):
+            return SetStatus(action.status, wire(action.reason))
+        if isinstance(action, model.ReplaceAnswer):
+            body = None if action.body is None else self._exprs.text(f"{key}.body", action.body, place)
+            names = [wire(name) for name, _ in action.headers]
+            values: list[Node] = []
+            for at in range(len(action.headers)):
+                values.append(self._exprs.text(f"{key}.headers[{at}]", action.headers[at][1], place))
+            return ReplaceAnswer(action.status, body, names, values)
+        return None
+
+
+def _reads_fields(action: model.Action) -> bool:
+    """Tell whether an edit looks at fields as the one before it left them, and so begins a step of its own."""
+    if isinstance(action, (model.SetHeader, model.AddHeader, model.EditHeader)):
+        return _reads(action.value)
+    if isinstance(action, model.When):
+        return _reads(action.test) or any(_reads_fields(each) for each in (*action.actions, *action.otherwise))
+    return False
+
+
+def _reads(expr: tree.Expr) -> bool:
+    return any(isinstance(each, tree.Var) and each.name in ("request_header", "request_header_line") for each in tree.walk(expr))
 
 
 def are_steady(edits: list[Edit]) -> bool:

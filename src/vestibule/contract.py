@@ -93,6 +93,7 @@ class Client:
         self.tls_cipher = b""
         self.certificate: PeerCertificate | None = None
         self.requests = 0
+        self.kept: dict[bytes, bytes] | None = None  # what steps keep for all requests
         self.memo_step: Step | None = None
         self.memo_from: Fields | None = None
         self.memo_to: Fields | None = None

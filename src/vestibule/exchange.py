@@ -78,6 +78,8 @@ class Exchange:
         self.waiting = False  # a source or step has not called back yet
         self.rests: list[Step] | None = None  # what is left of steps that hold others, one of which waits
         self.endings: list[Ending] | None = None
+        self.kept: dict[bytes, bytes] | None = None  # what steps keep for later ones
+        self.instead: bytes | None = None  # the body of an answer in the place of the one that was to pass
         self.auth_answer: Fields | None = None  # of the server that was asked whether this request may pass
         self.tries = 0
         self.tried = 0  # which servers of the source, one bit each
@@ -239,6 +241,9 @@ class Exchange:
         if self._shown and not 300 < status < 400:  # a redirect in the place of an error leads on
             self.response.status = self._shown
         self._run_response_steps()
+        if self.instead is not None:
+            body = self.instead
+            status = self.response.status
         bare = not body or self.request.method == b"HEAD" or status in (204, 304)
         down.send_head(self.response, bare)
         if not bare:
@@ -301,6 +306,9 @@ class Exchange:
             head.reason = b""
         if plan.response:
             self._run_response_steps()
+            if self.instead is not None:
+                self._answer_instead(end)
+                return
         if plan.filters and not end:
             self._choose_filter()
         if not self.request_ended and head.fields.close and self.up is not None and not self.up.takes_rest():
@@ -314,6 +322,33 @@ class Exchange:
     def _run_response_steps(self) -> None:
         for step in self.plan.response:
             step.run(self)
+
+    def _answer_instead(self, is_whole: bool) -> None:
+        """Send what a response step put in the place of an upstream's answer, which `is_whole` says is all there."""
+        down = self.down
+        response = self.response
+        body = self.instead or b""
+        if down is None or response is None:
+            return
+        self.relays.stop(self)
+        up = self.up
+        self.up = None
+        if up is not None:
+            if is_whole and self.request_ended:
+                up.release()
+            else:
+                up.abort(Fault(UPSTREAM_TRUNCATED))
+        if self.pacing is not None:
+            self.pacing.lift()  # as in `answer`
+        if not self.request_ended:
+            down.refuse_rest()
+        bare = not body or self.request.method == b"HEAD" or response.status in (204, 304)
+        down.send_head(response, bare)
+        if not bare:
+            down.send_body(body, True)
+            self.response_bytes += len(body)
+        self.response_ended = True
+        self._finish(None)
 
     def _choose_filter(self) -> None:
         for maker in self.plan.filters:
@@ -359,6 +394,9 @@ class Exchange:
             return
         self.response = head
         self._run_response_steps()
+        if self.instead is not None:
+            self._answer_instead(False)
+            return
         self.tunneling = True
         self.request_ended = False  # both directions are open again, whatever the request said
         down.send_head(self.response, False)

@@ -18,7 +18,7 @@ from vestibule.plan.variables import Place, make_variable
 from .fakes import fields, idle
 
 PLACE = Place(b"web", b"photos", b"immich")
-NAMED = {"digest": b"sha256", "hmac": b"sha256", "checksum": b"crc32", "json_value": b"$.a"}
+NAMED = {"digest": b"sha256", "hmac": b"sha256", "checksum": b"crc32", "json_value": b"$.a", "normalize": b"strip-dot"}
 SCOPES = {"connection": CONNECTION, "fields": FIELDS, "exchange": EXCHANGE}
 
 
@@ -65,6 +65,9 @@ VALUES = [
     ("header", "X-Two", b"a, b"), ("header", "none", b""), ("header", "Cookie", b"t=0; s=1=2; s=9"),
     ("header_line", "X-Two", b"b"), ("header_line", "none", b""), ("header_lines", "X-Two", b"2"), ("header_lines", "none", b"0"),
     ("response_header_line", "X-R", b"2"), ("response_header_line", "none", b""), ("response_header_lines", "X-R", b"2"),
+    ("request_header", "X-Two", b"a, b"), ("request_header", "none", b""), ("request_header_line", "X-Two", b"b"),
+    ("request_header", "Cookie", b"t=0; s=1=2; s=9"),
+    ("kept", "mine", b"1"), ("kept", "ours", b"2"), ("kept", "none", b""), ("proxied", "", b"false"),
     ("cookie", "s", b"1=2"), ("cookie", "none", b""),
     ("user", "", b"alice"), ("upstream_mark", "", b"a1"),
     ("upstream", "", b"immich"), ("upstream_address", "", b"192.0.2.80:2283"), ("upstream_connect_ms", "", b"3"),
@@ -80,6 +83,8 @@ def test_value(name: str, argument: str, value: bytes) -> None:
     ex = idle("/a%20b/?id=1&k%65y=2&id=3", "X-Two: a", "X-Two: b", "Cookie: t=0; s=1=2", "cookie: s=9", "Authorization: Basic YWxpY2U6eDp5",
               authority="Photos.Example:8443")  # fmt: skip
     ex.chosen = Chosen()
+    ex.kept = {b"mine": b"1"}
+    ex.client.kept = {b"mine": b"0", b"ours": b"2"}
     ex.chosen.token = b"a1"
     ex.upstream_name = "192.0.2.80:2283"
     ex.connect_ms, ex.head_ms, ex.request_bytes, ex.response_bytes, ex.ended_ms = 3, 9, 10, 20, 1500

@@ -178,6 +178,67 @@ class BandwidthLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class SetVariable:
+    """Keep a value under a name for what follows, where ``kept`` finds it. An empty value is as good as none."""
+
+    name: str
+    """The name."""
+    value: Expr
+    """Its value, as it is at this moment."""
+    connection: bool = False
+    """Whether it is kept for all requests of the connection, and not for this one alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetMethod:
+    """Send another method to the server; one that is no method is not taken. Request only."""
+
+    method: Expr
+    """The method."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveHeaders:
+    """Remove every field whose name, in lower case, a regular expression is found in. What frames a message stays."""
+
+    pattern: str
+    """The regular expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyHint:
+    """Send a field to the client at once, in an answer of status 103 (RFC 8297) before the real one. Neighbours go together.
+    Request only."""
+
+    name: str
+    """The field."""
+    value: Expr
+    """Its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatus:
+    """Give the answer another status. Response only."""
+
+    status: int
+    """The status, 200 to 599, but for those that have no body."""
+    reason: str = ""
+    """The words behind it; empty is the usual ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceAnswer:
+    """Answer by ourselves in the place of a server. The actions behind it change this answer. Response only."""
+
+    status: int = 200
+    """The status, 200 to 599."""
+    body: Expr | None = None
+    """The body; without one the answer is empty."""
+    headers: tuple[tuple[str, Expr], ...] = ()
+    """Fields of the answer, in order. Content-Length is added."""
+
+
+@dataclass(frozen=True, slots=True)
 class When:
     """Do some actions only if a test is true."""
 
@@ -185,6 +246,8 @@ class When:
     """The test."""
     actions: tuple[Action, ...]
     """What to do."""
+    otherwise: tuple[Action, ...] = ()
+    """What to do if it is not."""
 
 
 Action: TypeAlias = (
@@ -202,6 +265,12 @@ Action: TypeAlias = (
     | RateLimit
     | ConcurrencyLimit
     | BandwidthLimit
+    | SetVariable
+    | SetMethod
+    | RemoveHeaders
+    | EarlyHint
+    | SetStatus
+    | ReplaceAnswer
     | When
 )
 """A step before or after the source. Request actions run in order before it, response actions in order after it."""

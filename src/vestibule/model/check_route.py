@@ -24,6 +24,7 @@ from vestibule.model.config import (
     Compression,
     ConcurrencyLimit,
     Deny,
+    EarlyHint,
     EditHeader,
     ErrorRoute,
     Files,
@@ -33,10 +34,15 @@ from vestibule.model.config import (
     RateLimit,
     Redirect,
     RemoveHeader,
+    RemoveHeaders,
+    ReplaceAnswer,
     Respond,
     Rewrite,
     Route,
     SetHeader,
+    SetMethod,
+    SetStatus,
+    SetVariable,
     Site,
     Source,
     StripPrefix,
@@ -141,15 +147,19 @@ def _routes_of(path: str, source: Source, errors: tuple[ErrorRoute, ...] | None)
 
 
 def _check_respond(found: Findings, path: str, source: Respond) -> None:
+    _check_answer(found, path, source, Phase.REQUEST)
+
+
+def _check_answer(found: Findings, path: str, source: Respond | ReplaceAnswer, phase: Phase) -> None:
     if not 200 <= source.status <= 599:
         found.error(f"{path}.status", "out-of-range", f"{source.status} is no final status", "use 200 to 599")
     if source.body is not None:
-        check_text(found, f"{path}.body", source.body, Phase.REQUEST, is_field=False)
+        check_text(found, f"{path}.body", source.body, phase, is_field=False)
         if source.status in (204, 304):
             found.error(f"{path}.body", "conflict", f"a {source.status} response has no body (RFC 9110 section 6.4.1)")
     for at, (name, value) in enumerate(source.headers):
         check_field_name(found, f"{path}.headers[{at}]", name)
-        check_text(found, f"{path}.headers[{at}]", value, Phase.REQUEST)
+        check_text(found, f"{path}.headers[{at}]", value, phase)
 
 
 def _check_target(found: Findings, path: str, new: Expr | None, query: Expr | None) -> None:
@@ -244,6 +254,8 @@ def check_actions(found: Findings, path: str, actions: Sequence[Action], phase: 
         if isinstance(action, When):
             check_test(found, f"{place}.test", action.test, phase)
             check_actions(found, f"{place}.actions", action.actions, phase, depth + 1)
+            if action.otherwise:
+                check_actions(found, f"{place}.otherwise", action.otherwise, phase, depth + 1)
         elif isinstance(action, (SetHeader, AddHeader, EditHeader)):
             check_field_name(found, f"{place}.name", action.name)
             check_text(found, f"{place}.value", action.value, phase)
@@ -251,8 +263,23 @@ def check_actions(found: Findings, path: str, actions: Sequence[Action], phase: 
             check_field_name(found, f"{place}.name", action.name)
         elif isinstance(action, BandwidthLimit):
             check_bandwidth(found, place, action, phase)
+        elif isinstance(action, RemoveHeaders):
+            check_pattern(found, f"{place}.pattern", action.pattern)
+        elif isinstance(action, SetVariable):
+            if not action.name:
+                found.error(f"{place}.name", "empty-value", "what is kept needs a name")
+            check_text(found, f"{place}.value", action.value, phase, is_field=False)
+        elif isinstance(action, (SetStatus, ReplaceAnswer)):
+            if phase is not Phase.RESPONSE:
+                found.error(place, "wrong-place", "there is no answer yet", "use `deny`, or a route that answers")
+            elif isinstance(action, ReplaceAnswer):
+                _check_answer(found, place, action, phase)
+            elif not 200 <= action.status <= 599 or action.status in (204, 304):
+                found.error(f"{place}.status", "out-of-range", f"{action.status} cannot be the status of any answer", "use 200 to 599")
+            elif _CONTROL.search(action.reason):
+                found.error(f"{place}.reason", "control-byte", "the reason has a control byte in it")
         elif phase is not Phase.REQUEST:
-            found.error(place, "wrong-place", "a response can have its fields changed and its pace limited, and no more")
+            found.error(place, "wrong-place", "this cannot be done to a response")
         else:
             _check_request_action(found, place, action)
 
@@ -277,7 +304,17 @@ def _check_basic_auth(found: Findings, path: str, auth: BasicAuth) -> None:
 def _check_request_action(
     found: Findings,
     path: str,
-    action: Rewrite | StripPrefix | Deny | HangUp | ClientCertificate | BasicAuth | AuthRequest | RateLimit | ConcurrencyLimit,
+    action: Rewrite
+    | StripPrefix
+    | Deny
+    | HangUp
+    | ClientCertificate
+    | BasicAuth
+    | AuthRequest
+    | RateLimit
+    | ConcurrencyLimit
+    | SetMethod
+    | EarlyHint,
 ) -> None:
     if isinstance(action, BasicAuth):
         _check_basic_auth(found, path, action)
@@ -291,6 +328,13 @@ def _check_request_action(
     elif isinstance(action, Deny):
         if not 400 <= action.status <= 599:
             found.error(f"{path}.status", "out-of-range", f"{action.status} is no error status", "use 400 to 599")
+    elif isinstance(action, SetMethod):
+        check_text(found, f"{path}.method", action.method, Phase.REQUEST)
+        if isinstance(action.method, Const) and not TOKEN.fullmatch(str(action.method.value)):
+            found.error(f"{path}.method", "bad-method", f"`{action.method.value}` is no method")
+    elif isinstance(action, EarlyHint):
+        check_field_name(found, f"{path}.name", action.name)
+        check_text(found, f"{path}.value", action.value, Phase.REQUEST)
     elif isinstance(action, HangUp):
         pass  # there is nothing in it
     elif isinstance(action, StripPrefix):
@@ -489,6 +533,7 @@ def _check_call(found: Findings, path: str, call: Call) -> None:
 
 _DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 _SUMS = ("crc32", "djb2", "sdbm")
+_FORMS = ("merge-slashes", "strip-dot", "strip-dotdot", "strip-dotdot-full", "sort-by-name", "decode-unreserved", "to-uppercase")
 _JSON_PLACE = re.compile(r"\$?(?:\.[A-Za-z0-9_$-]+|\[\d{1,6}\]|\['[^']*'\]|\[\"[^\"]*\"\])+")
 _FIXED = {
     "digest": (1,),
@@ -503,6 +548,7 @@ _FIXED = {
     "mask": (1, 2),
     "list_item": (1,),
     "replace_items": (1,),
+    "normalize": (1,),
     "format_date": (1, 2),
     "json_value": (1,),
     "is_user": (1,),
@@ -517,7 +563,7 @@ def _check_fixed(found: Findings, path: str, call: Call) -> None:
     if len(fixed) < len(given):
         found.error(path, "argument", f"only the first argument of `{name}` may differ from request to request")
         return
-    known = _DIGESTS if name in ("digest", "hmac") else _SUMS if name == "checksum" else ()
+    known = _DIGESTS if name in ("digest", "hmac") else {"checksum": _SUMS, "normalize": _FORMS}.get(name, ())
     if known and fixed[0] not in known:
         found.error(path, "argument", f"`{fixed[0]}` is unknown to `{name}`", f"known are {', '.join(known)}")
     if name in ("field", "word") and (fixed[0] == 0 or not fixed[2]):

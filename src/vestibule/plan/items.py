@@ -21,13 +21,30 @@ _BLANK: Final = b" \t"
 # What a date may say is bounded by what `strftime` takes.
 _SECONDS_MOST: Final = 253_402_300_799
 
+_SLASHES: Final = re.compile(rb"//+")
+_HEX: Final = b"0123456789abcdefABCDEF"
+_WAYS: Final = (
+    b"merge-slashes",
+    b"strip-dot",
+    b"strip-dotdot",
+    b"strip-dotdot-full",
+    b"sort-by-name",
+    b"decode-unreserved",
+    b"to-uppercase",
+)
+
 _STEP: Final = re.compile(rb"\.([A-Za-z0-9_$-]+)|\[(\d{1,6})\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
 
 
 def items_of(text: bytes) -> list[bytes]:
     """Return the items of a list without outer blanks; there is none in an empty text."""
+    return [item.strip(_BLANK) for item in pieces_of(text)] if text.strip(_BLANK) else []
+
+
+def pieces_of(text: bytes) -> list[bytes]:
+    """Return what stands between the commas of a list; a comma inside quotes is none."""
     if b'"' not in text:
-        return [item.strip(_BLANK) for item in text.split(b",")] if text.strip(_BLANK) else []
+        return text.split(b",")
     items: list[bytes] = []
     begin = 0
     quoted = False
@@ -39,10 +56,10 @@ def items_of(text: bytes) -> list[bytes]:
         elif c == 34:
             quoted = not quoted
         elif c == 44 and not quoted:
-            items.append(text[begin:at].strip(_BLANK))
+            items.append(text[begin:at])
             begin = at + 1
         at += 1
-    items.append(text[begin:].strip(_BLANK))
+    items.append(text[begin:])
     return items
 
 
@@ -90,10 +107,10 @@ class ReplaceItems(Node):
         if text is None:
             return None
         made: list[bytes] = []
-        for item in items_of(text):
-            found = self._pattern.search(item)
+        for item in pieces_of(text):
+            found = self._pattern.search(item.strip(_BLANK))
             made.append(item if found is None else _expanded(self._text.text(ex), found))
-        return b", ".join(made)
+        return b",".join(made)
 
 
 def _expanded(text: bytes, found: re.Match[bytes]) -> bytes:
@@ -111,6 +128,87 @@ def _expanded(text: bytes, found: re.Match[bytes]) -> bytes:
                 c = (groups[number] or b"") if number < len(groups) else b""
         out.append(c)
         at += 1
+    return b"".join(out)
+
+
+class Normalize(Node):
+    """A path or a query in one of its normal forms (RFC 3986 6.2.2)."""
+
+    def __init__(self, inner: Node, way: bytes) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._way = way
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.find(ex)
+        if text is None:
+            return None
+        way = self._way
+        if way == b"merge-slashes":
+            return _SLASHES.sub(b"/", text)
+        if way == b"strip-dot":
+            return _undotted(text)
+        if way == b"strip-dotdot":
+            return _climbed(text, False)
+        if way == b"strip-dotdot-full":
+            return _climbed(text, True)
+        if way == b"sort-by-name":
+            return _sorted(text)
+        return _recoded(text, way == b"to-uppercase")
+
+
+def _sorted(query: bytes) -> bytes:
+    """Sort pairs by their names; those of one name keep their order."""
+    named: list[tuple[bytes, int, bytes]] = []
+    for pair in query.split(b"&"):
+        named.append((pair.partition(b"=")[0], len(named), pair))
+    named.sort()
+    return b"&".join([pair for _, _, pair in named])
+
+
+def _undotted(path: bytes) -> bytes:
+    """Take out segments that are one dot."""
+    segments = path.split(b"/")
+    kept = [segment for segment in segments if segment != b"."]
+    if segments[-1] == b".":
+        kept.append(b"")
+    return b"/".join(kept)
+
+
+def _climbed(path: bytes, is_full: bool) -> bytes:
+    """Take out segments that are two dots, each with the one before it; those that climb over the root only if `is_full`."""
+    if path[:1] != b"/":
+        return path
+    kept: list[bytes] = []
+    segments = path[1:].split(b"/")
+    for segment in segments:
+        if segment != b"..":
+            kept.append(segment)
+        elif kept and kept[-1] != b"..":
+            kept.pop()
+        elif not is_full:
+            kept.append(segment)
+    if segments[-1] == b".." and (not kept or kept[-1] != b".."):
+        kept.append(b"")
+    return b"/" + b"/".join(kept)
+
+
+def _recoded(text: bytes, to_upper: bool) -> bytes:
+    """Write escapes in capitals, or take out those that are not needed (RFC 3986 2.3)."""
+    parts = text.split(b"%")
+    out: list[bytes] = [parts[0]]
+    for part in parts[1:]:
+        code = part[:2]
+        if len(code) < 2 or code.translate(None, _HEX):
+            out.append(b"%" + part)
+            continue
+        one = bytes.fromhex(code.decode("ascii"))
+        if to_upper:
+            out.append(b"%" + code.upper() + part[2:])
+        elif one.isalnum() or one in b"-._~":
+            out.append(one + part[2:])
+        else:
+            out.append(b"%" + part)
     return b"".join(out)
 
 
@@ -210,6 +308,8 @@ def make_item_call(name: str, arguments: list[Node]) -> Node | None:
         if isinstance(second, Const):
             if name == "list_item":
                 return None
+            if name == "normalize":
+                return Normalize(inner, second.value) if second.value in _WAYS else None
             if name == "json_value":
                 return JsonValue(inner, second.value)
             if name == "is_user":

@@ -273,6 +273,47 @@ class HeaderLines(NumberNode):
         return len(came_fields(ex.request).get_all(self._lower))
 
 
+class RequestHeader(Node):
+    """A request field as steps have left it."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._lower = lower
+
+    def find(self, ex: Exchange) -> bytes | None:
+        values = ex.request.fields.get_all(self._lower)
+        if not values:
+            return None
+        return values[0] if len(values) == 1 else (b"; " if self._lower == b"cookie" else b", ").join(values)
+
+
+class RequestHeaderLine(Node):
+    """The last line of a request field as steps have left it."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._lower = lower
+
+    def find(self, ex: Exchange) -> bytes | None:
+        values = ex.request.fields.get_all(self._lower)
+        return values[-1] if values else None
+
+
+class Kept(Node):
+    """What a step kept, for the request or else for its connection."""
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._name = name
+
+    def find(self, ex: Exchange) -> bytes | None:
+        own = ex.kept
+        if own is not None and self._name in own:
+            return own[self._name]
+        shared = ex.client.kept
+        return None if shared is None else shared.get(self._name)
+
+
 class Cookie(Node):
     """The value of the first cookie of this name (RFC 6265 4.2.1)."""
 
@@ -402,6 +443,11 @@ class ResponseHeaderLines(NumberNode):
         return len(ex.response.fields.get_all(self._lower)) if ex.response is not None else 0
 
 
+class Proxied(TruthNode):
+    def test(self, ex: Exchange) -> bool:
+        return ex.up is not None
+
+
 class Around(TruthNode):
     def test(self, ex: Exchange) -> bool:
         return ex.around or ex.error_status != 0
@@ -521,6 +567,7 @@ _NODES: Final[dict[str, Node]] = {
     "head_ms": HeadMs(EXCHANGE),
     "field_line": FieldLine(EXCHANGE),
     "around": Around(EXCHANGE),
+    "proxied": Proxied(EXCHANGE),
     "bytes_in": BytesIn(EXCHANGE),
     "bytes_out": BytesOut(EXCHANGE),
     "total_ms": TotalMs(EXCHANGE),
@@ -557,6 +604,12 @@ def make_variable(name: str, argument: str, place: Place) -> Node | None:
         return ResponseHeaderLine(key.lower())
     if name == "response_header_lines":
         return ResponseHeaderLines(key.lower())
+    if name == "request_header":
+        return RequestHeader(key.lower())
+    if name == "request_header_line":
+        return RequestHeaderLine(key.lower())
+    if name == "kept":
+        return Kept(key)
     if name == "auth_header":
         return AuthHeader(key.lower())
     return None

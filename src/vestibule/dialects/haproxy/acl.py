@@ -231,6 +231,9 @@ class Acls:
         parts = sample.fetch in LISTS and len(sample.arguments) == 1 and all(name in ("lower", "upper") for name, _ in sample.converters)
         parts = parts and method not in ("int", "len", "ip", "bin")
         expr = whole_expr(sample, state, parts)
+        if sample.fetch == "var" and method == "bool" and kind_of(expr) is Kind.TEXT:
+            # What a test left there is 1 or 0.
+            expr = Not(InSet(expr, ("", "0", "false")))
         parts = parts and "".join(sample.arguments[:1]).lower() != "host"
         return ((Term(_compared(expr, method, patterns, "-i" in flags, parts)),),)
 

@@ -8,6 +8,7 @@ Not here: conditions and order (``rules``).
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Protocol
 
 from vestibule.dialects.haproxy.lexer import Line
@@ -15,7 +16,7 @@ from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.sample import State, Unreadable, format_expr, read_format
 from vestibule.dialects.haproxy.variables import FETCHES
 from vestibule.dialects.read import ReadText
-from vestibule.model.config import Redirect, Respond, Source
+from vestibule.model.config import Redirect, ReplaceAnswer, Respond, Source
 from vestibule.model.expr import Compare, Const, Expr, Var, concat
 
 _OURS = ("connection", "content-length", "transfer-encoding", "keep-alive")
@@ -116,6 +117,9 @@ def read_return(
     at = first
     while at < end:
         word, value = line.text(at), line.text(at + 1)
+        if at + 1 >= end and word != "default-errorfiles":
+            report.error(line, at, "missing", f"nothing follows `{word}`")
+            return None
         if word in ("status", "deny_status"):
             if value.isdecimal() and 200 <= int(value) <= 599:
                 status = int(value)
@@ -198,3 +202,29 @@ def _file(line: Line, at: int, report: Report, read_text: ReadText) -> Expr | No
     except (OSError, UnicodeError) as bad:
         report.error(line, at, "unreadable", f"`{line.text(at)}` cannot be read: {bad}")
         return None
+
+
+def refusal(status: int) -> Respond:
+    """Return the page of HAProxy for a status."""
+    try:
+        words = HTTPStatus(status).phrase
+    except ValueError:
+        words = "Error"
+    page = f"<html><body><h1>{status} {words}</h1>\nThe answer was refused.\n</body></html>\n"
+    return Respond(status, Const(page), (("Content-Type", Const("text/html")), ("Cache-Control", Const("no-cache"))))
+
+
+def replacement(source: Source) -> ReplaceAnswer:
+    """Return what puts an answer of our own in the place of a server's."""
+    if isinstance(source, Respond):
+        return ReplaceAnswer(source.status, source.body, source.headers)
+    assert isinstance(source, Redirect)
+    fields: tuple[tuple[str, Expr], ...] = (("Location", source.location),)
+    if source.status in (302, 303, 307):
+        fields = (("Cache-Control", Const("no-cache")), *fields)
+    return ReplaceAnswer(source.status, None, fields)
+
+
+def answer_of(status: int, text: str) -> Respond:
+    """Return the answer of ``monitor-uri``: a small page."""
+    return Respond(status, Const(text), (("Content-Type", Const("text/html")), ("Cache-Control", Const("no-cache"))))

@@ -355,7 +355,8 @@ _RULES = [
     *_rows(
         "supported",
         "DFLB",
-        "http-response set-var | http-response set-var-fmt | http-after-response set-var | http-after-response set-var-fmt",
+        "http-response set-var | http-response set-var-fmt | http-response unset-var | "
+        "http-after-response set-var | http-after-response set-var-fmt | http-after-response unset-var",
         "Keep a value for later rules.",
     ),
     *_rows(
@@ -384,33 +385,38 @@ _RULES = [
             "http-request set-nice | http-request set-mark | http-request set-tos | http-response set-nice | "
             "http-response set-mark | http-response set-tos | http-request set-priority-class | "
             "http-request set-priority-offset | http-request disable-l7-retry | http-request strict-mode | "
-            "http-response strict-mode | http-after-response strict-mode | http-request wait-for-handshake | "
-            "http-after-response allow"
+            "http-response strict-mode | http-after-response strict-mode | http-request wait-for-handshake"
         ),
         "Shares and marks.",
         "it has no effect here",
     ),
     *_rows(
-        "error",
+        "supported",
         "DFLB",
-        ("http-request replace-value | http-response replace-value | http-after-response replace-value"),
-        "Edit parts of fields.",
-        "set the whole field with `set-header`",
+        "http-request replace-value | http-response replace-value | http-after-response replace-value",
+        "Give values between commas others by a regular expression.",
     ),
     *_rows("supported", "DFLB", "http-request replace-pathq | http-request replace-uri", "Rewrite path and query by a regular expression."),
     *_rows(
-        "error",
+        "supported",
         "DFLB",
         "http-request set-method | http-response set-status | http-after-response set-status",
         "Change the start line.",
-        "leave it out",
     ),
     *_rows(
-        "error",
+        "supported",
         "DFLB",
         "http-request set-src | http-request set-src-port | http-request set-dst | http-request set-dst-port",
-        "Change addresses.",
-        "leave it out",
+        "Change the addresses that later rules, fields and the log see; servers are chosen by those of the connection.",
+    ),
+    *_rows("supported", "DFLB", "http-request early-hint", "Send a field to the client before the answer (103)."),
+    *_rows("supported", "DFLB", "http-request normalize-uri", "Write the target in a normal form."),
+    *_rows(
+        "harmless",
+        "DFLB",
+        "http-request wait-for-body | http-response wait-for-body",
+        "Wait for the body before rules are run.",
+        "no rule here reads bodies",
     ),
     *_rows("supported", "DFLB", "http-request reject | http-request silent-drop", "Close the connection without an answer."),
     *_rows("supported", "DFLB", "http-request capture", "Keep a value for later rules."),
@@ -419,12 +425,12 @@ _RULES = [
     ),
     *_rows("error", "DFLB", "http-response silent-drop", "Drop a connection.", "use `http-request silent-drop`"),
     *_rows(
-        "error",
+        "supported",
         "DFLB",
-        "http-response deny | http-response return | http-response redirect | http-response allow",
-        "Replace an answer.",
-        "leave it out",
+        "http-response deny | http-response return | http-response redirect",
+        "Answer in the place of a server.",
     ),
+    *_rows("supported", "DFLB", "http-response allow | http-after-response allow", "Skip the rules after it."),
     *_rows(
         "error",
         "DFLB",
@@ -454,8 +460,7 @@ _RULES = [
         "error",
         "DFLB",
         (
-            "http-request do-resolve | http-request early-hint | http-request normalize-uri | http-request set-timeout | "
-            "http-request wait-for-body | http-response wait-for-body | http-request set-map | http-request del-map | "
+            "http-request do-resolve | http-request set-timeout | http-request set-map | http-request del-map | "
             "http-request add-acl | http-request del-acl | http-response set-map | http-response add-acl | "
             "http-response del-acl | http-response del-map"
         ),

@@ -10,6 +10,7 @@ Not here: rules (``rules``).
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from vestibule.dialects.haproxy.acl import opposite
 from vestibule.dialects.haproxy.report import Report, span
@@ -30,7 +31,8 @@ _FORWARDED = concat([Const("proto="), Var("scheme"), Const(";for="), _FOR])
 def told_actions(front: Settings, back: Settings, state: State, report: Report, origins: Origins) -> list[Action]:
     """Return the actions of the options that hold for a request from a frontend to a backend."""
     actions: list[Action] = []
-    for name, (field, value) in _ADDED.items():
+    for name, (field, usual) in _ADDED.items():
+        value = state.addresses.get("src" if usual == Var("peer_ip") else "dst", usual)
         statements = [each for each in (back.last(name), front.last(name)) if each is not None]
         if statements:
             action = _action(statements, field, value, state, report)
@@ -74,6 +76,8 @@ def _action(statements: list[Statement], field: str, value: Expr, state: State, 
 
 
 def _missing(name: str, state: State) -> Expr:
+    if any(re.search(each, name.lower()) for each in state.removed):
+        return Compare("==", Var("request_header", name.lower()), Const(""))
     value = state.headers.get(name.lower(), Var("header", name.lower()))
     # What an earlier rule added to cannot be told apart any more, and is there in any case.
     return Const(False) if value is None else Compare("==", value, Const(""))

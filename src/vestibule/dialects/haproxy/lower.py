@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.haproxy.acl import Acls
+from vestibule.dialects.haproxy.answers import answer_of, replacement
 from vestibule.dialects.haproxy.counting import period_of
 from vestibule.dialects.haproxy.errorpages import ErrorPages
 from vestibule.dialects.haproxy.forwardfor import told_actions
@@ -29,7 +30,7 @@ from vestibule.dialects.haproxy.logs import access_log
 from vestibule.dialects.haproxy.pacing import Paces, counted
 from vestibule.dialects.haproxy.passing import Choice, passing_timeouts, read_passing
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step, answer_of
+from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step
 from vestibule.dialects.haproxy.sample import State, read_format
 from vestibule.dialects.haproxy.servers import Servers
 from vestibule.dialects.haproxy.settings import USUAL, Settings, compression_of, exchange_timeouts
@@ -49,20 +50,29 @@ from vestibule.model.config import (
     Forwarding,
     Listener,
     Proxy,
+    ReplaceAnswer,
     Respond,
     Route,
     SetHeader,
+    SetStatus,
     Site,
     Source,
     Switch,
     TcpRoute,
     Upstream,
+    When,
 )
 from vestibule.model.diagnostic import Span, did_you_mean
 from vestibule.model.expr import EMPTY, AllOf, Call, Const, Expr, If, InSet, Var
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """HAProxy sends what came and what rules make of it, nothing else."""
+
+_PASSES = 8
+"""How often a file is read at most, each time with more variables known that have to be kept; one or two are enough for any file
+that does not set variables from variables in a circle."""
+
+_AFTER = "http-after-response"
 
 _REQUEST_SETS = ("tcp-request connection", "tcp-request session", "tcp-request content", "http-request", "redirect")
 
@@ -87,12 +97,17 @@ def parse_files(
 ) -> Loaded:
     """Read files, each a name and a text, as one configuration; ``environment`` is what ``"$NAME"`` stands for, if it is known."""
     names = tuple([name for name, _ in texts])
-    record = Record(names[0])
-    report = Report(record)
-    lines = [line for name, text in texts for line in read_lines(name, text, report, environment)]
-    sections = read_sections(lines, report)
-    origins = Origins()
-    config = _Lowering(sections, report, origins, read_text).config()
+    real: set[str] = set()
+    for _ in range(_PASSES):
+        known = len(real)
+        record = Record(names[0])
+        report = Report(record)
+        lines = [line for name, text in texts for line in read_lines(name, text, report, environment)]
+        sections = read_sections(lines, report)
+        origins = Origins()
+        config = _Lowering(sections, report, origins, read_text, real).config()
+        if len(real) == known:
+            break
     origins.tell(config, record)
     record.origin("", Span(names[0], 1, 1))
     checked = check(config, record.place)
@@ -105,8 +120,10 @@ def parse_files(
 class _Lowering:
     """Lowers one file; used once."""
 
-    def __init__(self, sections: list[Section], report: Report, origins: Origins, read_text: ReadText) -> None:
+    def __init__(self, sections: list[Section], report: Report, origins: Origins, read_text: ReadText, real: set[str]) -> None:
         self._report = report
+        self._real = real
+        self._after: dict[str, State] = {}  # what is known once the rules of a frontend are through
         self._origins = origins
         self._read_text = read_text
         self._sections = sections
@@ -143,7 +160,7 @@ class _Lowering:
                 if self._is_raw(side):
                     self._upstream(side)
                 else:
-                    self._backend(side, side, State(read_text=self._read_text))
+                    self._backend(side, side, State(read_text=self._read_text, real=self._real))
         found = self._globals
         return Config(
             listeners=tuple(listeners),
@@ -259,14 +276,15 @@ class _Lowering:
         settings.warn_of_missing("client")
         begin = self._beginning(settings)
         piece = self._flow(side, self._sets(side), begin, lambda state: self._choice(side, state))
-        after, _ = self._edits(side, "http-after-response", State(section.name, self._read_text))
-        side.acls.check(State(section.name, self._read_text))
+        last = replace(self._after.get(section.name, begin), captures=begin.captures)
+        after, last = self._answered([(side, settings.all(_AFTER))], last)
+        side.acls.check(State(section.name, self._read_text, real=self._real))
         if not settings.all("bind"):
             self._report.warning(
                 section.head, 0, "no-bind", f"the {section.kind} `{section.name}` listens nowhere", "say where with `bind`"
             )
             return
-        log = access_log(settings, self._globals.logs, begin, self._report)
+        log = access_log(settings, self._globals.logs, last, self._report)
         site = Site(
             name=section.name,
             hosts=(ANY_HOST,),
@@ -298,7 +316,7 @@ class _Lowering:
 
     def _beginning(self, settings: Settings) -> State:
         """Return what is known before the rules of a frontend: fields that are captured."""
-        state = State(settings.section.name, self._read_text)
+        state = State(settings.section.name, self._read_text, real=self._real)
         for statement in settings.statements:
             words = statement.arguments()
             if statement.name == "capture response":
@@ -422,14 +440,17 @@ class _Lowering:
             self._entered.add(back.section.name)
             back.settings.warn_of_missing("connect", "server")
         request = told_actions(front.settings, back.settings, state, self._report, self._origins)
-        response: list[Action] = []
-        for name in ("http-response", "http-after-response"):
+        sides = [back] if back is front else [back, front]
+        answered, state = self._answered([(side, side.settings.all("http-response")) for side in sides], state)
+        response = list(answered)
+        if any(_takes_place(each) for each in answered):
+            # Rules for answers of servers are not for our own.
+            response = [When(Var("proxied"), answered)]
+        self._after[front.section.name] = state
+        if back is not front:
             # Those of a frontend for every answer are the site's.
-            sides = [back] if back is front or name == "http-after-response" else [back, front]
-            for side in sides:
-                if side is not front or name == "http-response":
-                    actions, state = self._edits(side, name, state)
-                    response.extend(actions)
+            answered, state = self._answered([(back, back.settings.all(_AFTER))], state)
+            response.extend(answered)
         marker = front.settings.last("unique-id-header")
         if marker is not None:
             action = SetHeader("".join(marker.arguments()[:1]), Var("request_id"))
@@ -446,20 +467,26 @@ class _Lowering:
             compression=compression_of(back.settings, self._report) if own else None,
         )
 
-    def _edits(self, side: Side, family: str, state: State) -> tuple[tuple[Action, ...], State]:
-        """Read the rules of a family that edits answers."""
+    def _answered(self, sets: list[tuple[Side, list[Statement]]], state: State) -> tuple[tuple[Action, ...], State]:
+        """Read sets of rules for answers: each is run through, and an answer of our own ends them all."""
         actions: list[Action] = []
-        for statement in side.settings.all(family):
-            rule = statement.name.removeprefix(family + " ")
-            step: Step | None
-            if rule == "set-bandwidth-limit":
-                step = side.rules.pace(statement, state, response=True)
-            elif rule.endswith("-header"):
-                step, state = side.rules.edit(statement, rule, state, response=True)
-            else:
-                step, state = side.rules.variable(statement.line, rule, state)
-            if isinstance(step, Do):
-                actions.extend(step.actions)
+        for at, (side, rules) in enumerate(sets):
+            for index, statement in enumerate(rules):
+                step, state = side.rules.response(statement, state)
+                if isinstance(step, Do):
+                    actions.extend(step.actions)
+                if step is None or isinstance(step, Do):
+                    continue
+                others = sets[at + 1 :]
+                rest, after = self._answered([(side, rules[index + 1 :]), *others], state)
+                if isinstance(step, Skip):
+                    taken, _ = self._answered(others, state)
+                else:
+                    taken = (self._origins.at(span(step.line), replacement(step.source)),)
+                if step.test is None:
+                    return (*actions, *taken), after
+                chosen = When(step.test, taken, rest)
+                return (*actions, self._origins.at(span(step.line), chosen)), after
         return tuple(actions), state
 
     def _upstream(self, back: Side) -> Servers:
@@ -544,10 +571,19 @@ class _Lowering:
             verb = statement.line.text(statement.first).partition("(")[0]
             if verb in ("set-var", "set-var-fmt", "unset-var"):
                 return side.rules.variable(statement.line, verb, state)
+            if verb in ("set-src", "set-src-port", "set-dst", "set-dst-port"):
+                return None, side.rules.address(statement.line, statement.first + 1, verb, state)
             if verb.startswith("track-sc"):
                 return None, side.rules.track(statement, state, side.section.name)
             return side.rules.reject(statement, state), state
         return side.rules.request(statement, state, side.section.name)
+
+
+def _takes_place(action: Action) -> bool:
+    """Tell whether an action makes another answer of one."""
+    if isinstance(action, When):
+        return any(_takes_place(each) for each in (*action.actions, *action.otherwise))
+    return isinstance(action, (ReplaceAnswer, SetStatus))
 
 
 def _unavailable() -> Piece:

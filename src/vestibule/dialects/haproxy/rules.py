@@ -16,24 +16,67 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from vestibule.dialects.haproxy.acl import ALWAYS, Acls, AuthTest, Condition, Term, to_test
-from vestibule.dialects.haproxy.answers import Pages, condition_at, read_redirect, read_return, unless_empty
+from vestibule.dialects.haproxy.answers import Pages, condition_at, read_redirect, read_return, refusal, unless_empty
 from vestibule.dialects.haproxy.counting import RateTest, limit_of
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.pacing import Paces
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.sample import State, Unreadable, as_text, read_format, read_sample, with_groups
+from vestibule.dialects.haproxy.sample import (
+    State,
+    Unreadable,
+    as_text,
+    is_fleeting,
+    is_shared,
+    read_format,
+    read_sample,
+    variable_expr,
+)
+from vestibule.dialects.haproxy.targets import NORMALIZERS, grouped, retargeted, split_query, unmarked
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist
-from vestibule.dialects.haproxy.variables import FETCHES, QUERY_MARKED
+from vestibule.dialects.haproxy.variables import FETCHES
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText
-from vestibule.model.config import Action, AddHeader, BasicAuth, Deny, HangUp, RemoveHeader, Respond, Rewrite, SetHeader, Source, When
+from vestibule.model.config import (
+    Action,
+    AddHeader,
+    BasicAuth,
+    Deny,
+    EarlyHint,
+    EditHeader,
+    HangUp,
+    RemoveHeader,
+    RemoveHeaders,
+    Respond,
+    Rewrite,
+    SetHeader,
+    SetMethod,
+    SetStatus,
+    SetVariable,
+    Source,
+    When,
+)
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, Call, Concat, Const, Expr, If, Match, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Default, Expr, If, Kind, Match, Var, concat
+from vestibule.model.vocabulary import kind_of
 
-_VARIABLE_RULE = re.compile(r"(?:set-var|set-var-fmt|unset-var)\(([^,()]*)(?:,[^()]*)?\)")
+_VARIABLE_RULE = re.compile(r"(?:set-var|set-var-fmt|unset-var)\(([^,()]*)(?:,([^()]*))?\)")
+
+_IF_KNOWN: dict[str, Literal["==", "!="]] = {
+    "ifexists": "!=",
+    "ifset": "!=",
+    "ifnotempty": "!=",
+    "ifnotexists": "==",
+    "ifnotset": "==",
+    "ifempty": "==",
+}
+"""When a variable is set: what is empty counts as not there."""
+
+_NAME_METHODS = {"str": ("^", "\\Z"), "beg": ("^", ""), "end": ("", "\\Z"), "sub": ("", ""), "reg": ("", "")}
+"""What stands around a name for each way of ``del-header -m``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +174,7 @@ class Rules:
             return self.pace(statement, state, response=False), state
         if rule == "replace-path":
             return self._replace_path(line, statement.first, state)
-        if rule in ("set-header", "add-header", "del-header", "replace-header"):
+        if rule in ("set-header", "add-header", "del-header", "replace-header", "replace-value"):
             return self.edit(statement, rule, state)
         if rule in ("replace-pathq", "replace-uri"):
             return self._replace_target(line, statement.first, state)
@@ -139,6 +182,10 @@ class Rules:
             return self._rewrite(line, statement.first, rule, state)
         if rule in ("set-var", "set-var-fmt", "unset-var"):
             return self.variable(line, rule, state)
+        if rule in ("set-src", "set-src-port", "set-dst", "set-dst-port"):
+            return None, self.address(line, statement.first, rule, state)
+        if rule in ("set-method", "early-hint", "normalize-uri"):
+            return self._changed(line, statement.first, rule, state)
         if rule in ("deny", "tarpit"):
             return self._deny(line, statement.first, rule, state, proxy), state
         if rule in ("reject", "silent-drop"):
@@ -186,10 +233,11 @@ class Rules:
         action: Action
         if rule == "replace-header":
             return self._replace_header(line, first, state, response)
+        if rule == "replace-value":
+            return self._replace_value(line, first, state, response)
         if rule == "del-header":
             if line.text(first + 1) == "-m":
-                self._report.not_built(line, first + 1, "removing fields by a pattern", "name each field")
-                return None, state
+                return self._remove_matching(line, first, state, response)
             sound, test = self.test(line, first + 1, state)
             action = RemoveHeader(name)
             value: Expr | None = EMPTY
@@ -220,7 +268,7 @@ class Rules:
             return None
         parts: list[Expr] = []
         for part in expr.parts if isinstance(expr, Concat) else (expr,):
-            parts.extend(_with_groups(part, pattern, subject))
+            parts.extend(grouped(part, pattern, subject))
         return Match(pattern, subject), concat(parts)
 
     def _replace_path(self, line: Line, first: int, state: State) -> tuple[Step | None, State]:
@@ -238,21 +286,23 @@ class Rules:
         if found is None or not sound:
             return None, state
         matches, target = found
-        return self._do(line, matches if test is None else AllOf((test, matches)), _retargeted(target)), state.after_rewrite()
+        return self._do(line, matches if test is None else AllOf((test, matches)), retargeted(target)), state.after_rewrite()
 
     def _replace_header(self, line: Line, first: int, state: State, response: bool) -> tuple[Step | None, State]:
         """The whole value becomes what the format says, where the pattern is found in it."""
         name = line.text(first)
         key = name.lower()
-        if key in ("set-cookie", "cookie"):
-            self._report.not_built(line, first, f"`replace-header` of `{name}`, which may be there several times")
-            return None, state
         subject: Expr | None = Var("response_header", key)
         if not response:
             subject = state.headers.get(key, Var("host_port") if key == "host" else Var("header", key))
-        if subject is None:
-            self._report.not_built(line, first, f"reading the field `{name}` as an earlier rule left it", "set the whole field")
-            return None, state
+        if subject is None or key in ("set-cookie", "cookie"):
+            # Each line by itself, as it is at this moment.
+            found = self._replaced(line, first + 1, Var("field_line"), state)
+            sound, test = self.test(line, first + 3, state)
+            if found is None or not sound:
+                return None, state
+            action = EditHeader(name, If(found[0], found[1], Var("field_line")))
+            return self._do(line, test, action), state if response else state.with_header(key, None)
         found = self._replaced(line, first + 1, subject, state)
         sound, test = self.test(line, first + 3, state)
         if found is None or not sound:
@@ -261,6 +311,88 @@ class Rules:
         both = matches if test is None else AllOf((test, matches))
         after = state if response else self._after_edit(name, value, both, state)
         return self._do(line, both, SetHeader(name, value)), after
+
+    def _replace_value(self, line: Line, first: int, state: State, response: bool) -> tuple[Step | None, State]:
+        """Each value between commas that the pattern is found in becomes what the format says."""
+        name, pattern = line.text(first), line.text(first + 1)
+        if first + 2 >= len(line.words):
+            self._report.error(line, first, "missing", "a regular expression and what replaces it are expected")
+            return None, state
+        text = read_format(line, first + 2, state, self._report)
+        sound, test = self.test(line, first + 3, state)
+        if text is None or not sound:
+            return None, state
+        action = EditHeader(name, Call("replace_items", (Var("field_line"), Const(pattern), text)))
+        return self._do(line, test, action), state if response else state.with_header(name, None)
+
+    def _remove_matching(self, line: Line, first: int, state: State, response: bool) -> tuple[Step | None, State]:
+        """``del-header NAME -m METHOD``."""
+        name, method = line.text(first), line.text(first + 2)
+        sound, test = self.test(line, first + 3, state)
+        if method not in _NAME_METHODS:
+            self._report.error(line, first + 2, "syntax", f"`-m {method}` is no way to compare", did_you_mean(method, list(_NAME_METHODS)))
+            return None, state
+        before, after = _NAME_METHODS[method]
+        pattern = f"(?i:{name})" if method == "reg" else before + re.escape(name.lower()) + after
+        if not sound:
+            return None, state
+        if not response:
+            for key in state.headers:
+                state = state.with_header(key, None)
+            state = state.with_removed(pattern)
+        return self._do(line, test, RemoveHeaders(pattern)), state
+
+    def address(self, line: Line, first: int, rule: str, state: State) -> State:
+        """``set-src`` and its kin: where an address is asked for from now on, this is it."""
+        value = read_sample(line, first, state, self._report)
+        sound, test = self.test(line, first + 1, state)
+        if value is None or not sound:
+            return state
+        fetch = rule.removeprefix("set-").replace("-", "_")
+        before = state.addresses.get(fetch, FETCHES[fetch])
+        if fetch in ("src", "dst"):
+            # What is no address changes nothing.
+            value = Default(Call("mask", (as_text(value), Const(32), Const(128))), before)
+        else:
+            value = value if kind_of(value) is Kind.NUMBER else Call("number", (as_text(value),))
+        return state.with_address(fetch, value if test is None else If(test, value, before))
+
+    def _changed(self, line: Line, first: int, rule: str, state: State) -> tuple[Step | None, State]:
+        """Read a rule that changes the method or the target, or sends a hint."""
+        if rule == "normalize-uri":
+            return self._normalize(line, first, state)
+        at = first + (rule == "early-hint")
+        if at >= len(line.words):
+            self._report.error(line, first, "missing", f"`{rule}` needs a value")
+            return None, state
+        value = read_format(line, at, state, self._report)
+        sound, test = self.test(line, at + 1, state)
+        if value is None or not sound:
+            return None, state
+        if rule == "early-hint":
+            return self._do(line, test, EarlyHint(line.text(first), value)), state
+        return self._do(line, test, SetMethod(value)), state
+
+    def _normalize(self, line: Line, first: int, state: State) -> tuple[Step | None, State]:
+        how, end = line.text(first), first + 1
+        known = how in NORMALIZERS
+        while line.text(end) in ("full", "strict") and known:
+            how, end = how + " " + line.text(end), end + 1
+        sound, test = self.test(line, end, state)
+        if how not in NORMALIZERS:
+            self._report.error(line, first, "syntax", f"`{how}` is no way to normalize", did_you_mean(how, list(NORMALIZERS)))
+            return None, state
+        if not sound:
+            return None, state
+        part, way = NORMALIZERS[how]
+        subject = Var("path") if part == "path" else Var("query")
+        made = Call("normalize", (subject, Const(way)))
+        actions = (Rewrite(made, None),) if part == "path" else (Rewrite(None, made),)
+        if part == "both":
+            actions = (Rewrite(Call("normalize", (Var("path"), Const(way))), made),)
+        if part == "none":
+            return None, state  # a target never has a fragment here: it is refused where it comes in
+        return self._do(line, test, *actions), state.after_rewrite()
 
     @staticmethod
     def _after_edit(name: str, value: Expr | None, test: Expr | None, state: State) -> State:
@@ -282,10 +414,10 @@ class Rules:
         if rule == "set-path":
             action = Rewrite(expr)
         elif rule == "set-query":
-            action = Rewrite(None, _unmarked(expr))
+            action = Rewrite(None, unmarked(expr))
         else:
-            path, query = _split_query(expr)
-            action = _retargeted(expr) if path is None else Rewrite(path, query)
+            path, query = split_query(expr)
+            action = retargeted(expr) if path is None else Rewrite(path, query)
         return self._do(line, test, action), state.after_rewrite()
 
     def variable(self, line: Line, rule: str, state: State) -> tuple[Step | None, State]:
@@ -296,6 +428,8 @@ class Rules:
             self._report.error(line, at, "syntax", f"`{rule}` needs a variable", f"write `{rule}(txn.NAME)`")
             return None, state
         name = found[1].strip()
+        if is_shared(name):
+            state.real.add(name)
         if rule == "unset-var":
             value: Expr | None = EMPTY
             sound, test = self.test(line, at + 1, state)
@@ -308,10 +442,22 @@ class Rules:
             sound, test = self.test(line, at + 2, state)
         if value is None or not sound:
             return None, state
+        if found[2]:
+            known = _IF_KNOWN.get(found[2].strip())
+            if known is None:
+                self._report.not_built(line, at, f"`{found[2].strip()}` of a variable", "write a condition behind the rule")
+                return None, state
+            held = variable_expr(name, state)  # its name was looked at
+            told = Compare(known, as_text(held), EMPTY)
+            test = told if test is None else AllOf((told, test))
+        if is_fleeting(value) or (test is not None and is_fleeting(test)):
+            state.real.add(name)
+        step = self._do(line, test, SetVariable(name, as_text(value), is_shared(name))) if name in state.real else None
+        after: Expr | None = value
         if test is not None:
             before = state.variables.get(name, EMPTY)
-            value = If(test, as_text(value), as_text(before)) if before is not None else None
-        return None, state.with_variable(name, value)
+            after = If(test, as_text(value), as_text(before)) if before is not None else None
+        return step, state.with_variable(name, after)
 
     def _deny(self, line: Line, first: int, rule: str, state: State, proxy: str) -> Step | None:
         end = condition_at(line, first)
@@ -492,50 +638,45 @@ class Rules:
                 return None
         return userlist.members(test.groups)
 
+    # ------------------------------------------------------------ answers
 
-def answer_of(status: int, text: str) -> Respond:
-    """Return the answer of ``monitor-uri``: a small page."""
-    return Respond(status, Const(text), (("Content-Type", Const("text/html")), ("Cache-Control", Const("no-cache"))))
+    def response(self, statement: Statement, state: State) -> tuple[Step | None, State]:
+        """Read an ``http-response`` or ``http-after-response`` rule."""
+        line, first = statement.line, statement.first
+        rule = statement.name.partition(" ")[2]
+        if rule.endswith("-header") or rule == "replace-value":
+            return self.edit(statement, rule, state, response=True)
+        if rule in ("set-var", "set-var-fmt", "unset-var"):
+            return self.variable(line, rule, state)
+        if rule == "set-bandwidth-limit":
+            return self.pace(statement, state, response=True), state
+        if rule == "set-status":
+            return self._set_status(line, first, state), state
+        end = condition_at(line, first)
+        sound, test = self.test(line, end, state)
+        if rule == "allow":
+            if end > first:
+                self._report.error(line, first, "syntax", f"`{line.text(first)}` is not expected here", "write a condition")
+                return None, state
+            return (Skip(test, line) if sound else None), state
+        source: Source | None
+        if rule == "redirect":
+            source = read_redirect(line, first, end, state, self._report)
+        else:
+            status = 502 if rule == "deny" else 200
+            source = read_return(line, first, end, state, self._report, self._read_text, status, self._pages)
+            if rule == "deny" and isinstance(source, Respond) and source.body is None and not source.headers:
+                source = self._pages.page("", source.status) or refusal(source.status)
+        return (End(test, source, line) if sound and source is not None else None), state
 
-
-# ---------------------------------------------------------------- targets
-
-
-def _with_groups(part: Expr, pattern: str, subject: Expr) -> list[Expr]:
-    """Put what groups matched in the place of ``\\1`` and its kin; ``\\0`` is all that matched."""
-    return with_groups(str(part.value), pattern, subject) if isinstance(part, Const) else [part]
-
-
-def _retargeted(target: Expr) -> Rewrite:
-    """Return what makes a text, which is known only with the request, the target: a scheme and a host in it are left out."""
-    local = Call("replace", (target, Const("^[A-Za-z][A-Za-z0-9+.-]*://[^/?]*"), Const(""), Const("")))
-    path = Call("field", (local, Const(1), Const(1), Const("?")))
-    return Rewrite(path, Call("field", (local, Const(2), Const(0), Const("?"))))
-
-
-def _unmarked(expr: Expr) -> Expr:
-    """Take the ``?`` off a query, where it was written."""
-    if isinstance(expr, Const) and isinstance(expr.value, str):
-        return Const(expr.value.removeprefix("?"))
-    if expr == QUERY_MARKED:
-        return Var("query")
-    if isinstance(expr, Concat) and isinstance(expr.parts[0], Const):
-        return concat([Const(str(expr.parts[0].value).removeprefix("?")), *expr.parts[1:]])
-    return expr
-
-
-def _split_query(expr: Expr) -> tuple[Expr | None, Expr | None]:
-    """Split a path with a query at the ``?``; no query is an empty one. The path is None where this cannot be told."""
-    parts: list[Expr] = list(expr.parts) if isinstance(expr, Concat) else [expr]
-    if parts[-1] == QUERY_MARKED:
-        kept = concat(parts[:-1])
-        return (None, None) if "?" in str(kept) or kept == EMPTY else (kept, None)
-    path: list[Expr] = []
-    for at, part in enumerate(parts):
-        if isinstance(part, Const) and "?" in str(part.value):
-            before, _, after = str(part.value).partition("?")
-            return concat([*path, Const(before)]), concat([Const(after), *parts[at + 1 :]])
-        if part in (Var("target"), QUERY_MARKED):
-            return None, None
-        path.append(part)
-    return concat(path), EMPTY
+    def _set_status(self, line: Line, first: int, state: State) -> Step | None:
+        """``set-status STATUS [reason WORDS]``."""
+        text, at, reason = line.text(first), first + 1, ""
+        if line.text(at) == "reason":
+            reason, at = line.text(at + 1), at + 2
+        sound, test = self.test(line, at, state)
+        if not text.isdecimal() or len(text) != 3 or not 200 <= int(text) <= 599 or text in ("204", "304"):
+            hint = "use 200 to 599, but for 204 and 304, which have no body"
+            self._report.error(line, first, "out-of-range", f"`{text}` is no status that any answer can have", hint)
+            return None
+        return self._do(line, test, SetStatus(int(text), reason)) if sound else None

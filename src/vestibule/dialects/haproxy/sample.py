@@ -35,7 +35,7 @@ from vestibule.dialects.haproxy.variables import (
 )
 from vestibule.dialects.read import ReadText, read_nothing
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, Call, Const, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
+from vestibule.model.expr import EMPTY, Call, Const, Default, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
 _GROUP = re.compile(r"\\([0-9])")
@@ -58,6 +58,18 @@ _MAPS = {
     "map_regm": _PATTERN,
 }
 """What stands around a key of a map of each kind, as a regular expression."""
+
+_FLEETING = (
+    "time_ms",
+    "response_header",
+    "response_header_line",
+    "response_header_lines",
+    "status",
+    "request_header",
+    "request_header_line",
+    "kept",
+)
+"""Variables whose value changes while a request is served."""
 
 _MAP_MOST = 200
 """Lines of a map: each is a step in a chain."""
@@ -104,6 +116,12 @@ class State:
     """What was captured, by the fetch that reads it and its slot."""
     tracked: dict[str, Tracked] = field(default_factory=dict)
     """What is counted by, for each slot."""
+    addresses: dict[str, Expr] = field(default_factory=dict)
+    """Addresses and ports that a rule changed, by their fetch."""
+    real: set[str] = field(default_factory=set)
+    """Variables that are kept while a request is served, since their expression cannot stand in for them. Shared by all states."""
+    removed: tuple[str, ...] = ()
+    """Patterns of the names of fields that were removed."""
     raw: bool = False
     """Whether there are only bytes: what is known of TLS is what a passed-on ClientHello says."""
 
@@ -115,9 +133,17 @@ class State:
         """Return the state after a variable was set."""
         return replace(self, variables={**self.variables, name: value})
 
+    def with_address(self, fetch: str, value: Expr) -> State:
+        """Return the state after an address or a port was changed."""
+        return replace(self, addresses={**self.addresses, fetch: value})
+
     def with_tracked(self, slot: str, key: Expr, table: str) -> State:
         """Return the state after a slot counts by something."""
         return replace(self, tracked={**self.tracked, slot: Tracked(key, table)})
+
+    def with_removed(self, pattern: str) -> State:
+        """Return the state after fields were removed by their names: none of them is what the client sent any more."""
+        return replace(self, removed=(*self.removed, pattern))
 
     def with_capture(self, value: Expr, number: int, is_slot: bool, name: str = "capture.req.hdr") -> State:
         """Return the state after a value was captured: in a slot, or in the next one, as long as `number` allows."""
@@ -129,8 +155,12 @@ class State:
         """Return the state after the target changed: what was made from the old one is lost."""
         # What was captured stays what it was.
         captures = {key: value for key, value in self.captures.items() if not _reads_path(value)}
-        return State(
-            self.frontend, self.read_text, _without_path(self.headers), _without_path(self.variables), True, captures, self.tracked
+        return replace(
+            self,
+            headers=_without_path(self.headers),
+            variables=_without_path(self.variables),
+            rewritten=True,
+            captures=captures,
         )
 
 
@@ -225,6 +255,8 @@ def whole_expr(sample: Sample, state: State, all_items: bool = False) -> Expr:
 
 def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
     """Return the expression of a fetch. Raises ``Unreadable``."""
+    if name in state.addresses and not arguments:
+        return state.addresses[name]
     if name in FETCHES:
         if arguments:
             raise Unreadable("argument", f"`{name}` takes no argument")
@@ -339,19 +371,38 @@ def _constant(name: str, arguments: tuple[str, ...]) -> Expr:
     return Const(int(text))
 
 
+def variable_expr(name: str, state: State) -> Expr:
+    """Return what a variable is. Raises ``Unreadable``."""
+    return _variable((name,), state)
+
+
 def _variable(arguments: tuple[str, ...], state: State) -> Expr:
     name = arguments[0] if arguments else ""
     if name.partition(".")[0] not in ("proc", "sess", "txn", "req", "res"):
         raise Unreadable("argument", f"`{name}` is no variable", "names begin with `txn.`, `req.`, `res.`, `sess.` or `proc.`")
-    if name not in state.variables:
-        return Const(arguments[1] if len(arguments) > 1 else "")
-    return _known(state.variables[name], f"the variable `{name}`")
+    otherwise = Const(arguments[1] if len(arguments) > 1 else "")
+    if is_shared(name):
+        state.real.add(name)
+    if name not in state.real:
+        if name not in state.variables:
+            return otherwise
+        value = state.variables[name]
+        if value is not None:
+            return value
+        # What it was cannot be told from where it is read: it has to be kept, and the file is read again with that in mind.
+        state.real.add(name)
+    kept = Var("kept", name)
+    return kept if otherwise == EMPTY else Default(kept, otherwise)
 
 
-def _known(value: Expr | None, what: str) -> Expr:
-    if value is None:
-        raise not_built(f"reading {what} as an earlier rule left it", "read it before that rule")
-    return value
+def is_shared(name: str) -> bool:
+    """Tell whether a variable belongs to the connection, and so to all its requests."""
+    return name.startswith("sess.")
+
+
+def is_fleeting(value: Expr) -> bool:
+    """Tell whether an expression may yield something else when it is evaluated later."""
+    return any(isinstance(each, Var) and each.name in _FLEETING for each in walk(value))
 
 
 def _named(name: str, arguments: tuple[str, ...], state: State) -> Expr:
@@ -364,10 +415,12 @@ def _named(name: str, arguments: tuple[str, ...], state: State) -> Expr:
     is_field = variable in ("header", "header_line")
     if is_field or (variable == "cookie" and "cookie" in state.headers):
         wanted = key.lower() if is_field else "cookie"
+        if wanted not in state.headers and any(re.search(each, wanted) for each in state.removed):
+            return Var("request_" + variable, wanted)
         if wanted in state.headers:
             if variable == "cookie":
                 raise not_built("reading a cookie after the field was changed", "read it before that rule")
-            return _known(state.headers[wanted], f"the field `{key}`")
+            return state.headers[wanted] or Var("request_" + variable, wanted)
     if is_field and key.lower() == "host":
         return Var("host_port")
     if is_field or variable.startswith("response_header"):
@@ -520,6 +573,9 @@ def _alias(name: str, state: State) -> Expr:
         return EMPTY
     if name in ("hr", "hs"):
         return _captures("capture.req.hdr" if name == "hr" else "capture.res.hdr", state)
+    moved = {"ci": "src", "cp": "src_port", "fi": "dst", "fp": "dst_port"}.get(name, "")
+    if moved in state.addresses:
+        return state.addresses[moved]
     if name in LOG_ALIASES:
         return LOG_ALIASES[name]
     if name in UNBUILT_ALIASES:

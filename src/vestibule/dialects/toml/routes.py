@@ -14,6 +14,7 @@ from vestibule.dialects.toml.form import TEMPLATE, Shape, kind_name
 from vestibule.dialects.toml.notes import Notes
 from vestibule.dialects.toml.schema import (
     ACTION,
+    ANSWER,
     AUTH_REQUEST,
     BANDWIDTH_LIMIT,
     CONCURRENCY_LIMIT,
@@ -36,6 +37,7 @@ from vestibule.model.config import (
     ClientCertificate,
     ConcurrencyLimit,
     Deny,
+    EarlyHint,
     EditHeader,
     ErrorRoute,
     Files,
@@ -45,10 +47,15 @@ from vestibule.model.config import (
     RateLimit,
     Redirect,
     RemoveHeader,
+    RemoveHeaders,
+    ReplaceAnswer,
     Respond,
     Rewrite,
     Route,
     SetHeader,
+    SetMethod,
+    SetStatus,
+    SetVariable,
     Source,
     StripPrefix,
     Switch,
@@ -74,6 +81,7 @@ _VERBS = (
     *("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query"),
     *("deny", "hang_up", "client_certificate", "basic_auth"),
     *_TABLES,
+    *("set_method", "early_hint", "remove_matching", "set_variable", "set_status", "answer"),
     "actions",
 )
 
@@ -88,7 +96,14 @@ _VERB_FIELDS = {
     "client_certificate": "status",
     "basic_auth": "users",
     "rewrite": "path",
+    "set_method": "method",
+    "early_hint": "name",
+    "remove_matching": "pattern",
+    "set_variable": "name",
+    "set_status": "status",
 }
+_VALUED = ("set", "add", "edit", "early_hint", "set_variable")
+_WITH = {"realm": "basic_auth", "connection": "set_variable", "reason": "set_status", "otherwise": "actions"}
 
 _NEEDED = {"auth_request": ("to",), "rate_limit": ("key", "requests"), "concurrency_limit": ("key", "most"), "bandwidth_limit": ("rate",)}
 
@@ -184,6 +199,14 @@ class Routes:
         section.mark("status", "body")
         headers = self._pairs(section.data["headers"], section.inside("headers")) if "headers" in section else ()
         return Respond(section.read("status", 200), section.read("body", None), headers)
+
+    def _answer(self, value: object, spot: Spot) -> Action | None:
+        section = spot.section(ANSWER, value)
+        if section is None:
+            return None
+        section.mark("status", "body")
+        headers = self._pairs(section.data["headers"], section.inside("headers")) if "headers" in section else ()
+        return ReplaceAnswer(section.read("status", 200), section.read("body", None), headers)
 
     def _pairs(self, value: object, spot: Spot) -> tuple[tuple[str, Expr], ...]:
         """Read fields: a table, or an array of pairs."""
@@ -351,10 +374,11 @@ class Routes:
             message = "this does nothing" if not verbs else f"`{verbs[0]}` and `{verbs[1]}` are two actions"
             section.error("", "bad-action", message, "an action has one of " + ", ".join([f"`{name}`" for name in _VERBS]))
             return None
-        if "value" in section and verbs[0] not in ("set", "add", "edit"):
+        if "value" in section and verbs[0] not in _VALUED:
             section.error("value", "conflict", f"`{verbs[0]}` takes no value")
-        if "realm" in section and verbs[0] != "basic_auth":
-            section.error("realm", "conflict", f"`{verbs[0]}` takes no realm")
+        for key, owner in _WITH.items():
+            if key in section and verbs[0] != owner:
+                section.error(key, "conflict", f"`{verbs[0]}` takes no {key}")
         if depth > _MAX_DEPTH:
             section.error("", "too-deep", f"actions are nested more than {_MAX_DEPTH} deep")
             return None
@@ -371,8 +395,11 @@ class Routes:
             if action is None:
                 return None
             actions = (action,)
+        others: tuple[Action, ...] = ()
+        if "otherwise" in section:
+            others = tuple(self._actions(section.data["otherwise"], section.inside("otherwise"), depth + 1))
         test = section.read("when", None)
-        return When(test, actions) if test is not None else None
+        return When(test, actions, others) if test is not None else None
 
     def _verb(self, verb: str, section: Section, prefix: str) -> Action | None:
         """Read the action that a verb names; ``prefix`` leads to it from the section's place in the model."""
@@ -380,24 +407,40 @@ class Routes:
             spot = section.spot
             place = f"{spot.path}.{prefix}".rstrip(".")
             return self._table(verb, section.data[verb], Spot(spot.notes, spot.inside(verb).key, place))
+        if verb == "answer":
+            spot = section.spot
+            place = f"{spot.path}.{prefix}".rstrip(".")
+            return self._answer(section.data[verb], Spot(spot.notes, spot.inside(verb).key, place))
         section.inside(verb, prefix + _VERB_FIELDS.get(verb, verb))
         section.inside("value", f"{prefix}value")
         section.inside("query", f"{prefix}query")
         read: Any = section.read(verb, None)
         if read is None:
             return None
-        if verb in ("set", "add", "edit"):
+        if verb in _VALUED:
             if "value" not in section:
                 section.error("", "missing", f"`{verb}` needs a `value`")
                 return None
             value = section.read("value", EMPTY)
             if verb == "edit":
                 return EditHeader(read, value)
+            if verb == "early_hint":
+                return EarlyHint(read, value)
+            if verb == "set_variable":
+                section.inside("connection", f"{prefix}connection")
+                return SetVariable(read, value, section.read("connection", False))
             return SetHeader(read, value) if verb == "set" else AddHeader(read, value)
         if verb == "remove":
             return RemoveHeader(read)
         if verb == "strip_prefix":
             return StripPrefix(read)
+        if verb == "set_method":
+            return SetMethod(read)
+        if verb == "remove_matching":
+            return RemoveHeaders(read)
+        if verb == "set_status":
+            section.inside("reason", f"{prefix}reason")
+            return SetStatus(read, section.read("reason", ""))
         if verb == "deny":
             return Deny(read)
         if verb == "hang_up":

@@ -15,6 +15,7 @@ from vestibule.dialects.toml.schema_listen import (
 )
 from vestibule.dialects.toml.schema_route import (
     ACTION,
+    ANSWER,
     AUTH_REQUEST,
     BANDWIDTH_LIMIT,
     CONCURRENCY_LIMIT,
@@ -57,6 +58,7 @@ __all__ = [
     "ACCESS_LOG",
     "ACME",
     "ACTION",
+    "ANSWER",
     "AUTH_REQUEST",
     "BALANCE",
     "BANDWIDTH_LIMIT",

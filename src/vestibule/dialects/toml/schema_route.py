@@ -230,12 +230,14 @@ ACTION = Table(
     object,
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
     " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `client_certificate`, `basic_auth`, `auth_request`, `rate_limit`,"
-    " `concurrency_limit`, `bandwidth_limit`, `actions`. Those behind `remove` but the last two are for requests only.",
+    " `concurrency_limit`, `set_method`, `early_hint`, `remove_matching`, `set_variable`, `set_status`, `answer`,"
+    " `bandwidth_limit`, `actions`. Those from `strip_prefix` to `early_hint` are for requests only, `set_status` and `answer` for"
+    " responses only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
         Key("add", TEXT, '"Set-Cookie"', doc="Add one more line of this field with the `value`. An empty value adds none."),
         Key("edit", TEXT, '"Set-Cookie"', doc="Change each line of this field into the `value`, in which `field_line` is the old one."),
-        Key("value", TEMPLATE, '"{client_ip}"', doc="The value for `set`, `add` and `edit`."),
+        Key("value", TEMPLATE, '"{client_ip}"', doc="The value for `set`, `add`, `edit`, `early_hint` and `set_variable`."),
         Key("remove", TEXT, '"Server"', doc="Remove every line of this field."),
         Key("strip_prefix", PATH, '"/photos"', doc="Take this off the path; a path without it stays."),
         Key("rewrite", TEMPLATE, '"/immich{path}"', doc="Replace the path."),
@@ -280,9 +282,23 @@ ACTION = Table(
             '{ rate = "2MB", after = "10MB" }',
             doc="Let only so many bytes of a body pass in a second; see `bandwidth_limit`.",
         ),
+        Key("set_method", TEMPLATE, '"POST"', doc="Send this method to the server."),
+        Key(
+            "early_hint",
+            TEXT,
+            '"Link"',
+            doc="Send this field with the `value` to the client at once, in an answer of status 103 before the real one.",
+        ),
+        Key("remove_matching", TEXT, '"^x-internal-"', doc="Remove every field whose name, in lower case, this is found in."),
+        Key("set_variable", TEXT, '"old_path"', doc="Keep the `value` under this name; `kept:NAME` finds it."),
+        Key("connection", FLAG, "true", doc="With `set_variable`: keep it for all requests of the connection."),
+        Key("set_status", COUNT, "404", doc="Give the answer this status."),
+        Key("reason", TEXT, '"Not Here"', doc="With `set_status`: the words behind the status."),
+        Key("answer", Shape(TABLE), '{ status = 502, body = "no" }', doc="Answer so in the place of the server; see `answer`."),
         Key("realm", TEXT, '"photos"', doc="With `basic_auth`: what the browser shows when it asks."),
         Key("when", TEST, "'method == \"POST\"'", doc="Do this only if the test is true."),
         Key("actions", Shape("an array of actions"), "[{ deny = 403 }]", doc="With `when`: what to do, in order."),
+        Key("otherwise", Shape("an array of actions"), "[{ deny = 404 }]", doc="With `actions`: what to do if the test is not true."),
     ),
 )
 
@@ -353,6 +369,17 @@ BANDWIDTH_LIMIT = Table(
             "Who shares the rate: all bodies with the same key; an empty one is no limit. Each body has its own unless said.",
         ),
         Key("zone", TEXT, '"downloads"', "zone"),
+    ),
+)
+
+ANSWER = Table(
+    "answer",
+    model.ReplaceAnswer,
+    "An answer in the place of a server's. The actions behind it change this answer.",
+    (
+        Key("status", COUNT, "502", "status"),
+        Key("body", TEMPLATE, '"not for you\\n"', "body"),
+        Key("headers", Shape("a table of templates, or an array of pairs"), '{ Content-Type = "text/plain" }', "headers"),
     ),
 )
 

@@ -65,6 +65,7 @@ from vestibule.model.config import (
     ConcurrencyLimit,
     Config,
     Deny,
+    EarlyHint,
     EditHeader,
     ErrorLog,
     ErrorRoute,
@@ -84,12 +85,17 @@ from vestibule.model.config import (
     RateLimit,
     Redirect,
     RemoveHeader,
+    RemoveHeaders,
+    ReplaceAnswer,
     Respond,
     Retry,
     Rewrite,
     Route,
     Server,
     SetHeader,
+    SetMethod,
+    SetStatus,
+    SetVariable,
     Site,
     Source,
     Sticky,
@@ -429,7 +435,7 @@ def _connection(route: TcpRoute) -> str:
     return _inline(pairs)
 
 
-def _respond(source: Respond) -> str:
+def _respond(source: Respond | ReplaceAnswer) -> str:
     pairs = [("status", str(source.status))]
     if source.body is not None:
         pairs.append(("body", TEMPLATE.write(source.body)))
@@ -450,6 +456,20 @@ def _action(action: Action) -> str:
         return _inline([("edit", quote(action.name)), ("value", TEMPLATE.write(action.value))])
     if isinstance(action, RemoveHeader):
         return _inline([("remove", quote(action.name))])
+    if isinstance(action, RemoveHeaders):
+        return _inline([("remove_matching", quote(action.pattern))])
+    if isinstance(action, SetVariable):
+        pairs = [("set_variable", quote(action.name)), ("value", TEMPLATE.write(action.value))]
+        return _inline([*pairs, ("connection", "true")] if action.connection else pairs)
+    if isinstance(action, SetMethod):
+        return _inline([("set_method", TEMPLATE.write(action.method))])
+    if isinstance(action, EarlyHint):
+        return _inline([("early_hint", quote(action.name)), ("value", TEMPLATE.write(action.value))])
+    if isinstance(action, SetStatus):
+        pairs = [("set_status", str(action.status))]
+        return _inline([*pairs, ("reason", quote(action.reason))] if action.reason else pairs)
+    if isinstance(action, ReplaceAnswer):
+        return _inline([("answer", _respond(action))])
     if isinstance(action, StripPrefix):
         return _inline([("strip_prefix", quote(action.prefix))])
     if isinstance(action, Deny):
@@ -478,4 +498,7 @@ def _action(action: Action) -> str:
     if isinstance(action, ConcurrencyLimit):
         return _inline([("concurrency_limit", _inline(_changed(CONCURRENCY_LIMIT, action)))])
     actions = ", ".join([_action(each) for each in action.actions])
-    return _inline([("when", TEST.write(action.test)), ("actions", f"[{actions}]")])
+    pairs = [("when", TEST.write(action.test)), ("actions", f"[{actions}]")]
+    if action.otherwise:
+        pairs.append(("otherwise", f"[{', '.join([_action(each) for each in action.otherwise])}]"))
+    return _inline(pairs)

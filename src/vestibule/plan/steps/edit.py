@@ -24,6 +24,9 @@ from vestibule.plan.sent import LINE, SentFields, came_fields
 # Response sections whose edit is remembered, for each step.
 _KNOWN_MOST: Final = 256
 
+# Fields that say how a message is read and where it goes; no pattern takes them away.
+_FRAMING: Final = (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"te", b"trailer", b"keep-alive")
+
 
 class Edit:
     """One change to a section. `scope` is what it depends on besides the section."""
@@ -78,6 +81,24 @@ class RemoveField(Edit):
         return fields.without((self._lower,))
 
 
+class RemoveMatching(Edit):
+    """Remove every field whose name a pattern is found in, but what frames a message."""
+
+    def __init__(self, pattern: Node) -> None:
+        super().__init__(CONST)
+        self._pattern = pattern
+
+    def apply(self, ex: Exchange, fields: Fields) -> Fields:
+        names: list[bytes] = []
+        for name in fields.names:
+            if name.lower not in _FRAMING and name.lower not in names:
+                LINE.value = name.lower
+                if self._pattern.test(ex):
+                    names.append(name.lower)
+        LINE.value = b""
+        return fields.without(names) if names else fields
+
+
 class EditLines(Edit):
     """Change each line of a field by itself; one that becomes empty is removed."""
 
@@ -106,23 +127,26 @@ class EditLines(Edit):
 class EditWhen(Edit):
     """Change the section only if a test is true."""
 
-    def __init__(self, condition: Node, edits: list[Edit]) -> None:
+    def __init__(self, condition: Node, edits: list[Edit], others: list[Edit] | None = None) -> None:
+        otherwise = [] if others is None else others
         scope = condition.scope
         for edit in edits:
+            scope = max(scope, edit.scope)
+        for edit in otherwise:
             scope = max(scope, edit.scope)
         super().__init__(scope)
         self._condition = condition
         self._edits = edits
+        self._others = otherwise
 
     def apply(self, ex: Exchange, fields: Fields) -> Fields:
-        if self._condition.test(ex):
-            response = ex.response
-            for edit in self._edits:
-                before = fields
-                fields = edit.apply(ex, before)
-                # What an edit made of a response, the next one sees, inside a condition too.
-                if response is not None and response.fields is before:
-                    response.fields = fields
+        response = ex.response
+        for edit in self._edits if self._condition.test(ex) else self._others:
+            before = fields
+            fields = edit.apply(ex, before)
+            # What an edit made of a response, the next one sees, inside a condition too.
+            if response is not None and response.fields is before:
+                response.fields = fields
         return fields
 
 

@@ -9,14 +9,15 @@ from vestibule.plan.expr import Node
 
 
 class When(Step):
-    """Runs steps only if a test is true."""
+    """Runs steps only if a test is true, and others if it is not."""
 
-    def __init__(self, condition: Node, steps: list[Step]) -> None:
+    def __init__(self, condition: Node, steps: list[Step], others: list[Step] | None = None) -> None:
         self._condition = condition
         self._steps = steps
+        self._others: list[Step] = [] if others is None else others
 
     def run(self, ex: Exchange) -> int:
-        return run_from(self._steps, 0, ex) if self._condition.test(ex) else PASS
+        return run_from(self._steps if self._condition.test(ex) else self._others, 0, ex)
 
 
 class Rest(Step):

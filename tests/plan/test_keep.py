@@ -1,0 +1,72 @@
+"""What steps leave for those after them: values, other methods, hints."""
+
+import pytest
+
+from vestibule.contract import Plan, Step
+from vestibule.http.head import ResponseHead
+from vestibule.plan.expr import Const, ConstTest
+from vestibule.plan.steps.edit import AddField, EditResponse, EditWhen
+from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetMethod
+from vestibule.plan.steps.when import When
+from vestibule.plan.variables import Kept, Method, Path, Query, ResponseHeader
+
+from .fakes import FakeUpstream, answer_of, client, idle, request, respond
+
+SHARED = Keep(b"n", Const(b"ours"), True)
+
+
+def test_a_value_is_that_of_its_moment() -> None:
+    ex = idle("/a?b=1")
+    Keep(b"n", Path(3), False).run(ex)
+    ex.request.target = b"/c"
+    assert Kept(b"n").text(ex) == b"/a"
+    assert Kept(b"m").text(ex) == b""
+
+
+def test_a_request_keeps_its_own_before_that_of_its_connection() -> None:
+    peer = client()
+    one, _ = request(Plan("p", FakeUpstream(), [Keep(b"n", Const(b"mine"), False), SHARED]), peer=peer)
+    other, _ = request(Plan("p", FakeUpstream()), peer=peer)
+    stranger, _ = request(Plan("p", FakeUpstream()), peer=client())
+    assert [Kept(b"n").text(ex) for ex in (one, other, stranger)] == [b"mine", b"ours", b""]
+
+
+def test_an_answer_may_be_kept_before_it_is_changed() -> None:
+    edits = [KeepAnswered(b"n", ResponseHeader(b"a"), False), AddField(b"A", Const(b"2")), AddField(b"B", Kept(b"n"))]
+    ex, down = request(Plan("p", FakeUpstream(), response=[EditResponse(list(edits))]))
+    respond(ex, 200, "A: 1")
+    assert answer_of(down).fields.get(b"b") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("method", "sent"), [(b"PUT", b"PUT"), (b"GET", b"GET"), (b"", b"GET"), (b"two words", b"GET"), (b"CONNECT", b"GET"), (b"x-y", b"x-y")]
+)
+def test_another_method_goes_up_and_the_first_stays_known(method: bytes, sent: bytes) -> None:
+    up = FakeUpstream()
+    ex, _ = request(Plan("p", up, [SetMethod(Const(method))]), "/a?b")
+    assert (up.request().method, up.request().target) == (sent, b"/a?b")
+    assert Method(3).text(ex) == b"GET"
+
+
+def test_hints_go_before_the_answer_and_not_to_old_clients() -> None:
+    steps: list[Step] = [EarlyHints([b"Link", b"Link", b"None"], [Const(b"</a>"), Const(b"</b>"), Query(3)])]
+    ex, down = request(Plan("p", FakeUpstream(), steps))
+    hint = down.heads[0]
+    assert isinstance(hint, ResponseHead)
+    assert (hint.status, hint.fields.block) == (103, b"Link: </a>\r\nLink: </b>\r\n")
+    respond(ex, 200)
+    assert answer_of(down).status == 200
+    old = idle()
+    old.request.protocol = b"HTTP/1.0"
+    steps[0].run(old)
+    EarlyHints([b"Link"], [Query(3)]).run(idle())
+    assert getattr(old.down, "heads") == []  # noqa: B009
+
+
+@pytest.mark.parametrize(("truth", "kept"), [(True, b"then"), (False, b"otherwise")])
+def test_a_condition_has_another_side(truth: bool, kept: bytes) -> None:
+    ex = idle()
+    When(ConstTest(truth), [Keep(b"n", Const(b"then"), False)], [Keep(b"n", Const(b"otherwise"), False)]).run(ex)
+    assert Kept(b"n").text(ex) == kept
+    edit = EditWhen(ConstTest(truth), [AddField(b"A", Const(b"then"))], [AddField(b"A", Const(b"otherwise"))])
+    assert edit.apply(ex, ex.request.fields).get(b"a") == kept
