@@ -201,21 +201,19 @@ class _Maker(Asked):
         limits = listener.limits or config.limits
         timeouts = listener.timeouts or config.timeouts
         raw = bool(listener.routes)
-        if raw and listener.tls:
-            self.wrong(f"{key}.tls", "a listener with routes passes TLS on and cannot end it; hand over to a listener that does")
         return Door(
             listener.name,
             self.connections(key, listener, timeouts) if raw else self.hosts(key, listener),
             HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields, listener.bare_lf),
             _timeouts(timeouts),
-            self._tls.choice(key, listener) if listener.tls and not raw else None,
+            self._tls.choice(key, listener) if listener.tls else None,
             "h2" in listener.protocols,
             _most(limits.requests_per_connection),
             _most(limits.connections),
             "h1" in listener.protocols,
             self.announcers(key, listener),
             raw,
-            inspects(listener),
+            inspects(listener) and not listener.tls,
         )
 
     def connections(self, key: str, listener: model.Listener, timeouts: model.Timeouts) -> Plan:

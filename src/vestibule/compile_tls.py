@@ -74,14 +74,13 @@ class TlsMaker(Certificates):
     def choice(self, key: str, listener: model.Listener) -> TlsChoice | None:
         """Make the choice of certificates of a listener; None after a mistake."""
         profile = self.profile(key, listener)
-        here = [at for at in range(len(self._config.sites)) if listener.name in self._config.sites[at].listeners]
+        sites = self._sites(key, listener)
         served: dict[str, ssl.SSLContext] = {}
         firsts: dict[str, ssl.SSLContext] = {}
         demanded = DemandedHosts()
         is_demanded = False
-        for at in here:
-            site = self._config.sites[at]
-            for host, context in self.contexts(f"sites[{at}]", site, listener, profile):
+        for place, site in sites:
+            for host, context in self.contexts(place, site, listener, profile):
                 firsts.setdefault(site.name, context)
                 if site.on_demand:
                     # What was made here is nothing but a context to begin handshakes with.
@@ -89,15 +88,15 @@ class TlsMaker(Certificates):
                     is_demanded = True
                 elif host:
                     served[host] = context
-        for at in here:
-            for name, context in self._by_names(f"sites[{at}]", self._config.sites[at], listener, profile):
+        for place, site in sites:
+            for name, context in self._by_names(place, site, listener, profile):
                 served.setdefault(name, context)
         if not firsts:
-            if not here:
+            if not sites:
                 self._mistakes.add(f"{key}.tls", "no site is served here, so there is no certificate")
             return None
         # Whose certificates come on demand has none for whoever asks for another name, or for none.
-        written = [self._config.sites[at] for at in here if not self._config.sites[at].on_demand]
+        written = [site for _, site in sites if not site.on_demand]
         default = self._default(listener, written, served, {site.name: firsts[site.name] for site in written if site.name in firsts})
         choice = TlsChoice(next(iter(firsts.values())), default, self._challenges)
         for host, context in served.items():
@@ -108,6 +107,14 @@ class TlsMaker(Certificates):
         choice.arm()
         self._choices[listener.name] = choice
         return choice
+
+    def _sites(self, key: str, listener: model.Listener) -> list[tuple[str, model.Site]]:
+        """Return the sites of a listener with their places; one that passes connections on is as a site for any host."""
+        if listener.routes:
+            source = model.Proxy("")
+            return [(key, model.Site(listener.name, (model.ANY_HOST,), (listener.name,), source, certificates=listener.certificates))]
+        sites = self._config.sites
+        return [(f"sites[{at}]", sites[at]) for at in range(len(sites)) if listener.name in sites[at].listeners]
 
     def renew(self, pairs: dict[str, tuple[str, str]]) -> list[str]:
         for name, (chain, key) in pairs.items():
@@ -249,7 +256,7 @@ class TlsMaker(Certificates):
                 profile.minimum,
                 profile.maximum,
                 ":".join(profile.ciphers) or INTERMEDIATE_CIPHERS,
-                tuple([_ALPN[protocol] for protocol in listener.protocols]),
+                listener.alpn if listener.routes else tuple([_ALPN[protocol] for protocol in listener.protocols]),
                 bytes.fromhex(self._assets.ticket_key) if profile.tickets else b"",
                 clients,
                 ":".join(profile.groups),

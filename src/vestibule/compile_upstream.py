@@ -215,7 +215,8 @@ class UpstreamMaker:
         pair = self._assets.client_certificates.get(upstream.name)
         ca = self._ca(upstream)
         h2 = settings.protocol == "h2" and not raw
-        context = self._context(key, upstream.tls, pair, ca, h2) if server.tls else None
+        protocol = "" if raw else "h2" if h2 else "http/1.1"
+        context = self._context(key, upstream.tls, pair, ca, protocol) if server.tls else None
         tls_name = (upstream.tls.name or server.host or "localhost") if server.tls else ""
         announce = _ANNOUNCE[server.proxy_protocol]
         return _Maker(self._registry, self._reactor, context, tls_name, limits, head_bytes, announce, raw, settings.bare_lf, h2)
@@ -263,7 +264,7 @@ class UpstreamMaker:
         family.max_fails, family.fail_window_ms = _own_fails(server)
         return family
 
-    def _context(self, key: str, tls: model.UpstreamTls, pair: KeyPair | None, ca: str, h2: bool) -> ssl.SSLContext | None:
+    def _context(self, key: str, tls: model.UpstreamTls, pair: KeyPair | None, ca: str, protocol: str) -> ssl.SSLContext | None:
         """Make the TLS context of connections to a server."""
         if tls.ca and not ca:
             self._mistakes.add(f"{key}.tls.ca", f"`{tls.ca}` was not read")
@@ -275,7 +276,7 @@ class UpstreamMaker:
         chain = b"" if pair is None else pair.chain_pem.encode()
         private = b"" if pair is None else pair.key_pem.encode()
         try:
-            return client_context(tls.verify, ca.encode(), chain, private, crl_pem=lists.encode(), protocol="h2" if h2 else "http/1.1")
+            return client_context(tls.verify, ca.encode(), chain, private, crl_pem=lists.encode(), protocol=protocol)
         except (OSError, ValueError) as bad:
             self._mistakes.add(f"{key}.tls", reason(bad))
             return None

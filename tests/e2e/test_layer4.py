@@ -275,6 +275,110 @@ to = "http://127.0.0.1:{upstream.port}"
     upstream.close()
 
 
+def ended(folder: Path, port: int, routes: str, more: str = "") -> str:
+    return (
+        f'[listeners.front]\naddress = "127.0.0.1:{port}"\ntls = true\ncertificates = ["mail"]\n{more}\nroutes = [{routes}]\n'
+        f'[certificates.mail]\ncert = "{folder}/mail.pem"\n'
+    )
+
+
+def test_tls_ends_here_and_bytes_go_on(run: Make, raws: Callable[..., Raw], tmp_path: Path, authority: Authority) -> None:
+    """Ends are told apart inside TLS, large bodies are whole, and the server sees what was in it."""
+    authority.bundle(tmp_path / "mail.pem", "mail.test")
+    port = free_ports(1)[0]
+    to = raws(named(b"plain")).port
+    proxy = run(ended(tmp_path, port, f'{{ to = "tcp://127.0.0.1:{to}" }}'))
+    for data in (b"hello", BIG):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secure = authority.client().wrap_bio(incoming, outgoing, server_hostname="mail.test")
+        with connect(port) as sock:
+            got = talk_tls(sock, secure, incoming, outgoing, data)
+        assert got == b"plain:" + data
+    assert proxy.wait_until(lambda: len(proxy.records) == 2)
+    assert proxy.records[0]["bytes_in"] == 5
+    assert not ask(port, b"no TLS\r\n" * 4).startswith(b"plain:")
+
+
+def talk_tls(sock: socket.socket, secure: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, data: bytes) -> bytes:
+    """Send data and close_notify, and return what comes until that of the other side."""
+
+    def until(step: Callable[[], object]) -> object:
+        while True:
+            try:
+                done = step()
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(1 << 18))
+                continue
+            return done
+
+    until(secure.do_handshake)
+    secure.write(data)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        secure.unwrap()
+    rest = outgoing.read()
+    sender = threading.Thread(target=lambda: sock.sendall(rest))
+    sender.start()
+    got = []
+    while True:
+        try:
+            piece = secure.read(1 << 18)
+        except ssl.SSLWantReadError:
+            came = sock.recv(1 << 18)
+            if not came:
+                break
+            incoming.write(came)
+            continue
+        except ssl.SSLZeroReturnError:
+            break
+        if not piece:
+            break
+        got.append(piece)
+    sender.join(WAIT_S)
+    return b"".join(got)
+
+
+def test_names_and_protocols_inside_tls_choose(run: Make, raws: Callable[..., Raw], tmp_path: Path, authority: Authority) -> None:
+    authority.bundle(tmp_path / "mail.pem", "mail.test", "other.test")
+    port = free_ports(1)[0]
+    a, b, c = [raws(told(name)).port for name in (b"a", b"b", b"c")]
+    routes = (
+        f'{{ names = ["mail.test"], to = "tcp://127.0.0.1:{a}" }}, {{ when = \'tls_alpn == "imap"\', to = "tcp://127.0.0.1:{b}" }},'
+        f'{{ to = "tcp://127.0.0.1:{c}" }}'
+    )
+    run(ended(tmp_path, port, routes, 'alpn = ["pop3", "imap"]'))
+    assert secure_ask(port, "mail.test", authority) == b"a:hello"
+    assert secure_ask(port, "other.test", authority, ("imap",)) == b"b:hello"
+    assert secure_ask(port, "other.test", authority, ("imap", "pop3")) == b"c:hello"
+    with pytest.raises(ssl.SSLError):
+        secure_ask(port, "other.test", authority, ("h2",))
+
+
+def told(name: bytes) -> Callable[[socket.socket], None]:
+    """Return a conversation: who we are, and the first bytes that came."""
+
+    def talk(sock: socket.socket) -> None:
+        sock.sendall(name + b":" + sock.recv(100))
+
+    return talk
+
+
+def test_tls_to_the_server_too_and_behind_a_proxy_header(run: Make, raws: Callable[..., Raw], tmp_path: Path, authority: Authority) -> None:
+    authority.bundle(tmp_path / "mail.pem", "mail.test")
+    port = free_ports(1)[0]
+    to = raws(tls_server(tmp_path, authority, "back.test")).port
+    run(
+        ended(tmp_path, port, '{ to = "mail" }', 'proxy_protocol = true\nproxy_protocol_from = ["127.0.0.1"]')
+        + f'[upstreams.mail]\nservers = ["https://127.0.0.1:{to}"]\n'
+        + f'[upstreams.mail.tls]\nname = "back.test"\nca = "{authority.write_root(tmp_path / "ca.pem")}"\n'
+    )
+    with connect(port) as sock:
+        sock.sendall(b"PROXY TCP4 198.51.100.7 203.0.113.1 4711 993\r\n")
+        with authority.client().wrap_socket(sock, server_hostname="mail.test") as secure:
+            secure.sendall(b"hello")
+            assert read_all(secure) == b"back.test:hello"
+
+
 def test_a_hello_in_single_bytes_is_read(run: Make, raws: Callable[..., Raw], tmp_path: Path, authority: Authority) -> None:
     mail = raws(tls_server(tmp_path, authority, "mail.test")).port
     front = free_ports(1)[0]

@@ -95,7 +95,7 @@ def listeners(name: str) -> Any:
         lambda pair: st.builds(
             m.Listener,
             *[st.just(name), addresses, flag, words, sni, words, protocols, st.just(pair[0]), st.just(pair[1]), st.just(())],
-            *[counts, optional(timeouts), optional(limits), flag, optional(access_logs)],
+            *[counts, optional(timeouts), optional(limits), flag, optional(access_logs), lists(names, 2), lists(names, 2)],
         )
     )
 

@@ -437,10 +437,10 @@ def _check_unused(found: Findings, config: Config) -> None:
     for at, listener in enumerate(config.listeners):
         if listener.name not in listeners:
             found.warning(f"listeners[{at}]", "unused", f"no site is served on the listener `{listener.name}`")
-    certificates = {name for site in config.sites for name in site.certificates}
+    certificates = {name for each in (*config.sites, *config.listeners) for name in each.certificates}
     for at, certificate in enumerate(config.certificates):
         if certificate.name not in certificates:
-            found.warning(f"certificates[{at}]", "unused", f"no site uses the certificate `{certificate.name}`")
+            found.warning(f"certificates[{at}]", "unused", f"nothing uses the certificate `{certificate.name}`")
     profiles = {listener.tls_profile for listener in config.listeners}
     for at, profile in enumerate(config.tls_profiles):
         if profile.name not in profiles:

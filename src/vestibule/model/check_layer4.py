@@ -13,6 +13,9 @@ from vestibule.model.expr import Phase
 from vestibule.model.findings import Findings
 from vestibule.model.quantity import parse_host, parse_network
 
+_PROTOCOL_MOST = 255
+"""Bytes of a protocol's name (RFC 7301 section 3.1)."""
+
 
 def check_layer4(found: Findings, path: str, listener: Listener, config: Config, here: Sequence[str]) -> None:
     """Check PROXY headers and routes of a listener; ``here`` are the sites served on it."""
@@ -30,14 +33,36 @@ def check_layer4(found: Findings, path: str, listener: Listener, config: Config,
             parse_network(network)
         except ValueError as bad:
             found.error(f"{path}.proxy_protocol_from[{at}]", "bad-network", str(bad))
+    if not listener.routes or not listener.tls:
+        for name in ("certificates", "alpn"):
+            if getattr(listener, name):
+                why = "sites bring their own" if not listener.routes else "TLS is passed on here, not ended"
+                found.error(f"{path}.{name}", "conflict", why, "this goes with `tls` and `routes`")
     if not listener.routes:
         return
     if here:
         message = f"connections are passed on as they are, so the site `{here[0]}` is never reached"
         found.error(f"{path}.routes", "conflict", message, "serve it on a listener of its own, and name that in a route")
     if listener.tls:
-        found.error(f"{path}.tls", "conflict", "TLS is passed on here, not ended", "name a listener with TLS in a route")
+        _check_tls(found, path, listener, config)
     _check_routes(found, path, listener, config)
+
+
+def _check_tls(found: Findings, path: str, listener: Listener, config: Config) -> None:
+    """Check what TLS needs that is ended here."""
+    if not listener.certificates:
+        hint = "name them in `certificates`, or leave `tls` out: TLS is passed on as it is then"
+        found.error(f"{path}.tls", "no-certificate", "TLS ends here, and there is no certificate", hint)
+    known = [each.name for each in config.certificates]
+    for at, name in enumerate(listener.certificates):
+        found.reference(f"{path}.certificates[{at}]", "certificate", name, known)
+    for at, protocol in enumerate(listener.alpn):
+        if not 1 <= len(protocol.encode()) <= _PROTOCOL_MOST or not protocol.isascii() or protocol in listener.alpn[:at]:
+            found.error(f"{path}.alpn[{at}]", "bad-protocol", f"`{protocol}` is no further protocol", "ALPN names are like `h2` or `imap`")
+    for at, route in enumerate(listener.routes):
+        if route.listener:
+            why = "TLS was ended already, and a listener takes connections over from their first byte"
+            found.error(f"{path}.routes[{at}].listener", "conflict", why, "leave `tls` out, and end it in the other listener")
 
 
 def _check_routes(found: Findings, path: str, listener: Listener, config: Config) -> None:

@@ -89,6 +89,12 @@ class Listener:
     that reads such a head otherwise can be made to let a request through unseen, so it is off. Chunks never may."""
     access_log: AccessLog | None = None
     """The access log of connections that are passed on, and of requests that no site is for, instead of the configuration's."""
+    certificates: tuple[str, ...] = ()
+    """With ``tls`` and ``routes``, where no site brings any: the certificates shown. TLS ends here then, and what is inside it is
+    passed on. The first is for clients that name no host, or one that none of them is for, unless ``unknown_sni`` is ``strict``."""
+    alpn: tuple[str, ...] = ()
+    """With ``tls`` and ``routes``: the protocols offered to clients (ALPN), most wanted first, as their servers speak them; empty
+    takes no part in that."""
 
 
 @dataclass(frozen=True, slots=True)

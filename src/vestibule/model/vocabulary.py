@@ -89,7 +89,8 @@ _ROWS = (
     Variable("tls_hello", _B, Phase.TLS, "connection",
              "Whether a connection that is passed on as it is begins with a TLS hello."),
     Variable("tls_alpn", _T, Phase.TLS, "connection",
-             "Protocols the client offers in its TLS hello, with commas between, where the connection is passed on as it is.",
+             "Protocols the client offers in its TLS hello, with commas between, where the connection is passed on as it is; the one"
+             " agreed on where TLS ends before that.",
              nginx="$ssl_preread_alpn_protocols"),
     Variable("tls_client_verify", _T, Phase.TLS, "connection",
              "What became of the client's certificate: `SUCCESS`, `FAILED:` and why, or `NONE` where none was shown; empty without"

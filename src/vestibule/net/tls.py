@@ -123,7 +123,8 @@ def server_context(
     made.sslobject_class = AskedObject
     openssl.keep_no_sessions(made)
     add_pair(made, chain_pem, key_pem)
-    openssl.set_protocols(made, alpn)
+    if alpn:
+        openssl.set_protocols(made, alpn)
     if suites:
         openssl.set_suites(made, suites)
     if groups:
@@ -148,7 +149,9 @@ def client_context(
     crl_pem: bytes = b"",
     protocol: str = "http/1.1",
 ) -> ssl.SSLContext:
-    """Make the context for connections to an upstream that speaks this protocol. Raises ValueError or ssl.SSLError with the reason.
+    """Make the context for connections to an upstream that speaks this protocol; with none, ALPN is left out.
+
+    Raises ValueError or ssl.SSLError with the reason.
 
     With `crl_pem` every authority on the way needs a revocation list that is in force (RFC 5280 6.3).
     """
@@ -168,7 +171,8 @@ def client_context(
             made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     if chain_pem:
         add_pair(made, chain_pem, key_pem)
-    made.set_alpn_protocols([protocol])
+    if protocol:
+        made.set_alpn_protocols([protocol])
     return made
 
 

@@ -162,6 +162,12 @@ class Greeting(Owner, Timed):
             self._leave()
             transport.close()
             return
+        if self.porch.door.raw:
+            client.hello = True
+            client.alpn = (protocol or "").encode("ascii")
+            self._leave()
+            RawDown(self.porch, transport, client).begin(b"")
+            return
         self._start(protocol == "h2")
 
     def on_data(self, data: bytes) -> None:

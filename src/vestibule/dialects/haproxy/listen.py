@@ -56,6 +56,8 @@ class Bound:
 
     listener: Listener
     certificates: tuple[str, ...]
+    alpn: tuple[str, ...] = ()
+    """What ``alpn`` names, where connections are passed on: without it none is agreed on."""
 
 
 def split_options(
@@ -102,9 +104,11 @@ class Binder:
         self._defaults = defaults
         self.certificates: dict[str, Certificate] = {}
         self.profiles: list[TlsProfile] = []
+        self._raw = False
 
-    def read(self, lines: list[tuple[Line, int]]) -> list[Bound]:
-        """Read the ``bind`` lines of one frontend, each with the index of its first argument."""
+    def read(self, lines: list[tuple[Line, int]], raw: bool = False) -> list[Bound]:
+        """Read the ``bind`` lines of one frontend, each with the index of its first argument; ``raw`` ones are of ``mode tcp``."""
+        self._raw = raw
         bound: list[Bound] = []
         for line, first in lines:
             bound.extend(self._line(line, first))
@@ -123,7 +127,9 @@ class Binder:
             self._report.warning(line, options["crt"][0][0], "unused", "`crt` has no effect without `ssl`")
             certificates = ()
         profile = self._profile(line, options) if has_tls else "intermediate"
-        protocols = self._protocols(line, options)
+        protocols = _PROTOCOLS if self._raw else self._protocols(line, options)
+        offered = options.get("alpn") or options.get("npn") or []
+        alpn = tuple(dict.fromkeys([word for _, text in offered for word in text.split(",") if word])) if self._raw else ()
         bound: list[Bound] = []
         for text in line.text(first).split(","):
             for address in self._addresses(line, first, text, options):
@@ -140,7 +146,7 @@ class Binder:
                     # HAProxy takes the header from whoever connects; who may is for the address to say.
                     proxy_protocol_from=_ANYBODY if "accept-proxy" in options else (),
                 )
-                bound.append(Bound(self._origins.at(span(line, first), listener), certificates))
+                bound.append(Bound(self._origins.at(span(line, first), listener), certificates, alpn))
         return bound
 
     def _number(self, line: Line, options: dict[str, list[tuple[int, str]]], name: str) -> int | None:
@@ -218,7 +224,7 @@ class Binder:
 
     def _renamed(self, bound: Bound, address: TcpAddress) -> Bound:
         listener = replace(bound.listener, name=format_listen(address), address=address)
-        return Bound(self._origins.move(bound.listener, listener), bound.certificates)
+        return Bound(self._origins.move(bound.listener, listener), bound.certificates, bound.alpn)
 
     # ------------------------------------------------------------ TLS
 

@@ -217,7 +217,7 @@ class _Lowering:
     def _raw_frontend(self, side: Side, listeners: list[Listener]) -> None:
         """Lower a frontend in ``mode tcp``: its listeners get routes, and no site."""
         section, settings = side.section, side.settings
-        bound = self._binder.read([(each.line, each.first) for each in settings.all("bind")])
+        bound = self._binder.read([(each.line, each.first) for each in settings.all("bind")], raw=True)
         settings.warn_of_missing("client")
         passing = read_passing(settings, side.rules, self._report, self._origins)
         side.acls.check(State(section.name, self._read_text, raw=True))
@@ -241,6 +241,8 @@ class _Lowering:
         log = access_log(settings, self._globals.logs, State(section.name, self._read_text, raw=True), self._report)
         for each in bound:
             made = replace(self._listener(each, settings, ""), routes=tuple(routes), timeouts=timeouts, default_site="", access_log=log)
+            if made.tls:
+                made = replace(made, certificates=each.certificates, alpn=each.alpn)
             listeners.append(self._origins.move(each.listener, made))
 
     def _raw_backend(self, front: Side, choice: Choice) -> Side | None:

@@ -282,6 +282,12 @@ _IN_STREAM = _rows(
     ("proxy_next_upstream", "tv", "flag", "whether another server is tried where no connection could be made"),
     ("proxy_next_upstream_tries", "tv", "1", "`retry.attempts`"),
     ("proxy_next_upstream_timeout", "tv", "1", "`retry.within`"),
+    ("ssl_certificate ssl_certificate_key ssl_password_file ssl_ciphers ssl_client_certificate ssl_trusted_certificate ssl_crl"
+     " ssl_verify_depth ssl_verify_client ssl_ecdh_curve", "tv", "1", "as in `http`, where TLS ends (`listen … ssl`)"),
+    ("ssl_session_tickets", "tv", "flag", "as in `http`"),
+    ("ssl_protocols", "tv", "1+", "as in `http`"),
+    ("ssl_conf_command", "tv", "2", "as in `http`"),
+    ("ssl_alpn", "tv", "1+", "the protocols offered by ALPN; without it none is agreed on"),
     ("proxy_ssl proxy_ssl_verify", "tv", "flag", "TLS to the server, and whether its certificate must be valid"),
     ("proxy_ssl_name proxy_ssl_trusted_certificate proxy_ssl_crl proxy_ssl_certificate proxy_ssl_certificate_key"
      " proxy_ssl_password_file", "tv", "1", "as in `http`"),
@@ -307,8 +313,6 @@ _IN_STREAM += _rows(
     ("return pass", "v", "1", _LATER),
     ("split_clients", "t", "2{", _LATER),
     ("limit_conn limit_conn_zone proxy_requests proxy_responses proxy_bind", "tv", "1+", _LATER),
-    ("ssl_certificate ssl_certificate_key ssl_protocols ssl_ciphers ssl_verify_client ssl_client_certificate", "tv", "1+",
-     "TLS is passed on in `stream`; end it in a `server` of `http`"),
     ("server_name", "v", "1+", "choose by `$ssl_preread_server_name` in a `map`"),
 )  # fmt: skip
 

@@ -144,7 +144,7 @@ class _Lowering:
             access_log=AccessLog(),
             error_log=self._error_log(main, http),
         )
-        return read_stream(record, main, made)
+        return read_stream(record, main, made, self._tls)
 
     # ------------------------------------------------------------ servers
 

@@ -1,7 +1,8 @@
 """``stream``: connections that are passed on as they are, by the name a TLS client asks for and by where it comes from.
 
 Facts: a ``server`` passes all of its connections to one place, which a ``map`` may choose by ``$ssl_preread_server_name`` and its
-kin. ``allow`` and ``deny`` come first. Silence ends a connection after ``proxy_timeout`` (10 min).
+kin. With ``ssl`` behind ``listen``, TLS ends here and what is inside is passed on. ``allow`` and ``deny`` come first. Silence ends
+a connection after ``proxy_timeout`` (10 min).
 
 Rules: a place that a ``map`` chooses is one of the texts that are in it: each becomes a route. An empty one closes the connection.
 
@@ -18,6 +19,7 @@ from vestibule.dialects.nginx.limiting import pace_of_stream
 from vestibule.dialects.nginx.listening import Doors
 from vestibule.dialects.nginx.maps import read_tables
 from vestibule.dialects.nginx.scope import Scope
+from vestibule.dialects.nginx.tls import Tls
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.upstreams import Target, Upstreams
 from vestibule.dialects.nginx.variables import Names, choices_of
@@ -35,6 +37,7 @@ _NAMES: dict[str, Expr] = {
     "remote_addr": Var("peer_ip"),
     "binary_remote_addr": Var("peer_ip"),
     "remote_port": Var("client_port"),
+    "ssl_server_name": Var("tls_sni"),
     "ssl_preread_server_name": Var("tls_sni"),
     "ssl_preread_alpn_protocols": Var("tls_alpn"),
     # Which version it will be is settled later; people ask whether there is one.
@@ -44,17 +47,18 @@ _NAMES: dict[str, Expr] = {
 """What variables mean before there is a request."""
 
 
-def read_stream(record: Record, main: Scope, config: Config) -> Config:
-    """Return a configuration with what the ``stream`` block of a file adds."""
+def read_stream(record: Record, main: Scope, config: Config, tls: Tls) -> Config:
+    """Return a configuration with what the ``stream`` block of a file adds; ``tls`` collects certificates and profiles."""
     inner = [each for block in main.own("stream") for each in block.block or ()]
-    return _Streams(record, Scope(record, inner, main), config).read() if inner else config
+    return _Streams(record, Scope(record, inner, main), config, tls).read() if inner else config
 
 
 class _Streams:
     """Lowers the ``stream`` block."""
 
-    def __init__(self, record: Record, scope: Scope, config: Config) -> None:
+    def __init__(self, record: Record, scope: Scope, config: Config, tls: Tls) -> None:
         self._record = record
+        self._tls = tls
         self._scope = scope
         self._config = config
         self._names = Names(record, _NAMES, Var("peer_ip"))
@@ -76,7 +80,13 @@ class _Streams:
             if name in names[:at]:
                 self._record.error(self._record.place(f"listeners[{at}]"), "duplicate", f"`{name}` is listened on already")
         upstreams = (*self._config.upstreams, *self._upstreams.all())
-        return replace(self._config, listeners=tuple(listeners), upstreams=upstreams)
+        return replace(
+            self._config,
+            listeners=tuple(listeners),
+            upstreams=upstreams,
+            certificates=self._tls.certificates(),
+            tls_profiles=self._tls.profiles(),
+        )
 
     def _announcers(self, scope: Scope) -> tuple[str, ...]:
         """Return whose PROXY headers say who the client is."""
@@ -96,8 +106,6 @@ class _Streams:
         for directive in listens:
             if "udp" in directive.texts[1:]:
                 not_built(self._record, directive.span, "UDP", "take this `listen` away")
-            elif "ssl" in directive.texts[1:]:
-                not_built(self._record, directive.span, "ending TLS in `stream`", "use a `server` in `http`, or pass TLS on")
             else:
                 doors.add(0, directive)
         routes = self._routes(server, scope)
@@ -108,6 +116,8 @@ class _Streams:
             tunnel_idle_ms=scope.time("proxy_timeout", _TEN_MINUTES),
             hold_ms=0,
         )
+        certificates = self._tls.certificates_of(scope, server.span) if any(door.tls for door in doors.all()) else ()
+        alpn = scope.find("ssl_alpn")
         made: list[Listener] = []
         for door in doors.all():
             self._record.origin(f"listeners[{first + len(made)}]", door.span)
@@ -115,6 +125,11 @@ class _Streams:
                 Listener(
                     door.name,
                     door.address,
+                    tls=door.tls,
+                    tls_profile=self._tls.profile(door, [scope], scope),
+                    unknown_sni="default" if door.tls else "refuse",
+                    certificates=certificates if door.tls else (),
+                    alpn=tuple(dict.fromkeys(alpn.texts)) if door.tls and alpn is not None else (),
                     proxy_protocol=door.proxy_protocol,
                     proxy_protocol_from=announcers if door.proxy_protocol else (),
                     routes=routes,

@@ -15,7 +15,7 @@ from vestibule.dialects.toml.form import (
     Shape,
     Text,
 )
-from vestibule.dialects.toml.table import LOG, NETWORKS, TABLE, Key, Table
+from vestibule.dialects.toml.table import LOG, NAMES, NETWORKS, TABLE, Key, Table
 from vestibule.model import config as model
 from vestibule.model.quantity import parse_host
 
@@ -43,6 +43,8 @@ LISTENER = Table(
         Key("proxy_protocol", FLAG, "false", "proxy_protocol"),
         Key("proxy_protocol_from", NETWORKS, '["10.0.0.1"]', "proxy_protocol_from"),
         Key("routes", Shape("an array of tables"), '[{ names = ["mail.example.org"], to = "tcp://192.168.1.25:443" }]', "routes"),
+        Key("certificates", NAMES, '["mail"]', "certificates"),
+        Key("alpn", NAMES, '["imap"]', "alpn"),
         Key("backlog", COUNT, "1024", "backlog"),
         Key("bare_lf", FLAG, "false", "bare_lf"),
         Key("timeouts", Shape(TABLE), '{ request_head = "30s" }', "timeouts"),
