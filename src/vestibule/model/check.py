@@ -437,7 +437,8 @@ def _check_unused(found: Findings, config: Config) -> None:
     for at, listener in enumerate(config.listeners):
         if listener.name not in listeners:
             found.warning(f"listeners[{at}]", "unused", f"no site is served on the listener `{listener.name}`")
-    certificates = {name for each in (*config.sites, *config.listeners) for name in each.certificates}
+    certificates = {name for site in config.sites for name in site.certificates}
+    certificates.update([name for listener in config.listeners for name in listener.certificates])
     for at, certificate in enumerate(config.certificates):
         if certificate.name not in certificates:
             found.warning(f"certificates[{at}]", "unused", f"nothing uses the certificate `{certificate.name}`")
