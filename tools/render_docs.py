@@ -77,6 +77,7 @@ ORDER = (
     schema.ERROR_LOG,
     schema.SYSLOG,
     schema.PROCESS,
+    schema.COMMAND_SOCKET,
 )
 """Every table, as the page has them: first what most people need."""
 

@@ -74,7 +74,9 @@ access_logs = _one_log | st.builds(replace, _one_log, also=lists(_one_log))
 
 compressions = st.builds(m.Compression, lists(st.sampled_from(["text/*", "*", "application/json"])), counts, st.integers(1, 9))
 
-processes = st.builds(m.Process, counts, words, words, words, words, words, milliseconds)
+_levels = st.sampled_from(["user", "operator", "admin"])
+_sockets = st.builds(m.CommandSocket, words, st.integers(0, 0o777), words, words, _levels)
+processes = st.builds(m.Process, counts, words, words, words, words, words, lists(_sockets), milliseconds)
 error_logs = st.builds(m.ErrorLog, logs, st.sampled_from(["debug", "info", "warning", "error"]), st.just(m.Syslog()) | syslogs)
 
 addresses = st.one_of(

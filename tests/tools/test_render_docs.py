@@ -59,6 +59,9 @@ def document(table: Table, key: Key) -> str:
         return SITE + f"request = [{{ {table.title} = {inline} }}]\n"
     if table in (schema.RESPOND, schema.REDIRECT, schema.FILES, schema.HSTS, schema.COMPRESSION):
         return f'[sites."photos.example.org"]\n{table.title} = {inline}\n'
+    if table is schema.COMMAND_SOCKET:
+        more = "" if key.name == "path" else 'path = "a", '
+        return f"process.command_sockets = [{{ {more}{line.strip()} }}]\n" + SITE
     if table is schema.SYSLOG:
         return f"error_log = {{ syslog = {inline} }}\n" + SITE
     return f"[{table.title}]\n{line}" + SITE

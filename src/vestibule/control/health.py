@@ -208,6 +208,7 @@ class Health:
                     "state": _word(known, place.server),
                     "checked": place.upstream.health is not None and place.server.check,
                     "last_check": known.last if known.checks else None,
+                    "usual_weight": place.server.weight,
                     "weight": place.server.weight if known.weight < 0 else known.weight,
                     "backup": place.server.backup,
                     "since_s": round(time.time() - known.changed_at, 1),

@@ -32,6 +32,7 @@ from vestibule.control.acme.store import DirectoryStore
 from vestibule.control.admin import AdminError, AdminServer, Answer, socket_path
 from vestibule.control.authority import LocalAuthority
 from vestibule.control.certs import Facts
+from vestibule.control.commands import Commands, CommandServer
 from vestibule.control.health import Health
 from vestibule.control.listeners import Listeners
 from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
@@ -137,6 +138,8 @@ class Control:
         self._store = DirectoryStore(state_dir / "acme")
         admin = base / process.admin_socket if process.admin_socket else socket_path(state_dir, os.getpid())
         self._admin = AdminServer(admin, self._command)
+        commands = Commands(self._status, self._change_server, lambda: self._reloader.config)
+        self._command_servers = [CommandServer(base, each, commands) for each in process.command_sockets]
         self._supervisor = Supervisor(journal, command, account)
         self._resolver = Resolver(journal, self._on_addresses)
         journal.addresses = self._resolver.known
@@ -212,6 +215,8 @@ class Control:
         self._health.stop()
         self._listeners.close()
         await self._admin.stop()
+        for server in self._command_servers:
+            server.stop()
         if self._process.pid_file:
             (self._base / self._process.pid_file).unlink(missing_ok=True)
         self._journal.flush()
@@ -224,6 +229,11 @@ class Control:
             await self._admin.start()
         except AdminError as bad:
             self._journal.error("admin.socket", f"{bad}; `vestibule reload` and `status` will not reach this program")
+        for server in self._command_servers:
+            try:
+                await server.start()
+            except (OSError, LookupError) as bad:
+                self._journal.error("commands.socket", f"the socket {server.path} cannot be made: {bad}; nobody can send commands there")
         if self._process.pid_file:
             try:
                 # Whoever waits for the file must not find it empty.
@@ -319,6 +329,10 @@ class Control:
             reasons = self._health.command(shlex.split(command)[1:])
             return {"ok": not reasons, "reasons": reasons}
         return {"ok": False, "reasons": [f"there is no command `{command}`; known are reload, status, upstream, reopen, renew, stop"]}
+
+    def _change_server(self, words: list[str]) -> list[str]:
+        """Do what a command says of servers; return the reasons against it."""
+        return self._health.command(words)
 
     async def _status(self) -> dict[str, object]:
         config = self._reloader.config

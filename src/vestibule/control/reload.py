@@ -43,7 +43,7 @@ from vestibule.model.config import Config, Site
 from vestibule.model.diagnostic import Diagnostic, Severity
 from vestibule.model.wire import to_json
 
-FIXED = ("user", "group", "state_dir", "pid_file", "admin_socket")
+FIXED = ("user", "group", "state_dir", "pid_file", "admin_socket", "command_sockets")
 
 # A start goes on without names that are slow to resolve; the workers hear of them later.
 NAME_PATIENCE_S = 1.5

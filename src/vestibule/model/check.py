@@ -103,6 +103,7 @@ def _check_names(found: Findings, config: Config) -> None:
 def _check_process(found: Findings, config: Config) -> None:
     found.at_least("process.workers", config.process.workers, 0)
     found.at_least("process.stop_ms", config.process.stop_ms, 0)
+    _check_command_sockets(found, config)
     for at, network in enumerate(config.trusted_proxies):
         try:
             parse_network(network)
@@ -116,6 +117,19 @@ def _check_process(found: Findings, config: Config) -> None:
     _check_forwarding(found, "forwarding", config.forwarding)
     _check_access_log(found, "access_log", config.access_log)
     _check_log(found, "error_log", config.error_log)
+
+
+def _check_command_sockets(found: Findings, config: Config) -> None:
+    """Check the sockets that take commands."""
+    sockets = config.process.command_sockets
+    for at, socket in enumerate(sockets):
+        path = f"process.command_sockets[{at}]"
+        if not socket.path:
+            found.error(f"{path}.path", "empty-value", "a socket needs a path")
+        elif socket.path in [each.path for each in sockets[:at]]:
+            found.error(f"{path}.path", "duplicate-name", f"there are two sockets at {socket.path}")
+        if not 0 <= socket.mode <= _MAX_MODE:
+            found.error(f"{path}.mode", "out-of-range", f"0o{socket.mode:o} are no permissions", "write `0o660`")
 
 
 # ---------------------------------------------------------------- values that repeat at each level

@@ -61,6 +61,7 @@ from vestibule.model.layer4 import TcpRoute
 from vestibule.model.settings import (
     REDACTED,
     AccessLog,
+    CommandSocket,
     Compression,
     ErrorLog,
     Forwarding,
@@ -108,6 +109,7 @@ __all__ = [
     "Certificate",
     "Challenge",
     "ClientCertificate",
+    "CommandSocket",
     "Compression",
     "ConcurrencyLimit",
     "Config",

@@ -141,6 +141,24 @@ class ErrorLog:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandSocket:
+    """A unix socket that takes HAProxy's commands, for programs that speak them."""
+
+    path: str
+    """The file of the socket."""
+    mode: int = 0o600
+    """Its permissions."""
+    user: str = ""
+    """Its owner; empty is who started vestibule."""
+    group: str = ""
+    """Its group; empty is the owner's."""
+    level: Literal["user", "operator", "admin"] = "operator"
+    """What may be asked there: ``user`` figures, ``operator`` what went wrong too, ``admin`` changes of servers."""
+    servers: tuple[tuple[str, str], ...] = ()
+    """Names of servers, ``UPSTREAM/NAME``, each with the address it stands for; others are called by their address."""
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """The program as the operating system sees it."""
 
@@ -156,6 +174,8 @@ class Process:
     """A file to hold the process id; empty writes none."""
     admin_socket: str = ""
     """The unix socket ``vestibule reload`` and ``status`` talk to; empty puts it into the state directory."""
+    command_sockets: tuple[CommandSocket, ...] = ()
+    """Unix sockets that take HAProxy's commands (``show stat``, ``set server``)."""
     stop_ms: int = 30_000
     """How long exchanges in flight may go on after SIGTERM before they are cut."""
 

@@ -60,6 +60,7 @@ _GLOBAL = [
     *_rows("supported", "G", "maxconn", "Connections at a time; counted in each worker."),
     *_rows("supported", "G", "nbthread", "How many workers there are."),
     *_rows("supported", "G", "pidfile", "A file for the process id."),
+    *_rows("supported", "G", "stats socket", "A unix socket that takes commands: figures, and states and weights of servers."),
     *_rows("supported", "G", "log-send-hostname", "Lines at syslog servers name the host; it is always this machine's."),
     *_rows("supported", "GDFLB", "log-tag", "The name of the program in lines at syslog servers."),
     *_rows("supported", "G", "log", "Where logs go: a syslog server, standard output or error."),
@@ -75,7 +76,7 @@ _GLOBAL = [
     *_rows(
         "harmless",
         "G",
-        "stats socket | stats timeout | stats maxconn",
+        "stats timeout | stats maxconn",
         "The runtime socket.",
         "`vestibule status` asks vestibule's own socket",
     ),

@@ -13,7 +13,7 @@ from vestibule.dialects.haproxy.listen import TlsDefaults, read_version
 from vestibule.dialects.haproxy.logs import Logging
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.tree import Section, Statement
-from vestibule.model.config import Limits, Process
+from vestibule.model.config import CommandSocket, Limits, Process
 from vestibule.model.diagnostic import did_you_mean
 
 _FLAGS = ("no-sslv3", "no-tlsv10", "no-tlsv11", "no-tlsv12", "no-tlsv13", "force-tlsv12", "force-tlsv13", "no-tls-tickets")
@@ -49,6 +49,8 @@ def _apply(found: Globals, statement: Statement, words: list[str], report: Repor
     name = statement.name
     if name == "log":
         found.logs.lines.append(statement)
+    elif name == "stats socket":
+        _command_socket(found, statement, words, report)
     elif name == "log-tag":
         found.logs.tag = words[0]
     elif name == "user":
@@ -71,6 +73,36 @@ def _apply(found: Globals, statement: Statement, words: list[str], report: Repor
         found.tls.curves = tuple([each for each in words[0].split(":") if each])
     else:
         _bind_options(found.tls, statement, words, report)
+
+
+def _command_socket(found: Globals, statement: Statement, words: list[str], report: Report) -> None:
+    """Read ``stats socket PATH [mode MODE] [user USER] [group GROUP] [level LEVEL]``."""
+    path = words[0].removeprefix("unix@")
+    if not path.startswith(("/", ".")) and "@" not in path and ":" not in path:
+        path = f"./{path}"
+    if not path.startswith(("/", ".")):
+        message = f"`stats socket {words[0]}` is left out"
+        report.warning(statement.line, statement.first, "left-out", message, "commands are taken on unix sockets; name a path")
+        return
+    made = CommandSocket(path, 0o777)
+    at = 1
+    while at < len(words):
+        word, value = words[at], "".join(words[at + 1 : at + 2])
+        place = statement.first + at
+        if word == "mode" and value and set(value) <= set("01234567") and len(value) <= 4:
+            made = replace(made, mode=int(value, 8))
+        elif word in ("user", "group") and value:
+            made = replace(made, user=value) if word == "user" else replace(made, group=value)
+        elif word == "level" and value in ("user", "operator", "admin"):
+            made = replace(made, level=value)  # type: ignore[arg-type]  # it is among those that there are
+        elif word in ("expose-fd", "process", "thread", "accept-netscaler-cip", "name", "backlog", "maxconn", "id"):
+            pass  # about HAProxy's own processes, or sockets as such
+        else:
+            known = ("mode", "user", "group", "level", "expose-fd")
+            hint = did_you_mean(word, known) if word not in known else f"`{value}` does not go with it"
+            report.error(statement.line, place, "bad-value", f"`{word}` is no option of a socket for commands", hint)
+        at += 2
+    found.process = replace(found.process, command_sockets=(*found.process.command_sockets, made))
 
 
 def _number(found: Globals, statement: Statement, text: str, report: Report) -> None:

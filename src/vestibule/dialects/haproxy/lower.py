@@ -45,6 +45,7 @@ from vestibule.model.config import (
     ANY_HOST,
     AccessLog,
     Action,
+    CommandSocket,
     Config,
     Deny,
     Forwarding,
@@ -64,6 +65,7 @@ from vestibule.model.config import (
 )
 from vestibule.model.diagnostic import Span, did_you_mean
 from vestibule.model.expr import EMPTY, AllOf, Call, Const, Expr, If, InSet, Var
+from vestibule.model.upstream import server_text
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
 """HAProxy sends what came and what rules make of it, nothing else."""
@@ -166,7 +168,7 @@ class _Lowering:
             listeners=tuple(listeners),
             sites=tuple(sites),
             upstreams=tuple(self._upstreams.values()),
-            process=found.process,
+            process=replace(found.process, command_sockets=self._command_sockets()),
             certificates=tuple(self._binder.certificates.values()),
             tls_profiles=tuple(self._binder.profiles),
             limits=found.limits,
@@ -175,6 +177,14 @@ class _Lowering:
             access_log=AccessLog("off"),
             error_log=found.logs.error_log(self._report),
         )
+
+    def _command_sockets(self) -> tuple[CommandSocket, ...]:
+        """Return the sockets that take commands, which call servers by their names."""
+        names: list[tuple[str, str]] = []
+        for backend, servers in self._servers.items():
+            known = self._upstreams[backend].servers if backend in self._upstreams else ()
+            names.extend([(f"{backend}/{name}", server_text(server)) for name, server in zip(servers.all, known, strict=False)])
+        return tuple([replace(each, servers=tuple(names)) for each in self._globals.process.command_sockets])
 
     def _side(self, section: Section) -> Side:
         settings = Settings(section, self._report)

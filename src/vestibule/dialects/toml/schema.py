@@ -31,6 +31,7 @@ from vestibule.dialects.toml.schema_route import (
 )
 from vestibule.dialects.toml.schema_settings import (
     ACCESS_LOG,
+    COMMAND_SOCKET,
     COMPRESSION,
     ERROR_LOG,
     FORWARDING,
@@ -63,6 +64,7 @@ __all__ = [
     "BALANCE",
     "BANDWIDTH_LIMIT",
     "CERTIFICATE",
+    "COMMAND_SOCKET",
     "COMPRESSION",
     "CONCURRENCY_LIMIT",
     "DNS_PROVIDER",
@@ -139,6 +141,7 @@ ROOT = Table(
 
 FLAT = (
     PROCESS,
+    COMMAND_SOCKET,
     TIMEOUTS,
     LIMITS,
     FORWARDING,

@@ -6,13 +6,16 @@ from vestibule.dialects.toml.form import (
     COUNT,
     DURATION,
     FLAG,
+    PAIRS,
     PATH,
+    PERMISSIONS,
     SIZE,
     TEMPLATE,
     TEST,
     TEXT,
     TEXTS,
     Choice,
+    ListOf,
     Unlimited,
 )
 from vestibule.dialects.toml.table import FORWARD, LOG_TARGET, Inline, Key, Table
@@ -113,6 +116,20 @@ ERROR_LOG = Table(
     ),
 )
 
+COMMAND_SOCKET = Table(
+    "command_sockets",
+    model.CommandSocket,
+    "A unix socket that takes HAProxy's commands.",
+    (
+        Key("path", PATH, '"/run/vestibule/commands.sock"', "path"),
+        Key("mode", PERMISSIONS, "0o660", "mode"),
+        Key("user", TEXT, '"monitor"', "user"),
+        Key("group", TEXT, '"monitor"', "group"),
+        Key("level", Choice("user", "operator", "admin"), '"admin"', "level"),
+        Key("servers", PAIRS, '{ "photos/one" = "192.0.2.10:2283" }', "servers"),
+    ),
+)
+
 PROCESS = Table(
     "process",
     model.Process,
@@ -124,6 +141,7 @@ PROCESS = Table(
         Key("state_dir", PATH, '"/var/lib/vestibule"', "state_dir"),
         Key("pid_file", PATH, '"/run/vestibule.pid"', "pid_file"),
         Key("admin_socket", PATH, '"/run/vestibule/admin.sock"', "admin_socket"),
+        Key("command_sockets", ListOf(Inline(COMMAND_SOCKET)), '[{ path = "/run/vestibule/commands.sock" }]', "command_sockets"),
         Key("stop", DURATION, '"30s"', "stop_ms"),
     ),
 )

@@ -10,7 +10,7 @@ Not here: the tables (``schema`` and its parts ``schema_*``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 
 from vestibule.dialects.toml.form import (
     Choice,
@@ -73,11 +73,14 @@ class Inline(Form):
                 changes[key.field] = key.form.read(item)
             except ValueError as bad:
                 raise ValueError(f"`{name}`: {bad}") from None
+        for field in fields(self._table.cls):
+            if field.default is MISSING and field.name not in changes:
+                raise ValueError(f"`{field.name}` is missing")
         return self._table.cls(**changes)
 
     def write(self, value: object) -> str:
-        usual = self._table.cls()
-        told = [key for key in self._table.keys if getattr(value, key.field) != getattr(usual, key.field)]
+        usual = {field.name: field.default for field in fields(self._table.cls)}
+        told = [key for key in self._table.keys if getattr(value, key.field) != usual[key.field]]
         return "{ " + ", ".join([f"{key.name} = {key.form.write(getattr(value, key.field))}" for key in told]) + " }"
 
 
