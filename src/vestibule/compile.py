@@ -214,6 +214,7 @@ class _Maker(Asked):
             self.announcers(key, listener),
             raw,
             inspects(listener) and not listener.tls,
+            _most(limits.connection_rate),
         )
 
     def connections(self, key: str, listener: model.Listener, timeouts: model.Timeouts) -> Plan:

@@ -320,6 +320,7 @@ class Worker(Crashes, Timed, Reporter):
         return {
             "connections": tally.connections,
             "accepted": tally.accepted,
+            "held_back": tally.held_back,
             "requests": tally.requests,
             "exchanges": tally.exchanges,
             "tunnels": tally.tunnels,

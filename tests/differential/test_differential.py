@@ -7,6 +7,7 @@ records what it sees. Adding a case is adding a file; adding requests is a line 
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -187,5 +188,39 @@ def test_both_pass_a_websocket(program: str, pairs: Pairs, tmp_path_factory: pyt
                 assert wire.read(5) == b"hello"
                 wire.send(b"ping")
                 assert wire.read(4) == b"ping"
+    finally:
+        pair.upstream.script = answer
+
+
+BODY = bytes(range(256)) * 1_000
+"""A quarter of a megabyte: two seconds at 100 KiB in a second, of which nginx takes the first at once."""
+
+
+@pytest.mark.parametrize(
+    ("program", "path", "least_s", "most_s"),
+    [
+        ("nginx", "/slow", 0.7, 4.0),
+        ("nginx", "/set", 0.0, 1.2),
+        ("nginx", "/free", 0.0, 0.6),
+        ("nginx", "/if", 0.7, 4.0),
+        ("apache", "/slow", 0.7, 4.0),
+        ("apache", "/free", 0.0, 0.6),
+    ],
+)
+def test_both_take_their_time(
+    program: str, path: str, least_s: float, most_s: float, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if shutil.which(ORIGINALS[program].program, path=SEARCH) is None:
+        pytest.skip(f"{program} is not installed")
+    if (program, "") not in pairs:
+        pairs[program, ""] = Pair(program, "", tmp_path_factory.mktemp(program))
+    pair = pairs[program, ""]
+    assert pair is not None
+    pair.upstream.script = lambda turn: turn.answer(BODY)
+    try:
+        for port in pair.ports["pace"]:
+            began = time.monotonic()
+            assert Client(("127.0.0.1", port)).get(path).body == BODY
+            assert least_s <= time.monotonic() - began <= most_s
     finally:
         pair.upstream.script = answer

@@ -62,7 +62,7 @@ def _inner(inner: Any) -> Any:
 expressions: Any = st.recursive(_leaves, _inner, max_leaves=6)
 
 timeouts = st.builds(m.Timeouts, *[milliseconds] * 8)
-limits = st.builds(m.Limits, counts, counts, counts, optional(counts), counts, optional(counts), optional(counts), optional(counts))
+limits = st.builds(m.Limits, counts, counts, counts, optional(counts), counts, *[optional(counts)] * 4)
 _forward = st.sampled_from(["set", "remove", "pass"])
 forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]), words | st.just(""), st.booleans())
 _lines = st.just(e.ALWAYS) | expressions

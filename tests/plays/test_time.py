@@ -133,3 +133,19 @@ def test_time_begins_when_the_request_comes(play: Plays) -> None:
     one.reactor.ahead_ms += 900
     one.client(*GET).upstream_sees(*GET).client_finishes().turn()
     one.client_quiet().upstream(*OK).client_sees(*OK).client_closed().logged("").done()
+
+
+def test_so_many_connections_are_taken_in_a_second(play: Plays) -> None:
+    one = play()
+    one.door.connections_rate = 2
+    for _ in range(5):
+        one.new_client()
+    one.quiet()
+    # Two, and one more where a millisecond has gone by.
+    assert one.tally.accepted in (2, 3)
+    assert one.tally.held_back
+    one.idle(1).idle(0.3)
+    assert one.tally.accepted in (4, 5)
+    one.idle(1).idle(0.3).idle(1)
+    assert one.tally.accepted == 6
+    one.done()

@@ -57,7 +57,7 @@ from vestibule.model.quantity import parse_host, parse_listen_host, parse_networ
 from vestibule.model.syslog import is_syslog, parse_syslog
 
 _CONNECTION_TIMEOUTS = ("request_head_ms", "keep_alive_ms", "tls_handshake_ms")
-_CONNECTION_LIMITS = ("head_bytes", "fields", "target_bytes", "requests_per_connection", "connections", "concurrent")
+_CONNECTION_LIMITS = ("head_bytes", "fields", "target_bytes", "requests_per_connection", "connections", "connection_rate", "concurrent")
 
 _MAX_MODE = 0o777
 

@@ -52,6 +52,8 @@ class Limits:
     """Requests on one client connection before it is closed in good order."""
     connections: int | None = 16_384
     """Client connections of one worker at a time; more wait in the kernel's queue."""
+    connection_rate: int | None = None
+    """Client connections in a second that a worker takes at each listener; more wait in the kernel's queue."""
     concurrent: int | None = None
     """Exchanges in flight at a time in one worker (503)."""
 

@@ -22,6 +22,7 @@ class Door:
     `announcers` are the networks whose PROXY headers are read, before anything else; None expects no such header.
     `raw` passes connections on as they are, and `inspects` waits for their ClientHello first.
     `http2` allows HTTP/2 (by ALPN on TLS, by prior knowledge on plain listeners), `http1` what came before.
+    `connections_rate` is how many are taken in a second, -1 for any.
     `requests_most` closes a connection in good order after so many requests; -1 is for ever.
     """
 
@@ -39,6 +40,7 @@ class Door:
         announcers: NetworkSet | None = None,
         raw: bool = False,
         inspects: bool = False,
+        connections_rate: int = -1,
     ) -> None:
         self.name = name
         self.plan = plan
@@ -52,6 +54,7 @@ class Door:
         self.announcers = announcers
         self.raw = raw
         self.inspects = inspects
+        self.connections_rate = connections_rate
 
 
 class Tally:
@@ -60,6 +63,7 @@ class Tally:
     def __init__(self) -> None:
         self.connections = 0
         self.accepted = 0
+        self.held_back = 0  # times that a listener looked away because of its rate
         self.requests = 0
         self.exchanges = 0
         self.tunnels = 0

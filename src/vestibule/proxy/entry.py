@@ -24,6 +24,7 @@ from vestibule.proxy.down_h1 import H1DownConnection
 from vestibule.proxy.down_h2 import H2DownConnection
 from vestibule.proxy.raw import Inspection, RawDown
 
+_SECOND_US: Final = 1_000_000
 _PREFACE_START: Final = b"PRI * HT"
 
 
@@ -32,15 +33,26 @@ class Entry(Acceptor, Doorman):
 
     def __init__(self, porch: Porch) -> None:
         self.porch = porch
+        self._even_us = 0  # when what was taken is even with the rate
 
     def is_full(self) -> bool:
-        most = self.porch.door.connections_most
-        return 0 <= most <= self.porch.tally.connections
+        porch = self.porch
+        door = porch.door
+        most = door.connections_most
+        if 0 <= most <= porch.tally.connections:
+            return True
+        if door.connections_rate >= 0 and self._even_us - porch.reactor.now_ms * 1000 >= _SECOND_US:
+            porch.tally.held_back += 1
+            return True
+        return False
 
     def on_accepted(self, sock: socket.socket) -> None:
         porch = self.porch
         door = porch.door
         porch.tally.accepted += 1
+        if door.connections_rate >= 0:
+            # A second's worth may come at once: clients open several connections together.
+            self._even_us = max(self._even_us, porch.reactor.now_ms * 1000) + _SECOND_US // max(1, door.connections_rate)
         try:
             client = _client_of(sock, b"http" if door.tls is None else b"https")
         except OSError:

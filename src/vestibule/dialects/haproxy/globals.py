@@ -20,12 +20,17 @@ _FLAGS = ("no-sslv3", "no-tlsv10", "no-tlsv11", "no-tlsv12", "no-tlsv13", "force
 _IGNORED = ("prefer-client-ciphers", "strict-sni")
 
 
+_RATES = ("maxconnrate", "maxsessrate", "maxsslrate")
+"""How many connections, sessions and handshakes may begin in a second; they are much the same to a listener."""
+
+
 @dataclass(slots=True)
 class Globals:
     """What ``global`` comes to."""
 
     process: Process = field(default_factory=Process)
     limits: Limits = field(default_factory=Limits)
+    tls_rate: int | None = None
     tls: TlsDefaults = field(default_factory=TlsDefaults)
     logs: Logging = field(default_factory=Logging)
 
@@ -59,7 +64,7 @@ def _apply(found: Globals, statement: Statement, words: list[str], report: Repor
         found.process = replace(found.process, group=words[0])
     elif name == "pidfile":
         found.process = replace(found.process, pid_file=words[0])
-    elif name in ("nbthread", "maxconn"):
+    elif name in ("nbthread", "maxconn", *_RATES):
         _number(found, statement, words[0], report)
     elif name == "crt-base":
         found.tls.crt_base = words[0]
@@ -110,8 +115,17 @@ def _number(found: Globals, statement: Statement, text: str, report: Report) -> 
         report.error(statement.line, statement.first, "bad-value", f"`{text}` is no number", f"write `{statement.name} 4`")
     elif statement.name == "nbthread":
         found.process = replace(found.process, workers=int(text))
+    elif statement.name == "maxsslrate":
+        found.tls_rate = int(text)
+    elif statement.name in _RATES:
+        found.limits = replace(found.limits, connection_rate=lowest(found.limits.connection_rate, int(text)))
     else:
         found.limits = replace(found.limits, connections=int(text))
+
+
+def lowest(*limits: int | None) -> int | None:
+    """Return the lowest of some limits, None where there is none."""
+    return min([each for each in limits if each is not None], default=None)
 
 
 def _bind_options(tls: TlsDefaults, statement: Statement, words: list[str], report: Report) -> None:

@@ -23,7 +23,7 @@ from vestibule.dialects.haproxy.answers import answer_of, replacement
 from vestibule.dialects.haproxy.counting import period_of
 from vestibule.dialects.haproxy.errorpages import ErrorPages
 from vestibule.dialects.haproxy.forwardfor import told_actions
-from vestibule.dialects.haproxy.globals import Globals, read_globals
+from vestibule.dialects.haproxy.globals import Globals, lowest, read_globals
 from vestibule.dialects.haproxy.lexer import read_lines
 from vestibule.dialects.haproxy.listen import Binder, Bound
 from vestibule.dialects.haproxy.logs import access_log
@@ -356,6 +356,8 @@ class _Lowering:
         most = settings.number("maxconn")
         if most is not None and listener.limits is None:
             limits = replace(limits, connections=most)
+        rates = [limits.connection_rate, settings.number("rate-limit sessions"), self._globals.tls_rate if listener.tls else None]
+        limits = replace(limits, connection_rate=lowest(*rates))
         if settings.has("option httpclose", "option forceclose"):
             limits = replace(limits, requests_per_connection=1)
         made = replace(

@@ -59,6 +59,7 @@ LIMITS = Table(
         Key("response_head", SIZE, '"64KiB"', "response_head_bytes"),
         Key("requests_per_connection", Unlimited(COUNT), "1000", "requests_per_connection"),
         Key("connections", Unlimited(COUNT), "16384", "connections"),
+        Key("connection_rate", Unlimited(COUNT), "500", "connection_rate"),
         Key("concurrent", Unlimited(COUNT), "2000", "concurrent"),
     ),
 )
