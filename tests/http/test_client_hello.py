@@ -119,3 +119,35 @@ def test_what_is_none(name: str) -> None:
     found = ClientHello()
     assert found.read(NONE[name]) == NOT_TLS
     assert (found.name, found.protocols) == (b"", [])
+
+
+def body(after_random: bytes) -> bytes:
+    """Return a ClientHello of which only the beginning is as it should be, in one record."""
+    text = b"\x03\x03" + b"r" * 32 + after_random
+    return records(b"\x01" + len(text).to_bytes(3, "big") + text, 16_384)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        body(b"\x09abc"),  # a session that is longer than the message
+        body(b""),  # nothing where its length should be
+        body(b"\0\0\x02\x13\x01\x01\0\0\x05ab"),  # extensions longer than the message
+        body(b"\0\0\x02\x13\x01\x01\0\0\x01a"),  # an extension without a length
+        records(handshake(extension(16, b"\0\x09\x02h2")), 16_384),  # a list of protocols longer than its extension
+        records(handshake(extension(0, b"\0\x04\0\0\x09a")), 16_384),  # a name longer than its list
+        records(handshake(extension(0, b"\0")), 16_384),  # a list of names without a length
+    ],
+)
+def test_lengths_that_do_not_fit(data: bytes) -> None:
+    found = ClientHello()
+    assert found.read(data) == NOT_TLS
+    assert (found.name, found.protocols) == (b"", [])
+
+
+def test_nothing_and_another_kind_of_name() -> None:
+    assert ClientHello().read(b"") == NEED
+    entry = b"\x01\0\x03abc" + b"\0\0\x09a.example"
+    found = ClientHello()
+    assert found.read(records(handshake(extension(0, len(entry).to_bytes(2, "big") + entry)), 16_384)) == FOUND
+    assert found.name == b"a.example"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestibule.http.dates import Almanac, http_date, log_date
+from vestibule.http.dates import Almanac, http_date, log_date, parse_http_date
 
 SECONDS = st.integers(0, 4_102_444_800)
 
@@ -44,3 +44,48 @@ def test_log_date_says_its_zone(zone: str, wanted: bytes, monkeypatch: pytest.Mo
     assert text.endswith(wanted)
     moment = datetime.strptime(text.decode(), "%d/%b/%Y:%H:%M:%S %z")
     assert moment.timestamp() == 784_111_777
+
+
+@pytest.mark.parametrize("text", [b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994"])
+def test_three_forms_of_a_date(text: bytes) -> None:
+    assert parse_http_date(text) == 784_111_777
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"now",
+        b"Sun, 06 Nov 1994 08:49:37 CET",
+        b"Sun, 32 Nov 1994 08:49:37 GMT",
+        b"Sun, 06 Nov 1994 24:00:00 GMT",
+        b"Sun, 06 Nix 1994 08:49:37 GMT",
+        b"Sun, 00 Nov 1994 08:49:37 GMT",
+        b"Sun, 06 Nov 1969 08:49:37 GMT",
+        b"Sun, 06 Nov 10000 08:49:37 GMT",
+        b"Sun, 06 Nov x994 08:49:37 GMT",
+        b"Sun, 06 Nov 1994 08:49 GMT",
+        b"Sun, 06 Nov 1994 08::37 GMT",
+        b"Sun, 06 Nov 1994 08:60:37 GMT",
+        b"Sun, 06 Nov 1994 08:49:61 GMT",
+    ],
+)
+def test_what_is_no_date(text: bytes) -> None:
+    assert parse_http_date(text) == -1
+
+
+@given(st.integers(0, 2**35))
+def test_dates_read_back(second: int) -> None:
+    assert parse_http_date(http_date(second)) == second
+
+
+@pytest.mark.parametrize(("year", "wanted"), [(b"70", 1970), (b"99", 1999), (b"00", 2000), (b"69", 2069)])
+def test_two_digits_are_a_year_of_ours(year: bytes, wanted: int) -> None:
+    assert parse_http_date(b"Sunday, 06-Nov-%s 00:00:00 GMT" % year) == parse_http_date(b"Sun, 06 Nov %d 00:00:00 GMT" % wanted) > 0
+
+
+def test_what_was_made_for_a_moment_is_kept_for_it() -> None:
+    almanac = Almanac()
+    assert almanac.iso(1500) is almanac.iso(1500)
+    assert almanac.iso(1501) == b"1970-01-01T00:00:01.501Z"
+    assert almanac.log(1500) is almanac.log(1999)

@@ -177,3 +177,70 @@ class TestTable:
         found: list[Fields] = [table.find(b"A: %d\r\n" % number) for number in range(2, 9)]
         assert table.find(b"A: 1\r\n") is not first, "emptied when full"
         assert found[0].get(b"a") == b"2"
+
+
+REFUSED = [
+    (b"Content-Length: 5\r\nContent-Length: 5\r\n", "bad_framing"),
+    (b"Content-Length: +5\r\n", "bad_framing"),
+    (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "bad_framing"),
+    (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "bad_framing"),
+    (b"Transfer-Encoding: gzip\r\nContent-Length: 5\r\n", "bad_framing"),
+    (b"X: 1\nY: 2\r\n", "bad_syntax"),
+    (b"X: a\rb\r\n", "bad_syntax"),
+    (b"X: a\x00\r\n", "bad_syntax"),
+    (b": a\r\n", "bad_syntax"),
+    (b"X Y: a\r\n", "bad_syntax"),
+]
+
+
+@pytest.mark.parametrize(("block", "fault"), REFUSED)
+@pytest.mark.parametrize("side", [CLIENT, UPSTREAM])
+def test_what_is_no_section_is_the_fault_of_who_sent_it(block: bytes, fault: str, side: int) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse_fields(block, side, 100)
+    assert caught.value.kind.name == ("client." if side == CLIENT else "upstream.") + fault
+
+
+@pytest.mark.parametrize(
+    ("block", "fault"),
+    [
+        (b"Host: a\r\nHost: a\r\n", "client.bad_host"),
+        (b"Host: a b\r\n", "client.bad_host"),
+        (b"Expect: 200-ok\r\n", "client.bad_expectation"),
+        (b"Expect: 100-continue\r\nExpect: 100-continue\r\n", "client.bad_expectation"),
+        (b"Transfer-Encoding: gzip\r\n", "client.bad_coding"),
+    ],
+)
+def test_what_only_a_client_may_not_say(block: bytes, fault: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse_fields(block, CLIENT, 100)
+    assert caught.value.kind.name == fault
+
+
+def test_what_an_upstream_says_of_requests_means_nothing() -> None:
+    fields = parse_fields(b"Host: a b\r\nHost: c\r\nExpect: nothing\r\n", UPSTREAM, 100)
+    assert fields.host == b"c" and not fields.expects_continue
+    assert parse_fields(b"Expect: 100-Continue\r\n", CLIENT, 100).expects_continue
+    with pytest.raises(ProtocolError) as caught:
+        parse_fields(b"Transfer-Encoding: gzip\r\n", UPSTREAM, 100)
+    assert caught.value.kind.name == "upstream.bad_framing"
+
+
+def test_connection_options() -> None:
+    fields = parse_fields(b"Connection: CLOSE, , x-a\r\nConnection: Keep-Alive, x-b\r\nX-A: 1\r\nX-B: 2\r\nX-C: 3\r\n", CLIENT, 100)
+    assert fields.close and fields.keep_alive and fields.nominated == [b"x-a", b"x-b"]
+    assert fields.end_to_end().pairs() == [(b"x-c", b"3")]
+
+
+def test_one_line_of_cookies_or_none() -> None:
+    fields = parse_fields(b"Cookie: a=1\r\nX: 1\r\nCookie: b=2\r\n", CLIENT, 100)
+    assert fields.with_cookies(b"c=3").pairs() == [(b"x", b"1"), (b"cookie", b"c=3")]
+    assert fields.with_cookies(b"").pairs() == [(b"x", b"1")]
+    assert parse_fields(b"Cookie: a=1\r\n", CLIENT, 100).with_cookies(b"").block == b""
+
+
+def test_too_many_trailers_are_the_fault_of_who_sent_them() -> None:
+    for side, fault in ((CLIENT, "client.head_too_large"), (UPSTREAM, "upstream.head_too_large")):
+        with pytest.raises(ProtocolError) as caught:
+            parse_trailers(b"X: 1\r\n" * 4, side, 3)
+        assert caught.value.kind.name == fault

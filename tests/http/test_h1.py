@@ -557,3 +557,29 @@ def test_an_answer_of_a_script_may_end_lines_with_a_bare_lf() -> None:
     events = read(reader, [b"HTTP/1.1 200 OK\nX: 1\nContent-Length: 4\n\na\n\n\n"])
     assert [name for name, _ in events] == ["head", "body", "end"]
     assert events[1] == ("body", b"a\n\n\n")
+
+
+def test_an_empty_buffer_and_an_idle_connection() -> None:
+    reader = requests()
+    assert reader.next() == NEED
+    reader.feed(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert reader.next() == HEAD
+    first = reader.head
+    assert first is not None
+    reader.restart()
+    reader.forget()
+    assert reader.head is None
+    reader.feed(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert reader.next() == HEAD
+    assert reader.head is not None and reader.head.fields is first.fields, "known by the table still"
+
+
+def test_an_answer_that_begins_like_the_last() -> None:
+    """The same status line and fields twice on a connection, and then others."""
+    reader = ResponseReader(HeadLimits(), FieldsTable(UPSTREAM, 100))
+    for status, block in ((200, b"X: 1"), (200, b"X: 1"), (200, b"X: 2"), (404, b"X: 2")):
+        reader.expect(b"GET")
+        reader.feed(b"HTTP/1.1 %d OK\r\n%s\r\nContent-Length: 0\r\n\r\n" % (status, block))
+        assert reader.next() == HEAD
+        assert reader.head is not None and reader.head.status == status and reader.head.fields.block.startswith(block)
+        reader.restart()

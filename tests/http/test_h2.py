@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vestibule.fault import CLIENT, CLIENT_BAD_METHOD, CLIENT_HEAD_TOO_LARGE, CLIENT_TARGET_TOO_LONG
+from vestibule.fault import CLIENT, CLIENT_BAD_METHOD, CLIENT_HEAD_TOO_LARGE, CLIENT_TARGET_TOO_LONG, UPSTREAM
 from vestibule.http.fields import FieldsTable, fields_of
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.h2 import H2, H2Options
@@ -22,7 +22,9 @@ from vestibule.http.h2_frames import (
     END_STREAM,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
     GOAWAY,
+    HAS_PRIORITY,
     HEADERS,
     NO_ERROR,
     PADDED,
@@ -31,6 +33,7 @@ from vestibule.http.h2_frames import (
     PRIORITY,
     PRIORITY_UPDATE,
     PROTOCOL_ERROR,
+    PUSH_PROMISE,
     REFUSED_STREAM,
     RST_STREAM,
     SETTINGS,
@@ -38,6 +41,7 @@ from vestibule.http.h2_frames import (
     WINDOW_UPDATE,
     frame_header,
 )
+from vestibule.http.h2_schedule import HEADLESS, H2Stream, Schedule, parse_priority
 
 Pairs = list[tuple[bytes, bytes]]
 Frame = tuple[int, int, int, bytes]
@@ -1154,3 +1158,391 @@ def test_any_bytes_do_no_harm(data: bytes) -> None:
     side.feed(data)
     side.frames()
     assert len(side.codec.streams) <= 128
+
+
+# ---- what breaks a connection, and what only a stream
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(SETTINGS, 0, 1), PROTOCOL_ERROR),
+        (frame(SETTINGS, ACK, 0, b"x"), FRAME_SIZE_ERROR),
+        (frame(SETTINGS, 0, 0, b"12345"), FRAME_SIZE_ERROR),
+        (frame(SETTINGS, 0, 0, setting(4, 1 << 31)), FLOW_CONTROL_ERROR),
+        (frame(SETTINGS, 0, 0, setting(5, 16_383)), PROTOCOL_ERROR),
+        (frame(SETTINGS, 0, 0, setting(5, 1 << 24)), PROTOCOL_ERROR),
+        (frame(SETTINGS, 0, 0, setting(2, 2)), PROTOCOL_ERROR),
+        (frame(SETTINGS, 0, 0, setting(8, 2)), PROTOCOL_ERROR),
+        (frame(PING, 0, 1, bytes(8)), PROTOCOL_ERROR),
+        (frame(PING, 0, 0, bytes(7)), FRAME_SIZE_ERROR),
+        (frame(GOAWAY, 0, 1, bytes(8)), PROTOCOL_ERROR),
+        (frame(GOAWAY, 0, 0, bytes(7)), FRAME_SIZE_ERROR),
+        (frame(PUSH_PROMISE, END_HEADERS, 1, bytes(4)), PROTOCOL_ERROR),
+        (frame(PRIORITY, 0, 0, bytes(5)), PROTOCOL_ERROR),
+        (frame(PRIORITY, 0, 9, bytes(4)), FRAME_SIZE_ERROR),
+        (frame(PRIORITY, 0, 9, number(9) + b"\0"), PROTOCOL_ERROR),
+        (frame(PRIORITY_UPDATE, 0, 1, number(1)), PROTOCOL_ERROR),
+        (frame(PRIORITY_UPDATE, 0, 0, b"123"), FRAME_SIZE_ERROR),
+        (frame(PRIORITY_UPDATE, 0, 0, number(2)), PROTOCOL_ERROR),
+        (frame(WINDOW_UPDATE, 0, 0, b"123"), FRAME_SIZE_ERROR),
+        (frame(WINDOW_UPDATE, 0, 0, number(0)), PROTOCOL_ERROR),
+        (frame(WINDOW_UPDATE, 0, 0, number((1 << 31) - 1)), FLOW_CONTROL_ERROR),
+        (frame(WINDOW_UPDATE, 0, 9, number(1)), PROTOCOL_ERROR),
+        (frame(RST_STREAM, 0, 1, b"123"), FRAME_SIZE_ERROR),
+        (frame(RST_STREAM, 0, 0, number(CANCEL)), PROTOCOL_ERROR),
+        (frame(RST_STREAM, 0, 9, number(CANCEL)), PROTOCOL_ERROR),
+        (frame(DATA, 0, 0, b"x"), PROTOCOL_ERROR),
+        (frame(DATA, 0, 9, b"x"), PROTOCOL_ERROR),
+        (frame(DATA, PADDED, 1), FRAME_SIZE_ERROR),
+        (frame(DATA, PADDED, 1, b"\x02x"), PROTOCOL_ERROR),
+        (frame(HEADERS, END_HEADERS, 2, b"\x82"), PROTOCOL_ERROR),
+        (frame(HEADERS, END_HEADERS | PADDED, 3), FRAME_SIZE_ERROR),
+        (frame(HEADERS, END_HEADERS | PADDED, 3, b"\x05\x82"), PROTOCOL_ERROR),
+        (frame(HEADERS, END_HEADERS | HAS_PRIORITY, 3, b"1234"), FRAME_SIZE_ERROR),
+        (frame(CONTINUATION, END_HEADERS, 1, b"\x82"), PROTOCOL_ERROR),
+        (frame(HEADERS, 0, 3, b"\x82") + frame(CONTINUATION, 0, 5), PROTOCOL_ERROR),
+        (frame(HEADERS, 0, 3, b"\x82") + frame(PING, 0, 0, bytes(8)), PROTOCOL_ERROR),
+        (frame_header(16_385, DATA, 0, 1), FRAME_SIZE_ERROR),
+    ],
+)
+def test_frames_that_break_the_connection(data: bytes, code: int) -> None:
+    side = Side()
+    side.open(1, POST, False)
+    side.frames()
+    assert side.feed(data) == [(OVER, code)]
+    assert goaway_code(side.frames()) == code
+    assert side.feed(frame(PING, 0, 0, bytes(8))) == [(OVER, code)], "and nothing is read any more"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(PRIORITY, 0, 1, bytes(4)), FRAME_SIZE_ERROR),
+        (frame(PRIORITY, 0, 1, number(1) + b"\0"), PROTOCOL_ERROR),
+        (frame(WINDOW_UPDATE, 0, 1, number(0)), PROTOCOL_ERROR),
+        (frame(WINDOW_UPDATE, 0, 1, number((1 << 31) - 1)), FLOW_CONTROL_ERROR),
+    ],
+)
+def test_frames_that_break_a_stream(data: bytes, code: int) -> None:
+    side = Side()
+    side.open(1, POST, False)
+    side.frames()
+    assert side.feed(data) == [(RESET, 1, code)]
+    assert side.frames() == [reset(1, code)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(PRIORITY, 0, 1, bytes(4)),
+        frame(WINDOW_UPDATE, 0, 1, number(1)),
+        frame(RST_STREAM, 0, 1, number(CANCEL)),
+        frame(SETTINGS, 0, 0, setting(99, 7)),
+    ],
+)
+def test_frames_that_are_late_or_unknown_do_nothing(data: bytes) -> None:
+    side = Side()
+    side.open(1)
+    side.codec.reset(side.stream(1), CANCEL)
+    side.frames()
+    assert side.feed(data) == []
+    assert [each for each in side.frames() if each[0] != SETTINGS] == []
+
+
+def test_a_window_of_settings_over_the_most_for_a_stream() -> None:
+    side = Side()
+    side.open(1, POST, False)
+    side.feed(frame(WINDOW_UPDATE, 0, 1, number((1 << 31) - 1 - 65_535)))
+    assert side.feed(frame(SETTINGS, 0, 0, setting(4, 65_536))) == [(OVER, FLOW_CONTROL_ERROR)]
+
+
+def test_headers_where_none_may_be() -> None:
+    side = Side()
+    side.open(1)
+    assert side.open(1) == [(RESET, 1, STREAM_CLOSED)]
+    side = Side()
+    side.open(5)
+    assert side.open(3) == [(OVER, PROTOCOL_ERROR)], "an id below one that was used"
+    side = Side()
+    side.open(1)
+    side.codec.send_head(side.stream(1), 200, OK, True)
+    assert side.open(1) == [(OVER, STREAM_CLOSED)]
+
+
+def test_data_after_the_end_of_the_request() -> None:
+    side = Side()
+    side.open(1)
+    assert side.feed(frame(DATA, 0, 1, b"x")) == [(RESET, 1, STREAM_CLOSED)]
+
+
+def test_padding_whose_length_is_still_to_come() -> None:
+    side = Side()
+    side.open(1, POST, False)
+    data = frame(DATA, PADDED | END_STREAM, 1, b"\x02ab\0\0")
+    assert side.feed(data[:9]) == []
+    assert side.feed(data[9:]) == [(BODY, 1, b"ab", True)]
+
+
+def test_a_stream_that_depends_on_itself_never_comes_to_be() -> None:
+    side = Side()
+    side.frames()
+    assert side.feed(frame(HEADERS, END_HEADERS | END_STREAM | HAS_PRIORITY, 1, number(1) + b"\0" + side.block(GET))) == []
+    assert side.frames() == [reset(1, PROTOCOL_ERROR)]
+
+
+def test_what_is_whole_is_known() -> None:
+    side = Side(greet=False)
+    assert not side.codec.is_greeted() and not side.codec.has_block()
+    side.feed(PREFACE + frame(SETTINGS, 0, 0))
+    assert side.codec.is_greeted() and not side.codec.has_block()
+    block = side.block(GET)
+    side.feed(frame(HEADERS, END_STREAM, 1, block[:2]))
+    assert side.codec.has_block(), "a header block has begun"
+    side.feed(frame(CONTINUATION, END_HEADERS, 1, block[2:]))
+    assert not side.codec.has_block()
+    side.feed(frame(PING, 0, 0, bytes(8))[:10])
+    assert side.codec.has_block(), "half a frame"
+
+
+def test_an_idle_connection_forgets_what_saves_work() -> None:
+    side = Side()
+    first = side.open(1, [*GET, (b"accept", b"*/*")])
+    side.codec.forget()
+    again = side.open(3, [*GET, (b"accept", b"*/*")])
+    assert again[0][2:] == first[0][2:]
+
+
+def waiting(count: int) -> tuple[Schedule, list[H2Stream]]:
+    schedule = Schedule()
+    streams = [H2Stream(1 + 2 * i, 1, 1) for i in range(count)]
+    for stream in streams:
+        schedule.add(stream)
+    return schedule, streams
+
+
+def test_a_long_line_is_served_in_order() -> None:
+    schedule, streams = waiting(200)
+    schedule.add(streams[0])  # it stands there already
+    assert [schedule.take() for _ in range(200)] == streams
+    assert schedule.take() is None and schedule.is_empty()
+
+
+def test_who_leaves_a_line_is_not_served() -> None:
+    schedule, streams = waiting(3)
+    schedule.take()
+    schedule.remove(streams[1])
+    schedule.remove(streams[1])
+    schedule.remove(streams[2])
+    assert schedule.is_empty() and schedule.take() is None
+    schedule.move(streams[0], 1, False)
+    assert schedule.is_empty(), "a priority alone puts nobody in line"
+    schedule.add(streams[1])
+    assert schedule.take() is streams[1], "the line begins anew"
+
+
+def test_a_turn_goes_on_in_front() -> None:
+    schedule, streams = waiting(2)
+    streams[0].incremental = False
+    schedule.move(streams[0], 3, False)
+    assert schedule.take() is streams[0]
+    schedule.again(streams[0], 1000)
+    assert schedule.take() is streams[0], "in the place it had"
+    schedule, streams = waiting(1)
+    streams[0].incremental = False
+    assert schedule.take() is streams[0]
+    schedule.again(streams[0], 1000)
+    assert schedule.take() is streams[0], "alone"
+    schedule.again(streams[0], 1 << 20)
+    assert schedule.take() is streams[0], "at the end of a line of one"
+
+
+@pytest.mark.parametrize(("value", "wanted"), [(b"i=?1", True), (b"i, i=?0", False), (b"i=?0", False), (b"i;a=1", True), (b"i=1", False)])
+def test_incremental_is_said_in_three_ways(value: bytes, wanted: bool) -> None:
+    assert parse_priority(value) == (3, wanted)
+
+
+def test_an_owner_closes_once() -> None:
+    side = Side()
+    side.codec.close(NO_ERROR, "idle")
+    side.codec.close(CANCEL, "again")
+    assert [each[0] for each in side.frames()] == [GOAWAY]
+
+
+def test_a_small_window_of_the_connection_is_not_widened() -> None:
+    side = Side(greet=False, options=H2Options(1, 1000, 65_535))
+    assert [each[0] for each in side.frames()] == [SETTINGS]
+
+
+def test_one_that_dials_greets_as_a_client() -> None:
+    codec = H2(HeadLimits(), FieldsTable(UPSTREAM, 100), H2Options(), True)
+    assert codec.take_output().startswith(PREFACE + frame_header(24, SETTINGS, 0, 0))
+
+
+def test_skipped_ids_are_told_from_closed_ones() -> None:
+    side = Side()
+    side.open(5)
+    side.open(11)
+    side.codec.send_head(side.stream(11), 200, OK, True)
+    assert side.open(11) == [(OVER, STREAM_CLOSED)]
+    side = Side()
+    side.open(5)
+    side.open(11)
+    assert side.open(9) == [(OVER, PROTOCOL_ERROR)]
+
+
+def test_data_on_a_stream_that_ended_in_good_order() -> None:
+    side = Side()
+    side.open(1)
+    side.codec.send_head(side.stream(1), 200, OK, True)
+    assert side.feed(frame(DATA, 0, 1, b"x")) == [(OVER, STREAM_CLOSED)]
+
+
+def test_settings_of_the_peer_are_taken() -> None:
+    side = Side()
+    side.feed(frame(SETTINGS, 0, 0, setting(1, 0) + setting(3, 7) + setting(5, 16_384) + setting(4, 65_535)))
+    assert side.codec.peer_streams == 7
+    assert side.frames() == [(SETTINGS, ACK, 0, b"")]
+    side.open(1)
+    side.codec.send_head(side.stream(1), 200, OK, True)
+    assert side.frames()[0][3].startswith(b"\x20"), "the table is announced to be empty"
+
+
+def test_answers_to_pings_nobody_sent() -> None:
+    side = Side()
+    assert side.feed(frame(PING, ACK, 0, bytes(8))) == []
+    assert side.frames() == []
+
+
+def test_priorities_before_their_streams_are_bounded() -> None:
+    side = Side()
+    for stream in range(1, 401, 2):
+        side.feed(frame(PRIORITY_UPDATE, 0, 0, number(stream) + b"u=1"))
+    assert len(side.codec.early) == 64
+    side.open(401)
+    side.feed(frame(PRIORITY_UPDATE, 0, 0, number(399) + b"u=1"))
+    assert len(side.codec.early) == 64, "and none is kept for a stream that cannot come"
+
+
+def test_trailers_over_the_limit() -> None:
+    side = Side(limits=HeadLimits(head=1000))
+    side.open(1, POST, False)
+    assert side.feed(side.headers(1, [(b"x-a", b"v" * 2000)])) == [(RESET, 1, PROTOCOL_ERROR)]
+
+
+def test_what_a_connection_remembers_of_requests_is_bounded() -> None:
+    side = Side()
+    for i in range(300):
+        number_of = 1 + 2 * i
+        pairs = [*GET[:3], (b":authority", b"a%d.example" % i), (b"x-a", b"%d" % i)]
+        assert side.feed(frame(HEADERS, END_HEADERS | END_STREAM, number_of, plain_block(pairs)))[0][0] == HEAD
+        side.codec.send_head(side.stream(number_of), 200, OK, True)
+        side.frames()
+    assert len(side.codec._maker._sections) <= 32
+    assert len(side.codec._maker._authorities) <= 256
+
+
+def plain_block(pairs: Pairs) -> bytes:
+    """Return a block whose names of pseudo-fields are indexed and that changes no table."""
+    index = {b":authority": 1, b":method": 2, b":path": 4, b":scheme": 6}
+    out = b""
+    for name, value in pairs:
+        out += bytes((index[name],)) if name in index else b"\0" + bytes((len(name),)) + name
+        out += bytes((len(value),)) + value
+    return out
+
+
+def test_small_pieces_are_gathered() -> None:
+    side = Side()
+    side.open(1)
+    stream = side.stream(1)
+    side.codec.send_head(stream, 200, OK, False)
+    side.frames()
+    side.codec.send_data(stream, b"a" * 10, False)
+    side.codec.send_data(stream, b"b" * 16_380, False)
+    side.codec.send_data(stream, b"c" * 10, True)
+    bodies = [each[3] for each in side.frames()]
+    assert b"".join(bodies) == b"a" * 10 + b"b" * 16_380 + b"c" * 10
+    assert len(bodies) == 2, "as few frames as there may be"
+
+
+def test_a_frame_that_ends_with_a_piece() -> None:
+    side = Side()
+    side.feed(frame(SETTINGS, 0, 0, setting(4, 30)))
+    side.open(1)
+    stream = side.stream(1)
+    side.codec.send_head(stream, 200, OK, False)
+    side.frames()
+    for piece in (b"a" * 10, b"b" * 20, b"c" * 5):
+        side.codec.send_data(stream, piece, False)
+    assert [each[3] for each in side.frames()] == [b"a" * 10 + b"b" * 20]
+    side.feed(frame(WINDOW_UPDATE, 0, 1, number(100)))
+    assert [each[3] for each in side.frames()] == [b"c" * 5]
+
+
+def test_trailers_that_are_all_of_one_hop_are_none() -> None:
+    side = Side()
+    side.open(1)
+    stream = side.stream(1)
+    side.codec.send_head(stream, 200, OK, False)
+    side.codec.send_trailers(stream, fields_of([(b"Connection", b"close")]))
+    assert [each[:2] for each in side.frames()] == [(HEADERS, END_HEADERS), (DATA, END_STREAM)]
+
+
+def test_nothing_to_resume() -> None:
+    side = Side()
+    side.open(1, POST, False)
+    stream = side.stream(1)
+    side.codec.pause(stream)
+    side.codec.resume(stream)
+    assert side.frames() == []
+
+
+def test_a_window_that_closes_while_a_stream_waits() -> None:
+    """A stream stands in line, and then the peer takes its window away."""
+    side = Side()
+    side.open(1)
+    stream = side.stream(1)
+    side.codec.send_head(stream, 200, OK, False)
+    side.codec.send_data(stream, b"x" * 10, False)
+    side.feed(frame(SETTINGS, 0, 0, setting(4, 0)))
+    assert [each[0] for each in side.frames()] == [HEADERS, SETTINGS]
+    side.feed(frame(WINDOW_UPDATE, 0, 1, number(10)))
+    assert [each[3] for each in side.frames()] == [b"x" * 10]
+
+
+def test_an_answer_whose_client_goes_on_is_reset_when_it_is_released() -> None:
+    side = Side()
+    side.open(1, POST, False)
+    stream = side.stream(1)
+    side.codec.send_head(stream, 200, OK, True)
+    side.frames()
+    side.codec.release(stream)
+    assert side.frames() == [reset(1, NO_ERROR)]
+
+
+def test_a_stream_that_has_no_head_yet_takes_no_data() -> None:
+    side = Side()
+    side.open(1, POST, False)
+    side.stream(1).expected = HEADLESS
+    assert side.feed(frame(DATA, 0, 1, b"x")) == [(RESET, 1, PROTOCOL_ERROR)]
+
+
+def test_what_is_counted_is_not_counted_for_ever() -> None:
+    side = Side()
+    side.open(1, POST, False)
+    side.codec.frames_moved = 1_000_000
+    side.feed(frame(DATA, 0, 1, b"x"))
+    assert side.codec.frames_moved == 1_000_000
+
+
+def test_te_of_a_request_is_kept() -> None:
+    side = Side()
+    assert side.open(1, [*GET, (b"te", b"trailers")])[0][5] == b"Host: a.example\r\nte: trailers\r\n"
+
+
+def test_streams_reset_lately_are_remembered_and_no_more() -> None:
+    side = Side()
+    for i in range(300):
+        side.codec.note_reset(1 + 2 * i, True)
+    assert len(side.codec.resets) <= 256 and 599 in side.codec.resets and 1 not in side.codec.resets

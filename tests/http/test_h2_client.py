@@ -173,6 +173,10 @@ def test_an_answer_that_is_only_a_head_has_a_length() -> None:
     far.ask()
     assert far.head([(b":status", b"404")], end=True) == [HEAD]
     assert far.codec.answer is not None and far.codec.answer.fields.content_length == 0
+    far = Far()
+    far.ask()
+    assert far.head([(b":status", b"200"), (b"content-length", b"0")], end=True) == [HEAD]
+    assert far.codec.answer is not None and far.codec.answer.fields.block == b"content-length: 0\r\n"
 
 
 @pytest.mark.parametrize(

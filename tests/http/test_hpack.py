@@ -324,3 +324,66 @@ def test_any_bytes_decode_or_are_refused(block: bytes) -> None:
 def test_strings_use_the_shorter_form() -> None:
     assert encode_string(b"www.example.com").hex() == "8cf1e3c2e5f23a6ba0ab90f4ff"
     assert encode_string(b"\x01\x02").hex() == "020102"
+
+
+REQUEST = [(b"Host", b"a.example"), (b"Accept", b"*/*"), (b"X-A", b"v" * 200)]
+
+
+@pytest.mark.parametrize(("method", "scheme"), [(b"GET", b"https"), (b"POST", b"http"), (b"PROPFIND", b"https")])
+def test_requests_are_understood_by_others(method: bytes, scheme: bytes) -> None:
+    encoder = Encoder()
+    theirs = other.Decoder()
+    expected = [(b":method", method), (b":scheme", scheme), (b":path", b"/a"), (b":authority", b"a.example")]
+    for _ in range(2):
+        block = encoder.request(method, scheme, b"/a", b"a.example", fields_of(REQUEST))
+        assert theirs.decode(block, raw=True) == [*expected, (b"accept", b"*/*"), (b"x-a", b"v" * 200)]
+
+
+@pytest.mark.parametrize(("value", "stays"), [(b"trailers", True), (b"gzip, Trailers", True), (b"gzip", False)])
+def test_te_of_requests(value: bytes, stays: bool) -> None:
+    block = Encoder().request(b"GET", b"https", b"/", b"a", fields_of([(b"TE", value)]))
+    assert ((b"te", b"trailers") in other.Decoder().decode(block, raw=True)) is stays
+
+
+def test_a_request_and_trailers_begin_with_the_size_of_the_table() -> None:
+    encoder = Encoder()
+    encoder.limit_table(0)
+    assert encoder.request(b"GET", b"https", b"/", b"a", EMPTY).startswith(b"\x20\x82")
+    encoder.limit_table(100)
+    block = encoder.trailers(fields_of([(b"x-sum", b"1")]))
+    theirs = other.Decoder()
+    theirs.max_allowed_table_size = 100
+    assert block.startswith(b"\x3f\x45") and theirs.decode(block, raw=True) == [(b"x-sum", b"1")]
+    assert theirs.decode(encoder.trailers(fields_of([(b"x-sum", b"2")])), raw=True) == [(b"x-sum", b"2")]
+
+
+def test_what_an_encoder_remembers_is_bounded() -> None:
+    encoder = Encoder()
+    kept = [fields_of([(b"x-a", b"%d" % i)]) for i in range(40)]
+    for fields in kept:
+        encoder.head(200, fields)
+    assert 0 < len(encoder._blocks) <= 16
+    encoder.forget()
+    assert encoder._blocks == {}
+    assert decoder().decode(encoder.head(200, kept[0])) == [(b":status", b"200"), (b"x-a", b"0")]
+
+
+def test_names_and_strings_that_are_learnt_are_bounded() -> None:
+    theirs = other.Decoder(max_header_list_size=1 << 20)
+    ours = decoder()
+    for i in range(1100):
+        name = b"x-name-%d" % i
+        block = Encoder().head(200, fields_of([(name, b"v")]))
+        assert theirs.decode(block, raw=True) == ours.decode(block) == [(b":status", b"200"), (name, b"v")]
+
+
+def test_fields_known_without_decoding_count() -> None:
+    one = decoder(most=100, count=3)
+    one.begin(b"\x82")
+    one.account(10, 2)
+    assert not one.over
+    one.account(0, 1)
+    assert one.over
+    one.begin(b"\x82")
+    one.account(60, 0)
+    assert one.over

@@ -158,3 +158,9 @@ def test_mixed_families_are_both_ipv6(version: int) -> None:
 def test_a_unix_socket_says_nothing(version: int) -> None:
     header = parse_proxy_header(proxy_header(version, b"unix:", 0, b"unix:", 0))
     assert header is not None and not header.known
+
+
+@pytest.mark.parametrize("size", [13, 14, 15])
+def test_a_version_that_does_not_exist_is_refused_as_soon_as_it_is_seen(size: int) -> None:
+    with pytest.raises(ProxyProtocolError, match="version other than 2"):
+        parse_proxy_header((SIGNATURE + b"\x31\x11\x00")[:size])

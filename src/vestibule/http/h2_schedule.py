@@ -22,7 +22,6 @@ from vestibule.http.fields import Fields
 HEADLESS: Final = -2
 
 URGENCY_DEFAULT: Final = 3
-_URGENCY_LAST: Final = 7
 
 # Bytes that a non-incremental stream may send before it goes to the end of its line: about what a
 # thumbnail or a script has, so those go out whole.
@@ -91,23 +90,23 @@ class Schedule:
         """Take the stream whose turn it is out of its line, or return None."""
         if self._waiting == 0:
             return None
-        for urgency in range(_URGENCY_LAST + 1):
-            line = self._lines[urgency]
-            head = self._heads[urgency]
-            if head < len(line):
-                stream = line[head]
-                head += 1
-                if head == len(line):
-                    line.clear()
-                    head = 0
-                elif head > 64:
-                    del line[:head]
-                    head = 0
-                self._heads[urgency] = head
-                self._waiting -= 1
-                stream.waiting = False
-                return stream
-        return None
+        urgency = 0
+        while self._heads[urgency] == len(self._lines[urgency]):
+            urgency += 1
+        line = self._lines[urgency]
+        head = self._heads[urgency]
+        stream = line[head]
+        head += 1
+        if head == len(line):
+            line.clear()
+            head = 0
+        elif head > 64:
+            del line[:head]
+            head = 0
+        self._heads[urgency] = head
+        self._waiting -= 1
+        stream.waiting = False
+        return stream
 
     def again(self, stream: H2Stream, sent: int) -> None:
         """Put back a stream that just sent so much and has more: in front while its run lasts, else at the end."""

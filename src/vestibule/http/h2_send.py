@@ -142,7 +142,8 @@ class Sender:
         left = size
         count = 0
         at = stream.at
-        for piece in stream.queue:
+        while left:
+            piece = stream.queue[count]
             rest = len(piece) - at
             if rest > left:
                 pieces.append(piece[at : at + left])
@@ -152,8 +153,6 @@ class Sender:
             left -= rest
             count += 1
             at = 0
-            if left == 0:
-                break
         del stream.queue[:count]
         stream.at = at
         return b"".join(pieces)

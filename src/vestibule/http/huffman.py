@@ -26,16 +26,15 @@ class _Tree:
 
     def _add(self, symbol: int, code: int, length: int) -> None:
         node = 0
-        for shift in range(length - 1, -1, -1):
+        for shift in range(length - 1, 0, -1):
             side = self.one if code >> shift & 1 else self.zero
-            if shift == 0:
-                side[node] = -1 - symbol
-                return
             if side[node] == 0:
                 side[node] = len(self.zero)
                 self.zero.append(0)
                 self.one.append(0)
             node = side[node]
+        side = self.one if code & 1 else self.zero
+        side[node] = -1 - symbol
 
     def fill(self, state: int, nexts: list[int], texts: list[bytes]) -> None:
         """Fill the 256 cells of a state: where each byte leads (-1 where EOS is met), and what it completes.
