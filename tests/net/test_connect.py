@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vestibule.fault import Fault
+from vestibule.fault import UPSTREAM_UNRESOLVED, Fault
 from vestibule.net.connect import Dial, Dialer, Endpoint, endpoints_of
 from vestibule.net.reactor import Pollable, Reactor
 
@@ -157,3 +157,29 @@ def test_families_take_turns() -> None:
     assert [endpoint.text() for endpoint in mixed] == ["192.0.2.1:80", "[2001:db8::1]:80", "192.0.2.2:80", "192.0.2.3:80"]
     assert endpoints_of([], 80) == []
     assert Endpoint(int(socket.AF_UNIX), "/run/x", 0).text() == "unix:/run/x"
+
+
+def test_a_family_that_is_not_there(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_given: object) -> socket.socket:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    waits = Waits()
+    one = Dial(reactor, waits, [Endpoint(INET, "127.0.0.1", 1)], 1000)
+    one.start()
+    monkeypatch.undo()
+    reactor.turn(0)
+    assert waits.outcomes == ["upstream.unreachable"]
+
+
+def test_an_attempt_that_ends_after_the_dial_says_nothing(reactor: Reactor, house: socket.socket) -> None:
+    waits = Waits()
+    one = Dial(reactor, waits, [Endpoint(INET, "127.0.0.1", port_of(house))], 1000)
+    one.start()
+    attempt = one._attempts[0]
+    one.cancel()
+    one.on_attempt(attempt, 0)
+    one.on_deadline()
+    one._fail(Fault(UPSTREAM_UNRESOLVED))
+    reactor.turn(0)
+    assert waits.outcomes == []

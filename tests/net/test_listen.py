@@ -1,5 +1,7 @@
 """Accepting: bursts, a door that is full, and stopping."""
 
+import errno
+import os
 import socket
 
 import pytest
@@ -81,3 +83,51 @@ def test_after_stop_nobody_is_accepted_and_the_socket_is_closed() -> None:
     reactor.ahead_ms += 1000
     reactor.turn(0)
     leave(reactor, hall, listener, clients)
+
+
+class Door:
+    """A listening socket whose `_accept` fails as it is told, and then has nobody."""
+
+    def __init__(self, *fails: OSError) -> None:
+        self.fails = list(fails)
+        self.out, self.into = os.pipe()
+
+    def fileno(self) -> int:
+        return self.out
+
+    def _accept(self) -> tuple[int, object]:
+        raise self.fails.pop(0) if self.fails else BlockingIOError
+
+    def close(self) -> None:
+        os.close(self.out)
+        os.close(self.into)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_without_descriptors_the_door_looks_away_for_a_while(code: int) -> None:
+    reactor, door = Reactor(), Door(OSError(code, "none left"))
+    listener = Listener(reactor, door, Hall())  # type: ignore[arg-type]
+    listener.start()
+    listener.on_readable()
+    assert listener.interest == 0
+    reactor.ahead_ms += 400
+    reactor.turn(0)
+    reactor.turn(0)
+    assert listener.interest != 0
+    listener.stop()
+    listener.on_deadline()
+    listener.on_writable()
+    assert listener.interest == 0
+    reactor.turn(0)
+    reactor.close()
+
+
+def test_a_client_that_is_gone_does_not_keep_the_others_waiting() -> None:
+    reactor, door = Reactor(), Door(OSError(errno.ECONNABORTED, "gone"), OSError(errno.EPROTO, "gone"))
+    listener = Listener(reactor, door, Hall())  # type: ignore[arg-type]
+    listener.start()
+    listener.on_readable()
+    assert door.fails == [] and listener.interest != 0
+    listener.stop()
+    reactor.turn(0)
+    reactor.close()

@@ -1,6 +1,8 @@
 """What is asked of OpenSSL itself, and what is said where it cannot be asked."""
 
 import ssl
+import sys
+import types
 
 import pytest
 
@@ -47,3 +49,86 @@ def test_what_cannot_be_reached_says_so() -> None:
 )
 def test_protocols_are_found_in_a_clients_list(offered: bytes, found: int) -> None:
     assert openssl.find_protocol([b"h2", b"http/1.1"], offered) == found
+
+
+def alpn(server: ssl.SSLContext, *offers: str) -> str | None:
+    """Shake hands in memory and return the protocol. Raises what either side raises."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    client.set_alpn_protocols(list(offers))
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = server.wrap_bio(there, back, server_side=True)
+    theirs = client.wrap_bio(back, there)
+    for _ in range(4):
+        for side in (theirs, ours):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+    assert theirs.selected_alpn_protocol() == ours.selected_alpn_protocol()
+    return theirs.selected_alpn_protocol()
+
+
+def test_the_server_chooses_the_protocol_or_refuses() -> None:
+    made = server_context(*papers(), alpn=("h2", "http/1.1"))
+    for _ in range(2):
+        assert alpn(made, "http/1.1", "h2") == "h2"
+        assert alpn(made, "http/1.1") == "http/1.1"
+        with pytest.raises(ssl.SSLError, match=r"no application protocol|NO_APPLICATION_PROTOCOL"):
+            alpn(made, "spdy/3")
+
+
+def test_offers_that_are_remembered_are_bounded() -> None:
+    made = server_context(*papers(), alpn=("http/1.1", "bounded"))
+    for at in range(80):
+        assert alpn(made, f"x{at}", "bounded") == "bounded"
+    assert len(openssl._ALPN_CHOICES["http/1.1", "bounded"]._known) == 64
+
+
+def test_suites_are_taken_or_refused() -> None:
+    made = server_context(*papers())
+    openssl.set_suites(made, "TLS_AES_128_GCM_SHA256")
+    with pytest.raises(ValueError, match="TLS_NONE"):
+        openssl.set_suites(made, "TLS_NONE")
+
+
+def test_what_was_found_of_a_peer_nobody_asked() -> None:
+    made = server_context(*papers())
+    ours = made.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    assert openssl.verify_result(ours) == 0
+
+
+@pytest.mark.interpreted_only
+def test_without_openssl_what_matters_is_refused_and_the_rest_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = server_context(*papers())
+    ours = made.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    monkeypatch.setattr(openssl, "_LIBRARY", None)
+    assert not openssl.is_reachable()
+    assert not openssl.set_ticket_key(made, bytes(openssl.TICKET_KEY_BYTES))
+    openssl.keep_no_sessions(made)
+    openssl.name_authority(made, b"")
+    openssl.set_protocols(made, ("h2",))
+    for refuse in (
+        lambda: openssl.set_groups(made, "X25519"),
+        lambda: openssl.set_suites(made, "TLS_AES_128_GCM_SHA256"),
+        lambda: openssl.set_depth(made, 1),
+        lambda: openssl.ask_any(made),
+    ):
+        with pytest.raises(openssl.Unreachable, match="hides OpenSSL"):
+            refuse()
+    assert openssl.verify_result(ours) == -1
+    assert openssl.words_of(10) == "not verified"
+
+
+@pytest.mark.interpreted_only
+@pytest.mark.parametrize("hidden", [object(), types.SimpleNamespace(__file__="/nowhere/_ssl.so"), types.SimpleNamespace(__file__=None)])
+def test_openssl_is_not_found_where_it_is_hidden(monkeypatch: pytest.MonkeyPatch, hidden: object) -> None:
+    monkeypatch.setitem(sys.modules, "_ssl", hidden)  # type: ignore[arg-type]
+    assert openssl._find_library() is None
+
+
+@pytest.mark.interpreted_only
+def test_an_unknown_python_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openssl, "_UNKNOWN_FROM", (3, 0))
+    assert openssl._find_library() is None

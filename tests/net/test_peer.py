@@ -3,6 +3,7 @@
 import datetime
 import ssl
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -54,3 +55,19 @@ def test_what_cannot_be_read_is_empty() -> None:
     shown = PeerCertificate(b"no certificate", 0)
     texts = [shown.subject(), shown.issuer(), shown.name(), shown.serial(), shown.not_before(), shown.not_after()]
     assert texts == [b""] * 6
+
+
+@pytest.mark.interpreted_only
+def test_names_that_cannot_be_written_are_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate whose shell is right and whose names are not is read in part."""
+
+    class Odd:
+        @property
+        def subject(self) -> object:
+            raise ValueError
+
+        issuer = subject
+
+    shown = PeerCertificate(b"", 0)
+    monkeypatch.setattr(PeerCertificate, "_certificate", lambda _self: Odd())
+    assert (shown.subject(), shown.issuer(), shown.name()) == (b"", b"", b"")

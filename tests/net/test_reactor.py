@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from vestibule.net.reactor import READ, WRITE, Crashes, Later, Pollable, Reactor
+from vestibule.net.timers import Deadline, Timed
 
 pytestmark = pytest.mark.interpreted_only  # a Pollable of a test is an interpreted class
 
@@ -163,4 +164,124 @@ def test_a_bug_nobody_is_told_of_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         reactor.turn(0)
     ear.hang_up()
+    reactor.close()
+
+
+@pytest.mark.parametrize("fails", ["later", "timer", "flush"])
+def test_a_bug_in_any_part_of_a_turn_is_told(fails: str) -> None:
+    reactor = Reactor()
+    tell = Tell()
+    reactor.crashes = tell
+    log: list[str] = []
+    ear = Ear(reactor, log, "a")
+    reactor.add(ear, READ)
+    reactor.turn(0)
+
+    class Bad(Later, Timed):
+        def on_turn(self) -> None:
+            raise ZeroDivisionError
+
+        def on_deadline(self) -> None:
+            raise ZeroDivisionError
+
+    bad = Bad()
+    deadline = Deadline(bad)
+    if fails == "later":
+        reactor.call_later(bad)
+    elif fails == "timer":
+        reactor.timers.arm(deadline, reactor.now_ms + 1)
+        reactor.ahead_ms = 1000
+    else:
+        ear.flush = bad.on_turn  # type: ignore[method-assign]
+        reactor.need_flush(ear)
+    reactor.turn(0)
+    assert tell.told == ["ZeroDivisionError"]
+    assert log == (["a gives up", "a closed"] if fails == "flush" else [])
+    ear.hang_up()
+    reactor.close()
+
+
+def test_what_is_muted_is_heard_again_when_its_interest_changes() -> None:
+    reactor = Reactor()
+    log: list[str] = []
+    ear = Ear(reactor, log, "a")
+    reactor.mute(ear)  # epoll was never told of it
+    reactor.add(ear, READ)
+    reactor.turn(0)
+    reactor.mute(ear)
+    ear.far.send(b"x")
+    reactor.turn(0)
+    assert log == []
+    reactor.want(ear, READ)
+    reactor.turn(0)
+    reactor.turn(0)
+    assert log[0] == "a reads"
+    ear.hang_up()
+    reactor.close()
+
+
+def test_a_descriptor_changes_hands() -> None:
+    reactor = Reactor()
+    log: list[str] = []
+    ear = Ear(reactor, log, "a")
+    reactor.add(ear, READ)
+    reactor.turn(0)
+    other = Ear(reactor, log, "b")
+    other.hang_up()
+    other.sock, other.fd = ear.sock, ear.fd
+    reactor.hand_over(ear, other, READ | WRITE)
+    ear.far.send(b"x")
+    reactor.turn(0)
+    reactor.turn(0)
+    assert log[:2] == ["b reads", "b flushes"] and "b writes" in log
+    assert reactor.pollables() == [other]
+    ear.hang_up()
+    reactor.close()
+
+
+def test_a_shared_socket_leaves_epoll_when_it_is_closed_here() -> None:
+    """Another descriptor of the same socket keeps its registration alive, and events would come for ever."""
+    reactor = Reactor()
+    log: list[str] = []
+    ear = Ear(reactor, log, "a")
+    ear.shared = True
+    twin = ear.sock.dup()
+    reactor.add(ear, READ)
+    reactor.turn(0)
+    reactor.doom(ear)
+    reactor.turn(0)
+    ear.far.send(b"x")
+    reactor.turn(0)
+    assert log == ["a closed"]
+    twin.close()
+    ear.far.close()
+    reactor.close()
+
+
+def test_a_pollable_closes_its_descriptor() -> None:
+    reactor = Reactor()
+    out, into = os.pipe()
+    pollable = Pollable(out)
+    reactor.add(pollable, 0)
+    pollable.flush()
+    pollable.on_bug()
+    reactor.doom(pollable)
+    reactor.turn(0)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(out)
+    os.close(into)
+    reactor.close()
+
+
+def test_it_turns_until_it_is_told_to_stop() -> None:
+    reactor = Reactor()
+
+    class Stop(Later):
+        def on_turn(self) -> None:
+            reactor.running = False
+
+    reactor.call_later(Stop())
+    reactor.run()
+    assert not reactor.running
+    assert reactor.wait_ms() == 1000, "nothing is due"
     reactor.close()

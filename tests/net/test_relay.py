@@ -1,12 +1,13 @@
 """Relays: bytes past the program between two plain sockets, in order, in bounds, and taken back at any moment."""
 
+import fcntl
 import os
 import socket
 
 import pytest
 
 from tests.conformance.pair import Far, Record, tcp_pair
-from vestibule.net.reactor import Reactor
+from vestibule.net.reactor import WRITE, Reactor
 from vestibule.net.relay import PIPE_BYTES, Pipes, Relay, Watcher
 from vestibule.net.transport import PlainTransport
 
@@ -169,4 +170,101 @@ def test_a_pipe_that_holds_bytes_is_not_lent_again() -> None:
     with pytest.raises(BlockingIOError):
         os.read(pipe.out, 1)
     pipe.close()
+    two.close()
+
+
+class Shut:
+    """A pipe of which the kernel says something odd."""
+
+    def __init__(self, *answers: OSError | int) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    def splice(self, _source: int, _sink: int, _count: int, flags: int = 0) -> int:
+        self.asked += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+
+def test_readiness_without_bytes_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = Two()
+    relay = two.relay(-1)
+    shut = Shut(BlockingIOError())
+    monkeypatch.setattr(os, "splice", shut.splice)
+    relay.on_source_ready()
+    assert shut.asked == 1 and not relay.stopped and two.watch.moved == []
+    monkeypatch.undo()
+    relay.stop()
+    two.close()
+
+
+def test_a_sink_that_breaks_is_told_to_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = Two()
+    relay = two.relay(-1)
+    two.sender.send(b"x" * 1000)
+    two.turn()
+    held = Shut(500, OSError(32, "Broken pipe"))
+    monkeypatch.setattr(os, "splice", held.splice)
+    relay.on_source_ready()
+    assert relay.stopped and "lost" in two.owners[1].events and "lost" not in two.owners[0].events
+    monkeypatch.undo()
+    two.close()
+
+
+def test_a_source_that_breaks_while_the_sink_is_full_is_not_reported_for_ever() -> None:
+    two = Two()
+    two.taker.reads = False
+    relay = two.relay(-1)
+    two.sender.send(BODY * 4)
+    two.turn(100)
+    assert two.source.is_paused()
+    two.sender.reset()
+    two.turn(5)
+    assert relay.stopped and two.owners[0].events == ["lost"]
+    two.close()
+
+
+def test_a_stop_when_the_sink_waits_for_nothing_it_has() -> None:
+    """The sink was waiting for a relay that is stopped: it waits no more."""
+    two = Two()
+    relay = two.relay(-1)
+    two.reactor.want(two.sink, two.sink.interest | WRITE)
+    relay.stop()
+    assert not two.sink.interest & WRITE
+    two.close()
+
+
+def test_a_ready_sink_without_anything_to_move() -> None:
+    two = Two()
+    relay = two.relay(0)
+    relay.on_sink_ready()
+    assert two.watch.moved == [] and not relay.stopped
+    relay.stop()
+    two.close()
+
+
+def test_pipes_that_are_kept_are_few() -> None:
+    pipes = Pipes()
+    lent = [pipes.lend() for _ in range(20)]
+    before = len(os.listdir("/proc/self/fd"))
+    for pipe in lent:
+        pipes.take_back(pipe)
+    assert len(os.listdir("/proc/self/fd")) == before - 2 * 4
+    assert pipes.lend() in lent
+    pipes.close()
+
+
+def test_a_small_pipe_does_where_the_system_grants_no_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_given: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    two = Two()
+    relay = two.relay(100_000)
+    monkeypatch.undo()
+    two.sender.send(BODY[:100_000])
+    two.until_taken(100_000)
+    assert two.taker.got == BODY[:100_000] and relay.stopped
     two.close()

@@ -10,9 +10,20 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.conformance.pair import Far, Record, client_side, papers, server_side, tcp_pair
+from vestibule.net.demand import PAIRS_MOST, Demand, DemandedHosts, DemandedPair
 from vestibule.net.openssl import TICKET_KEY_BYTES, verify_result, words_of
 from vestibule.net.reactor import Reactor
-from vestibule.net.tls import ClientAuth, TlsChoice, add_pair, client_context, server_context
+from vestibule.net.tls import (
+    ACME_TLS,
+    AskedObject,
+    ClientAuth,
+    DemandedContexts,
+    OpenChallenges,
+    TlsChoice,
+    add_pair,
+    client_context,
+    server_context,
+)
 from vestibule.net.transport import TlsTransport
 
 
@@ -396,3 +407,115 @@ def test_a_client_that_leaves_in_the_handshake_is_lost_once() -> None:
         reactor.turn(1)
     assert owner.events == ["lost"] and reactor.pollables() == []
     reactor.close()
+
+
+def test_an_upstream_whose_certificate_was_revoked_is_refused() -> None:
+    house = House()
+    chain, key, serial = house.member("upstream")
+    server = server_context(chain, key)
+    for revoked, message in ((serial, "revoked"), (serial + 1, "")):
+        client = client_context(ca_pem=house.root_pem, check_name=False, crl_pem=house.revoked(revoked))
+        if message:
+            with pytest.raises(ssl.SSLCertVerificationError, match=message):
+                shake(server, client)
+        else:
+            shake(server, client)
+
+
+def validating(choice: TlsChoice, client: ssl.SSLContext, name: str) -> ssl.SSLObject:
+    """Shake hands as an issuer that looks at a challenge does."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = choice.base.wrap_bio(there, back, server_side=True)
+    assert isinstance(ours, AskedObject)
+    ours.validates = True
+    theirs = client.wrap_bio(back, there, server_hostname=name)
+    for _ in range(4):
+        for side in (theirs, ours):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+    assert ours.asked_name == name
+    return theirs
+
+
+def test_an_issuer_is_shown_the_challenge_and_nothing_else() -> None:
+    challenges = OpenChallenges()
+    choice = TlsChoice(server_context(*papers(), alpn=("http/1.1", ACME_TLS)), None, challenges)
+    choice.add("a.example", paper_for("a.example"))
+    choice.arm()
+    assert not choice.is_validated()
+    challenges.replace({"A.example": self_signed("challenge")})
+    assert choice.is_validated() and not TlsChoice(choice.base, None).is_validated()
+    client = client_context(verify=False, protocol=ACME_TLS)
+    assert name_of(validating(choice, client, "a.example")) == "challenge"
+    with pytest.raises(ssl.SSLError):
+        validating(choice, client, "b.example")
+    with pytest.raises(ssl.SSLError):
+        challenges.replace({"a.example": (b"", b"")})
+    assert choice.is_validated(), "what cannot be shown changes nothing"
+
+
+class Maker(DemandedContexts):
+    def __init__(self) -> None:
+        self.made = 0
+        self.fails = False
+
+    def make(self, pair: DemandedPair) -> ssl.SSLContext | None:
+        self.made += 1
+        return None if self.fails else server_context(pair.chain, pair.key)
+
+
+@pytest.mark.interpreted_only
+def test_certificates_that_clients_asked_for() -> None:
+    choice = TlsChoice(server_context(*papers()), None)
+    choice.add("known.example.org", paper_for("known"))
+    choice.add("*.wild.example.org", paper_for("wild"))
+    demand, hosts, maker = Demand(), DemandedHosts(), Maker()
+    hosts.add("*")
+    assert choice.lacking("a.example.org") is None, "nothing is served on demand"
+    choice.serve_on_demand(demand, hosts, maker)
+    assert choice.lacking("a.example.org") is demand
+    for never in ("known.example.org", "a.wild.example.org", "localhost"):
+        assert choice.lacking(never) is None
+    assert choice.find("a.example.org") is None
+    pair = DemandedPair(*self_signed("a.example.org"))
+    demand.take("a.example.org", pair)
+    assert choice.lacking("a.example.org") is None
+    found = choice.find("A.example.org.")
+    assert found is not None and choice.find("a.example.org") is found and maker.made == 1
+    demand.take("a.example.org", DemandedPair(*self_signed("a.example.org")))
+    assert choice.find("a.example.org") is not found, "a new certificate, a new context"
+    maker.fails = True
+    demand.take("b.example.org", pair)
+    assert choice.find("b.example.org") is None
+    choice.default = choice.base
+    assert choice.find("b.example.org") is choice.base and choice.find("localhost") is choice.base
+
+
+@pytest.mark.interpreted_only
+def test_contexts_on_demand_are_bounded() -> None:
+    choice = TlsChoice(server_context(*papers()), None)
+    demand, hosts, maker = Demand(), DemandedHosts(), Maker()
+    hosts.add("*")
+    choice.serve_on_demand(demand, hosts, maker)
+    pair = DemandedPair(*papers())
+    for at in range(PAIRS_MOST + 1):
+        demand.take(f"n{at}.example.org", pair)
+        assert choice.find(f"n{at}.example.org") is not None
+    assert len(choice._demanded) == PAIRS_MOST and "n0.example.org" not in choice._demanded
+
+
+def test_a_context_is_replaced_wherever_it_is_served() -> None:
+    old, other = server_context(*papers()), paper_for("other")
+    choice = TlsChoice(old, old)
+    choice.add("a.example", old)
+    choice.add("*.b.example", old)
+    choice.add("c.example", other)
+    new = paper_for("new")
+    choice.replace(old, new)
+    assert choice.base is choice.default is choice.find("a.example") is choice.find("x.b.example") is new
+    assert choice.find("c.example") is other
+    assert name_of(shake(new, client_side(), "c.example")) == "other", "the new base asks"
+    choice.replace(old, other)
+    assert choice.base is new
