@@ -75,7 +75,7 @@ _ROWS = _rows(
     ("VirtualHost", "s", "1+<", "a site; the first one at an address serves the hosts that no name fits"),
     ("ServerName", "sv", "1", "the first host of the site"),
     ("UseCanonicalName", "sv", "1", "whether `%{SERVER_NAME}` is the name of the site or the host that was asked for"),
-    ("ServerAlias", "v", "1+", "further hosts: names, and `*.name`"),
+    ("ServerAlias", "v", "1+", "further hosts: names, and patterns with `*` and `?`"),
     ("Location", "sv", "1-2<", "conditions on the path around what is inside"),
     ("LocationMatch", "sv", "1<", "the same with a regular expression"),
     ("If ElseIf", "svl", "1+<", "the same with an expression"),
@@ -186,6 +186,7 @@ _ROWS = _rows(
     # Logs.
     ("CustomLog", "sv", "2-3", "the access log"),
     ("TransferLog", "sv", "1", "the access log"),
+    ("GlobalLog", "s", "2-3", "a log besides those of each virtual host"),
     ("LogFormat", "sv", "1-2", "a template of the access log"),
 )  # fmt: skip
 
@@ -226,7 +227,7 @@ _ROWS += _rows(
      " FilterProvider FilterChain BrotliCompressionQuality CacheEnable CacheDisable CacheRoot",
      "svld", "1+", "answers are passed on as the upstream made them"),
     ("RewriteBase", "svld", "1", "rules in `<Directory>` are an error where they count"),
-    ("LogLevelOverride GlobalLog BufferedLogs", "svld", "1+", "it has no part here"),
+    ("LogLevelOverride BufferedLogs", "svld", "1+", "it has no part here"),
 )  # fmt: skip
 
 _LATER = "it is not built yet; take it out, or keep httpd for this part"

@@ -8,10 +8,11 @@ Not here: what virtual hosts answer (``sites``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from vestibule.dialects.apache.lexer import Word
-from vestibule.dialects.apache.scope import Scope, not_built
+from vestibule.dialects.apache.scope import Scope
 from vestibule.dialects.record import Record
 from vestibule.model.config import ANY_HOST, TcpAddress
 from vestibule.model.diagnostic import Span
@@ -20,10 +21,11 @@ from vestibule.model.quantity import format_listen, parse_host, parse_listen_hos
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A virtual host: its own name, all its hosts with their places, and the addresses it is for."""
+    """A virtual host: its own name, all its hosts and the patterns of further ones with their places, and the addresses it is for."""
 
     name: str
     hosts: dict[str, Span]
+    patterns: dict[str, Span]
     addresses: tuple[Word, ...]
 
 
@@ -129,23 +131,29 @@ def server_name_of(record: Record, scope: Scope) -> str:
         return ""
 
 
-def hosts_of(record: Record, scope: Scope) -> dict[str, Span]:
-    """Return the hosts a virtual host answers to, with their places."""
+def hosts_of(record: Record, scope: Scope) -> tuple[dict[str, Span], dict[str, Span]]:
+    """Return the hosts a virtual host answers to, and the regular expressions of further ones, with their places."""
     hosts: dict[str, Span] = {}
+    patterns: dict[str, Span] = {}
     name = server_name_of(record, scope)
     if name:
         hosts[name] = scope.own("ServerName")[-1].place(0)
     for directive in scope.own("ServerAlias"):
-        for at, word in enumerate(directive.args):
+        for word in directive.args:
             text = word.text.lower()
             if text == "*":
                 hosts.setdefault(ANY_HOST, word.span)
                 continue
             if ("*" in text and (not text.startswith("*.") or "*" in text[1:])) or "?" in text:
-                not_built(record, directive, at, f"the pattern `{text}` in `ServerAlias`", "write the names, or `*.name`")
+                patterns.setdefault(_host_pattern(text), word.span)
                 continue
             try:
                 hosts.setdefault(parse_host(text), word.span)
             except ValueError as bad:
                 record.error(word.span, "bad-host", str(bad))
-    return hosts
+    return hosts, patterns
+
+
+def _host_pattern(text: str) -> str:
+    """Return the regular expression of a name in which ``*`` and ``?`` stand for any characters, dots too."""
+    return "^" + "".join([{"*": ".*", "?": "."}.get(char, re.escape(char)) for char in text]) + "$"

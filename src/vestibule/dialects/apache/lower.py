@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vestibule.dialects.apache.directives import DIRECTIVES
-from vestibule.dialects.apache.expressions import negated
 from vestibule.dialects.apache.fields import condition_of
 from vestibule.dialects.apache.listening import Doors, Host, hosts_of, server_name_of
 from vestibule.dialects.apache.md import ManagedDomains
@@ -37,18 +36,14 @@ from vestibule.model.config import (
     Limits,
     Listener,
     Process,
-    Route,
     Site,
-    Source,
-    Switch,
     Syslog,
     Timeouts,
 )
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import EMPTY, Const, Expr, Phase
+from vestibule.model.expr import ALWAYS, EMPTY, Expr
 from vestibule.model.quantity import parse_network
 from vestibule.model.syslog import FACILITIES, PREFIX
-from vestibule.model.vocabulary import phase_of
 
 _DEBIAN = {
     "APACHE_RUN_USER": "www-data",
@@ -84,8 +79,6 @@ class _Server:
     host: Host
     lowered: Lowered | None = None
     log: AccessLog | None = None
-    quiet: Expr | None = None
-    """The test of a request that is not logged."""
     listeners: list[str] = field(default_factory=list)
 
 
@@ -122,12 +115,15 @@ class _Lowering:
         self._refuse_open_proxy()
         servers = [self._server(each) for each in main.own("VirtualHost")]
         if not servers:
-            outside = Host(server_name_of(self._record, main), {}, ())
+            outside = Host(server_name_of(self._record, main), {}, {}, ())
             servers = [_Server(main, main.directives[0].span if main.directives else Span(), outside)]
         self._doors.open([server.host for server in servers])
         timeouts, limits = _timeouts_of(main), self._limits_of(main)
         for server in servers:
             self._lower(server, timeouts, limits)
+        common = servers[0].log if servers[0].scope is main else self._access_log(main, Names(self._record, ""))
+        for server in servers:
+            server.log = None if server.log == common else server.log
         listeners = self._listeners(servers, timeouts, limits)
         trusted = self._trusted([server.scope for server in servers])
         if not trusted:
@@ -146,7 +142,7 @@ class _Lowering:
             timeouts=timeouts,
             limits=limits,
             forwarding=Forwarding("pass", "pass", "client", "drop"),
-            access_log=self._access_log(main, Names(self._record, "")) or AccessLog(),
+            access_log=common or AccessLog(),
             error_log=self._error_log([server.scope for server in servers]),
         )
 
@@ -159,7 +155,7 @@ class _Lowering:
 
     def _server(self, directive: Directive) -> _Server:
         scope = Scope(self._record, directive.block or (), self._main)
-        host = Host(server_name_of(self._record, scope), hosts_of(self._record, scope), directive.args)
+        host = Host(server_name_of(self._record, scope), *hosts_of(self._record, scope), directive.args)
         return _Server(scope, directive.span, host)
 
     def _lower(self, server: _Server, timeouts: Timeouts, limits: Limits) -> None:
@@ -171,8 +167,7 @@ class _Lowering:
         names.is_canonical = scope.flag("UseCanonicalName", False)
         trusted = self._trusted([scope]) if scope.find("RemoteIPHeader") is not None else ()
         server.lowered = SiteMaker(scope, names, self._upstreams, self._read_text, trusted).make(own, limits)
-        server.quiet = self._is_quiet(scope, names)
-        server.log = self._access_log(scope, names) if scope is not self._main else None
+        server.log = self._access_log(scope, names)
 
     # ------------------------------------------------------------ listeners, sites
 
@@ -231,7 +226,7 @@ class _Lowering:
         for server in servers:
             doors = [door for door in self._doors.all() if door.name in server.listeners]
             hosts = tuple(server.host.hosts)
-            if not hosts:
+            if not hosts and not server.host.patterns:
                 doors = [door for door in doors if servers[door.servers[0]] is server]
                 hosts = (ANY_HOST,)
             if not doors:
@@ -242,6 +237,8 @@ class _Lowering:
             self._record.origin(path, server.span)
             for index, span in enumerate(server.host.hosts.values()):
                 self._record.origin(f"{path}.hosts[{index}]", span)
+            for index, span in enumerate(server.host.patterns.values()):
+                self._record.origin(f"{path}.host_patterns[{index}]", span)
             lowered = server.lowered
             has_tls = any(server.scope.flag("SSLEngine", door.says_tls) for door in doors)
             certificates = self._tls.certificates_of(server.scope, server.span) if has_tls else ()
@@ -250,8 +247,9 @@ class _Lowering:
                 Site(
                     name=self._site_name(server, servers),
                     hosts=hosts,
+                    host_patterns=tuple(server.host.patterns),
                     listeners=tuple([door.name for door in doors]),
-                    source=lowered.part.source if server.quiet is None else _logged(lowered.part.source, server.quiet),
+                    source=lowered.part.source,
                     request=asked + lowered.part.request,
                     response=lowered.part.response,
                     certificates=certificates,
@@ -324,23 +322,9 @@ class _Lowering:
             self._record.origin(f"trusted_proxies[{at}]", span)
         return tuple(networks)
 
-    def _is_quiet(self, scope: Scope, names: Names) -> Expr | None:
-        """Return the test of a request that `env=` or `expr=` keeps out of the log; None where all are logged."""
-        found = scope.nearest("CustomLog")
-        conditions = {each.text(2) for each in found}
-        if len(conditions) > 1:
-            not_built(self._record, found[1], 0, "a log with another condition than the first", "give all logs the same one")
-        if not found or len(found[0].args) < 3:
-            return None
-        word = found[0].args[2]
-        test = condition_of(self._record, names, word)
-        if phase_of(test) > Phase.REQUEST:
-            not_built(self._record, found[0], 2, "a condition on the answer", "test the request")
-            return None
-        return None if test == Const(True) else negated(test)
-
     def _access_log(self, scope: Scope, names: Names) -> AccessLog | None:
-        found = scope.own("CustomLog", "TransferLog")
+        """Return the access log of a server: its own, or that of the server outside; None where there is none."""
+        found = [*scope.nearest("CustomLog", "TransferLog"), *self._main.own("GlobalLog")]
         if not found:
             return None
         logs = [self._log_of(scope, each, names) for each in found]
@@ -349,18 +333,21 @@ class _Lowering:
     def _log_of(self, scope: Scope, directive: Directive, names: Names) -> AccessLog:
         """Return the log of one line."""
         target = _target(self._record, directive)
-        text = directive.text(1) if directive.name == "customlog" else "common"
+        text = directive.text(1) if directive.name != "transferlog" else "common"
         span = directive.place(1)
+        when: Expr = ALWAYS
+        if len(directive.args) > 2:
+            when = as_answered(condition_of(self._record, names, directive.args[2]))
         for each in scope.all("LogFormat"):
             if each.text(1) == text:
                 text, span = each.text(0), each.place(0)
         if (text == "combined" or _is_combined(text)) and names.user == EMPTY:
-            return AccessLog(target, "combined")
+            return AccessLog(target, "combined", when=when)
         line = _FORMATS.get(text, text)
         if "%" not in line:
             self._record.error(directive.place(1), "unknown-reference", f"there is no log format `{text}`", "define it with `LogFormat`")
             return AccessLog(target)
-        return AccessLog(target, "template", as_answered(names.log(line, span)))
+        return AccessLog(target, "template", as_answered(names.log(line, span)), when=when)
 
     def _error_log(self, scopes: list[Scope]) -> ErrorLog:
         found = next((made for scope in (self._main, *scopes) if (made := scope.find("ErrorLog")) is not None), None)
@@ -395,11 +382,6 @@ class _Lowering:
             return log
         how = Syslog(facility=facility, tag=tag or "apache2", format="local")  # type: ignore[arg-type]  # there is such a facility
         return replace(log, target=f"{PREFIX}/dev/log", syslog=how)
-
-
-def _logged(source: Source, quiet: Expr) -> Source:
-    """Return a source whose requests are logged unless a test holds."""
-    return Switch((Route(source, when=quiet, access_log=AccessLog("off")), Route(source)))
 
 
 def _timeouts_of(scope: Scope) -> Timeouts:

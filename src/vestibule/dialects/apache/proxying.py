@@ -235,7 +235,8 @@ def _addresses(record: Record, directive: Directive, url: str, members: MembersO
     """Return the addresses that one address stands for: those of all members of a balancer."""
     url = url.rpartition("|")[2]
     if not url.lower().startswith("balancer://"):
-        return ["http" + url[2:] if url.startswith("ws") else url]
+        scheme, separator, rest = url.partition("://")
+        return [{"ws": "http", "wss": "https", "h2c": "http", "h2": "https"}.get(scheme.lower(), scheme) + separator + rest]
     target = read_target(record, directive, url, 0)
     if target is None:
         return []

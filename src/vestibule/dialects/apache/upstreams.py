@@ -4,6 +4,7 @@ Facts:
 * A member whose connection fails is left out for ``retry`` seconds, 60 unless said, where there are others.
 * Members of a lower ``lbset`` serve alone while one of them is well; one with status H serves when no other of its set does.
 * ``stickysession`` names a cookie of the application's, behind whose first ``.`` stands the ``route`` of a member.
+* ``h2://`` is HTTP/2 over TLS, ``h2c://`` without.
 * ``<Proxy http://...>`` with ``ProxySet`` is about every address that begins so; the longest counts.
 
 Not here: which paths go where (``proxying``).
@@ -26,8 +27,8 @@ from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, Call, Compare, Const, Default, Expr, If, Var
 from vestibule.model.quantity import format_server, parse_port, parse_server_host
 
-_SCHEMES = {"http": False, "https": True, "ws": False, "wss": True}
-_FOREIGN = ("ajp", "fcgi", "scgi", "uwsgi", "h2", "h2c", "ftp", "fdpass")
+_SCHEMES = {"http": False, "https": True, "ws": False, "wss": True, "h2c": False, "h2": True}
+_FOREIGN = ("ajp", "fcgi", "scgi", "uwsgi", "ftp", "fdpass")
 _RETRY_MS = 60_000
 _LETTERS = {
     "R": ("a hot spare", "write `+H`, which serves when no other does"),
@@ -43,6 +44,8 @@ class Target:
     authority: str
     path: str
     socket: str = ""
+    is_h2: bool = False
+    """Whether HTTP/2 is spoken to it."""
 
     @property
     def host(self) -> str:
@@ -99,7 +102,7 @@ def read_target(record: Record, directive: Directive, text: str, at: int) -> Tar
     found = re.match(r"[^/?]*", after)
     assert found is not None
     prefix = "balancer://" if scheme == "balancer" else ""
-    return Target(_SCHEMES.get(scheme, False), prefix + found[0], after[len(found[0]) :], socket)
+    return Target(_SCHEMES.get(scheme, False), prefix + found[0], after[len(found[0]) :], socket, scheme in ("h2", "h2c"))
 
 
 class Upstreams:
@@ -155,6 +158,8 @@ class Upstreams:
             options = options.over(read_options(self._record, each, at, BALANCER))
         self._check_alike(members, ("timeout", "connectiontimeout", "ttl", "acquire", "disablereuse", "enablereuse", "retry", *HEALTH))
         paths = {each.target.path.rstrip("/") for each in members}
+        if len({each.target.is_h2 for each in members}) > 1:
+            self._not_alike(members, "HTTP/2 and HTTP/1.1 in one balancer", "write `h2://` or `h2c://` for all, or for none")
         if len(paths) > 1:
             self._not_alike(members, "members with different paths", "give all members the same path")
         sticky = self._sticky(options, members)
@@ -332,7 +337,7 @@ def bare_url(text: str) -> str:
     """Return an address as it is compared; empty where it is none of a server."""
     text = text.rpartition("|")[2].rstrip("*").rstrip("/")
     scheme, separator, rest = text.partition("://")
-    names = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+    names = {"ws": "http", "wss": "https", "http": "http", "https": "https", "h2c": "http", "h2": "https"}
     return f"{names[scheme.lower()]}://{rest}" if separator and scheme.lower() in names else ""
 
 
@@ -366,7 +371,7 @@ def _tls(scope: Scope, upstream: Upstream) -> UpstreamTls:
 def _pool(members: list[_Member]) -> Pool:
     """Return how connections to members are kept; what only one of them says counts for it alone and is not here."""
     options = members[0].options
-    pool = Pool()
+    pool = Pool(protocol="h2" if members[0].target.is_h2 else "http/1.1")
     idle = options.time("ttl")
     if idle is not None:
         pool = replace(pool, idle_ms=idle)
