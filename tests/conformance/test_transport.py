@@ -390,3 +390,52 @@ def _nameless() -> ssl.SSLError:
 )
 def test_what_broke_is_told_in_words(error: OSError, words: str) -> None:
     assert _reason(error) == words
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_debt_to_nobody_is_forgotten(maker: Callable[[], Pair]) -> None:
+    pair = maker()
+    assert not pair.write(bytes(70_000))
+    pair.transport.owner = None
+    pair.until(lambda: pair.transport.queued() == 0)
+    pair.turn(2)
+    assert pair.owner.events == []
+    pair.close()
+
+
+def test_an_end_in_good_order_that_nobody_hears() -> None:
+    pair = tls()
+    pair.transport.owner = None
+    pair.far.finish()
+    pair.turn(5)
+    assert pair.owner.events == []
+    pair.close()
+
+
+def test_an_end_behind_bytes_whose_owner_leaves() -> None:
+    pair = tls()
+    pair.owner.on_first = pair.transport.abort
+    assert isinstance(pair.far, FarTls)
+    pair.far.tls.write(b"last")
+    pair.far.finish()
+    pair.until(lambda: pair.transport.closed)
+    pair.turn(3)
+    assert pair.owner.events == ["data"]
+    pair.close()
+
+
+class Speechless:
+    """A TLS object that cannot say goodbye."""
+
+    def unwrap(self) -> None:
+        raise ValueError
+
+
+def test_a_goodbye_that_openssl_has_no_words_for() -> None:
+    pair = tls()
+    assert isinstance(pair.transport, TlsTransport)
+    pair.transport.tls = Speechless()  # type: ignore[assignment]
+    pair.transport.close()
+    pair.turn()
+    assert pair.transport.closed and pair.owner.events == []
+    pair.close()

@@ -106,3 +106,12 @@ def test_close_gives_up_descriptors_no_message_took() -> None:
     end.close()
     with pytest.raises(OSError):
         os.fstat(fd)
+
+
+def test_descriptors_that_are_closed_already_are_no_failure() -> None:
+    fd = os.memfd_create("gone")
+    end = WorkerEnd()
+    end.feed(ControlEnd().encode(Commit(1))[0].data[:3], [fd])
+    os.close(fd)
+    end.close()
+    end.close()

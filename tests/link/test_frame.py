@@ -55,3 +55,8 @@ def test_many_descriptors_are_spread_and_leave_before_the_last_byte() -> None:
     assert [fd for each in parts for fd in each.fds] == fds
     assert b"".join(each.data for each in parts) == frame(b"x")
     assert all(each.data for each in parts)
+
+
+def test_what_no_reader_would_take_is_not_sent() -> None:
+    with pytest.raises(LinkError, match="are more than"):
+        frame(bytes(FRAME_MOST_BYTES + 1))

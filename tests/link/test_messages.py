@@ -86,6 +86,8 @@ def assets(**changes: Any) -> dict[str, Any]:
         ({"type": "event", "level": "loud", "kind": "", "text": "", "details": {}}, "event.level"),
         ({"type": "event", "level": "info", "kind": "", "text": "", "details": {"a": 1}}, "event.details.a"),
         ({"type": "addresses", "names": []}, "addresses.names"),
+        ({"type": "servers", "states": {"a": True}}, "servers.states.a: an object"),
+        ({"type": "servers", "states": {"a": {"up": True, "mode": "asleep", "weight": 1}}}, "servers.states.a.mode: `asleep`"),
         ({"type": "addresses", "names": {"a": "::1"}}, "addresses.names.a"),
         ({"type": "reopen_logs", "logs": {"a": 1}}, "reopen_logs.logs"),
         (prepare(model=None), "prepare.model"),

@@ -114,3 +114,12 @@ def test_which_names_hosts_stand_for(host: str, name: str, has: bool) -> None:
 def test_what_no_issuer_certifies(name: str) -> None:
     assert not is_public_form(name)
     assert not is_public_form(".".join(["abcdefgh"] * 40))
+
+
+def test_leaving_a_name_that_nobody_waits_for() -> None:
+    made, _ = demand()
+    client = Client()
+    made.leave("a.example.org", client)
+    assert made.wait("a.example.org", Client(), 0)
+    made.leave("a.example.org", client)
+    assert made.waiting == 1

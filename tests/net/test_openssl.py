@@ -132,3 +132,7 @@ def test_openssl_is_not_found_where_it_is_hidden(monkeypatch: pytest.MonkeyPatch
 def test_an_unknown_python_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openssl, "_UNKNOWN_FROM", (3, 0))
     assert openssl._find_library() is None
+
+
+def test_a_handshake_goes_on_whatever_was_found() -> None:
+    assert openssl._go_on(0, 0) == 1

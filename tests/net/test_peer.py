@@ -9,7 +9,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from vestibule.net.peer import PeerCertificate
+from tests.conformance.pair import papers
+from tests.net.test_tls import server_end
+from vestibule.net.peer import PeerCertificate, peer_certificate
+from vestibule.net.tls import ClientAuth, client_context, server_context
 
 
 def made(*parts: tuple[x509.ObjectIdentifier, str]) -> bytes:
@@ -71,3 +74,15 @@ def test_names_that_cannot_be_written_are_empty(monkeypatch: pytest.MonkeyPatch)
     shown = PeerCertificate(b"", 0)
     monkeypatch.setattr(PeerCertificate, "_certificate", lambda _self: Odd())
     assert (shown.subject(), shown.issuer(), shown.name()) == (b"", b"", b"")
+
+
+def test_the_certificate_of_a_handshake() -> None:
+    chain, key = papers()
+    server = server_context(chain, key, clients=ClientAuth(b"", "any"))
+    for given in ((chain, key), (b"", b"")):
+        ours = server_end(server, client_context(verify=False, chain_pem=given[0], key_pem=given[1]))
+        shown = peer_certificate(ours)
+        if given[0]:
+            assert shown is not None and shown.name() == b"localhost" and shown.verdict.startswith(b"FAILED:")
+        else:
+            assert shown is None

@@ -285,3 +285,18 @@ def test_it_turns_until_it_is_told_to_stop() -> None:
     assert not reactor.running
     assert reactor.wait_ms() == 1000, "nothing is due"
     reactor.close()
+
+
+def test_it_sleeps_until_the_next_deadline() -> None:
+    reactor = Reactor()
+
+    class Due(Timed):
+        def on_deadline(self) -> None:
+            """Not waited for here."""
+
+    deadline = Deadline(Due())
+    reactor.timers.arm(deadline, reactor.now_ms + 300)
+    assert 0 < reactor.wait_ms() <= 410
+    reactor.ahead_ms = 1000
+    assert reactor.wait_ms() == 0
+    reactor.close()

@@ -268,3 +268,20 @@ def test_a_small_pipe_does_where_the_system_grants_no_large_one(monkeypatch: pyt
     two.until_taken(100_000)
     assert two.taker.got == BODY[:100_000] and relay.stopped
     two.close()
+
+
+def test_a_sink_that_takes_nothing_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = Two()
+    relay = two.relay(700)
+    shut = Shut(500, BlockingIOError(), 300, 200, 200, 200)
+    monkeypatch.setattr(os, "splice", shut.splice)
+    relay.on_source_ready()
+    assert two.sink.is_sink_blocked() and two.source.is_paused() and two.watch.moved == []
+    relay.on_sink_ready()
+    assert two.watch.moved == [300] and two.sink.is_sink_blocked(), "200 are still held"
+    relay.on_sink_ready()
+    assert two.watch.moved == [300, 200] and not two.source.is_paused() and relay.left == 200
+    relay.on_source_ready()
+    assert relay.stopped and two.watch.moved == [300, 200, 200]
+    monkeypatch.undo()
+    two.close()

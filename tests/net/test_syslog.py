@@ -80,3 +80,10 @@ def test_udp_goes_where_the_name_points_now(family: int, address: str) -> None:
         assert server.recv(100) == b"line"
         assert port.send(b"x" * 70_000) == LOST
     port.close()
+
+
+def test_a_head_is_made_once_in_a_second() -> None:
+    head = SyslogHead(16, "photos", RFC5424)
+    first = head.text(6, 1000)
+    assert head.text(6, 1000) is first
+    assert head.text(3, 1000) != first and head.text(6, 1001) != first

@@ -118,3 +118,12 @@ def test_the_reactor_sleeps_until_the_next_tick_and_no_longer_than_a_second() ->
     reactor.turn(0)
     assert len(bell.rung) == 1
     reactor.close()
+
+
+def test_a_deadline_armed_after_it_was_dropped_rings_for_nobody() -> None:
+    wheel = Wheel()
+    bell = Bell(wheel)
+    bell.deadline.drop()
+    wheel.arm(bell.deadline, 1_000)
+    run(wheel, [bell], 2_000)
+    assert bell.rung == [] and wheel.next_ms() == 0

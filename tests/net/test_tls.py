@@ -519,3 +519,12 @@ def test_a_context_is_replaced_wherever_it_is_served() -> None:
     assert name_of(shake(new, client_side(), "c.example")) == "other", "the new base asks"
     choice.replace(old, other)
     assert choice.base is new
+
+
+def test_any_certificate_may_be_asked_for_without_an_authority() -> None:
+    house = House()
+    chain, key, _ = house.member("ada")
+    server = server_context(*papers(), clients=ClientAuth(b"", "any"))
+    ours = server_end(server, client_context(verify=False, chain_pem=chain, key_pem=key))
+    assert ours.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(chain.decode())
+    assert verify_result(ours) != 0

@@ -73,3 +73,53 @@ def test_a_moment_from_now_on() -> None:
     before = int(time.time())
     made = HttpDate(ConstNumber(3600)).text(idle())
     assert made in [http_date(second + 3600) for second in range(before, before + 10)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("lower", b"Ab\xc4", b"ab\xc4"),
+        ("upper", b"Ab\xe4", b"AB\xe4"),
+        ("length", b"abc\xff", b"4"),
+        ("url_encode", b"a-b_c.~", b"a-b_c.~"),
+        ("url_encode", b"a b/\xff%", b"a%20b%2F%FF%25"),
+        ("url_decode", b"plain", b"plain"),
+        ("url_decode", b"a%20b%2f%FF", b"a b/\xff"),
+        ("url_decode", b"100%", b"100%"),
+        ("url_decode", b"%zz%4", b"%zz%4"),
+        ("encode_path", b"/a b", b"/a%20b"),
+        ("encode_path", b"/a%2Fb%25 c", b"/a%2Fb%25%20c"),
+    ],
+)
+def test_functions_of_one_text(name: str, text: bytes, expected: bytes) -> None:
+    node = make_call(name, [Const(text)])
+    assert node is not None
+    assert node.text(idle()) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "flags", "expected"),
+    [
+        (b"a", b"x", b"", b"xbAab"),
+        (b"a", b"x", b"g", b"xbAxb"),
+        (b"a", b"x", b"gi", b"xbxxb"),
+        (b"(a)(b)", b"\\2\\1", b"g", b"baAba"),
+        (b"(a)(z)?", b"<\\0\\1\\2\\9>", b"", b"<aa>bAab"),
+        (b"z", b"x", b"g", b"abAab"),
+        (b"", b"-", b"g", b"-a-b-A-a-b-"),
+    ],
+)
+def test_replace(pattern: bytes, replacement: bytes, flags: bytes, expected: bytes) -> None:
+    assert call("replace", b"abAab", pattern, replacement, flags) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("nothing", 1), ("nothing", 2), ("nothing", 3), ("lower", 2), ("lower", 3), ("capture", 1), ("replace", 3)]
+)
+def test_functions_that_are_none(name: str, count: int) -> None:
+    assert make_call(name, [Const(b"x")] * count) is None
+
+
+def test_a_replacement_is_a_fixed_text() -> None:
+    fixed = Const(b"x")
+    assert make_call("replace", [fixed, HttpDate(ConstNumber(0)), fixed, fixed]) is None

@@ -421,8 +421,8 @@ class TlsTransport(Transport):
             self._inward.write(early)
             if self.watches_hello:
                 self._look_for_validation(early)
-            if self._shake():
-                self._decrypt()
+            # Not done by these bytes: a client's last ones answer ours.
+            self._shake()
 
     def on_readable(self) -> None:
         try:
