@@ -61,6 +61,7 @@ ORDER = (
     schema.PASSIVE,
     schema.OUTLIERS,
     schema.HEALTH,
+    schema.AGENT,
     schema.LISTENER,
     schema.TCP_ROUTE,
     schema.CERTIFICATE,

@@ -181,3 +181,42 @@ def test_a_socket_and_tls(tmp_path: Path) -> None:
 
     found = asyncio.run(play())
     assert found[:3] == ["", "", ""] and found[3].startswith("TLS: CERTIFICATE_VERIFY_FAILED") and found[4] == ""
+
+
+def test_a_check_may_speak_otherwise_than_requests_do(tmp_path: Path) -> None:
+    """TLS or none, under a name of its own, and a PROXY header or none, whatever the server has for requests."""
+    authority = certs.Authority()
+    context = certs.server(authority.bundle(tmp_path / "bundle.pem", "check.test"))
+    authority.write_root(tmp_path / "root.pem")
+    heard: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readexactly(5))
+        await patient(reader, writer)
+
+    async def play() -> list[str]:
+        secure = await asyncio.start_server(patient, "127.0.0.1", 0, ssl=context)
+        plain = await asyncio.start_server(note, "127.0.0.1", 0)
+        ours = UpstreamTls(ca="root.pem")
+        tls_port, port = secure.sockets[0].getsockname()[1], plain.sockets[0].getsockname()[1]
+
+        async def see(check: HealthCheck, server: Server) -> str:
+            return await examine(Probe(check, server, ours, "immich.test", tmp_path), {})
+
+        there = Server("127.0.0.1", tls_port)
+        found = [
+            await see(HealthCheck(tls="always", tls_name="check.test"), there),
+            await see(HealthCheck("tls", tls_name="check.test"), there),
+            await see(HealthCheck(tls="always"), there),
+            await see(HealthCheck(tls="never"), Server("127.0.0.1", port, tls=True)),
+            await see(HealthCheck(proxy_protocol="v1"), Server("127.0.0.1", port)),
+            await see(HealthCheck(proxy_protocol="never"), Server("127.0.0.1", port, proxy_protocol="v1")),
+        ]
+        secure.close()
+        plain.close()
+        await asyncio.sleep(0.05)
+        return found
+
+    found = asyncio.run(play())
+    assert found[:2] == ["", ""] and found[2].startswith("TLS: CERTIFICATE_VERIFY_FAILED") and found[3:] == ["", "", ""]
+    assert heard == [b"GET /", b"PROXY", b"GET /"]

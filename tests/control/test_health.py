@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from vestibule.control import health as module
+from vestibule.control.agent import Answer, Question, understand
 from vestibule.control.check import Probe
 from vestibule.control.health import Health
 from vestibule.control.logs import ErrorLog
 from vestibule.control.resolver import Resolver
 from vestibule.link.messages import ServerState
-from vestibule.model.config import Config, HealthCheck, Server, Upstream
+from vestibule.model.config import Agent, Config, HealthCheck, Server, Upstream
 
 CHECK = HealthCheck("tcp", interval_ms=100, fast_ms=100, rise=2, fall=3, jitter=0)
 ONE, TWO = Server("192.0.2.1", 80), Server("192.0.2.2", 80)
@@ -177,5 +178,73 @@ def test_commands_hold_over_a_restart(town: Town) -> None:
         town.restart()
         town.health.watch(config(ONE, TWO, check=None), Path())
         assert town.told == [("u 192.0.2.2:80", True, "", 7)]
+
+    town.play(story)
+
+
+class Beside:
+    """Agents that say what the test says, by host."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.says: dict[str, str] = {}
+        self.asked = 0
+        monkeypatch.setattr(module, "ask", self._ask)
+
+    async def _ask(self, question: Question, addresses: Mapping[str, list[str]]) -> Answer:
+        self.asked += 1
+        return understand(self.says.get(question.server.host, ""))
+
+
+def with_agents(*servers: Server, check: HealthCheck | None = None) -> Config:
+    return Config((), (), (Upstream("u", servers, health=check, agent=Agent(9000, interval_ms=100)),))
+
+
+def test_an_agent_says_what_its_server_takes(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = Beside(monkeypatch)
+
+    async def story(town: Town) -> None:
+        async def says(text: str, *told: object) -> None:
+            beside.says["192.0.2.1"] = text
+            await town.until(lambda: bool(town.told) and town.told[-1] == ("u 192.0.2.1:80", *told))
+
+        town.health.watch(with_agents(replace(ONE, weight=40), TWO), Path())
+        await says("down # tired", False, "", -1)
+        await says("drain", False, "drain", -1)  # what is not said stays
+        await says("up 50%", True, "drain", 20)
+        await says("ready 1%", True, "", 1)  # a little is not nothing
+        await says("0%", True, "", 0)
+        await says("maint 100%", True, "maintenance", 40)
+        seen = beside.asked
+        beside.says["192.0.2.1"] = ""
+        await town.until(lambda: beside.asked > seen + 4)
+        assert town.told[-1] == ("u 192.0.2.1:80", True, "maintenance", 40)
+        assert {row["server"]: row["state"] for row in town.health.report()} == {"192.0.2.1:80": "disabled", "192.0.2.2:80": "up"}
+        assert {key for key, *_ in town.told} == {"u 192.0.2.1:80"}
+
+    town.play(story)
+
+
+def test_checks_and_commands_stand_beside_an_agent(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = Beside(monkeypatch)
+
+    async def story(town: Town) -> None:
+        town.sick.add("192.0.2.1")
+        beside.says["192.0.2.1"] = "up"
+        town.health.watch(with_agents(ONE, TWO, check=CHECK), Path())
+        await town.until(lambda: town.told[-1:] == [("u 192.0.2.1:80", False, "", -1)])  # both must agree
+        town.sick.clear()
+        await town.until(lambda: town.told[-1:] == [("u 192.0.2.1:80", True, "", -1)])
+        assert town.health.command(["weight", "u", "192.0.2.1:80", "30"]) == []
+        beside.says["192.0.2.1"] = "50% drain"
+        await town.until(lambda: town.told[-1:] == [("u 192.0.2.1:80", True, "drain", 15)])
+        assert town.health.command(["disable", "u", "192.0.2.1:80"]) == []
+        assert town.told[-1] == ("u 192.0.2.1:80", True, "maintenance", 15)
+        beside.says["192.0.2.1"] = "50%"
+        await asyncio.sleep(0.15)
+        assert town.health.command(["enable", "u", "192.0.2.1:80"]) == []
+        assert town.told[-1] == ("u 192.0.2.1:80", True, "ready", 15)
+        # Nobody asks any more.
+        town.health.watch(config(ONE, TWO), Path())
+        assert town.told[-1] == ("u 192.0.2.1:80", True, "ready", 30)
 
     town.play(story)

@@ -115,7 +115,7 @@ def tcp_routes(upstreams: list[str]) -> Any:
 
 _ways = st.sampled_from(["one", "all", "srv"])
 _more = (st.integers(1, 9), st.booleans(), st.sampled_from(["", "v1", "v2"]), st.booleans(), counts, optional(counts), _ways)
-_last = (words, optional(counts), optional(milliseconds), st.booleans(), words, counts)
+_last = (words, optional(counts), optional(milliseconds), st.booleans(), words, counts, st.booleans(), words, counts)
 servers = st.builds(
     m.Server, st.sampled_from(["immich", "192.0.2.1", "2001:db8::1"]), st.integers(1, 65535), st.just(""), st.booleans(), *_more, *_last
 ) | st.builds(m.Server, st.just(""), st.just(0), names, st.booleans(), *_more, *_last)
@@ -127,6 +127,8 @@ def upstreams(name: str) -> Any:
     causes = st.sampled_from(["connect", "lost", "timeout", "invalid"])
     methods = ["round_robin", "least_connections", "peak_ewma", "random_two", "source", "hash", "first"]
     kinds = st.sampled_from(["immich", "http", "tcp", "tls"])
+    speaks = st.sampled_from(["auto", "always", "never"])
+    announced = st.sampled_from(["auto", "never", "v1", "v2"])
     same_site = st.sampled_from(["", "lax", "strict", "none"])
     secure = st.sampled_from(["auto", "always", "never"])
     texts = [words] * 3
@@ -147,7 +149,8 @@ def upstreams(name: str) -> Any:
             st.builds(m.Sticky, *[words] * 4, counts, st.booleans(), secure, same_site, words, words, *flags, hows),
         ),
         optional(st.builds(m.Outliers, counts, counts, counts, milliseconds, milliseconds, counts)),
-        optional(st.builds(m.HealthCheck, kinds, *texts, headers, words, lists(counts), *rest)),
+        optional(st.builds(m.HealthCheck, kinds, *texts, headers, words, lists(counts), *rest, speaks, words, announced)),
+        optional(st.builds(m.Agent, counts, words, words, milliseconds, milliseconds)),
     )
 
 

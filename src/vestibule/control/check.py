@@ -22,7 +22,7 @@ BODY_MOST = 65_536
 _HEAD_MOST = 65_536
 
 # PROXY headers that name no client (the protocol's 2.1 and 2.2): a check speaks for itself.
-_LOCAL = {"": b"", "v1": b"PROXY UNKNOWN\r\n", "v2": b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"}
+_LOCAL = {"": b"", "never": b"", "v1": b"PROXY UNKNOWN\r\n", "v2": b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,19 @@ async def _ask(probe: Probe, addresses: Mapping[str, list[str]]) -> None:
     check = IMMICH if probe.check.kind == "immich" else probe.check
     reader, writer = await _connect(probe, addresses)
     try:
-        writer.write(_LOCAL[probe.server.proxy_protocol])
-        if check.kind == "tls" or (check.kind == "http" and probe.server.tls):
-            await writer.start_tls(_context(probe), server_hostname=probe.name or probe.server.host or "localhost")
+        announce = probe.check.proxy_protocol
+        writer.write(_LOCAL[probe.server.proxy_protocol if announce == "auto" else announce])
+        if check.kind == "tls" or (check.kind == "http" and _speaks_tls(probe)):
+            name = probe.check.tls_name or probe.name or probe.server.host or "localhost"
+            await writer.start_tls(_context(probe), server_hostname=name)
         if check.kind == "http":
             await _request(probe, check, reader, writer)
     finally:
         writer.transport.abort()
+
+
+def _speaks_tls(probe: Probe) -> bool:
+    return probe.server.tls if probe.check.tls == "auto" else probe.check.tls == "always"
 
 
 async def _connect(probe: Probe, addresses: Mapping[str, list[str]]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

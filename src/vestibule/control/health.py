@@ -7,10 +7,12 @@ Rules:
 * A server is well until checks say otherwise, so that a start does not wait for them. Rise and fall count checks in a row.
 * What is known is kept by `Upstream.server_key` through reloads: only a check that is another now begins anew.
 * A check runs to its end or its time-out before the next one is due; the time between varies by the jitter.
+* What an agent says is kept beside that: a server is up where both say so, takes the lesser of what a command and the agent let it
+  take, and has the agent's share of its weight. An agent that does not answer has changed nothing.
 * What a command said holds until another command, over reloads and restarts (`remembered.py`), or until its server leaves the
   configuration.
 
-Not here: one check (`check.py`), failures of requests (the workers), the command line (`cli.py`).
+Not here: one check (`check.py`), one question to an agent (`agent.py`), failures of requests (the workers), the command line (`cli.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vestibule.control.agent import Answer, Question, ask
 from vestibule.control.check import Probe, examine
 from vestibule.control.logs import ErrorLog
 from vestibule.control.remembered import Remembered
@@ -33,6 +36,8 @@ from vestibule.model.upstream import server_text
 COMMANDS = ("drain", "enable", "disable", "weight")
 _MODES = {"drain": "drain", "enable": "ready", "disable": "maintenance"}
 WEIGHT_MOST = 65_535
+_TAKES = ("", "ready", "drain", "maintenance")
+"""What a server takes, the most first."""
 
 Tell = Callable[[dict[str, ServerState]], None]
 
@@ -52,13 +57,32 @@ class _Known:
         self.weight = -1
         self.task: asyncio.Task[None] | None = None
         self.probe: Probe | None = None
+        self.own_weight = 1
+        # What its agent said.
+        self.agent_up = True
+        self.agent_mode = ""
+        self.agent_percent = -1
+        self.agent_said = ""
+        self.agent_task: asyncio.Task[None] | None = None
+        self.question: Question | None = None
 
     def state(self) -> ServerState:
-        return ServerState(self.up, self.mode, self.weight)
+        weight = self.weight
+        if self.agent_percent >= 0:
+            whole = self.own_weight if self.weight < 0 else self.weight
+            # A little is not nothing.
+            weight = min(max(1, whole * self.agent_percent // 100), WEIGHT_MOST) if whole and self.agent_percent else 0
+        mode = max(self.mode, self.agent_mode, key=_TAKES.index)
+        return ServerState(self.up and self.agent_up, mode, weight)
+
+    def forget_agent(self) -> None:
+        """Be as if no agent had ever said anything."""
+        self.agent_up, self.agent_mode, self.agent_percent, self.agent_said = True, "", -1, ""
 
     def is_told(self) -> bool:
         """Whether there is anything a worker would not think by itself."""
-        return not self.up or self.mode != "" or self.weight >= 0
+        state = self.state()
+        return not state.up or state.mode != "" or state.weight >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +129,16 @@ class Health:
         for key, former in gone.items():
             del self._known[key]
             _stop(former)
+            _stop_asking(former)
         # One that comes back must not be what it was.
         self._tell({key: ServerState(True, "", -1) for key, old in gone.items() if old.is_told()})
         self._remembered.forget(list(gone))
         for key, place in self._places.items():
             if key not in self._known:
                 self._meet(key, _Known(place.upstream.name, server_text(place.server)))
+            self._known[key].own_weight = place.server.weight
             self._check(key, self._known[key], place)
+            self._consult(key, self._known[key], place)
 
     def _meet(self, key: str, known: _Known) -> None:
         """Know one more server, as commands left it."""
@@ -154,6 +181,49 @@ class Health:
             known.up = True
             self._tell({key: known.state()})
 
+    def _consult(self, key: str, known: _Known, place: _Place) -> None:
+        """Have the agent of a server asked as it is configured now."""
+        agent = place.upstream.agent if place.server.agent else None
+        question = Question(agent, place.server) if agent is not None else None
+        if question == known.question and (known.agent_task is not None or question is None):
+            return
+        _stop_asking(known)
+        known.question = question
+        if question is not None:
+            known.agent_task = asyncio.get_running_loop().create_task(self._listen(key, known, question))
+        else:
+            before = known.state().to_json()
+            known.forget_agent()
+            if known.state().to_json() != before:
+                self._tell({key: known.state()})
+
+    async def _listen(self, key: str, known: _Known, question: Question) -> None:
+        """Ask one agent for ever."""
+        while True:
+            self._heed(key, known, await ask(question, self._resolver.report()))
+            await asyncio.sleep(question.agent.interval_ms / 1000)
+
+    def _heed(self, key: str, known: _Known, answer: Answer) -> None:
+        """Take what an agent said."""
+        before = known.state().to_json()
+        if answer.unknown and answer.text != known.agent_said:
+            words = " ".join(answer.unknown)
+            text = f"the agent of {known.text} of {known.upstream} says `{words}`, which means nothing here"
+            self._journal.warning("agent.unknown", text, upstream=known.upstream, server=known.text)
+        known.agent_said = answer.text
+        if answer.up is not None:
+            known.agent_up = answer.up
+        if answer.mode is not None:
+            known.agent_mode = answer.mode
+        if answer.percent is not None:
+            known.agent_percent = answer.percent
+        if known.state().to_json() == before:
+            return
+        known.changed_at = time.time()
+        level = self._journal.info if known.agent_up else self._journal.warning
+        level("agent.said", f"{known.text} of {known.upstream}: its agent says `{answer.text}`", upstream=known.upstream, server=known.text)
+        self._tell({key: known.state()})
+
     async def _watch(self, key: str, known: _Known, probe: Probe, check: HealthCheck) -> None:
         """Check one server for ever."""
         while True:
@@ -188,6 +258,7 @@ class Health:
         self._config = None
         for known in self._known.values():
             _stop(known)
+            _stop_asking(known)
         self._known = {}
 
     # ------------------------------------------------------------ what is told
@@ -209,7 +280,8 @@ class Health:
                     "checked": place.upstream.health is not None and place.server.check,
                     "last_check": known.last if known.checks else None,
                     "usual_weight": place.server.weight,
-                    "weight": place.server.weight if known.weight < 0 else known.weight,
+                    "agent": known.agent_said if known.question is not None else None,
+                    "weight": place.server.weight if known.state().weight < 0 else known.state().weight,
                     "backup": place.server.backup,
                     "since_s": round(time.time() - known.changed_at, 1),
                 }
@@ -238,6 +310,8 @@ class Health:
                 known.weight = weight
             else:
                 known.mode = _MODES[verb]
+                if verb == "enable":
+                    known.agent_mode = ""
             self._journal.info("upstream.command", f"{known.text} of {upstream}: {' '.join([verb, *words[3:]])}", upstream=upstream)
         self._tell({key: known.state() for key, known in found})
         self._remembered.keep({key: (known.mode, known.weight) for key, known in found})
@@ -253,14 +327,21 @@ class Health:
 
 def _word(known: _Known, server: Server) -> str:
     """Say in a word how a server stands."""
-    if known.mode == "maintenance" or (server.disabled and known.mode != "ready"):
+    state = known.state()
+    if state.mode == "maintenance" or (server.disabled and state.mode != "ready"):
         return "disabled"
-    if not known.up:
+    if not state.up:
         return "down"
-    return "draining" if known.mode == "drain" or known.weight == 0 else "up"
+    return "draining" if state.mode == "drain" or state.weight == 0 else "up"
 
 
 def _stop(known: _Known) -> None:
     if known.task is not None:
         known.task.cancel()
         known.task = None
+
+
+def _stop_asking(known: _Known) -> None:
+    if known.agent_task is not None:
+        known.agent_task.cancel()
+        known.agent_task = None

@@ -148,3 +148,28 @@ class HealthCheck:
     """Bad checks in a row after which a server that was up is down."""
     jitter: int = 10
     """How much the time between checks varies, in percent, so that they do not all come at once."""
+    tls: Literal["auto", "always", "never"] = "auto"
+    """For ``immich`` and ``http``: whether TLS is spoken; ``auto`` does as requests do."""
+    tls_name: str = ""
+    """The name to send (SNI) and to verify, instead of the one that requests have."""
+    proxy_protocol: Literal["auto", "never", "v1", "v2"] = "auto"
+    """Whether a check begins with a PROXY header, which names no client; ``auto`` does as requests do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Asking a program beside each server how the server wants to be used, from the control process. It is connected to, may be sent
+    a text, and answers with a line of words: ``up`` and ``down`` say whether the server is well (besides ``health``, and both must
+    agree), ``ready``, ``drain`` and ``maint`` what it takes, ``75%`` its share of its weight. What is not said stays as it was; one
+    that does not answer changes nothing. Commands hold against it, and ``enable`` forgets a ``drain`` or ``maint`` of its own."""
+
+    port: int = 0
+    """Its port; 0 is for servers that have an ``agent_port`` of their own."""
+    host: str = ""
+    """Its address; empty is the server's."""
+    send: str = ""
+    """What it is sent, as it is: many want a line, with ``\\n`` at its end."""
+    interval_ms: int = 2_000
+    """The time between two questions."""
+    timeout_ms: int = 2_000
+    """How long an answer may take."""

@@ -29,7 +29,8 @@ def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
         found.error(f"{path}.servers", "conflict", "every server is a backup", "one at least must not be")
     for at, server in enumerate(upstream.servers):
         _check_server(found, f"{path}.servers[{at}]", server, upstream.tls)
-    if upstream.servers and upstream.tls != UpstreamTls() and not any(server.tls for server in upstream.servers):
+    asks = upstream.health is not None and (upstream.health.tls == "always" or upstream.health.kind == "tls")
+    if upstream.servers and upstream.tls != UpstreamTls() and not any(server.tls for server in upstream.servers) and not asks:
         found.warning(f"{path}.tls", "unused", "no server of this upstream speaks TLS", "write `https://` before it")
     if upstream.tls.key and not upstream.tls.cert:
         found.error(f"{path}.tls.key", "conflict", "a key needs its certificate", "set `cert`")
@@ -50,6 +51,7 @@ def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
         _check_outliers(found, f"{path}.outliers", upstream.outliers)
     if upstream.health is not None:
         _check_health(found, f"{path}.health", upstream)
+    _check_agent(found, path, upstream)
 
 
 def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) -> None:
@@ -228,6 +230,8 @@ def _check_health(found: Findings, path: str, upstream: Upstream) -> None:
         re.compile(health.pattern.encode())
     except (re.error, OverflowError, RecursionError, UnicodeError) as bad:
         found.error(f"{path}.pattern", "bad-pattern", f"this is no regular expression: {bad}")
+    if health.tls != "auto" and health.kind in ("tcp", "tls"):
+        found.error(f"{path}.tls", "conflict", "the kind of this check says whether TLS is spoken", 'say `kind = "tcp"` or `"tls"`')
     _check_statuses(found, f"{path}.statuses", health.statuses, 200)
     if not 0 <= health.port <= 65_535:
         found.error(f"{path}.port", "out-of-range", f"{health.port} is no port", "ports are from 1 to 65535")
@@ -239,3 +243,24 @@ def _check_health(found: Findings, path: str, upstream: Upstream) -> None:
         found.at_least(f"{path}.{name}", getattr(health, name), 1)
     if not 0 <= health.jitter <= 100:
         found.error(f"{path}.jitter", "out-of-range", f"{health.jitter} is no share in percent", "write 0 to 100")
+
+
+def _check_agent(found: Findings, path: str, upstream: Upstream) -> None:
+    agent = upstream.agent
+    for at, server in enumerate(upstream.servers):
+        place = f"{path}.servers[{at}].agent_port"
+        if not 0 <= server.agent_port <= 65_535:
+            found.error(place, "out-of-range", f"{server.agent_port} is no port", "ports are from 1 to 65535")
+        if agent is None and (server.agent_port or server.agent_host):
+            found.error(place, "conflict", "no agent is asked", "add an `agent` to the upstream")
+        elif agent is not None and server.agent and not agent.port and not server.agent_port:
+            found.error(place, "missing", "on which port the agent is, nobody says", "set `agent.port`, or `agent_port` of the server")
+        elif agent is not None and server.agent and server.path and not server.agent_host and not agent.host:
+            message = "where the agent of a server on a unix socket is, nobody says"
+            found.error(f"{path}.servers[{at}].agent_host", "missing", message, "set `agent.host`, or `agent_host` of the server")
+    if agent is None:
+        return
+    if not 0 <= agent.port <= 65_535:
+        found.error(f"{path}.agent.port", "out-of-range", f"{agent.port} is no port", "ports are from 1 to 65535")
+    for name in ("interval_ms", "timeout_ms"):
+        found.at_least(f"{path}.agent.{name}", getattr(agent, name), 100)

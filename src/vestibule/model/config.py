@@ -46,7 +46,7 @@ from vestibule.model.action import (
     StripPrefix,
     When,
 )
-from vestibule.model.balance import Balance, HealthCheck, Outliers, Passive, Sticky
+from vestibule.model.balance import Agent, Balance, HealthCheck, Outliers, Passive, Sticky
 from vestibule.model.door import (
     BUILT_IN_PROFILES,
     Address,
@@ -102,6 +102,7 @@ __all__ = [
     "AddHeader",
     "Address",
     "Again",
+    "Agent",
     "AuthRequest",
     "Balance",
     "BandwidthLimit",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from vestibule.model.balance import Balance, HealthCheck, Outliers, Passive, Sticky
+from vestibule.model.balance import Agent, Balance, HealthCheck, Outliers, Passive, Sticky
 
 RetryCause: TypeAlias = Literal["connect", "lost", "timeout", "invalid"]
 
@@ -51,6 +51,12 @@ class Server:
     """Another address to ask."""
     check_port: int = 0
     """Another port to ask, instead of that of ``health``."""
+    agent: bool = True
+    """Whether the agent beside this server is asked, where the upstream says how."""
+    agent_host: str = ""
+    """Another address of it."""
+    agent_port: int = 0
+    """Another port of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,8 @@ class Upstream:
     """Whether servers that fail more than others are ejected."""
     health: HealthCheck | None = None
     """Whether servers are asked how they are."""
+    agent: Agent | None = None
+    """Whether programs beside the servers are asked how these want to be used."""
 
     def server_key(self, server: Server) -> str:
         """Name a server among those of all upstreams, the same in every process."""

@@ -26,7 +26,6 @@ def _rows(state: State, arguments: int, names: str, advice: str = "") -> list[Op
     return [Option(name, arguments, state, advice) for name in names.split()]
 
 
-_AGENTS = "servers are not asked for their load; commands and weights say it"
 _KERNEL = "the kernel's default is right"
 _LIBRARY = "what the TLS library does by itself is right"
 _NOTHING = "it has no effect here"
@@ -56,16 +55,13 @@ SERVER_OPTIONS: dict[str, Option] = {
     for each in (
         *_rows("supported", 0, "ssl no-ssl backup no-backup disabled enabled send-proxy send-proxy-v2 no-send-proxy no-send-proxy-v2"),
         *_rows("supported", 1, "weight maxconn verify ca-file crl-file crt sni verifyhost cookie pool-max-conn pool-purge-delay maxqueue"),
-        *_rows("supported", 0, "check no-check check-ssl"),
+        *_rows("supported", 0, "check no-check check-ssl no-check-ssl check-send-proxy no-check-send-proxy agent-check no-agent-check"),
         *_rows("supported", 1, "inter fastinter downinter rise fall port addr slowstart check-sni"),
-        *_rows("harmless", 0, "check-send-proxy no-check-send-proxy", "checks send a PROXY header where requests do"),
-        *_rows("harmless", 0, "agent-check no-agent-check", _AGENTS),
-        *_rows("harmless", 1, "agent-addr agent-port agent-inter agent-send", _AGENTS),
+        *_rows("supported", 1, "agent-addr agent-port agent-inter agent-send"),
         *_rows("harmless", 1, "observe on-error error-limit", "checks alone say how servers are"),
         *_rows("harmless", 1, "on-marked-down on-marked-up", "connections in use go on"),
         *_rows("harmless", 1, "check-alpn check-proto", "checks speak HTTP/1.1"),
         *_rows("harmless", 1, "init-state", "servers are well until a check says otherwise"),
-        *_rows("error", 0, "no-check-ssl", "checks speak TLS where requests do; leave it out"),
         *_rows("error", 1, "track", "write `check` for this server as well"),
         *_rows("error", 1, "check-via-socks4", "leave it out"),
         *_rows("harmless", 1, "resolvers resolve-prefer resolve-net resolve-opts init-addr", "names are looked up again and again anyway"),

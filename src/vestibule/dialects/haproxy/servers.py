@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Literal, TypeVar
 
 from vestibule.dialects.haproxy.balancing import Sharing
-from vestibule.dialects.haproxy.checking import Checking, read_checking
+from vestibule.dialects.haproxy.checking import USUAL, Checking, read_checking
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.listen import TlsDefaults, split_options
 from vestibule.dialects.haproxy.options import SERVER_OPTIONS
@@ -25,7 +25,7 @@ from vestibule.dialects.haproxy.sample import State, Unreadable, sample_expr
 from vestibule.dialects.haproxy.settings import Settings
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.dialects.origin import Origins
-from vestibule.model.config import HealthCheck, Passive, Pool, Server, Upstream, UpstreamTls
+from vestibule.model.config import Agent, HealthCheck, Passive, Pool, Server, Upstream, UpstreamTls
 from vestibule.model.expr import Const
 from vestibule.model.quantity import parse_port, parse_server_host
 
@@ -56,6 +56,7 @@ class Servers:
         self._pools: list[tuple[Line, Pool]] = []
         self._slow: list[tuple[Line, int]] = []
         self._checks: list[tuple[Line, HealthCheck | None]] = []
+        self._agents: list[tuple[Line, Agent | None]] = []
         self._checking = Checking()
         self._pool_base = Pool()
 
@@ -91,6 +92,7 @@ class Servers:
             sticky,
             None,
             self._same(self._checks, None, "checks"),
+            self._same(self._agents, None, "agents"),
         )
         return self._origins.at(span(self._section.head), upstream)
 
@@ -102,7 +104,9 @@ class Servers:
         rank = 0
         for each in given:
             # Nobody is checked, or those that say so.
-            server = replace(each, mark=each.mark if marked else "", check=each.check or not self._checks)
+            server = replace(
+                each, mark=each.mark if marked else "", check=each.check or not self._checks, agent=each.agent or not self._agents
+            )
             if server.backup and not all_backups:
                 server = replace(server, priority=rank)
                 rank += 1
@@ -178,12 +182,17 @@ class Servers:
             check="check" in options,
             check_host=options["addr"][-1][1] if "addr" in options and "check" in options else "",
             check_port=(self._number(line, options, "port", 1, 65_535) or self._checking.port) if "check" in options else 0,
+            agent="agent-check" in options,
+            agent_host=options["agent-addr"][-1][1] if "agent-addr" in options and "agent-check" in options else "",
+            agent_port=self._agent_port(line, options) if "agent-check" in options else 0,
         )
         self.all[name] = self._origins.at(span(line), server)
-        if server.tls:
+        if server.tls or ("check" in options and "check-ssl" in options):
             self._tls.append((line, self._upstream_tls(line, options)))
         self._pools.append((line, self._pool(line, options, self._pool_base)))
         self._slow.append((line, self._time(line, options, "slowstart") or 0))
+        if server.agent:
+            self._agents.append((line, self._agent(line, options)))
         if server.check:
             self._checks.append((line, self._check(line, options, server)))
         elif "check-ssl" in options or "port" in options:
@@ -193,11 +202,6 @@ class Servers:
     def _check(self, line: Line, options: _Options, server: Server) -> HealthCheck:
         """Return how a server is checked."""
         found = self._checking
-        if "check-ssl" in options and not server.tls:
-            self._report.not_built(line, options["check-ssl"][-1][0], "TLS for checks alone", "write `ssl`, or leave it out")
-        if "check-sni" in options and "sni" not in options and options["check-sni"][-1][1] != server.host:
-            hint = "write `sni str(NAME)`, which holds for checks, too"
-            self._report.not_built(line, options["check-sni"][-1][0], "a name for checks alone", hint)
         every = max(_LEAST_MS, self._time(line, options, "inter") or found.check.interval_ms)
         fast = max(_LEAST_MS, self._time(line, options, "fastinter") or every)
         down = max(_LEAST_MS, self._time(line, options, "downinter") or every)
@@ -210,9 +214,34 @@ class Servers:
             rise=self._number(line, options, "rise", 1, 10**6) or found.check.rise,
             fall=self._number(line, options, "fall", 1, 10**6) or found.check.fall,
         )
-        if check.kind == "tcp" and (server.tls or found.kind == "ssl-hello-chk"):
+        # Asked elsewhere, a server need not speak as it does with requests.
+        elsewhere = "port" in options or "addr" in options
+        secure = "check-ssl" in options or (server.tls and not elsewhere)
+        if check.kind == "tcp" and (secure or found.kind == "ssl-hello-chk"):
             check = replace(check, kind="tls")
-        return check
+        elif check.kind == "http" and secure != server.tls:
+            check = replace(check, tls="always" if secure else "never")
+        if "check-sni" in options:
+            check = replace(check, tls_name=options["check-sni"][-1][1])
+        announces: Literal["auto", "never", "v1", "v2"] = "auto"
+        if "check-send-proxy" in options and (elsewhere or not server.proxy_protocol):
+            announces = server.proxy_protocol or "v1"
+        elif elsewhere and server.proxy_protocol:
+            announces = "never"
+        return replace(check, proxy_protocol=announces)
+
+    def _agent_port(self, line: Line, options: _Options) -> int:
+        """Return the port of an agent; any, noted, where none is said."""
+        if "agent-port" not in options:
+            self._report.error(line, options["agent-check"][-1][0], "missing", "`agent-check` needs a port", "write `agent-port 9000`")
+        return self._number(line, options, "agent-port", 1, 65_535) or 1
+
+    def _agent(self, line: Line, options: _Options) -> Agent:
+        """Return how the agent of a server is asked."""
+        every = self._time(line, options, "agent-inter") or self._time(line, options, "inter") or USUAL.interval_ms
+        every = max(_LEAST_MS, every)
+        send = options["agent-send"][-1][1] if "agent-send" in options else ""
+        return Agent(send=send, interval_ms=every, timeout_ms=max(_LEAST_MS, self._checking.within_ms or every))
 
     def _time(self, line: Line, options: _Options, name: str) -> int | None:
         if name not in options:
@@ -275,7 +304,7 @@ class Servers:
         if verifies and "ca-file" not in options:
             self._report.error(
                 line,
-                options["ssl"][0][0],
+                options["ssl" if "ssl" in options else "check-ssl"][0][0],
                 "missing",
                 "the certificate is verified, and against what is not said",
                 "add `ca-file FILE` or `verify none`",
@@ -325,7 +354,7 @@ def _is_address(host: str) -> bool:
 def _merged(inherited: _Options, own: _Options) -> _Options:
     """Return the options that hold for a server; ``no-`` takes a flag back."""
     merged = {**inherited, **own}
-    for name in ("ssl", "backup", "check", "send-proxy", "send-proxy-v2"):
+    for name in ("ssl", "backup", "check", "send-proxy", "send-proxy-v2", "check-ssl", "check-send-proxy", "agent-check"):
         if f"no-{name}" in own:
             merged.pop(name, None)
     if "enabled" in own:

@@ -23,6 +23,7 @@ from vestibule.dialects.toml.notes import Notes
 from vestibule.dialects.toml.routes import Routes, Upstreams
 from vestibule.dialects.toml.schema import (
     ACME,
+    AGENT,
     BALANCE,
     CERTIFICATE,
     DNS_PROVIDER,
@@ -57,6 +58,7 @@ from vestibule.model.config import (
     AccessLog,
     Acme,
     Address,
+    Agent,
     Balance,
     Certificate,
     Config,
@@ -315,6 +317,7 @@ class _Parser:
                     _optional(section, "sticky", STICKY, Sticky()),
                     _optional(section, "outliers", OUTLIERS, Outliers()),
                     _optional(section, "health", HEALTH, HealthCheck()),
+                    _optional(section, "agent", AGENT, Agent()),
                 )
             )
 
@@ -469,7 +472,7 @@ def _server(spot: Spot, value: object) -> Server | None:
         return None
     section.mark("weight", "backup", "proxy_protocol")
     section.mark("weight", "backup", "disabled", "priority", "max_connections", "resolve", "mark", "max_fails", "fail_window")
-    section.mark("check", "check_host", "check_port")
+    section.mark("check", "check_host", "check_port", "agent", "agent_host", "agent_port")
     if "tls" in section and not server.path:
         section.error("tls", "conflict", "`tls` is for unix sockets", "write `https://` before a host")
     return replace(
@@ -488,6 +491,9 @@ def _server(spot: Spot, value: object) -> Server | None:
         check=section.read("check", True),
         check_host=section.read("check_host", ""),
         check_port=section.read("check_port", 0),
+        agent=section.read("agent", True),
+        agent_host=section.read("agent_host", ""),
+        agent_port=section.read("agent_port", 0),
     )
 
 

@@ -41,6 +41,7 @@ from vestibule.dialects.toml.schema_settings import (
     TIMEOUTS,
 )
 from vestibule.dialects.toml.schema_upstream import (
+    AGENT,
     BALANCE,
     HEALTH,
     OUTLIERS,
@@ -60,6 +61,7 @@ __all__ = [
     "ACME",
     "ACTION",
     "ANSWER",
+    "AGENT",
     "AUTH_REQUEST",
     "BALANCE",
     "BANDWIDTH_LIMIT",
@@ -162,6 +164,7 @@ FLAT = (
     STICKY,
     PASSIVE,
     OUTLIERS,
+    AGENT,
     HEALTH,
 )
 """Tables whose keys are the fields of one class, one for one (a name is the table's own)."""

@@ -44,6 +44,9 @@ SERVER = Table(
         Key("check", FLAG, "true", "check"),
         Key("check_host", TEXT, '"192.168.1.20"', "check_host"),
         Key("check_port", COUNT, "8081", "check_port"),
+        Key("agent", FLAG, "true", "agent"),
+        Key("agent_host", TEXT, '"192.168.1.20"', "agent_host"),
+        Key("agent_port", COUNT, "9000", "agent_port"),
     ),
 )
 
@@ -181,6 +184,22 @@ HEALTH = Table(
         Key("rise", COUNT, "2", "rise"),
         Key("fall", COUNT, "3", "fall"),
         Key("jitter", COUNT, "10", "jitter"),
+        Key("tls", Choice("auto", "always", "never"), '"always"', "tls"),
+        Key("tls_name", TEXT, '"immich.lan"', "tls_name"),
+        Key("proxy_protocol", Choice("auto", "never", "v1", "v2"), '"v2"', "proxy_protocol"),
+    ),
+)
+
+AGENT = Table(
+    "upstreams.NAME.agent",
+    model.Agent,
+    "Asking a program beside each server how the server wants to be used.",
+    (
+        Key("port", COUNT, "9000", "port"),
+        Key("host", TEXT, '"192.168.1.20"', "host"),
+        Key("send", TEXT, '"status\\n"', "send"),
+        Key("interval", DURATION, '"2s"', "interval_ms"),
+        Key("timeout", DURATION, '"2s"', "timeout_ms"),
     ),
 )
 
@@ -203,5 +222,6 @@ UPSTREAM = Table(
         Key("sticky", Shape(TABLE), '{ cookie = "server" }', "sticky"),
         Key("outliers", Shape(TABLE), "{}", "outliers"),
         Key("health", Shape(TABLE), "{}", "health"),
+        Key("agent", Shape(TABLE), "{ port = 9000 }", "agent"),
     ),
 )

@@ -15,6 +15,7 @@ from vestibule.dialects.toml.form import PAIRS, TEMPLATE, TEST, Shape, Unlimited
 from vestibule.dialects.toml.schema import (
     ACCESS_LOG,
     ACME,
+    AGENT,
     AUTH_REQUEST,
     BALANCE,
     BANDWIDTH_LIMIT,
@@ -56,6 +57,7 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     Again,
+    Agent,
     AuthRequest,
     Balance,
     BandwidthLimit,
@@ -244,6 +246,7 @@ class _Writer:
             ("sticky", STICKY, upstream.sticky, Sticky()),
             ("outliers", OUTLIERS, upstream.outliers, Outliers()),
             ("health", HEALTH, upstream.health, HealthCheck()),
+            ("agent", AGENT, upstream.agent, Agent()),
         ):
             if value is not None:
                 self._header(f"[{path}.{name}]")
@@ -415,6 +418,12 @@ def _server(server: Server) -> str:
         pairs.append(("check_host", quote(server.check_host)))
     if server.check_port:
         pairs.append(("check_port", str(server.check_port)))
+    if not server.agent:
+        pairs.append(("agent", "false"))
+    if server.agent_host:
+        pairs.append(("agent_host", quote(server.agent_host)))
+    if server.agent_port:
+        pairs.append(("agent_port", str(server.agent_port)))
     return _inline(pairs)
 
 
