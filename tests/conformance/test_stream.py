@@ -1,4 +1,4 @@
-"""The streams of HTTP/1, and those of HTTP/2 to upstreams, keep the contract of `Stream`."""
+"""The streams of HTTP/1, those of HTTP/2 to upstreams, and connections passed on as they are keep the contract of `Stream`."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,10 @@ import pytest
 from . import stream as suite
 from .rigs_h1 import down, down_tls, up
 from .rigs_h2 import up_h2
+from .rigs_raw import raw_down, raw_down_tls, raw_up
 from .stream import Rig
 
-MAKERS = [down, down_tls, up, up_h2]
+MAKERS = [down, down_tls, up, up_h2, raw_down, raw_down_tls, raw_up]
 
 
 @pytest.mark.parametrize("check", suite.CHECKS, ids=lambda check: check.__name__)
