@@ -25,6 +25,12 @@ FILES = {
     "/srv/www/.htaccess": "Require all denied\n",
     "colours": "# name value\nred crimson\nblue azure more\n",
     "loop.conf": "Include loop.conf\n",
+    "/etc/letsencrypt/options-ssl-apache.conf": (
+        "# As certbot writes it.\nSSLEngine on\nSSLProtocol all -SSLv2 -SSLv3 -TLSv1 -TLSv1.1\n"
+        "SSLCipherSuite ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305\n"
+        "SSLHonorCipherOrder off\nSSLSessionTickets off\nSSLOptions +StrictRequire\n"
+        'LogFormat "%h %l %u %t \\"%r\\" %>s %b" vhost_common\n'
+    ),
     "users": "# people\nalice:$apr1$ABCDEFGH$0123456789012345678901\nbob:{PLAIN}secret\n",
 }
 GOLDEN = Golden(__file__, "h.conf", parse, FILES, usual=parse("usual", "Redirect / https://a.example/").config)
@@ -52,6 +58,7 @@ HARMLESS = {
     "LimitRequestBody",
     "Options",
     "SSLHonorCipherOrder",
+    "SSLOptions",
     "SSLProxyCheckPeerExpire",
     "ServerAdmin",
     "TraceEnable",

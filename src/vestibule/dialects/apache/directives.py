@@ -123,6 +123,7 @@ _ROWS = _rows(
     ("RequestHeader", "svldp", "2+", "a field of the request"),
     ("SetEnvIf SetEnvIfNoCase SetEnvIfExpr BrowserMatch BrowserMatchNoCase", "svl", "2+", "a variable, put in where `env=` asks for it"),
     ("SetEnv UnsetEnv", "svl", "1+", "a variable, put in where `env=` asks for it"),
+    ("PassEnv", "svl", "1+", "a variable of the environment that the program was started in"),
     # Rewriting and redirects.
     ("RewriteEngine", "svd", "1", "whether rules are looked at"),
     ("RewriteCond", "svd", "2-3", "a condition of the rule below it"),

@@ -61,7 +61,6 @@ MISSING: tuple[tuple[str, str, str, str], ...] = (
     ("AllowMethods", "ldp", "1+", "write `Require method GET POST`"),
     ("StrictHostCheck", "sv", "1", "write a first virtual host that refuses what the others are not for"),
     ("AliasPreservePath RedirectRelative DirectoryIndexRedirect", "svld", "1+", "write the whole address"),
-    ("PassEnv", "svld", "1+", "write `SetEnv` with the value"),
     ("SetInputFilter ExtFilterOptions InputSed OutputSed CaseFilter CaseFilterIn CharsetDefault CharsetOptions CharsetSourceEnc"
      " ReflectorHeader ProtocolEcho", "svld", "1+", "bodies are not changed; have the application do it"),
     ("AuthDigestAlgorithm AuthDigestNcCheck AuthDigestNonceLifetime AuthDigestQop AuthDigestShmemSize", "svldp", "1+",

@@ -48,6 +48,13 @@ class Fields:
         for directive in directives:
             if directive.name == "setenv":
                 self._set(directive.text(0), Const(directive.text(1)), inside)
+            elif directive.name == "passenv":
+                for word in directive.args:
+                    value = self._names.passed.get(word.text)
+                    if value is None:
+                        self._record.warning(word.span, "unused", f"the environment has no `{word.text}`", "httpd sets nothing then, too")
+                    else:
+                        self._set(word.text, Const(value), inside)
             elif directive.name == "unsetenv":
                 for word in directive.args:
                     # What `SetEnvIf` or a rule has set stays.

@@ -92,7 +92,7 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing, environment:
     if record.has_errors:
         return Loaded(None, record.merge(()), files, record.place)
     kept = Pruner(record).prune(directives, "server")
-    config = _Lowering(record, read_text, Scope(record, kept)).config()
+    config = _Lowering(record, read_text, Scope(record, kept), tree.environment).config()
     record.settle(config)
     return Loaded(config, record.merge(check(config, record.place)), files, record.place)
 
@@ -100,7 +100,8 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing, environment:
 class _Lowering:
     """Lowers one configuration."""
 
-    def __init__(self, record: Record, read_text: ReadText, main: Scope) -> None:
+    def __init__(self, record: Record, read_text: ReadText, main: Scope, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
         self._record = record
         self._read_text = read_text
         self._main = main
@@ -164,6 +165,7 @@ class _Lowering:
         own = replace(own, request_head_ms=timeouts.request_head_ms, keep_alive_ms=timeouts.keep_alive_ms)
         names = Names(self._record, server.host.name)
         names.document_root = scope.text("DocumentRoot").rstrip("/")
+        names.passed = self._environment
         names.is_canonical = scope.flag("UseCanonicalName", False)
         trusted = self._trusted([scope]) if scope.find("RemoteIPHeader") is not None else ()
         server.lowered = SiteMaker(scope, names, self._upstreams, self._read_text, trusted).make(own, limits)

@@ -5,6 +5,7 @@ Facts:
 * Conditions belong to the next rule and all must hold, but for those with ``[OR]``.
 * ``$1`` is what the rule's pattern captured in the path, ``%1`` what the last condition's did.
 * ``[C]`` ties the next rule to this one; ``[S=n]`` leaves out the next ones where this one fits.
+* ``[N]`` begins with the first rule again, for the path as it is; vestibule ends that with 500 after 30 rounds.
 * A new path goes through the rules below; without ``[P]``, ``[R]`` or ``[PT]`` it names a file in the end.
 
 Rules: rules are followed once, when they are read, and become choices of routes.
@@ -14,6 +15,7 @@ Not here: texts of rules (``rule_text``), ``Redirect`` (``redirects``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,7 +31,7 @@ from vestibule.dialects.apache.upstreams import read_target
 from vestibule.dialects.apache.variables import SERVER_VARIABLES, Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
-from vestibule.model.config import Action, AddHeader, Deny, Redirect, Respond, Rewrite, Route, Switch, When
+from vestibule.model.config import Action, AddHeader, Again, Deny, Redirect, Respond, Rewrite, Route, Switch, When
 from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
@@ -37,12 +39,14 @@ _PATH = Var("decoded_path")
 _WITHOUT_EFFECT = (
     "NS", "DPI", "BNP", "NC", "QSL", "UNSAFEALLOW3F", "UNSAFEPREFIXSTAT", "UNC", "NV",
 )  # fmt: skip
-_KNOWN = ("R", "P", "F", "G", "QSA", "QSD", "PT", "E", "OR", "L", "END", "NE", "C", "S", "CO", "B")
+_KNOWN = ("R", "P", "F", "G", "QSA", "QSD", "PT", "E", "OR", "L", "END", "NE", "C", "S", "CO", "B", "N")
 _LONGER = {
     "LAST": "L", "REDIRECT": "R", "PROXY": "P", "FORBIDDEN": "F", "GONE": "G", "NOCASE": "NC", "ORNEXT": "OR", "QSAPPEND": "QSA",
     "QSDISCARD": "QSD", "NOESCAPE": "NE", "PASSTHROUGH": "PT", "ENV": "E", "NOSUBREQ": "NS", "CHAIN": "C", "SKIP": "S", "COOKIE": "CO",
     "NEXT": "N", "TYPE": "T", "HANDLER": "H", "DISCARDPATH": "DPI", "NOVARY": "NV", "QSLAST": "QSL",
 }  # fmt: skip
+_ANOTHER_ROUND = AllOf((Var("around"), Compare("==", Var("error_status"), Const(0))))
+_BEHIND_SERVER = re.compile(r"^[a-z0-9]+://[^/?$%]*", re.IGNORECASE)
 _MOST_RULES = 200
 _MOST_STEPS = 3_000
 _EVERY_PATH = ("^", ".*", "^.*$", "^(.*)$", "(.*)", "^.*", "^/(.*)$", "^/(.*)", "^/?(.*)", "^/?(.*)$", "/(.*)", "^/", ".", "^.+", ".+")
@@ -74,6 +78,7 @@ class Rewriting:
         self._rules: list[_Rule] = []
         self._steps = 0
         self._is_too_much = False
+        self._round: Directive | None = None
         self._served: Callable[[Directive | None], Part] = lambda _: NOTHING
 
     def read(self, program: Sequence[Directive]) -> None:
@@ -91,6 +96,8 @@ class Rewriting:
             self._record.error(self._rules[0].directive.span, "too-deep", f"there are more than {_MOST_RULES} rules here")
             self._rules = []
         for rule in self._rules:
+            if "N" in rule.flags:
+                self._round = rule.directive
             if "E" in rule.flags:
                 self._set_variables(rule, self._test(rule))
 
@@ -104,6 +111,9 @@ class Rewriting:
         """Return what the rules from one on, and what follows, make of a request."""
         self._steps += 1
         if at >= len(self._rules):
+            if self._round is not None and renames is None:
+                # A path that a round before has changed is the name of a file, too.
+                return choose(_ANOTHER_ROUND, self._served(self._round), self._served(None))
             return self._served(renames)
         rule = self._rules[at]
         if self._steps > _MOST_STEPS:
@@ -136,6 +146,10 @@ class Rewriting:
                 self._record.error(rule.directive.place(2), "bad-value", f"`S={skipped}` says how many rules to leave out", "write `S=1`")
             following += int(skipped) if skipped.isdigit() else 0
         is_last = "L" in flags or "END" in flags
+        if "N" in flags and not is_last and "PT" not in flags:
+            changes = (self._new_path(text, rule),) if text != "-" else ()
+            part = Part(Again()).before(*changes)
+            return self._chosen(test, _with_response(part, cookies), lambda: self._from(missed, renames))
         if text == "-":
             following = len(self._rules) if is_last else following
             if following == missed and not is_last:
@@ -145,7 +159,7 @@ class Rewriting:
         # `PT` ends the rules as `L` does, and what `ProxyPass` and the like say of the new path holds.
         changed = self._new_path(text, rule)
         end = "PT" in flags or is_last
-        part = self._from(len(self._rules) if end else following, None if "PT" in flags else rule.directive).before(changed)
+        part = (self._served(None) if "PT" in flags else self._from(len(self._rules) if end else following, rule.directive)).before(changed)
         return self._chosen(test, _with_response(part, cookies), lambda: self._from(missed, renames))
 
     def _answer(self, rule: _Rule) -> Part | None:
@@ -298,11 +312,17 @@ class Rewriting:
         way = self._passes.use(target, self._scope, rule.directive, len(rule.directive.args))
         if way is None:
             return NOTHING
-        rest = text[text.index("://") + 3 :]
-        _, slash, path = rest.partition("/")
-        action = self._new_path(f"/{path}" if slash else "/", rule)
+        # The path begins behind the server, whether a slash, a group or a variable stands there.
+        rest = _BEHIND_SERVER.split(text, maxsplit=1)[-1]
+        path = rest.removeprefix("/")
+        rest = rest if rest and not rest.startswith("?") else f"/{rest}"
+        action = self._new_path(rest, rule)
+        if action.path is not None and not self._begins_with_slash(rest):
+            action = replace(action, path=If(Match("^/", action.path), action.path, concat([Const("/"), action.path])))
         same = isinstance(action.path, Call) and action.path == Call("encode_path", (_PATH,))
-        whole = self._names.rule is not None and path in ("$1", "%{REQUEST_URI}") and _takes_all(self._names.rule[1])
+        whole = (
+            rest.startswith("/") and self._names.rule is not None and path in ("$1", "%{REQUEST_URI}") and _takes_all(self._names.rule[1])
+        )
         if self._names.condition is not None and self._names.condition[0] == SERVER_VARIABLES["THE_REQUEST"] and path == "%1":
             # The target as the request line has it, query and all.
             whole, action = True, replace(action, query=None)
@@ -311,6 +331,12 @@ class Rewriting:
             action = replace(action, path=concat([encoded(Const(way.path)), action.path]))
             kept = False
         return _as_part(way.route(None, () if kept else (action,)))
+
+    def _begins_with_slash(self, text: str) -> bool:
+        """Tell whether a text of a rule begins with a slash, whatever the path is."""
+        pattern = self._names.rule[1] if self._names.rule is not None else ""
+        of_group = text.startswith("$1") and (pattern.startswith(("(/", "^(/")) or (pattern in _EVERY_PATH and "/" not in pattern))
+        return text.startswith(("/", "%{REQUEST_URI}", "$0")) or of_group
 
     def _new_path(self, text: str, rule: _Rule) -> Rewrite:
         path, mark, query = text.partition("?")

@@ -48,7 +48,7 @@ from vestibule.model.config import (
 from vestibule.model.expr import EMPTY, AnyOf, Compare, Const, Expr, If, InNet, Var
 
 _EARLY = ("SetEnvIf", "SetEnvIfNoCase", "SetEnvIfExpr", "BrowserMatch", "BrowserMatchNoCase")
-_LATE = ("SetEnv", "UnsetEnv")
+_LATE = ("SetEnv", "UnsetEnv", "PassEnv")
 _REDIRECTS = ("Redirect", "RedirectPermanent", "RedirectTemp", "RedirectMatch")
 
 

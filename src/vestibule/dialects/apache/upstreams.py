@@ -156,7 +156,9 @@ class Upstreams:
         options = read_options(self._record, directive, first, BALANCER)
         for each, at in _settings_of(scope, target.balancer):
             options = options.over(read_options(self._record, each, at, BALANCER))
-        self._check_alike(members, ("timeout", "connectiontimeout", "ttl", "acquire", "disablereuse", "enablereuse", "retry", *HEALTH))
+        self._check_alike(members, ("timeout", "connectiontimeout", "ttl", "acquire", "disablereuse", "enablereuse"))
+        asked = [each for each in members if _is_asked(each)]
+        self._check_alike(asked, HEALTH)
         paths = {each.target.path.rstrip("/") for each in members}
         if len({each.target.is_h2 for each in members}) > 1:
             self._not_alike(members, "HTTP/2 and HTTP/1.1 in one balancer", "write `h2://` or `h2c://` for all, or for none")
@@ -171,7 +173,7 @@ class Upstreams:
             balance=self._balance(options),
             passive=_passive(members, options),
             sticky=sticky,
-            health=self._health(members, scope),
+            health=self._health(asked, scope) if asked else None,
         )
         name = self._keep(upstream, scope, directive, listed[0][0].span)
         hosts = {each.target.host for each in members}
@@ -195,6 +197,7 @@ class Upstreams:
         servers: list[Server] = []
         for at, member in enumerate(members):
             letters = self._letters(member)
+            own = _own_passive(member, members[0])
             standby = "H" in letters
             # A set's own standby comes before the next set.
             priority = 2 * sets[at] + standby if any(sets) else 0
@@ -207,6 +210,9 @@ class Upstreams:
                     priority=priority,
                     max_connections=member.options.count("max") or None,
                     mark=member.options.text("route") if marked else "",
+                    check=_is_asked(member) or not any(_is_asked(each) for each in members),
+                    max_fails=None if own is None else own.max_fails,
+                    fail_window_ms=None if own is None or not own.max_fails else own.window_ms,
                 )
             )
         return servers
@@ -397,6 +403,18 @@ def _passive(members: list[_Member], options: Options) -> Passive:
     if wait == 0:
         return Passive(max_fails=0)
     return Passive(window_ms=_RETRY_MS if wait is None else wait, statuses=statuses)
+
+
+def _own_passive(member: _Member, first: _Member) -> Passive | None:
+    """Return how long a member is left out, where that is not as for the first one."""
+    wait = member.options.time("retry")
+    return None if wait == first.options.time("retry") else _passive([member], member.options)
+
+
+def _is_asked(member: _Member) -> bool:
+    """Tell whether health checks ask a member."""
+    given = member.options.given
+    return "hctemplate" in given or member.options.text("hcmethod").lower() not in ("", "none")
 
 
 def balancer_environment(upstreams: list[Upstream]) -> dict[str, Expr]:

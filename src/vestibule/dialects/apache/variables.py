@@ -113,6 +113,8 @@ class Names:
         self._record = record
         self.server_name = server_name
         self.environment: dict[str, Expr] = {}
+        self.passed: dict[str, str] = {}
+        """The environment of the process, for `PassEnv`."""
         self.user: Expr = EMPTY
         self.document_root = ""
         self.is_canonical = False
