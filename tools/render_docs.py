@@ -49,6 +49,7 @@ ORDER = (
     schema.RATE_LIMIT,
     schema.CONCURRENCY_LIMIT,
     schema.BANDWIDTH_LIMIT,
+    schema.COUNT_TABLE,
     schema.ANSWER,
     schema.HSTS,
     schema.UPSTREAM,

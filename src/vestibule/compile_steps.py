@@ -19,6 +19,7 @@ from vestibule.plan.password import has_bcrypt
 from vestibule.plan.steps.ask import AuthRequest
 from vestibule.plan.steps.auth_basic import BasicAuth
 from vestibule.plan.steps.bandwidth import BandwidthLimit, SharedAccounts
+from vestibule.plan.steps.count import Count, CountAnswered, Counters, Tally
 from vestibule.plan.steps.deny import ClientCertificate, Deny, HangUp
 from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditWhen, RemoveField, RemoveMatching, SetField
 from vestibule.plan.steps.instead import ReplaceAnswer, SetStatus
@@ -123,6 +124,8 @@ class StepMaker:
             condition = self._exprs.test(f"{key}.test", action.test, place)
             others = self.request_steps(f"{key}.otherwise", action.otherwise, place, 0)
             return When(condition, self.request_steps(f"{key}.actions", action.actions, place, 0), others)
+        if isinstance(action, model.Count):
+            return Count(self._tally(key, action, place))
         if isinstance(action, model.SetVariable):
             return Keep(wire(action.name), self._exprs.text(f"{key}.value", action.value, place), action.connection)
         if isinstance(action, model.SetMethod):
@@ -162,6 +165,18 @@ class StepMaker:
             self._root.made.append(name)
         self._root.named.add(name)
         return found
+
+    def _tally(self, key: str, count: model.Count, place: Place) -> Tally:
+        """Make what counts."""
+        by = self._exprs.text(f"{key}.key", count.key, place)
+        name = f"count {count.zone} {count.period_ms} {count.keys} {count.expire_ms}"
+        found = self._registry.find(name)
+        if not isinstance(found, Counters):
+            found = Counters(count.period_ms, count.keys, count.expire_ms)
+            self._registry.put(name, found)
+            self._root.made.append(name)
+        self._root.named.add(name)
+        return Tally(found, by, wire(count.name), count.add, count.while_open)
 
     def accounts(self, name: str, most: int) -> Accounts:
         """Return what is kept for a rate; it outlives reloads that leave its name and size."""
@@ -263,6 +278,8 @@ class StepMaker:
 
     def _answered_edit(self, key: str, action: model.Action, place: Place) -> Edit | None:
         """Make the edit of an action that only an answer knows, or return None."""
+        if isinstance(action, model.Count):
+            return CountAnswered(self._tally(key, action, place))
         if isinstance(action, model.SetVariable):
             return KeepAnswered(wire(action.name), self._exprs.text(f"{key}.value", action.value, place), action.connection)
         if isinstance(action, model.SetStatus):

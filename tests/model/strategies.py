@@ -162,6 +162,7 @@ _flat_actions = st.one_of(
     st.builds(m.Rewrite, expressions, optional(expressions)),
     st.builds(m.Rewrite, st.none(), expressions),
     st.builds(m.StripPrefix, words),
+    st.builds(m.Count, expressions, words, words, counts, milliseconds, st.booleans(), counts, milliseconds),
     st.builds(m.SetVariable, words, expressions, st.booleans()),
     st.builds(m.SetMethod, expressions),
     st.builds(m.RemoveHeaders, words),

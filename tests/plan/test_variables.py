@@ -67,7 +67,7 @@ VALUES = [
     ("response_header_line", "X-R", b"2"), ("response_header_line", "none", b""), ("response_header_lines", "X-R", b"2"),
     ("request_header", "X-Two", b"a, b"), ("request_header", "none", b""), ("request_header_line", "X-Two", b"b"),
     ("request_header", "Cookie", b"t=0; s=1=2; s=9"),
-    ("kept", "mine", b"1"), ("kept", "ours", b"2"), ("kept", "none", b""), ("proxied", "", b"false"),
+    ("kept", "mine", b"1"), ("kept", "ours", b"2"), ("kept", "none", b""), ("proxied", "", b"false"), ("first_request", "", b"true"),
     ("cookie", "s", b"1=2"), ("cookie", "none", b""),
     ("user", "", b"alice"), ("upstream_mark", "", b"a1"),
     ("upstream", "", b"immich"), ("upstream_address", "", b"192.0.2.80:2283"), ("upstream_connect_ms", "", b"3"),

@@ -55,7 +55,14 @@ def document(table: Table, key: Key) -> str:
         return SITE + f"errors = [{inline}]\n"
     if table is schema.OTHERWISE:
         return SITE + f'files = {{ root = "a", otherwise = {inline} }}\n'
-    if table in (schema.AUTH_REQUEST, schema.RATE_LIMIT, schema.CONCURRENCY_LIMIT, schema.BANDWIDTH_LIMIT, schema.ANSWER):
+    if table in (
+        schema.AUTH_REQUEST,
+        schema.RATE_LIMIT,
+        schema.CONCURRENCY_LIMIT,
+        schema.BANDWIDTH_LIMIT,
+        schema.COUNT_TABLE,
+        schema.ANSWER,
+    ):
         return SITE + f"request = [{{ {table.title} = {inline} }}]\n"
     if table in (schema.RESPOND, schema.REDIRECT, schema.FILES, schema.HSTS, schema.COMPRESSION):
         return f'[sites."photos.example.org"]\n{table.title} = {inline}\n'

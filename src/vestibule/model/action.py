@@ -178,6 +178,28 @@ class BandwidthLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """Count by a key, and keep how many there are now under a name, where ``kept`` finds it. Counted in each worker."""
+
+    key: Expr
+    """What is counted by; where it is empty, nothing is."""
+    zone: str
+    """Counts with the same zone name count together."""
+    name: str
+    """The name that the result is kept under."""
+    add: int = 1
+    """How many are counted; 0 only looks."""
+    period_ms: int = 0
+    """The time that counts; 0 is all for as long as the key is remembered."""
+    while_open: bool = False
+    """Whether this one counts only until its exchange is over."""
+    keys: int = 16_384
+    """The most keys that are remembered; then the one that came longest ago is forgotten."""
+    expire_ms: int = 0
+    """How long a key is remembered that nobody touches; 0 is for ever."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetVariable:
     """Keep a value under a name for what follows, where ``kept`` finds it. An empty value is as good as none."""
 
@@ -265,6 +287,7 @@ Action: TypeAlias = (
     | RateLimit
     | ConcurrencyLimit
     | BandwidthLimit
+    | Count
     | SetVariable
     | SetMethod
     | RemoveHeaders

@@ -23,6 +23,7 @@ from vestibule.model.config import (
     ClientCertificate,
     Compression,
     ConcurrencyLimit,
+    Count,
     Deny,
     EarlyHint,
     EditHeader,
@@ -150,6 +151,19 @@ def _check_respond(found: Findings, path: str, source: Respond) -> None:
     _check_answer(found, path, source, Phase.REQUEST)
 
 
+def _check_count(found: Findings, path: str, count: Count, phase: Phase) -> None:
+    check_text(found, f"{path}.key", count.key, phase, is_field=False)
+    for place, text in ((f"{path}.zone", count.zone), (f"{path}.name", count.name)):
+        if not text:
+            found.error(place, "empty-value", "what is counted needs a zone and a name")
+    found.at_least(f"{path}.add", count.add, 0)
+    found.at_least(f"{path}.period_ms", count.period_ms, 0)
+    found.at_least(f"{path}.expire_ms", count.expire_ms, 0)
+    found.at_least(f"{path}.keys", count.keys, 1)
+    if count.while_open and (count.period_ms or count.add != 1):
+        found.error(f"{path}.while_open", "conflict", "what counts while it is open counts one, and has no period")
+
+
 def _check_answer(found: Findings, path: str, source: Respond | ReplaceAnswer, phase: Phase) -> None:
     if not 200 <= source.status <= 599:
         found.error(f"{path}.status", "out-of-range", f"{source.status} is no final status", "use 200 to 599")
@@ -265,6 +279,8 @@ def check_actions(found: Findings, path: str, actions: Sequence[Action], phase: 
             check_bandwidth(found, place, action, phase)
         elif isinstance(action, RemoveHeaders):
             check_pattern(found, f"{place}.pattern", action.pattern)
+        elif isinstance(action, Count):
+            _check_count(found, place, action, phase)
         elif isinstance(action, SetVariable):
             if not action.name:
                 found.error(f"{place}.name", "empty-value", "what is kept needs a name")

@@ -157,6 +157,8 @@ _ROWS = (
              "A request field as it goes to the server, after the actions so far; several lines are joined by `, `.", argument="field"),
     Variable("request_header_line", _T, Phase.REQUEST, "exchange", "The last line of a request field as it goes to the server.",
              argument="field"),
+    Variable("first_request", _B, Phase.REQUEST, "exchange", "Whether the request is the first of its connection.",
+             haproxy="http_first_req"),
     Variable("kept", _T, Phase.REQUEST, "exchange",
              "What `set_variable` kept under a name, for the request or else for its connection; empty where nothing is.",
              argument="variable"),

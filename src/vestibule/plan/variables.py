@@ -299,6 +299,11 @@ class RequestHeaderLine(Node):
         return values[-1] if values else None
 
 
+class FirstRequest(TruthNode):
+    def test(self, ex: Exchange) -> bool:
+        return ex.client.requests <= 1
+
+
 class Kept(Node):
     """What a step kept, for the request or else for its connection."""
 
@@ -567,6 +572,7 @@ _NODES: Final[dict[str, Node]] = {
     "head_ms": HeadMs(EXCHANGE),
     "field_line": FieldLine(EXCHANGE),
     "around": Around(EXCHANGE),
+    "first_request": FirstRequest(EXCHANGE),
     "proxied": Proxied(EXCHANGE),
     "bytes_in": BytesIn(EXCHANGE),
     "bytes_out": BytesOut(EXCHANGE),

@@ -143,7 +143,7 @@ class Acls:
         """Tell whether a condition is about rates, by name or in braces."""
         words = [line.text(index).lstrip("!") for index in range(at, len(line.words))]
         inside = [each.text(2) for word in words for each in self._lines.get(word, ())]
-        return any("_http_req_rate" in word for word in [*words, *inside])
+        return any("src_http_req_rate" in word for word in [*words, *inside])
 
     def _alternatives(self, line: Line, at: int, state: State) -> Condition | None:
         groups: list[Condition] = []
@@ -222,7 +222,7 @@ class Acls:
                 raise Unreadable("argument", f"`{sample.fetch}` needs a userlist", f"write `{sample.fetch}(NAME)`")
             return ((Term(AuthTest(sample.arguments[0], tuple(patterns) if sample.fetch == "http_auth_group" else ())),),)
         method = flags.get("-m", method)
-        rate = rate_test(sample, patterns, state)
+        rate = rate_test(sample, patterns)
         if rate is not None:
             return ((Term(rate),),)
         if method == "cnt":

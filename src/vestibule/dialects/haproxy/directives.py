@@ -187,7 +187,7 @@ _PROXY = [
     *_rows("supported", "DLB", "cookie", "Cookies that tie a client to a server."),
     *_rows("supported", "DLB", "dynamic-cookie-key", "Cookies made from addresses; vestibule has a key of its own."),
     *_rows("supported", "LB", "stick", "Tie clients to servers, by a hash and without a table."),
-    *_rows("supported", "FLB", "stick-table", "A table: what `http_req_rate` counts; `stick on` needs none here."),
+    *_rows("supported", "FLB", "stick-table", "A table: its counters, in each worker; `stick on` needs none here."),
     *_rows("supported", "DLB", "retries", "Tries after the first."),
     *_rows("supported", "DLB", "retry-on", "What is tried again."),
     *_rows("supported", "DFLB", "disabled", "Leave the proxy out."),
@@ -433,15 +433,17 @@ _RULES = [
         "http-response deny | http-response return | http-response redirect",
         "Answer in the place of a server.",
     ),
+    *_rows(
+        "supported",
+        "DFLB",
+        "http-request sc-inc-gpc0 | http-request sc-inc-gpc1 | http-response sc-inc-gpc0 | http-response sc-inc-gpc1",
+        "Count one more for what a slot tracks.",
+    ),
     *_rows("supported", "DFLB", "http-response allow | http-after-response allow", "Skip the rules after it."),
     *_rows(
         "error",
         "DFLB",
-        (
-            "http-request sc-inc-gpc | "
-            "http-request sc-inc-gpc0 | http-request sc-inc-gpc1 | http-request sc-set-gpt | http-request sc-set-gpt0 | "
-            "http-request sc-add-gpc"
-        ),
+        ("http-request sc-inc-gpc | http-request sc-set-gpt | http-request sc-set-gpt0 | http-request sc-add-gpc"),
         "Count what clients do.",
         "leave it out, with the rules that read the counters",
     ),
@@ -449,7 +451,7 @@ _RULES = [
         "supported",
         "DFLB",
         "http-request track-sc0 | http-request track-sc1 | http-request track-sc2",
-        "What `deny` on `sc_http_req_rate` counts by.",
+        "Count by a key in the `stick-table`; `sc_http_req_rate(0)` and its kin read it.",
     ),
     *_rows("error", "DFLB", "http-request cache-use | http-response cache-store", "The cache.", "leave it out"),
     *_rows(

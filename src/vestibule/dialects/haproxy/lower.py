@@ -20,14 +20,14 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.haproxy.acl import Acls
 from vestibule.dialects.haproxy.answers import answer_of, replacement
-from vestibule.dialects.haproxy.counting import period_of
+from vestibule.dialects.haproxy.counting import Table, error_actions, table_of
 from vestibule.dialects.haproxy.errorpages import ErrorPages
 from vestibule.dialects.haproxy.forwardfor import told_actions
 from vestibule.dialects.haproxy.globals import Globals, lowest, read_globals
 from vestibule.dialects.haproxy.lexer import read_lines
 from vestibule.dialects.haproxy.listen import Binder, Bound
 from vestibule.dialects.haproxy.logs import access_log
-from vestibule.dialects.haproxy.pacing import Paces, counted
+from vestibule.dialects.haproxy.pacing import Paces
 from vestibule.dialects.haproxy.passing import Choice, passing_timeouts, read_passing
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step
@@ -192,18 +192,18 @@ class _Lowering:
         for each in settings.all("acl"):
             acls.declare(each.line, each.first)
         pages, paces = self._pages.of(settings), Paces(settings, section.name, self._report, self._counted)
-        rules = Rules(acls, self._userlists, self._report, self._origins, self._read_text, pages, self._period, paces)
+        rules = Rules(acls, self._userlists, self._report, self._origins, self._read_text, pages, self._table, paces)
         return Side(section, settings, acls, rules)
 
-    def _period(self, name: str) -> int | None:
-        """Return the period in which the table of a proxy counts requests."""
+    def _table(self, name: str) -> Table | None:
+        """Return what the table of a proxy keeps."""
         sections = [each for each in self._sections if each.name == name and each.kind in ("frontend", "listen", "backend")]
-        return next((period for period in map(period_of, sections) if period is not None), None)
+        return next((table for table in map(table_of, sections) if table is not None), None)
 
     def _counted(self, name: str, counter: str) -> int | None:
         """Return the period in which the table of a proxy counts something."""
-        sections = [each for each in self._sections if each.name == name and each.kind in ("frontend", "listen", "backend")]
-        return next((period for period in [counted(each, counter) for each in sections] if period is not None), None)
+        table = self._table(name)
+        return None if table is None else table.stored.get(counter)
 
     def _is_off(self, side: Side) -> bool:
         """Whether a proxy is left out: it is disabled, or is for something else than requests and connections, which is noted."""
@@ -460,6 +460,8 @@ class _Lowering:
         if any(_takes_place(each) for each in answered):
             # Rules for answers of servers are not for our own.
             response = [When(Var("proxied"), answered)]
+        tables = {each.table: self._table(each.table) for each in state.tracked.values()}
+        response.extend(error_actions(state, {name: table for name, table in tables.items() if table is not None}))
         self._after[front.section.name] = state
         if back is not front:
             # Those of a frontend for every answer are the site's.
@@ -588,7 +590,9 @@ class _Lowering:
             if verb in ("set-src", "set-src-port", "set-dst", "set-dst-port"):
                 return None, side.rules.address(statement.line, statement.first + 1, verb, state)
             if verb.startswith("track-sc"):
-                return None, side.rules.track(statement, state, side.section.name)
+                return side.rules.track(statement, state, side.section.name)
+            if verb.startswith("sc-inc-gpc"):
+                return side.rules.increment(statement, state), state
             return side.rules.reject(statement, state), state
         return side.rules.request(statement, state, side.section.name)
 

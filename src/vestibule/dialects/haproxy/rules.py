@@ -16,11 +16,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 from vestibule.dialects.haproxy.acl import ALWAYS, Acls, AuthTest, Condition, Term, to_test
 from vestibule.dialects.haproxy.answers import Pages, condition_at, read_redirect, read_return, refusal, unless_empty
-from vestibule.dialects.haproxy.counting import RateTest, limit_of
+from vestibule.dialects.haproxy.counting import RateTest, Table, increment, limit_of, track_actions
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.pacing import Paces
 from vestibule.dialects.haproxy.report import Report, span
@@ -37,7 +36,7 @@ from vestibule.dialects.haproxy.sample import (
 from vestibule.dialects.haproxy.targets import NORMALIZERS, grouped, retargeted, split_query, unmarked
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist
-from vestibule.dialects.haproxy.variables import FETCHES
+from vestibule.dialects.haproxy.variables import FETCHES, IF_KNOWN, NAME_METHODS
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import (
@@ -64,19 +63,6 @@ from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Def
 from vestibule.model.vocabulary import kind_of
 
 _VARIABLE_RULE = re.compile(r"(?:set-var|set-var-fmt|unset-var)\(([^,()]*)(?:,([^()]*))?\)")
-
-_IF_KNOWN: dict[str, Literal["==", "!="]] = {
-    "ifexists": "!=",
-    "ifset": "!=",
-    "ifnotempty": "!=",
-    "ifnotexists": "==",
-    "ifnotset": "==",
-    "ifempty": "==",
-}
-"""When a variable is set: what is empty counts as not there."""
-
-_NAME_METHODS = {"str": ("^", "\\Z"), "beg": ("^", ""), "end": ("", "\\Z"), "sub": ("", ""), "reg": ("", "")}
-"""What stands around a name for each way of ``del-header -m``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +91,8 @@ class Skip:
 
 Step = Do | End | Skip
 
-Tables = Callable[[str], int | None]
-"""The period in which the table of a proxy counts requests; None where it does not."""
+Tables = Callable[[str], Table | None]
+"""The table of a proxy; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +177,9 @@ class Rules:
         if rule in ("reject", "silent-drop"):
             return self._hang_up(line, statement.first, state), state
         if rule.startswith("track-sc"):
-            return None, self._track(line, statement.first, rule[-1], state, proxy)
+            return self._track(line, statement.first, rule[-1], state, proxy)
+        if rule.startswith("sc-inc-gpc"):
+            return self.increment(statement, state), state
         if rule == "capture":
             return None, self._capture(line, statement.first, state)
         if rule == "auth":
@@ -329,10 +317,10 @@ class Rules:
         """``del-header NAME -m METHOD``."""
         name, method = line.text(first), line.text(first + 2)
         sound, test = self.test(line, first + 3, state)
-        if method not in _NAME_METHODS:
-            self._report.error(line, first + 2, "syntax", f"`-m {method}` is no way to compare", did_you_mean(method, list(_NAME_METHODS)))
+        if method not in NAME_METHODS:
+            self._report.error(line, first + 2, "syntax", f"`-m {method}` is no way to compare", did_you_mean(method, list(NAME_METHODS)))
             return None, state
-        before, after = _NAME_METHODS[method]
+        before, after = NAME_METHODS[method]
         pattern = f"(?i:{name})" if method == "reg" else before + re.escape(name.lower()) + after
         if not sound:
             return None, state
@@ -443,7 +431,7 @@ class Rules:
         if value is None or not sound:
             return None, state
         if found[2]:
-            known = _IF_KNOWN.get(found[2].strip())
+            known = IF_KNOWN.get(found[2].strip())
             if known is None:
                 self._report.not_built(line, at, f"`{found[2].strip()}` of a variable", "write a condition behind the rule")
                 return None, state
@@ -498,23 +486,27 @@ class Rules:
 
     # ------------------------------------------------------------ what clients do
 
-    def _limits(self, line: Line, at: int, state: State, proxy: str) -> tuple[bool, list[tuple[_Limit, Expr | None]] | None]:
+    def _limits(self, line: Line, at: int, state: State, proxy: str) -> tuple[bool, list[tuple[_Limit | None, Expr | None]] | None]:
         """Tell whether the condition of a line is about rates; return each with the tests beside it, None after a mistake."""
         if at >= len(line.words) or line.text(at) != "if" or not self._acls.asks_rates(line, at):
             return False, None
         condition = self._acls.condition(line, at, state)
         if condition is None:
             return True, None
-        found: list[tuple[_Limit, Expr | None]] = []
+        found: list[tuple[_Limit | None, Expr | None]] = []
         for alternative in condition:
             rates = [term.test for term in alternative if isinstance(term.test, RateTest) and not term.negated]
             others = tuple([term for term in alternative if not isinstance(term.test, RateTest) or term.negated])
-            if len(rates) != 1:
+            if len(rates) > 1:
                 hint = "write a rule for each alternative, with one rate in it"
                 self._report.not_built(line, at, "a condition that joins rates so", hint)
                 return True, None
+            if not rates:
+                found.append((None, to_test((others,), lambda each: self._members(line, at, each))))
+                continue
             table = rates[0].table or proxy
-            period = self._tables(table)
+            known = self._tables(table)
+            period = known.periods.get("http_req_rate") if known is not None else None
             if period is None:
                 hint = f"add `stick-table type ip size 100k expire 1m store http_req_rate(10s)` to `{table}`"
                 self._report.error(line, at, "unknown-reference", f"`{table}` has no `stick-table` with `http_req_rate(PERIOD)`", hint)
@@ -527,25 +519,49 @@ class Rules:
             found.append((_Limit(rates[0], table, period), test))
         return True, found
 
-    def _limit(self, line: Line, limit: _Limit, others: Expr | None, status: int) -> Action:
+    def _limit(self, line: Line, limit: _Limit | None, others: Expr | None, status: int) -> Action:
+        if limit is None:
+            return self._do(line, others, Deny(status)).actions[0]
         action = limit_of(limit.test, limit.table, limit.period_ms, status)
         return self._do(line, others, action).actions[0]
 
-    def track(self, statement: Statement, state: State, proxy: str) -> State:
+    def track(self, statement: Statement, state: State, proxy: str) -> tuple[Step | None, State]:
         """Read ``tcp-request … track-sc0``."""
-        return self._track(statement.line, statement.first + 1, statement.line.text(statement.first)[-1], state, proxy)
+        per_connection = statement.name != "tcp-request content"
+        return self._track(statement.line, statement.first + 1, statement.line.text(statement.first)[-1], state, proxy, per_connection)
 
-    def _track(self, line: Line, first: int, slot: str, state: State, proxy: str) -> State:
+    def _track(
+        self, line: Line, first: int, slot: str, state: State, proxy: str, per_connection: bool = False
+    ) -> tuple[Step | None, State]:
         """``track-sc0 KEY [table NAME]``."""
         end = condition_at(line, first)
         key = read_sample(line, first, state, self._report)
         sound, test = self.test(line, end, state)
-        table = line.text(first + 2) if line.text(first + 1) == "table" and first + 2 < end else proxy
+        name = line.text(first + 2) if line.text(first + 1) == "table" and first + 2 < end else proxy
+        table = self._tables(name)
         if key is None or not sound:
-            return state
-        # Without a key nothing is counted.
-        key = as_text(key) if test is None else If(test, as_text(key), EMPTY)
-        return state.with_tracked(slot, key, table)
+            return None, state
+        if table is None:
+            hint = f"add `stick-table type ip size 100k expire 1m store http_req_rate(10s)` to `{name}`"
+            self._report.error(line, first, "unknown-reference", f"`{name}` has no `stick-table`", hint)
+            return None, state
+        if per_connection and "conn_cur" in table.periods:
+            self._report.warning(line, first, "conn-cur", "`conn_cur` counts requests that are under way", "idle connections do not count")
+        actions = track_actions(slot, as_text(key), test, table, state, per_connection)
+        return self._do(line, None, *actions), state.with_tracked(slot, name, tuple(table.periods))
+
+    def increment(self, statement: Statement, state: State) -> Step | None:
+        """Read ``sc-inc-gpc0(SLOT)``."""
+        line = statement.line
+        at = next((index for index, word in enumerate(line.words) if word.text.startswith("sc-inc-gpc")), len(line.words))
+        sound, test = self.test(line, at + 1, state)
+        try:
+            tables = {each.table: self._tables(each.table) for each in state.tracked.values()}
+            actions = increment(line.text(at), state, {name: table for name, table in tables.items() if table is not None})
+        except Unreadable as bad:
+            self._report.error(line, at, bad.code, bad.message, bad.hint)
+            return None
+        return self._do(line, test, *actions) if sound else None
 
     def _capture(self, line: Line, first: int, state: State) -> State:
         """``capture SAMPLE len N`` takes the next slot, ``capture SAMPLE id N`` one that was declared."""
@@ -650,6 +666,8 @@ class Rules:
             return self.variable(line, rule, state)
         if rule == "set-bandwidth-limit":
             return self.pace(statement, state, response=True), state
+        if rule.startswith("sc-inc-gpc"):
+            return self.increment(statement, state), state
         if rule == "set-status":
             return self._set_status(line, first, state), state
         end = condition_at(line, first)

@@ -35,7 +35,7 @@ from vestibule.dialects.haproxy.variables import (
 )
 from vestibule.dialects.read import ReadText, read_nothing
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, Call, Const, Default, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
+from vestibule.model.expr import EMPTY, Call, Compare, Const, Default, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
 _GROUP = re.compile(r"\\([0-9])")
@@ -96,8 +96,9 @@ def not_built(what: str, hint: str = "") -> Unreadable:
 class Tracked:
     """What a slot counts by, and in the table of which proxy."""
 
-    key: Expr
     table: str
+    counters: tuple[str, ...] = ()
+    """The counters that the table keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +138,9 @@ class State:
         """Return the state after an address or a port was changed."""
         return replace(self, addresses={**self.addresses, fetch: value})
 
-    def with_tracked(self, slot: str, key: Expr, table: str) -> State:
-        """Return the state after a slot counts by something."""
-        return replace(self, tracked={**self.tracked, slot: Tracked(key, table)})
+    def with_tracked(self, slot: str, table: str, counters: tuple[str, ...]) -> State:
+        """Return the state after a slot counts by something. One that does already goes on."""
+        return self if slot in self.tracked else replace(self, tracked={**self.tracked, slot: Tracked(table, counters)})
 
     def with_removed(self, pattern: str) -> State:
         """Return the state after fields were removed by their names: none of them is what the client sent any more."""
@@ -282,6 +283,9 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return _count(_named(COUNTED_FETCHES[name], arguments, state))
     if name in ("capture.req.hdr", "capture.res.hdr"):
         return _captured(name, arguments, state)
+    counter = _COUNTER.fullmatch(name)
+    if counter is not None:
+        return _counter(counter[1] or "".join(arguments[:1]), counter[2], arguments[1:] if not counter[1] else arguments, state)
     if (name, arguments) in CERTIFICATE_NAMES:
         return CERTIFICATE_NAMES[(name, arguments)]
     if name in ("ssl_c_s_dn", "ssl_c_i_dn"):
@@ -311,6 +315,29 @@ def _count(fields: Expr) -> Expr:
     if isinstance(fields, Var) and fields.name in ("header_line", "response_header_line"):
         return Var(fields.name + "s", fields.argument)
     return Call("list_count", (as_text(fields),))
+
+
+_COUNTER = re.compile(
+    r"sc([012]?)_(?:get_)?(http_req_cnt|http_req_rate|http_err_cnt|http_err_rate|conn_cnt|conn_rate|conn_cur|gpc[01]|gpc[01]_rate|tracked|key)"
+)
+
+
+def _counter(slot: str, counter: str, others: tuple[str, ...], state: State) -> Expr:
+    """Return what a slot counted."""
+    tracked = state.tracked.get(slot)
+    if tracked is None:
+        hint = f"write `http-request track-sc{slot} src` before it" if slot else "write `sc_http_req_rate(0)`"
+        raise not_built(f"slot {slot or '?'}, which nothing before this line tracks", hint)
+    if others and others[0] != tracked.table:
+        raise not_built(f"looking slot {slot} up in the table of `{others[0]}`", f"track it there: `track-sc{slot} KEY table {others[0]}`")
+    if counter in ("tracked", "key"):
+        key = Var("kept", f"sc{slot}")
+        return key if counter == "key" else Compare("!=", key, EMPTY)
+    if counter not in tracked.counters:
+        what = f"{counter}(10s)" if counter.endswith("_rate") else counter
+        hint = f"add `stick-table type ip size 100k expire 1m store {what}` to `{tracked.table}`"
+        raise Unreadable("unknown-reference", f"`{tracked.table}` has no `stick-table` with `{counter}`", hint)
+    return Call("number", (Var("kept", f"sc{slot}.{counter}"),))
 
 
 def _address(fields: Expr, arguments: tuple[str, ...]) -> Expr:

@@ -8,6 +8,8 @@ Not here: reading of expressions (``sample``), conditions (``acl``).
 
 from __future__ import annotations
 
+from typing import Literal
+
 from vestibule.model.expr import Call, Compare, Concat, Const, Default, Expr, If, InSet, Not, Var
 
 _QUERY = Var("query")
@@ -45,6 +47,7 @@ FETCHES: dict[str, Expr] = {
     "capture.req.uri": Var("target"),
     "capture.req.ver": Var("protocol"),
     "http_auth_user": Var("user"),
+    "http_first_req": Var("first_request"),
     "bytes_in": Var("bytes_in"),
     "bytes_out": Var("bytes_out"),
 }
@@ -93,6 +96,19 @@ NAMED_FETCHES: dict[str, str] = {
 }
 """Fetches whose argument is a name."""
 
+IF_KNOWN: dict[str, Literal["==", "!="]] = {
+    "ifexists": "!=",
+    "ifset": "!=",
+    "ifnotempty": "!=",
+    "ifnotexists": "==",
+    "ifnotset": "==",
+    "ifempty": "==",
+}
+"""When a variable is set: what is empty counts as not there."""
+
+NAME_METHODS = {"str": ("^", "\\Z"), "beg": ("^", ""), "end": ("", "\\Z"), "sub": ("", ""), "reg": ("", "")}
+"""What stands around a name for each way of ``del-header -m``."""
+
 COUNTED_FETCHES: dict[str, str] = {
     "hdr_cnt": "hdr",
     "req.hdr_cnt": "hdr",
@@ -123,9 +139,6 @@ UNBUILT_FETCHES: dict[str, str] = {
     "req.body_param": "",
     "src_conn_rate": "",
     "src_http_req_rate": "",
-    "sc_http_req_rate": "",
-    "sc0_http_req_rate": "",
-    "sc_conn_cur": "",
     "be_conn": "",
     "fe_conn": "",
     "fe_req_rate": "",
@@ -136,7 +149,6 @@ UNBUILT_FETCHES: dict[str, str] = {
     "capture.req.hdr": "",
     "lua": "",
     "res.cook": "",
-    "http_first_req": "",
     "src_is_local": "",
 }
 """Fetches that are known and not built, with what to do."""

@@ -18,6 +18,7 @@ from vestibule.dialects.toml.schema import (
     AUTH_REQUEST,
     BANDWIDTH_LIMIT,
     CONCURRENCY_LIMIT,
+    COUNT_TABLE,
     ERROR,
     FILES,
     OTHERWISE,
@@ -36,6 +37,7 @@ from vestibule.model.config import (
     BasicAuth,
     ClientCertificate,
     ConcurrencyLimit,
+    Count,
     Deny,
     EarlyHint,
     EditHeader,
@@ -75,6 +77,7 @@ _TABLES = {
     "rate_limit": RATE_LIMIT,
     "concurrency_limit": CONCURRENCY_LIMIT,
     "bandwidth_limit": BANDWIDTH_LIMIT,
+    "count": COUNT_TABLE,
 }
 
 _VERBS = (
@@ -105,7 +108,13 @@ _VERB_FIELDS = {
 _VALUED = ("set", "add", "edit", "early_hint", "set_variable")
 _WITH = {"realm": "basic_auth", "connection": "set_variable", "reason": "set_status", "otherwise": "actions"}
 
-_NEEDED = {"auth_request": ("to",), "rate_limit": ("key", "requests"), "concurrency_limit": ("key", "most"), "bandwidth_limit": ("rate",)}
+_NEEDED = {
+    "auth_request": ("to",),
+    "rate_limit": ("key", "requests"),
+    "concurrency_limit": ("key", "most"),
+    "bandwidth_limit": ("rate",),
+    "count": ("key", "zone", "name"),
+}
 
 _MAX_DEPTH = 40
 """Nesting the reader follows; ``check`` allows a little less."""
@@ -482,6 +491,8 @@ class Routes:
             return RateLimit(**read) if _has(read, "key", "requests") else None
         if verb == "bandwidth_limit":
             return BandwidthLimit(**read) if _has(read, "rate") else None
+        if verb == "count":
+            return Count(**read) if _has(read, "key", "zone", "name") else None
         if verb == "concurrency_limit":
             return ConcurrencyLimit(**read) if _has(read, "key", "most") else None
         text = section.inside("to", "upstream").text(section.data["to"], "a server's URL or the name of an upstream")

@@ -231,7 +231,7 @@ ACTION = Table(
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
     " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `client_certificate`, `basic_auth`, `auth_request`, `rate_limit`,"
     " `concurrency_limit`, `set_method`, `early_hint`, `remove_matching`, `set_variable`, `set_status`, `answer`,"
-    " `bandwidth_limit`, `actions`. Those from `strip_prefix` to `early_hint` are for requests only, `set_status` and `answer` for"
+    " `bandwidth_limit`, `count`, `actions`. Those from `strip_prefix` to `early_hint` are for requests only, `set_status` and `answer` for"
     " responses only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
@@ -281,6 +281,12 @@ ACTION = Table(
             Shape(TABLE),
             '{ rate = "2MB", after = "10MB" }',
             doc="Let only so many bytes of a body pass in a second; see `bandwidth_limit`.",
+        ),
+        Key(
+            "count",
+            Shape(TABLE),
+            '{ key = "{client_ip}", zone = "logins", name = "tries", period = "1m" }',
+            doc="Count by a key, and keep the result; see `count`.",
         ),
         Key("set_method", TEMPLATE, '"POST"', doc="Send this method to the server."),
         Key(
@@ -369,6 +375,22 @@ BANDWIDTH_LIMIT = Table(
             "Who shares the rate: all bodies with the same key; an empty one is no limit. Each body has its own unless said.",
         ),
         Key("zone", TEXT, '"downloads"', "zone"),
+    ),
+)
+
+COUNT_TABLE = Table(
+    "count",
+    model.Count,
+    "Count by a key, and keep how many there are now under a name, which `kept:NAME` finds. Counted in each worker.",
+    (
+        Key("key", TEMPLATE, '"{client_ip}"', "key"),
+        Key("zone", TEXT, '"logins"', "zone"),
+        Key("name", TEXT, '"tries"', "name"),
+        Key("add", COUNT, "0", "add"),
+        Key("period", DURATION, '"1m"', "period_ms"),
+        Key("while_open", FLAG, "true", "while_open"),
+        Key("keys", COUNT, "100000", "keys"),
+        Key("expire", DURATION, '"10m"', "expire_ms"),
     ),
 )
 

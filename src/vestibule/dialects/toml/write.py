@@ -22,6 +22,7 @@ from vestibule.dialects.toml.schema import (
     CERTIFICATE,
     COMPRESSION,
     CONCURRENCY_LIMIT,
+    COUNT_TABLE,
     DNS_PROVIDER,
     ERROR,
     ERROR_LOG,
@@ -66,6 +67,7 @@ from vestibule.model.config import (
     Compression,
     ConcurrencyLimit,
     Config,
+    Count,
     Deny,
     EarlyHint,
     EditHeader,
@@ -502,6 +504,8 @@ def _action(action: Action) -> str:
         return _inline([("auth_request", _inline(pairs))])
     if isinstance(action, RateLimit):
         return _inline([("rate_limit", _inline(_changed(RATE_LIMIT, action)))])
+    if isinstance(action, Count):
+        return _inline([("count", _inline(_changed(COUNT_TABLE, action)))])
     if isinstance(action, BandwidthLimit):
         return _inline([("bandwidth_limit", _inline(_changed(BANDWIDTH_LIMIT, action)))])
     if isinstance(action, ConcurrencyLimit):
