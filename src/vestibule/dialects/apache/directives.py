@@ -125,9 +125,9 @@ _ROWS = _rows(
     ("SetEnv UnsetEnv", "svl", "1+", "a variable, put in where `env=` asks for it"),
     ("PassEnv", "svl", "1+", "a variable of the environment that the program was started in"),
     # Rewriting and redirects.
-    ("RewriteEngine", "svd", "1", "whether rules are looked at"),
-    ("RewriteCond", "svd", "2-3", "a condition of the rule below it"),
-    ("RewriteRule", "svd", "2-3", "a redirect, a new path, an upstream, or a refusal"),
+    ("RewriteEngine", "svdl", "1", "whether rules are looked at"),
+    ("RewriteCond", "svdl", "2-3", "a condition of the rule below it"),
+    ("RewriteRule", "svdl", "2-3", "a redirect, a new path, an upstream, or a refusal; in a section no new path"),
     ("RewriteMap", "sv", "2-3", "`txt:` with a few keys, and `int:`"),
     ("RewriteOptions", "svld", "1+", "`Inherit` and its kin; others have no part here"),
     ("Redirect RedirectPermanent RedirectTemp", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),

@@ -6,6 +6,7 @@ Facts:
 * ``$1`` is what the rule's pattern captured in the path, ``%1`` what the last condition's did.
 * ``[C]`` ties the next rule to this one; ``[S=n]`` leaves out the next ones where this one fits.
 * ``[N]`` begins with the first rule again, for the path as it is; vestibule ends that with 500 after 30 rounds.
+* In a section by path rules come after the question who it is, and look at the name of the file, without the path of the section.
 * A new path goes through the rules below; without ``[P]``, ``[R]`` or ``[PT]`` it names a file in the end.
 
 Rules: rules are followed once, when they are read, and become choices of routes.
@@ -25,7 +26,7 @@ from vestibule.dialects.apache.proxying import Passes
 from vestibule.dialects.apache.redirects import STATUSES
 from vestibule.dialects.apache.rule_text import RuleTexts
 from vestibule.dialects.apache.scope import Scope, not_built
-from vestibule.dialects.apache.sections import as_answered
+from vestibule.dialects.apache.sections import as_answered, both
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.upstreams import read_target
 from vestibule.dialects.apache.variables import SERVER_VARIABLES, Names, to_pattern
@@ -50,6 +51,7 @@ _BEHIND_SERVER = re.compile(r"^[a-z0-9]+://[^/?$%]*", re.IGNORECASE)
 _MOST_RULES = 200
 _MOST_STEPS = 3_000
 _EVERY_PATH = ("^", ".*", "^.*$", "^(.*)$", "(.*)", "^.*", "^/(.*)$", "^/(.*)", "^/?(.*)", "^/?(.*)$", "/(.*)", "^/", ".", "^.+", ".+")
+_EVERY_TEXT = ("^", ".*", "^.*$", "^(.*)$", "(.*)", "^.*", ".", "^.+$", "^.+", ".+", "^.")
 _NUMBERS = ("-eq", "-ne", "-lt", "-le", "-gt", "-ge")
 
 
@@ -66,10 +68,29 @@ class _Rule:
         return self.flags[name][-1] if name in self.flags else ""
 
 
-class Rewriting:
-    """Lowers the rules of one virtual host."""
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The section that rules stand in: its test, what its rules look at, and what is asked before they are."""
 
-    def __init__(self, record: Record, names: Names, passes: Passes, scope: Scope, texts: RuleTexts) -> None:
+    test: Expr | None
+    file: Expr
+    is_proxied: bool
+    guard: tuple[Action, ...]
+
+
+class Rewriting:
+    """Lowers the rules of one virtual host, or of a section in it."""
+
+    def __init__(
+        self,
+        record: Record,
+        names: Names,
+        passes: Passes,
+        scope: Scope,
+        texts: RuleTexts,
+        inside: Inside | None = None,
+    ) -> None:
+        self._inside = inside
         self._record = record
         self._names = names
         self._passes = passes
@@ -99,7 +120,12 @@ class Rewriting:
             if "N" in rule.flags:
                 self._round = rule.directive
             if "E" in rule.flags:
-                self._set_variables(rule, self._test(rule))
+                test = self._test(rule)
+                self._set_variables(rule, test if test is None or self._inside is None else both(self._inside.test, test))
+
+    def has_upstreams(self) -> bool:
+        """Tell whether a rule leads to a server."""
+        return any("P" in rule.flags for rule in self._rules)
 
     def lower(self, served: Callable[[Directive | None], Part]) -> Part:
         """Return what rules and what follows make of a request. ``served`` returns what follows; told of a rule, that has made the
@@ -137,7 +163,13 @@ class Rewriting:
         flags, text = rule.flags, rule.directive.text(1)
         cookies = tuple([self._cookie(rule, each) for each in flags.get("CO", [])])
         answer = self._answer(rule)
+        if answer is None and text != "-" and self._inside is not None:
+            hint = "write the rule in the virtual host, where the path begins with `/`"
+            not_built(self._record, rule.directive, 1, "a new path by a rule in a section", hint)
+            return NOTHING
         if answer is not None:
+            if self._inside is not None:
+                answer = answer.before(*self._inside.guard)
             return self._chosen(test, _with_response(answer, cookies), lambda: self._from(missed, renames))
         following = at + 1
         if "S" in flags:
@@ -146,6 +178,8 @@ class Rewriting:
                 self._record.error(rule.directive.place(2), "bad-value", f"`S={skipped}` says how many rules to leave out", "write `S=1`")
             following += int(skipped) if skipped.isdigit() else 0
         is_last = "L" in flags or "END" in flags
+        if "N" in flags and self._inside is not None:
+            not_built(self._record, rule.directive, 2, "the flag `N` in a section", "write the rule in the virtual host")
         if "N" in flags and not is_last and "PT" not in flags:
             changes = (self._new_path(text, rule),) if text != "-" else ()
             part = Part(Again()).before(*changes)
@@ -239,14 +273,17 @@ class Rewriting:
         self._names.condition = None
         try:
             pattern = to_pattern(text.removeprefix("!"))
-            self._names.rule = (_PATH, to_pattern(text.removeprefix("!"), ignore_case))
+            subject = _PATH if self._inside is None else self._inside.file
+            self._names.rule = (subject, to_pattern(text.removeprefix("!"), ignore_case))
         except ValueError as bad:
             self._record.error(directive.place(0), "bad-regex", str(bad))
             return None
-        found: Expr = Match(pattern, _PATH, ignore_case)
+        if self._inside is not None and self._inside.is_proxied:
+            self._check_section_rule(rule, pattern)
+        found: Expr = Match(pattern, subject, ignore_case)
         tests: list[Expr] = [Not(found) if is_negated else found]
         # A pattern that every path fits is no test.
-        if not is_negated and pattern in _EVERY_PATH:
+        if not is_negated and pattern in (_EVERY_PATH if self._inside is None else _EVERY_TEXT):
             tests = []
         either: list[Expr] = []
         for condition in rule.conditions:
@@ -264,6 +301,13 @@ class Rewriting:
             return Const(False)
         tests = [each for each in tests if each != Const(True)]
         return AllOf(tuple(tests)) if len(tests) > 1 else tests[0] if tests else Const(True)
+
+    def _check_section_rule(self, rule: _Rule, pattern: str) -> None:
+        """Note a rule that looks at what is no path: where something is proxied, httpd has the address of the server there."""
+        texts = [rule.directive.text(1), *[each.text(0) for each in rule.conditions], rule.directive.text(2)]
+        if pattern not in _EVERY_TEXT or any("$1" in each or "$0" in each for each in texts):
+            hint = "write the rule in the virtual host, or the pattern `^` with `RewriteCond %{REQUEST_URI}`"
+            not_built(self._record, rule.directive, 0, "a rule about the path beside a `ProxyPass`, or in an `<If>`,", hint)
 
     def _condition(self, condition: Directive, ignore_case: bool) -> Expr | None:
         text = condition.text(1)

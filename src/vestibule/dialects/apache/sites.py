@@ -19,7 +19,7 @@ from vestibule.dialects.apache.files import FileSites, Mapping, error_routes
 from vestibule.dialects.apache.pacing import paced
 from vestibule.dialects.apache.proxying import Passes, added_to_requests, client_field, forwarding_of, reversed_cookies, reversed_fields
 from vestibule.dialects.apache.redirects import redirect_route
-from vestibule.dialects.apache.rewriting import Rewriting, engine_is_on, program_of
+from vestibule.dialects.apache.rewriting import Inside, Rewriting, engine_is_on, program_of
 from vestibule.dialects.apache.rule_text import RuleTexts
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.sections import Section, Sections, as_answered, both
@@ -45,10 +45,12 @@ from vestibule.model.config import (
     Timeouts,
     When,
 )
-from vestibule.model.expr import EMPTY, AnyOf, Compare, Const, Expr, If, InNet, Var
+from vestibule.model.expr import EMPTY, AnyOf, Compare, Const, Expr, If, InNet, Var, concat
 
 _EARLY = ("SetEnvIf", "SetEnvIfNoCase", "SetEnvIfExpr", "BrowserMatch", "BrowserMatchNoCase")
 _LATE = ("SetEnv", "UnsetEnv", "PassEnv")
+_NO_ROOT = "/etc/apache2/htdocs"
+"""Debian's httpd has it where no `DocumentRoot` is."""
 _REDIRECTS = ("Redirect", "RedirectPermanent", "RedirectTemp", "RedirectMatch")
 
 
@@ -101,7 +103,7 @@ class SiteMaker:
         fields.environment(scope.all(*_LATE))
         for section in sections:
             fields.environment(section.scope.own(*_LATE), section.test)
-        routes = self._routes(passes, sections)
+        routes = self._with_section_rules(self._routes(passes, sections), passes, sections, texts, rewriting)
         part = rewriting.lower(lambda rule: self._as_part(routes) if rule is None else self._file(rule))
         part, timeouts, forwarding = _merged(self._record, part, timeouts, forwarding_of("client", client_field(scope)))
         self._names.environment.update(balancer_environment(passes.upstreams))
@@ -132,6 +134,47 @@ class SiteMaker:
             if made is not None:
                 decided.append((test, made))
         return _settled(decided)
+
+    def _with_section_rules(
+        self, routes: list[Route], passes: Passes, sections: list[Section], texts: RuleTexts, rewriting: Rewriting
+    ) -> list[Route]:
+        """Put the rules of sections in front of routes; of several sections that fit, the last one's count."""
+        made = list(routes)
+        for section in sections:
+            rules = section.scope.own("RewriteRule")
+            if rules and rewriting.has_upstreams():
+                hint = "write all rules in the virtual host"
+                not_built(self._record, rules[0], 0, "a rule in a section beside one with `P` in the virtual host", hint)
+            program = section.scope.own("RewriteCond", "RewriteRule")
+            engine = section.scope.own("RewriteEngine") or self._scope.nearest("RewriteEngine")
+            if not program and not section.scope.own("RewriteEngine"):
+                continue
+            is_on = bool(engine) and engine[-1].text().lower() == "on"
+            part = self._by_section_rules(program if is_on else [], routes, passes, sections, section, texts)
+            # The rules of a section before this one do not count where this one fits, even if it has none.
+            if program or len(made) > len(routes):
+                route = Route(part.source, when=section.test, request=part.request, response=part.response)
+                made.insert(0, self._record.mark(route, section.scope.directives[0].span))
+        return made
+
+    def _by_section_rules(
+        self,
+        program: list[Directive],
+        routes: list[Route],
+        passes: Passes,
+        sections: list[Section],
+        section: Section,
+        texts: RuleTexts,
+    ) -> Part:
+        """Return what the rules of one section, and routes behind them, make of a request."""
+        root = self._names.document_root or _NO_ROOT
+        file = concat([Const(root.removeprefix(section.path)), Var("decoded_path")])
+        scopes = [self._scope, *[each.scope for each in sections]]
+        proxied = section.is_if or any(each.own("ProxyPass", "ProxyPassMatch") for each in scopes)
+        inside = Inside(section.test, file, proxied, self._guard)
+        rewriting = Rewriting(self._record, self._names, passes, self._scope, texts, inside)
+        rewriting.read(program)
+        return rewriting.lower(lambda _: self._as_part(routes))
 
     def _changed_fields(self, sections: list[Section]) -> tuple[tuple[Action, ...], tuple[Action, ...], dict[str, Expr]]:
         """Return what is done to fields of requests and answers, and what is known of those of requests then."""
