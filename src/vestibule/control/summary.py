@@ -146,6 +146,8 @@ def tell_server(row: dict[str, Any]) -> str:
         more.append(f"check: {row['last_check']}")
     elif row["checked"]:
         more.append("check: well" if row["last_check"] == "" else "not checked yet")
+    if row.get("agent"):
+        more.append(f"agent: {row['agent']}")
     return f"{row['upstream']} {row['server']}: {row['state']}, {', '.join(more)}"
 
 
