@@ -67,6 +67,22 @@ def check_debt_of_many(pair: Pair) -> None:
     assert pair.owner.count("drained") == 1
 
 
+def check_many_pieces(pair: Pair) -> None:
+    """Pieces of all sizes arrive in order, however few of them the kernel takes at a time."""
+    sizes = [1, 40_000, 7, 100_000, 16_375, 3, 65_536] * 40
+    at = 0
+    sent = b""
+    for size in sizes:
+        piece = BODY[at % 1000 : at % 1000 + size]
+        pair.write(piece)
+        sent += piece
+        at += 13
+    pair.until(lambda: len(pair.far.got) >= len(sent))
+    assert pair.far.got == sent
+    assert pair.transport.queued() == 0
+    assert pair.transport.bytes_out >= len(sent)
+
+
 def check_no_debt(pair: Pair) -> None:
     """Who was never told False is owed nothing."""
     for _ in range(30):
@@ -285,6 +301,7 @@ CHECKS: tuple[Callable[[Pair], None], ...] = (
     check_order,
     check_debt_at_once,
     check_debt_of_many,
+    check_many_pieces,
     check_no_debt,
     check_pause_is_bounded,
     check_pause_taken_back,

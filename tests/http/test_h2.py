@@ -614,6 +614,31 @@ def test_windows_hold_data_back() -> None:
     assert [(len(row[3]), row[1]) for row in side.frames() if row[0] == DATA] == [(12, END_STREAM)]
 
 
+def test_a_long_piece_goes_out_in_full_frames_and_ends_with_the_last() -> None:
+    side = Side()
+    side.feed(frame(WINDOW_UPDATE, 0, 0, number(1_000_000)) + frame(SETTINGS, 0, 0, setting(4, 1_000_000)))
+    side.open(1)
+    side.frames()
+    body = bytes(range(256)) * 512
+    side.codec.send_head(side.stream(1), 200, OK, False)
+    side.codec.send_data(side.stream(1), body[: 8 * 16_375], True)
+    rows = [row for row in side.frames() if row[0] == DATA]
+    assert [len(row[3]) for row in rows] == [16_375] * 8
+    assert [row[1] for row in rows] == [0] * 7 + [END_STREAM]
+    assert b"".join(row[3] for row in rows) == body[: 8 * 16_375]
+
+
+def test_a_long_piece_shares_with_another() -> None:
+    """Frames are made ahead only while nobody else waits."""
+    side = Side()
+    side.feed(frame(WINDOW_UPDATE, 0, 0, number(1_000_000)) + frame(SETTINGS, 0, 0, setting(4, 1_000_000)))
+    for i in (1, 3):
+        side.open(i)
+        side.codec.send_head(side.stream(i), 200, OK, False)
+        side.codec.send_data(side.stream(i), b"x" * 40_000, True)
+    assert [row[2] for row in side.frames() if row[0] == DATA] == [1, 3, 1, 3, 1, 3]
+
+
 def test_connection_window_holds_data_back() -> None:
     side = Side()
     side.feed(frame(SETTINGS, 0, 0, setting(4, 1_000_000)))

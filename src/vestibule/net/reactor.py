@@ -38,6 +38,10 @@ _SLEEP_MOST_MS: Final = 1000
 SCRATCH_BYTES: Final = 131_072
 RECORD_BYTES: Final = 16_384  # the most plaintext of one TLS record (RFC 8446 5.1)
 
+# What a plain socket is asked for at once: eight TLS records, each with a DATA frame's header (RFC 9113 4.1) in it. With the
+# whole buffer a ninth frame and a ninth record would carry the few bytes left of each read.
+PLAIN_READ_BYTES: Final = 8 * (RECORD_BYTES - 9)
+
 
 @trait
 class Later:

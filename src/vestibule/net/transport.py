@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 
 from mypy_extensions import trait
 
-from vestibule.net.reactor import READ, RECORD_BYTES, SCRATCH_BYTES, WRITE, Pollable, Reactor
+from vestibule.net.reactor import PLAIN_READ_BYTES, READ, RECORD_BYTES, SCRATCH_BYTES, WRITE, Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls import ACME_OFFER, AskedObject
 
@@ -34,6 +34,10 @@ _LOW: Final = MARK // 2
 
 # Pieces up to this total are joined for one send; beyond it the copy costs more than a second look.
 _JOIN_MOST: Final = 65_536
+
+# From this total on, several pieces are sent as they are, since joining them would copy them all. No more than so many.
+_GATHER_LEAST: Final = 32_768
+_GATHER_MOST: Final = 64
 
 # Plaintext handed to OpenSSL at a time: eight records, about what a socket buffer takes in one go.
 _ENCRYPT_MOST: Final = 131_072
@@ -343,7 +347,7 @@ class PlainTransport(Transport):
             self.reactor.mute(self)
             return
         try:
-            count = self.sock.recv_into(self.reactor.scratch)
+            count = self.sock.recv_into(self.reactor.scratch, PLAIN_READ_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
@@ -367,6 +371,10 @@ class PlainTransport(Transport):
         if self.closed:
             return
         while self._queue:
+            if self._queued >= _GATHER_LEAST and len(self._queue) > 1:
+                if not self._send_pieces():
+                    return
+                continue
             data = self._take_queue(_JOIN_MOST)
             size = len(data)
             try:
@@ -386,6 +394,35 @@ class PlainTransport(Transport):
                 self._pay()
                 return
         self._flushed()
+
+    def _send_pieces(self) -> bool:
+        """Send many bytes in several pieces with one call; return False if the kernel did not take them all, or no more."""
+        pieces = self._queue[:_GATHER_MOST]
+        try:
+            sent = self.sock.sendmsg(pieces)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.break_off(error.strerror or "write failed")
+            return False
+        self._queued -= sent
+        self.bytes_out += sent
+        if sent:
+            self.active_ms = self.reactor.now_ms
+        count = 0
+        for piece in pieces:
+            if sent < len(piece):
+                break
+            sent -= len(piece)
+            count += 1
+        del self._queue[:count]
+        if count == len(pieces):
+            return True
+        if sent:
+            self._queue[0] = self._queue[0][sent:]
+        self.reactor.want(self, self.interest | WRITE)
+        self._pay()
+        return False
 
 
 class TlsTransport(Transport):
