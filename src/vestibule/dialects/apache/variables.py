@@ -18,7 +18,31 @@ from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Default, E
 _SERVER = re.compile(r"%\{([^}]*)\}|\$\{?([0-9])\}?|%([0-9])")
 _FORMAT = re.compile(r"%(?:(%)|([<>]?)(?:![0-9,]+|[0-9,]+)?([<>]?)(?:\{([^}]*)\})?(\^?[A-Za-z]{1,2}))")
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _of_time(group: int) -> Expr:
+    """Return a part of the time of day as logs have it: day, month, year, hour, minute, second."""
+    pattern = "^([0-9]+)/([A-Za-z]+)/([0-9]+):([0-9]+):([0-9]+):([0-9]+)"
+    return Call("capture", (Var("time_local"), Const(pattern), Const(str(group))))
+
+
+def _month() -> Expr:
+    """Return the month as two digits."""
+    made: Expr = EMPTY
+    for number, name in reversed(list(enumerate(_MONTHS, 1))):
+        made = If(Compare("==", _of_time(2), Const(name)), Const(f"{number:02}"), made)
+    return made
+
+
 SERVER_VARIABLES: dict[str, Expr] = {
+    "TIME": concat([_of_time(3), _month(), *[_of_time(group) for group in (1, 4, 5, 6)]]),
+    "TIME_YEAR": _of_time(3),
+    "TIME_MON": _month(),
+    "TIME_DAY": _of_time(1),
+    "TIME_HOUR": _of_time(4),
+    "TIME_MIN": _of_time(5),
+    "TIME_SEC": _of_time(6),
     "HTTP_HOST": Var("host_port"),
     "HTTP_USER_AGENT": Var("header", "User-Agent"),
     "HTTP_REFERER": Var("header", "Referer"),
@@ -65,7 +89,7 @@ SERVER_VARIABLES: dict[str, Expr] = {
 
 _ABSENT_NAMES = (
     "SCRIPT_FILENAME REQUEST_FILENAME PATH_INFO SERVER_ADMIN"
-    " API_VERSION TIME TIME_YEAR TIME_MON TIME_DAY TIME_HOUR TIME_MIN TIME_SEC TIME_WDAY CONTEXT_PREFIX"
+    " API_VERSION TIME_WDAY CONTEXT_PREFIX"
     " HANDLER SCRIPT_USER SCRIPT_GROUP SSL_SESSION_ID"
 )
 _ABSENT = frozenset(_ABSENT_NAMES.split())
