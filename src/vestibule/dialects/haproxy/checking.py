@@ -39,6 +39,11 @@ class Checking:
     kind: str = ""
     within_ms: int | None = None
     port: int = 0
+    connects: bool = False
+    """Whether a rule says how to connect. Unless it says ``default``, what the server line says of that does not hold."""
+    secure: bool = False
+    announces: bool = False
+    name: str = ""
 
 
 def read_checking(settings: Settings, report: Report) -> Checking:
@@ -59,6 +64,8 @@ def read_checking(settings: Settings, report: Report) -> Checking:
             report.warning(statement.line, statement.first - 1, "connection-alone", text, "use `option httpchk` where there is HTTP")
         for each in rules:
             _take_port(found, each, report)
+            if each.arguments()[:1] == ["connect"]:
+                _connect(found, each, report)
     return found
 
 
@@ -125,7 +132,7 @@ class _Rules:
                 self._expect(statement, words)
             elif verb == "connect":
                 _take_port(self._found, statement, self._report)
-                self._connect(statement, words)
+                _connect(self._found, statement, self._report)
             elif verb == "disable-on-404":
                 self._report.warning(
                     statement.line, statement.first, "left-out", f"`{verb}` is left out", "a server that answers 404 is down"
@@ -204,15 +211,21 @@ class _Rules:
         # An interim answer ends no check.
         return tuple([each for each in _STATUSES if (each in wanted) is not negated and each >= 200])
 
-    def _connect(self, statement: Statement, words: list[str]) -> None:
-        """``connect`` beyond the port: what the server line says holds."""
-        at = 1
-        while at < len(words):
-            word = words[at]
-            if word in ("default", "linger", "send-proxy", "ssl"):
-                at += 1
-                continue
-            if word not in ("port", "comment", "alpn", "proto"):
-                what = f"`{word}` of a check"
-                self._report.not_built(statement.line, statement.first + at, what, "say it in the `server` line")
-            at += 2
+
+def _connect(found: Checking, statement: Statement, report: Report) -> None:
+    """Take what ``connect`` says beyond the port."""
+    words = statement.arguments()
+    found.connects = found.connects or "default" not in words
+    at = 1
+    while at < len(words):
+        word = words[at]
+        if word in ("default", "linger", "send-proxy", "ssl"):
+            found.secure = found.secure or word == "ssl"
+            found.announces = found.announces or word == "send-proxy"
+            at += 1
+            continue
+        if word == "sni":
+            found.name = "".join(words[at + 1 : at + 2])
+        elif word not in ("port", "comment", "alpn", "proto"):
+            report.not_built(statement.line, statement.first + at, f"`{word}` of a check", "say it in the `server` line")
+        at += 2

@@ -187,7 +187,7 @@ class Servers:
             agent_port=self._agent_port(line, options) if "agent-check" in options else 0,
         )
         self.all[name] = self._origins.at(span(line), server)
-        if server.tls or ("check" in options and "check-ssl" in options):
+        if server.tls or ("check" in options and ("check-ssl" in options or self._checking.secure)):
             self._tls.append((line, self._upstream_tls(line, options)))
         self._pools.append((line, self._pool(line, options, self._pool_base)))
         self._slow.append((line, self._time(line, options, "slowstart") or 0))
@@ -216,17 +216,17 @@ class Servers:
         )
         # Asked elsewhere, a server need not speak as it does with requests.
         elsewhere = "port" in options or "addr" in options
-        secure = "check-ssl" in options or (server.tls and not elsewhere)
+        secure = found.secure or (not found.connects and ("check-ssl" in options or (server.tls and not elsewhere)))
         if check.kind == "tcp" and (secure or found.kind == "ssl-hello-chk"):
             check = replace(check, kind="tls")
         elif check.kind == "http" and secure != server.tls:
             check = replace(check, tls="always" if secure else "never")
-        if "check-sni" in options:
-            check = replace(check, tls_name=options["check-sni"][-1][1])
+        if found.name or "check-sni" in options:
+            check = replace(check, tls_name=found.name or options["check-sni"][-1][1])
         announces: Literal["auto", "never", "v1", "v2"] = "auto"
-        if "check-send-proxy" in options and (elsewhere or not server.proxy_protocol):
+        if found.announces or (not found.connects and "check-send-proxy" in options and (elsewhere or not server.proxy_protocol)):
             announces = server.proxy_protocol or "v1"
-        elif elsewhere and server.proxy_protocol:
+        elif (elsewhere or found.connects) and server.proxy_protocol:
             announces = "never"
         return replace(check, proxy_protocol=announces)
 
@@ -304,7 +304,7 @@ class Servers:
         if verifies and "ca-file" not in options:
             self._report.error(
                 line,
-                options["ssl" if "ssl" in options else "check-ssl"][0][0],
+                next((options[word][0][0] for word in ("ssl", "check-ssl", "check") if word in options), 0),
                 "missing",
                 "the certificate is verified, and against what is not said",
                 "add `ca-file FILE` or `verify none`",
