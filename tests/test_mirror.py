@@ -38,7 +38,7 @@ ELSEWHERE = {
     "net/transport.py": "conformance/test_transport.py",
     # Steps and sources, by what a plan does with them.
     "plan/steps/forward.py": "plan/test_forward.py",
-    "plan/steps/limit.py": "e2e/test_limits.py",
+    "plan/steps/bandwidth.py": "plays/test_bandwidth.py",
     "plan/steps/*.py": "plan",
     "plan/sources/files.py": "e2e/test_files.py",
     "plan/sources/*.py": "plan/test_sources.py",

@@ -877,10 +877,12 @@ def test_drain() -> None:
     side.codec.begin_drain()
     side.codec.begin_drain()
     frames = side.frames()
+    assert not side.codec.is_drained()
     assert frames == [(GOAWAY, 0, 0, number(0x7FFF_FFFF) + number(0)), (PING, 0, 0, frames[1][3])]
     assert side.open(3)[0][0] == HEAD
     side.feed(frame(PING, ACK, 0, frames[1][3]))
     assert side.frames() == [(GOAWAY, 0, 0, number(3) + number(0))]
+    assert side.codec.is_drained()
     assert side.open(5) == []
     assert side.frames() == []
     side.codec.finish_drain()

@@ -1,5 +1,7 @@
 """The request for what answers in the place of an error, and for a question."""
 
+import pytest
+
 from vestibule.contract import PASS
 from vestibule.plan.sent import came_method
 from vestibule.plan.steps.as_get import AsGet, bodiless
@@ -23,3 +25,20 @@ def test_the_fields_of_other_requests_stay_as_they_are() -> None:
     assert shared.chunked
     assert not made.chunked
     assert made.block == shared.block
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_is_a_get_already_stays_as_it_is(method: str) -> None:
+    ex = idle("/a", "X-A: 1", method=method)
+    before = ex.request
+    assert AsGet().run(ex) == PASS
+    assert ex.request is before
+    ex = idle("/a", "Content-Length: 3", method=method)
+    AsGet().run(ex)
+    assert ex.request.method == method.encode() and ex.request.fields.content_length == -1
+
+
+def test_a_method_without_a_body() -> None:
+    ex = idle("/a", method="DELETE")
+    AsGet().run(ex)
+    assert (ex.request.method, came_method(ex.request)) == (b"GET", b"DELETE")

@@ -7,6 +7,7 @@ from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_BAD_HOST, PROXY_LOOP, PROXY_NO_ROUTE
 from vestibule.plan.expr import EXCHANGE, Const
 from vestibule.plan.sources.again import Again, Ring
+from vestibule.plan.sources.challenge import Challenge, OpenTokens
 from vestibule.plan.sources.closed import Closed
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
 from vestibule.plan.variables import Arg, Query
@@ -120,3 +121,15 @@ def test_going_round_for_ever_ends() -> None:
     ex, down = request(Plan("p", Again(ring, b"")))
     assert ex.fault is not None and ex.fault.kind is PROXY_LOOP
     assert answer_of(down).status == 500
+
+
+def test_a_challenge_is_answered_while_it_is_open() -> None:
+    tokens = OpenTokens()
+    plan = Plan("p", Challenge(tokens))
+    tokens.answers[b"token"] = b"token.thumbprint"
+    _, down = request(plan, "/.well-known/acme-challenge/token?x=1")
+    assert answer_of(down).status == 200 and down.body == b"token.thumbprint"
+    assert answer_of(down).fields.get(b"cache-control") == b"no-store"
+    for target in ("/.well-known/acme-challenge/other", "/.well-known/acme-challenge/", "/token"):
+        ex, down = request(plan, target)
+        assert answer_of(down).status == 404 and ex.fault is not None and ex.fault.kind is PROXY_NO_ROUTE
