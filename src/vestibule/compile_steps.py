@@ -16,6 +16,7 @@ from vestibule.model import expr as tree
 from vestibule.net.reactor import Reactor
 from vestibule.plan.expr import CONST, FIELDS, Node
 from vestibule.plan.password import has_bcrypt
+from vestibule.plan.steps.as_get import DropBody
 from vestibule.plan.steps.ask import AuthRequest
 from vestibule.plan.steps.auth_basic import BasicAuth
 from vestibule.plan.steps.bandwidth import BandwidthLimit, SharedAccounts
@@ -96,6 +97,8 @@ class StepMaker:
             return Deny(action.status)
         if isinstance(action, model.HangUp):
             return HangUp()
+        if isinstance(action, model.DropBody):
+            return DropBody()
         if isinstance(action, model.ClientCertificate):
             return ClientCertificate(action.status)
         if isinstance(action, model.BasicAuth):

@@ -269,7 +269,7 @@ class Exchange:
         self.upstream_name = name
         backlog = self._backlog
         trailers = self._backlog_trailers
-        whole = self.request_ended and not backlog and trailers is None
+        whole = (self.request_ended or self._dropping) and not backlog and trailers is None
         up.send_head(self.request, whole)
         if not backlog and trailers is None:
             return
@@ -399,6 +399,7 @@ class Exchange:
             return
         self.tunneling = True
         self.request_ended = False  # both directions are open again, whatever the request said
+        self._dropping = False
         down.send_head(self.response, False)
         self.relays.open_tunnel(self)
 
@@ -408,7 +409,7 @@ class Exchange:
 
     def _end_response(self) -> None:
         self.response_ended = True
-        if self.request_ended or self.up is None or not self.up.takes_rest():
+        if self.request_ended or self._dropping or self.up is None or not self.up.takes_rest():
             self._finish(None)
         # Otherwise the upstream answered early but reads on, as Node does: the rest of the request
         # goes to it, and both connections stay usable (RFC 9112 9.3).
@@ -486,10 +487,7 @@ class Exchange:
                 self.drop_up(cause or Fault(UPSTREAM_TRUNCATED))
                 if not self.request_ended:
                     down.refuse_rest()
-                self._dropping = True
-                self._backlog.clear()
-                self._backlog_bytes = 0
-                self._backlog_trailers = None
+                self._forget_body()
                 self.error_status = status
                 self._cause = cause
                 self._shown = status if each.shown < 0 else each.shown
@@ -500,6 +498,18 @@ class Exchange:
                 self.enter(each.plan)
                 return True
         return False
+
+    def drop_body(self) -> None:
+        """Have the request go on without its body, which is read and goes nowhere."""
+        if self._backlog_bytes >= MARK and self.down is not None:
+            self.down.resume()
+        self._forget_body()
+
+    def _forget_body(self) -> None:
+        self._dropping = True
+        self._backlog.clear()
+        self._backlog_bytes = 0
+        self._backlog_trailers = None
 
     def at_end(self, ending: Ending) -> None:
         """Have something done when the exchange is over."""
@@ -546,7 +556,7 @@ class Exchange:
             for each in endings:
                 each.on_end(self)
         if up is not None:
-            if fault is None and self.request_ended:
+            if fault is None and (self.request_ended or self._dropping):
                 up.release()
             else:
                 up.abort(fault or Fault(UPSTREAM_TRUNCATED))

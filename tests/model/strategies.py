@@ -171,6 +171,7 @@ _flat_actions = st.one_of(
     st.builds(m.ReplaceAnswer, counts, optional(expressions), lists(st.tuples(words, expressions))),
     st.builds(m.Deny, counts),
     st.builds(m.HangUp),
+    st.builds(m.DropBody),
     st.builds(m.ClientCertificate, counts),
     st.builds(m.BasicAuth, st.lists(st.tuples(words, words), max_size=2, unique_by=lambda each: each[0]).map(tuple), words),
 )

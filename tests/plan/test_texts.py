@@ -52,6 +52,8 @@ def call(name: str, *arguments: Value) -> Value:
         ("checksum", (b"123456789", b"crc32"), 0xCBF43926),
         ("checksum", (b"a", b"djb2"), 5381 * 33 + 97),
         ("checksum", (b"ab", b"sdbm"), 97 * 65599 + 98),
+        ("checksum", (b"", b"murmur2"), 0),
+        ("checksum", (b"a", b"murmur2"), 0x92685F5E),
         ("field", (b"/a//b", 2, 1, b"/"), b"a"),
         ("field", (b"/a//b", 3, 1, b"/"), b""),
         ("field", (b"/a//b", 2, 0, b"/"), b"a//b"),

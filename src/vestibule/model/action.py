@@ -78,6 +78,11 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
+class DropBody:
+    """Send the request on without its body, which is read and goes nowhere. Request only."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientCertificate:
     """Let only requests pass whose client showed a certificate that was accepted in the TLS handshake; others get an error
     page. The TLS profile of the listener says which are. Request only."""
@@ -281,6 +286,7 @@ Action: TypeAlias = (
     | StripPrefix
     | Deny
     | HangUp
+    | DropBody
     | ClientCertificate
     | BasicAuth
     | AuthRequest

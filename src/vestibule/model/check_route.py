@@ -25,6 +25,7 @@ from vestibule.model.config import (
     ConcurrencyLimit,
     Count,
     Deny,
+    DropBody,
     EarlyHint,
     EditHeader,
     ErrorRoute,
@@ -324,6 +325,7 @@ def _check_request_action(
     | StripPrefix
     | Deny
     | HangUp
+    | DropBody
     | ClientCertificate
     | BasicAuth
     | AuthRequest
@@ -351,7 +353,7 @@ def _check_request_action(
     elif isinstance(action, EarlyHint):
         check_field_name(found, f"{path}.name", action.name)
         check_text(found, f"{path}.value", action.value, Phase.REQUEST)
-    elif isinstance(action, HangUp):
+    elif isinstance(action, (HangUp, DropBody)):
         pass  # there is nothing in it
     elif isinstance(action, StripPrefix):
         if not action.prefix.startswith("/"):
@@ -548,7 +550,7 @@ def _check_call(found: Findings, path: str, call: Call) -> None:
 
 
 _DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-_SUMS = ("crc32", "djb2", "sdbm")
+_SUMS = ("crc32", "djb2", "sdbm", "murmur2")
 _FORMS = ("merge-slashes", "strip-dot", "strip-dotdot", "strip-dotdot-full", "sort-by-name", "decode-unreserved", "to-uppercase")
 _JSON_PLACE = re.compile(r"\$?(?:\.[A-Za-z0-9_$-]+|\[\d{1,6}\]|\['[^']*'\]|\[\"[^\"]*\"\])+")
 _FIXED = {

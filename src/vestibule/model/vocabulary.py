@@ -256,7 +256,9 @@ FUNCTIONS: dict[str, Function] = {
         Function("json", (_T,), _T, "The text as it stands between the quotes of a string of JSON; what is no UTF-8 is left out."),
         Function("digest", (_T, _T), _T, "The digest of the text as bytes, by `md5`, `sha1`, `sha224`, `sha256`, `sha384` or `sha512`."),
         Function("hmac", (_T, _T, _T), _T, "The HMAC of the text as bytes, by a digest, second, with a key, third (RFC 2104)."),
-        Function("checksum", (_T, _T), _N, "A sum of the text, `crc32`, `djb2` or `sdbm`: to tell texts apart, not to prove anything."),
+        Function(
+            "checksum", (_T, _T), _N, "A sum of the text, `crc32`, `djb2`, `sdbm` or `murmur2`: to tell texts apart, not to prove anything."
+        ),
         Function(
             "field",
             (_T, _N, _N, _T),

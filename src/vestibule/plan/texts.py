@@ -20,7 +20,7 @@ from vestibule.http.address import format_v6, parse_v4, parse_v6
 from vestibule.plan.expr import Const, ConstNumber, Node, NumberNode
 
 _CODINGS: Final = ("base64", "base64_decode", "base64url", "base64url_decode", "hex", "hex_decode", "json")
-_SUMS: Final = ("crc32", "djb2", "sdbm")
+_SUMS: Final = ("crc32", "djb2", "sdbm", "murmur2")
 _OPERATIONS: Final = ("add", "subtract", "multiply", "divide", "modulo", "bit_and", "bit_or", "bit_xor")
 _WORD: Final = 0xFFFFFFFF
 
@@ -90,11 +90,29 @@ class Checksum(NumberNode):
         text = self._inner.text(ex)
         if self._name == "crc32":
             return zlib.crc32(text)
+        if self._name == "murmur2":
+            return _murmur2(text)
         total = 5381 if self._name == "djb2" else 0
         factor = 33 if self._name == "djb2" else 65_599
         for c in text:
             total = (total * factor + c) & _WORD
         return total
+
+
+def _murmur2(text: bytes) -> int:
+    """Return MurmurHash2 of a text, which shares values out evenly."""
+    factor = 0x5BD1E995
+    total = len(text)
+    at = 0
+    while at + 4 <= len(text):
+        word = int.from_bytes(text[at : at + 4], "little") * factor & _WORD
+        word = (word ^ word >> 24) * factor & _WORD
+        total = total * factor & _WORD ^ word
+        at += 4
+    if at < len(text):
+        total = (total ^ int.from_bytes(text[at:], "little")) * factor & _WORD
+    total = (total ^ total >> 13) * factor & _WORD
+    return total ^ total >> 15
 
 
 class Parts(Node):

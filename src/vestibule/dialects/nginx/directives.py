@@ -90,6 +90,7 @@ _ROWS = _rows(
     ("break", "sli", "0", "the end of the rewrites"),
     ("map", "h", "2{", "an expression, put in wherever its variable is used"),
     ("geo", "h", "1-2{", "an expression on the client's address"),
+    ("split_clients", "h", "2{", "an expression on the same sum of a text as in nginx, so the same clients get the same values"),
     ("default_type", "hsl", "1", "the Content-Type of a `return` with a text"),
     ("internal", "l", "0", "404, unless the request was led here by `error_page`, `try_files` or `rewrite`"),
     ("root", "hsli", "1", "the directory of files that no location proxies; without one anywhere they are 404"),
@@ -98,13 +99,13 @@ _ROWS = _rows(
     ("try_files", "sl", "2+", "files that are looked for, and what answers where none is there"),
     ("types", "hsl", "0{", "media types of files, besides those that are known"),
     ("error_page", "hsli", "2+", "who answers in the place of an error"),
-    ("limit_except", "l", "1+{", "`deny` and `allow` for all other methods"),
+    ("limit_except", "l", "1+{", "`deny`, `allow` and `auth_basic` for all other methods"),
     # What goes upstream.
     ("upstream", "h", "1{", "an upstream"),
     ("proxy_pass", "lix", "1", "the upstream that answers, and the path it is asked for"),
     ("proxy_set_header", "hsl", "2", "a field of the request; as in nginx, one here replaces all of the levels above"),
     ("proxy_pass_request_headers", "hsl", "flag", "`on` is what vestibule does"),
-    ("proxy_pass_request_body", "hsl", "flag", "`on` is what vestibule does"),
+    ("proxy_pass_request_body", "hsl", "flag", "`off`: requests go upstream without their bodies"),
     ("proxy_http_version", "hsl", "1", "1.1 is what vestibule speaks"),
     ("proxy_connect_timeout", "hsl", "1", "`timeouts.connect`"),
     ("proxy_read_timeout", "hsl", "1", "`timeouts.response_head`, `timeouts.tunnel_idle`, and a part in `timeouts.body_idle`"),
@@ -247,7 +248,6 @@ _LATER = "it is not built yet; take it out, or keep nginx for this part"
 _ROWS += _rows(
     How.MISSING,
     ("mail", "m", "0{", "mail is not proxied; keep nginx for this part"),
-    ("split_clients", "h", "2{", _LATER),
     ("proxy_method", "hsl", "1", _LATER),
     ("proxy_set_body", "hsl", "1", _LATER),
     ("proxy_bind", "hsl", "1+", _LATER),
@@ -271,6 +271,7 @@ _IN_STREAM = _rows(
     ("listen", "v", "1+", "its address"),
     ("proxy_pass", "v", "1", "where connections go: an address, an upstream, or a variable of a `map` that names them"),
     ("upstream", "t", "1{", "an upstream"),
+    ("split_clients", "t", "2{", "as in `http`"),
     ("map geo", "t", "1-2{", "an expression, put in wherever its variable is used"),
     ("set", "v", "2", "the variable's value"),
     ("ssl_preread", "tv", "flag", "what vestibule does where a variable asks for it"),
@@ -311,7 +312,6 @@ _IN_STREAM += _rows(
 _IN_STREAM += _rows(
     How.MISSING,
     ("return pass", "v", "1", _LATER),
-    ("split_clients", "t", "2{", _LATER),
     ("limit_conn limit_conn_zone proxy_requests proxy_responses proxy_bind", "tv", "1+", _LATER),
     ("server_name", "v", "1+", "choose by `$ssl_preread_server_name` in a `map`"),
 )  # fmt: skip

@@ -23,6 +23,7 @@ from vestibule.model.check_route import is_secret
 from vestibule.model.config import (
     AccessLog,
     Action,
+    AuthRequest,
     BasicAuth,
     Compression,
     Deny,
@@ -38,6 +39,7 @@ from vestibule.model.syslog import FACILITIES, PREFIX, SEVERITIES
 
 _MINUTE = 60_000
 _CLIENT = Var("client_ip")
+_NO = Const(False)
 _TARGETS = {"/dev/stdout": "stdout", "/dev/stderr": "stderr", "/dev/null": "off", "stderr": "stderr", "off": "off"}
 _SEVERITY_WORDS = {"error": "err", "warn": "warning"}
 """Words of nginx that syslog has others for."""
@@ -175,7 +177,9 @@ def _access_log(scope: Scope, directive: Directive, formats: Formats, names: Nam
             continue
         if equals and key == "if":
             when = Not(InSet(names.template(value, word.span), ("", "0")))
-        elif equals or key == "gzip":
+        elif key == "gzip":
+            scope.record.warning(word.span, "differs", "lines are written as they are, not compressed", "have logrotate compress them")
+        elif equals:
             not_built(scope.record, word.span, f"`{key}` of `access_log`")
         else:
             name = word.text
@@ -228,21 +232,28 @@ def _syslog(scope: Scope, directive: Directive, text: str) -> tuple[str, Syslog]
 # ---------------------------------------------------------------- who may enter
 
 
-def access_of(scope: Scope, read_text: ReadText) -> tuple[Action, ...]:
-    """Return the actions of ``allow``, ``deny`` and ``auth_basic`` that hold in a block."""
-    denied = denied_of(scope, scope.nearest("allow", "deny"))
+def access_of(scope: Scope, read_text: ReadText, question: AuthRequest | None = None) -> tuple[Action, ...]:
+    """Return the actions of ``allow``, ``deny``, ``auth_basic`` and a question of ``auth_request`` that hold in a block."""
     auth = _basic_auth(scope, read_text)
-    if scope.text("satisfy", "all") == "any" and auth is not None:
-        return (auth,) if denied == Const(True) else () if denied == Const(False) else (When(denied, (auth,)),)
+    asked = tuple([each for each in (auth, question) if each is not None])
+    rules = scope.nearest("allow", "deny")
+    if scope.text("satisfy", "all") == "any" and asked:
+        if len(asked) > 1:
+            what = "`satisfy any` of a password and an `auth_request`"
+            not_built(scope.record, scope.nearest("auth_basic")[0].span, what, "take one of them away")
+        # Only an `allow` that fits is enough: where no rule fits, whether one may enter is still open.
+        unknown = denied_of(scope, rules, otherwise=Const(True))
+        return asked if unknown == Const(True) else () if unknown == Const(False) else (When(unknown, asked),)
+    denied = denied_of(scope, rules)
     actions: list[Action] = []
     if denied == Const(True):
         actions.append(Deny(403))
     elif denied != Const(False):
         actions.append(When(denied, (Deny(403),)))
-    return (*actions, auth) if auth is not None else tuple(actions)
+    return (*actions, *asked)
 
 
-def method_limits_of(scope: Scope) -> tuple[Action, ...]:
+def method_limits_of(scope: Scope, read_text: ReadText) -> tuple[Action, ...]:
     """Return the actions of ``limit_except``: what holds for all methods but those it names."""
     actions: list[Action] = []
     for directive in scope.own("limit_except"):
@@ -251,19 +262,25 @@ def method_limits_of(scope: Scope) -> tuple[Action, ...]:
             methods.append("HEAD")
         inner = Scope(scope.record, directive.block or ())
         for other in inner.directives:
-            if other.name not in ("allow", "deny"):
+            if other.name not in ("allow", "deny", "auth_basic", "auth_basic_user_file"):
                 not_built(scope.record, other.span, f"`{other.name}` in `limit_except`")
+        others = Not(InSet(Var("method"), tuple(dict.fromkeys(methods))))
+        inside = Scope(scope.record, directive.block or (), scope)
+        if inner.own("auth_basic", "auth_basic_user_file"):
+            asked = access_of(inside, read_text)
+            if asked:
+                actions.append(When(others, asked))
+            continue
         denied = denied_of(scope, inner.own("allow", "deny"))
         if denied != Const(False):
-            others = Not(InSet(Var("method"), tuple(dict.fromkeys(methods))))
             test = others if denied == Const(True) else AllOf((others, denied))
             actions.append(When(test, (Deny(403),)))
     return tuple(actions)
 
 
-def denied_of(scope: Scope, rules: list[Directive], client: Expr = _CLIENT) -> Expr:
-    """Return the test of being turned away: the first rule that fits decides, and without one everybody enters."""
-    denied: Expr = Const(False)
+def denied_of(scope: Scope, rules: list[Directive], client: Expr = _CLIENT, otherwise: Expr = _NO) -> Expr:
+    """Return the test of being turned away: the first rule that fits decides; without one everybody enters, or as ``otherwise`` says."""
+    denied = otherwise
     at = len(rules)
     while at > 0:
         # Neighbouring rules of one kind are one test.

@@ -192,8 +192,6 @@ def question_of(scope: Scope, names: Names, server: Scope, upstreams: Upstreams)
         if targets:
             not_built(record, passes[0].span, "asking one of several servers", "write its address")
         return None
-    if scope.text("satisfy") == "any":
-        not_built(record, directive.span, "`satisfy any` beside `auth_request`", "take one of them away")
     upstream = upstreams.use(target, inside, passes[0].place(0))
     asked = names.copy()
     asked.own["uri"] = asked.own["document_uri"] = Const(path)

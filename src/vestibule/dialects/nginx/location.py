@@ -43,6 +43,7 @@ from vestibule.model.config import (
     Again,
     Compression,
     Deny,
+    DropBody,
     ErrorRoute,
     Files,
     Forwarding,
@@ -254,12 +255,12 @@ class Locations:
         """Return what a location serves: an upstream, or nothing. A block of ``if`` has what its location has, ``condition_of``."""
         names = names.copy()
         question = question_of(scope, names, self._server, self._upstreams)
-        asks = (question,) if question is not None else ()
         limits = [
             *limits_on(scope, names, self._zones),
             *pace_of(scope, names, bool(scope.own("proxy_pass") or (condition_of and condition_of.own("proxy_pass")))),
         ]
-        before: tuple[Action, ...] = (*limits, *access_of(scope, self._read_text), *asks, *method_limits_of(scope))
+        access = access_of(scope, self._read_text, question)
+        before: tuple[Action, ...] = (*limits, *access, *method_limits_of(scope, self._read_text))
         directives = scope.own("proxy_pass")
         if not directives and condition_of is not None:
             directives = condition_of.own("proxy_pass")
@@ -273,9 +274,8 @@ class Locations:
             what = "`try_files` beside `proxy_pass`"
             not_built(self._record, scope.own("try_files")[0].span, what, "put `proxy_pass` into a named location, and name it last")
         self._serves = True
-        if not scope.flag("proxy_pass_request_body", True) and not scope.own("internal"):
-            hint = "only the question of an `auth_request` goes without"
-            not_built(self._record, directives[0].span, "a request without its body", hint)
+        if not scope.flag("proxy_pass_request_body", True):
+            before = (*before, DropBody())
         around = (*scope.directives, *(condition_of.directives if condition_of is not None else ()))
         rewritten = any(each.name == "rewrite" for each in around)
         place = (path.prefix, path.exact, rewritten)

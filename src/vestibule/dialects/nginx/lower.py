@@ -113,7 +113,7 @@ class _Lowering:
         http = Scope(record, inner if context == "main" else directives, main)
         names = Names(record)
         names.elsewhere = _set_in(directives)
-        read_tables(record, http.own("geo", "map"), names)
+        read_tables(record, http.own("geo", "map", "split_clients"), names)
         for directive in http.own("upstream"):
             self._upstreams.declare(directive, names)
         limits = limits_of(http)

@@ -1,8 +1,8 @@
-"""``map`` and ``geo``: variables whose value is looked up in a table.
+"""``map``, ``geo`` and ``split_clients``: variables whose value is looked up in a table.
 
 Facts: ``map`` compares texts without regard to case, exact ones first, then regular expressions in written order, then
 ``default``; with ``hostnames`` also names with ``*`` at their beginning or end, longer ones first. ``geo`` takes the most specific
-network, or of ``ranges`` the last that has the address.
+network, or of ``ranges`` the last that has the address. ``split_clients`` shares out by MurmurHash2, in hundredths of a percent of 2**32.
 
 Rules: each becomes one expression of conditions, put in wherever the variable is used. Tables may use each other in any order.
 """
@@ -17,11 +17,14 @@ from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import VARIABLE, Names, either, to_pattern
 from vestibule.dialects.record import Record
-from vestibule.model.expr import EMPTY, Expr, If, InNet, InSet, Match
+from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, If, InNet, InSet, Match
 from vestibule.model.quantity import parse_network
 
 _MOST_IN_A_ROW = 12
 """Entries of a table that are written one inside the other."""
+
+_SHARE = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?%", re.ASCII)
+_WHOLE = 10_000
 
 
 def read_tables(record: Record, directives: Sequence[Directive], names: Names) -> None:
@@ -32,7 +35,7 @@ def read_tables(record: Record, directives: Sequence[Directive], names: Names) -
         ready = [each for each in waiting if not known & (_used_by(each) - {_variable(each)})]
         # Where they go round, the first is read all the same, and names what is missing.
         for directive in ready or waiting[:1]:
-            (read_geo if directive.name == "geo" else read_map)(record, directive, names)
+            _READERS[directive.name](record, directive, names)
             waiting.remove(directive)
 
 
@@ -190,3 +193,34 @@ def _joined(entries: list[tuple[Expr, Expr]]) -> list[tuple[Expr, Expr]]:
         else:
             joined.append(([test], value))
     return [(either(tests), value) for tests, value in joined]
+
+
+def read_split(record: Record, directive: Directive, names: Names) -> None:
+    """Define the variable of a ``split_clients``."""
+    total = Call("checksum", (names.text(directive.args[0]), Const("murmur2")))
+    name = _name(record, directive, 1)
+    entries: list[tuple[Expr, Expr]] = []
+    default: Expr = EMPTY
+    shared, last = 0, 0
+    for entry in directive.block or ():
+        if len(entry.args) != 1:
+            record.error(entry.span, "arguments", "a line of `split_clients` is a share and a value")
+            continue
+        value = names.text(entry.args[0])
+        if entry.name == "*":
+            default = value
+            continue
+        share = _SHARE.fullmatch(entry.name)
+        part = int(share[1]) * 100 + int((share[2] or "").ljust(2, "0")) if share is not None else 0
+        shared += part
+        if part == 0 or shared > _WHOLE:
+            message = f"`{entry.name}` is no share, or more than is left"
+            record.error(entry.span, "bad-value", message, "write `20%` or `0.5%`, 100% in all, and `*` for the rest")
+            continue
+        # Each share is rounded down by itself, as nginx does it.
+        last += part * 0xFFFFFFFF // _WHOLE
+        entries.append((Compare("<", total, Const(last)), value))
+    names.own[name] = _chain(entries, default)
+
+
+_READERS = {"map": read_map, "geo": read_geo, "split_clients": read_split}

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _REPEATED = (
     "server listen server_name location return rewrite if set break map geo upstream proxy_set_header proxy_redirect proxy_hide_header"
     " proxy_pass_header limit_except set_real_ip_from allow deny add_header ssl_certificate ssl_certificate_key ssl_conf_command"
-    " access_log log_format http events error_log error_page types"
+    " split_clients access_log log_format http events error_log error_page types"
     " limit_req limit_conn limit_req_zone limit_conn_zone auth_request_set proxy_cookie_domain proxy_cookie_path proxy_cookie_flags"
 )
 _REPEATABLE = frozenset(_REPEATED.split())

@@ -66,7 +66,7 @@ class _Streams:
 
     def read(self) -> Config:
         """Return the whole configuration."""
-        read_tables(self._record, self._scope.own("geo", "map"), self._names)
+        read_tables(self._record, self._scope.own("geo", "map", "split_clients"), self._names)
         for directive in self._scope.own("upstream"):
             self._upstreams.declare(directive, self._names)
         listeners = list(self._config.listeners)

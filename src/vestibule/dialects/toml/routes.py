@@ -39,6 +39,7 @@ from vestibule.model.config import (
     ConcurrencyLimit,
     Count,
     Deny,
+    DropBody,
     EarlyHint,
     EditHeader,
     ErrorRoute,
@@ -82,7 +83,7 @@ _TABLES = {
 
 _VERBS = (
     *("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query"),
-    *("deny", "hang_up", "client_certificate", "basic_auth"),
+    *("deny", "hang_up", "drop_body", "client_certificate", "basic_auth"),
     *_TABLES,
     *("set_method", "early_hint", "remove_matching", "set_variable", "set_status", "answer"),
     "actions",
@@ -452,10 +453,10 @@ class Routes:
             return SetStatus(read, section.read("reason", ""))
         if verb == "deny":
             return Deny(read)
-        if verb == "hang_up":
+        if verb in ("hang_up", "drop_body"):
             if not read:
-                section.error("hang_up", "bad-value", "only `true` means something here", "leave it out")
-            return HangUp()
+                section.error(verb, "bad-value", "only `true` means something here", "leave it out")
+            return HangUp() if verb == "hang_up" else DropBody()
         if verb == "client_certificate":
             return ClientCertificate(read)
         if verb == "basic_auth":

@@ -229,8 +229,8 @@ ACTION = Table(
     "actions",
     object,
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
-    " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `client_certificate`, `basic_auth`, `auth_request`, `rate_limit`,"
-    " `concurrency_limit`, `set_method`, `early_hint`, `remove_matching`, `set_variable`, `set_status`, `answer`,"
+    " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `drop_body`, `client_certificate`, `basic_auth`, `auth_request`,"
+    " `rate_limit`, `concurrency_limit`, `set_method`, `early_hint`, `remove_matching`, `set_variable`, `set_status`, `answer`,"
     " `bandwidth_limit`, `count`, `actions`. Those from `strip_prefix` to `early_hint` are for requests only, `set_status` and `answer` for"
     " responses only.",
     (
@@ -244,6 +244,7 @@ ACTION = Table(
         Key("query", TEMPLATE, '"v=2"', doc="Replace the query; empty removes it. Alone or together with `rewrite`."),
         Key("deny", COUNT, "403", doc="Answer with an error page of this status and stop."),
         Key("hang_up", FLAG, "true", doc="Close the client's connection without an answer; with HTTP/2 the request alone is reset."),
+        Key("drop_body", FLAG, "true", doc="Send the request on without its body, which is read and goes nowhere."),
         Key(
             "client_certificate",
             COUNT,

@@ -69,6 +69,7 @@ from vestibule.model.config import (
     Config,
     Count,
     Deny,
+    DropBody,
     EarlyHint,
     EditHeader,
     ErrorLog,
@@ -487,6 +488,8 @@ def _action(action: Action) -> str:
         return _inline([("deny", str(action.status))])
     if isinstance(action, HangUp):
         return _inline([("hang_up", "true")])
+    if isinstance(action, DropBody):
+        return _inline([("drop_body", "true")])
     if isinstance(action, ClientCertificate):
         return _inline([("client_certificate", str(action.status))])
     if isinstance(action, BasicAuth):

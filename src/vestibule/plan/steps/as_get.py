@@ -1,4 +1,4 @@
-"""The request for what answers in the place of an error: a GET, or the HEAD that it was, without a body.
+"""Requests without their bodies: what answers in the place of an error is asked by a GET, or the HEAD that it was.
 
 Facts: nginx and httpd ask for their error documents so, whatever was asked for; a body that was refused cannot be sent on.
 
@@ -26,6 +26,20 @@ class AsGet(Step):
             head = RewrittenHead(head, head.target, came_target(head))
             head.method = b"GET"
         ex.request = head
+        return PASS
+
+
+class DropBody(Step):
+    """Leaves the body out, and what describes it."""
+
+    def run(self, ex: Exchange) -> int:
+        head = ex.request
+        fields = head.fields
+        if fields.content_length >= 0 or fields.chunked or fields.expects_continue:
+            head = RewrittenHead(head, head.target, came_target(head))
+            head.fields = SentFields(bodiless(fields), bodiless(came_fields(ex.request)), head.authority)
+            ex.request = head
+        ex.drop_body()
         return PASS
 
 
