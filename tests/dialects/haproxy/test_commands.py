@@ -1,6 +1,7 @@
 """The socket for commands of a haproxy.cfg: vestibule answers what HAProxy answers."""
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ TALK = (
 
 
 def ask(path: Path, line: str) -> str:
+    # Ports are open a moment before the sockets for commands are.
+    until = time.monotonic() + 10
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.02)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)
         sock.connect(str(path))
