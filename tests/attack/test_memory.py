@@ -279,7 +279,10 @@ def test_reloads_leave_nothing(tmp_path: Path) -> None:
     proxy = Vestibule(tmp_path, f"{settings(tmp_path)}\n{sites}", [port])
     try:
         (worker,) = proxy.workers
-        (admin,) = find_sockets(tmp_path / "state")
+        until = time.monotonic() + 20  # connections are taken a moment before commands are
+        while not (found := find_sockets(tmp_path / "state")) and time.monotonic() < until:
+            time.sleep(0.05)
+        (admin,) = found
         before = 0
         for number in range(80):
             if number == 20:
