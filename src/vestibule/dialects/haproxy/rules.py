@@ -30,13 +30,14 @@ from vestibule.dialects.haproxy.sample import (
     is_fleeting,
     is_shared,
     read_format,
+    read_names,
     read_sample,
     variable_expr,
 )
 from vestibule.dialects.haproxy.targets import NORMALIZERS, grouped, retargeted, split_query, unmarked
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist
-from vestibule.dialects.haproxy.variables import FETCHES, IF_KNOWN, NAME_METHODS
+from vestibule.dialects.haproxy.variables import FETCHES, IF_KNOWN
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import (
@@ -315,14 +316,9 @@ class Rules:
 
     def _remove_matching(self, line: Line, first: int, state: State, response: bool) -> tuple[Step | None, State]:
         """``del-header NAME -m METHOD``."""
-        name, method = line.text(first), line.text(first + 2)
         sound, test = self.test(line, first + 3, state)
-        if method not in NAME_METHODS:
-            self._report.error(line, first + 2, "syntax", f"`-m {method}` is no way to compare", did_you_mean(method, list(NAME_METHODS)))
-            return None, state
-        before, after = NAME_METHODS[method]
-        pattern = f"(?i:{name})" if method == "reg" else before + re.escape(name.lower()) + after
-        if not sound:
+        pattern = read_names(line, first, self._report)
+        if pattern is None or not sound:
             return None, state
         if not response:
             for key in state.headers:

@@ -27,6 +27,7 @@ from vestibule.dialects.haproxy.variables import (
     FETCHES,
     LISTS,
     LOG_ALIASES,
+    NAME_METHODS,
     NAMED_FETCHES,
     RAW_FETCHES,
     UNBUILT_ALIASES,
@@ -664,3 +665,19 @@ def read_sample(line: Line, at: int, state: State, report: Report) -> Expr | Non
     except Unreadable as bad:
         report.error(line, at, bad.code, bad.message, bad.hint)
         return None
+
+
+def read_names(line: Line, at: int, report: Report) -> str | None:
+    """Return the pattern of the names that ``NAME -m METHOD`` at a word of a line means; None, noted, if there is none."""
+    name, method = line.text(at), line.text(at + 2)
+    if method not in NAME_METHODS:
+        report.error(line, at + 2, "syntax", f"`-m {method}` is no way to compare", did_you_mean(method, list(NAME_METHODS)))
+        return None
+    before, after = NAME_METHODS[method]
+    pattern = f"(?i:{name})" if method == "reg" else before + re.escape(name.lower()) + after
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as bad:
+        report.error(line, at, "bad-regex", f"`{name}` is no regular expression: {bad}")
+        return None
+    return pattern
