@@ -15,7 +15,7 @@ from vestibule.model import config as model
 from vestibule.model import expr as tree
 from vestibule.net.reactor import Reactor
 from vestibule.plan.expr import CONST, FIELDS, Node
-from vestibule.plan.password import has_bcrypt
+from vestibule.plan.password import has_argon2, has_bcrypt
 from vestibule.plan.steps.as_get import DropBody
 from vestibule.plan.steps.ask import AuthRequest
 from vestibule.plan.steps.auth_basic import BasicAuth
@@ -105,6 +105,8 @@ class StepMaker:
             secrets = [wire(secret) for _, secret in action.users]
             if not has_bcrypt() and any(secret.startswith(b"$2") for secret in secrets):
                 self._mistakes.add(f"{key}.users", "bcrypt hashes need the package `bcrypt`; install it, or make `$6$` hashes")
+            if any(secret.startswith(b"$argon2") for secret in secrets) and not has_argon2():
+                self._mistakes.add(f"{key}.users", "argon2 hashes need `cryptography` 45 with OpenSSL 3.2; make bcrypt ones")
             return BasicAuth(wire(action.realm), [wire(name) for name, _ in action.users], secrets)
         if isinstance(action, model.AuthRequest):
             path = None if action.path is None else self._exprs.text(f"{key}.path", action.path, place)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vestibule.plan.password import crypt, has_bcrypt, verify
+from vestibule.plan.password import crypt, has_argon2, has_bcrypt, verify
 
 # Made with `openssl passwd` and `htpasswd`; the sha256 and sha512 ones with rounds are of Drepper's description.
 SOUND = [
@@ -58,3 +58,12 @@ def test_what_is_no_hash_matches_nothing(stored: bytes) -> None:
 
 def test_few_rounds_are_raised() -> None:
     assert crypt(b"x", b"$5$rounds=10$salt$").startswith(b"$5$rounds=1000$salt$")
+
+
+@pytest.mark.skipif(not has_argon2(), reason="older libraries do not know it")
+def test_argon2() -> None:
+    stored = b"$argon2id$v=19$m=47104,t=1,p=1$c2FsdHNhbHQxMjM0NTY3OA$oGqQ3aqoT9y9Ibfe9EA/+Crl0kZ5oBGxd58ltGNHwdE"
+    assert verify(b"password", stored)
+    assert not verify(b"passwore", stored)
+    assert not verify(b"password", stored[:-1] + b"A")
+    assert not verify(b"password", b"$argon2id$nothing")

@@ -97,7 +97,7 @@ class BasicAuth:
     Request only."""
 
     users: tuple[tuple[str, str], ...]
-    """Names, each with a hash as ``htpasswd`` or ``crypt`` write it (``$2y$``, ``$6$``, ``$5$``, ``$apr1$``, ``$1$``,
+    """Names, each with a hash as ``htpasswd`` or ``crypt`` write it (``$2y$``, ``$argon2id$``, ``$6$``, ``$5$``, ``$apr1$``, ``$1$``,
     ``{SSHA}``, ``{SHA}``), or with ``{PLAIN}`` and the password itself."""
     realm: str = "vestibule"
     """What the browser shows when it asks."""

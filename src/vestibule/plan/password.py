@@ -4,7 +4,8 @@ Facts
   ``$6$`` and ``$5$`` are SHA-512 and SHA-256 crypt (U. Drepper, "Unix crypt using SHA-256 and SHA-512"), 5000 rounds
   unless ``rounds=`` says otherwise; ``$1$`` is MD5 crypt and ``$apr1$`` Apache's variety of it; ``$2b$``, ``$2y$``
   and ``$2a$`` are bcrypt; ``{SHA}`` and ``{SSHA}`` are one round of SHA-1, the latter salted (RFC 2307).
-  All but the last two are slow on purpose: some milliseconds to a tenth of a second.
+  ``$argon2id$`` is Argon2id (RFC 9106).
+  All but those of SHA-1 are slow on purpose: some milliseconds to a tenth of a second.
 
 Rules
   Comparisons take the same time wherever the difference is.
@@ -41,6 +42,8 @@ def verify(password: bytes, stored: bytes) -> bool:
         return _verify_sha1(password, stored.partition(b"}")[2])
     if stored.startswith((b"$2a$", b"$2b$", b"$2y$")):
         return _verify_bcrypt(password, stored)
+    if stored.startswith(b"$argon2id$"):
+        return _verify_argon2(password, stored)
     made = crypt(password, stored)
     return made != b"" and hmac.compare_digest(made, stored)
 
@@ -97,6 +100,29 @@ def has_bcrypt() -> bool:
     except ImportError:
         return False
     return bcrypt.checkpw is not None
+
+
+def _verify_argon2(password: bytes, stored: bytes) -> bool:
+    from cryptography.exceptions import InvalidKey
+
+    try:
+        from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+    except ImportError:
+        return False
+    try:
+        Argon2id.verify_phc_encoded(password, stored.decode("ascii"))
+    except (InvalidKey, ValueError):
+        return False
+    return True
+
+
+def has_argon2() -> bool:
+    """Tell whether the library knows `$argon2id$` hashes."""
+    try:
+        from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+    except ImportError:
+        return False
+    return hasattr(Argon2id, "verify_phc_encoded")
 
 
 def _encode(groups: list[tuple[int, int]]) -> bytes:

@@ -44,7 +44,7 @@ _ORDERED = (
     Directive("copy_response_headers", "error", "Part of `handle_response`.", "leave it out"),
     Directive("request_body", "supported", "`max_size`: the largest request body."),
     Directive("redir", "supported", "Send clients elsewhere."),
-    Directive("method", "error", "Change the method.", "leave it out"),
+    Directive("method", "supported", "Ask servers with another method; a HEAD stays one."),
     Directive("rewrite", "supported", "Replace path and query."),
     Directive("uri", "supported", "Edit path and query; placeholders in what is looked for are refused."),
     Directive("try_files", "supported", "Look for files; what answers must be `file_server`."),
@@ -55,7 +55,7 @@ _ORDERED = (
     Directive("encode", "supported", "Compress answers with gzip; other formats are left out."),
     Directive("push", "harmless", "HTTP/2 pushes.", "browsers have dropped them"),
     Directive("intercept", "supported", "Replace answers of servers by an error's status, and such errors that arise here."),
-    Directive("templates", "error", "Templates.", "leave it out"),
+    Directive("templates", "error", "Pages with Go templates.", "write plain pages, or put a server for them behind `reverse_proxy`"),
     Directive("invoke", "supported", "A named route."),
     Directive("handle", "supported", "Directives for the first of several that matches."),
     Directive("handle_path", "supported", "As `handle`, and takes its path off."),
@@ -66,7 +66,12 @@ _ORDERED = (
     Directive("respond", "supported", "An answer of the proxy's own."),
     Directive("metrics", "error", "Figures for Prometheus.", "leave it out"),
     Directive("reverse_proxy", "supported", "Servers that answer."),
-    Directive("php_fastcgi", "error", "PHP.", "put an HTTP server before the application"),
+    Directive(
+        "php_fastcgi",
+        "error",
+        "PHP over FastCGI.",
+        "put a server of HTTP before PHP (images have `apache` variants), and use `reverse_proxy`",
+    ),
     Directive("file_server", "supported", "Files; directories are not listed."),
     Directive("acme_server", "error", "An ACME server.", "leave it out"),
 )
@@ -82,7 +87,25 @@ _ELSEWHERE = (
     Directive("handle_errors", "supported", "Who answers in the place of errors."),
 )
 
-DIRECTIVES: dict[str, Directive] = {each.name: each for each in (*_ORDERED, *_ELSEWHERE)}
+_PLUGINS = (
+    Directive("rate_limit", "error", "A plugin: limits of rates.", "say `rate_limit` in vestibule's own language (`adapt --to toml`)"),
+    Directive("ratelimit", "error", "A plugin: limits of rates.", "say `rate_limit` in vestibule's own language (`adapt --to toml`)"),
+    Directive("cache", "error", "A plugin: a cache.", "leave it out; what the application says of caching passes"),
+    Directive("authenticate", "error", "A plugin: logins.", "ask a server who may pass, with `forward_auth`"),
+    Directive("authorize", "error", "A plugin: logins.", "ask a server who may pass, with `forward_auth`"),
+    Directive("authp", "error", "A plugin: logins.", "ask a server who may pass, with `forward_auth`"),
+    Directive("coraza_waf", "error", "A plugin: a filter of attacks.", "leave it out"),
+    Directive("crowdsec", "error", "A plugin: a list of attackers.", "leave it out, and let the firewall bouncer of CrowdSec see to it"),
+    Directive("geoip", "error", "A plugin: countries of clients.", "leave it out"),
+    Directive("webdav", "error", "A plugin: WebDAV.", "put a server for it behind `reverse_proxy`"),
+    Directive("cgi", "error", "A plugin: CGI.", "put a server for it behind `reverse_proxy`"),
+    Directive("exec", "error", "A plugin: commands.", "leave it out"),
+    Directive("replace", "error", "A plugin: replaces text in answers.", "leave it out"),
+    Directive("realip", "error", "A plugin: who the client is.", "say `trusted_proxies` in the global option `servers`"),
+    Directive("tailscale_auth", "error", "A plugin: Tailscale's users.", "ask a server who may pass, with `forward_auth`"),
+)
+
+DIRECTIVES: dict[str, Directive] = {each.name: each for each in (*_ORDERED, *_ELSEWHERE, *_PLUGINS)}
 
 ONCE = {"handle": "handle", "handle_path": "handle", "rewrite": "rewrite"}
 """Directives of which only the first that matches is carried out, by group."""
@@ -185,7 +208,7 @@ PROXY_OPTIONS: dict[str, Directive] = {
             "handle_response", "supported", "Replace answers by an error's status, and such errors that arise here; others are refused."
         ),
         Directive("replace_status", "error", "Replace the status.", "leave it out"),
-        Directive("method", "error", "Change the method.", "leave it out"),
+        Directive("method", "supported", "Ask with another method; a HEAD stays one."),
         Directive("rewrite", "supported", "Another target for the servers."),
         Directive("copy_response", "error", "Replace answers.", "leave it out"),
         Directive("copy_response_headers", "error", "Replace answers.", "leave it out"),
@@ -210,7 +233,7 @@ TRANSPORT_OPTIONS: dict[str, Directive] = {
         Directive("keepalive_idle_conns", "supported", "How many are kept."),
         Directive("keepalive_idle_conns_per_host", "supported", "How many are kept."),
         Directive("max_conns_per_host", "supported", "Connections at a time; counted in each worker."),
-        Directive("versions", "supported", "`1.1`."),
+        Directive("versions", "supported", "`1.1`; `2` and `h2c` speak HTTP/2, to servers that do."),
         Directive("read_buffer", "harmless", "Buffers.", "bodies stream"),
         Directive("write_buffer", "harmless", "Buffers.", "bodies stream"),
         Directive("max_response_header", "harmless", "Buffers.", "64 KiB are enough for a head"),

@@ -41,8 +41,9 @@ KINDS = (
     "vars",
     "vars_regexp",
     "expression",
+    "tls",
 )
-_UNBUILT = {"file": "use `try_files`, or match paths", "tls": "leave it out"}
+_UNBUILT = {"file": "use `try_files`, or match paths"}
 
 _REGEXPS = {"path_regexp": 1, "header_regexp": 2, "vars_regexp": 2}
 """Matchers with a regular expression, and how many words they have without the name that may come first."""
@@ -239,6 +240,8 @@ class Matchers:
     @staticmethod
     def _test(kind: str, words: list[str], state: State) -> Expr:
         """Return the test of a matcher that has no block. Raises ``Unreadable``."""
+        if kind == "tls":
+            return _tls(words)
         if not words:
             raise Unreadable("missing", f"the matcher `{kind}` needs a value")
         if kind == "path":
@@ -248,7 +251,7 @@ class Matchers:
         if kind == "host":
             return _hosts(words, state)
         if kind == "method":
-            return InSet(Var("method"), tuple([word.upper() for word in words]))
+            return InSet(text_expr("{method}", state), tuple([word.upper() for word in words]))
         if kind == "protocol":
             return _protocol(words)
         if kind in ("remote_ip", "client_ip"):
@@ -392,6 +395,13 @@ def _protocol(words: list[str]) -> Expr:
     if word not in names:
         raise Unreadable("bad-value", f"`{word}` is no protocol", near(word, ["http", "https", *names]))
     return Compare("==", Var("protocol"), Const(names[word]))
+
+
+def _tls(words: list[str]) -> Expr:
+    """``tls`` is any request over TLS; ``early_data`` one that came before the end of the handshake, and none is taken then."""
+    if words not in ([], ["early_data"]):
+        raise Unreadable("syntax", f"`{words[0]}` is not expected here", "write `tls` or `tls early_data`")
+    return Const(False) if words else Var("tls")
 
 
 def _header(words: list[str], state: State) -> Expr:

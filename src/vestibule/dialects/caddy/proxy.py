@@ -17,7 +17,7 @@ from typing import Literal
 from vestibule.dialects.caddy.directives import PROXY_OPTIONS, TRANSPORT_OPTIONS, Directive
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import networks
-from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr, split_target
+from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr, split_target, text_expr
 from vestibule.dialects.caddy.quantity import parse_duration
 from vestibule.dialects.caddy.replacing import replaced
 from vestibule.dialects.caddy.report import Report, near
@@ -36,14 +36,17 @@ from vestibule.model.config import (
     RemoveHeader,
     Respond,
     Rewrite,
+    Route,
     Server,
     SetHeader,
+    SetMethod,
+    Switch,
     Timeouts,
     Upstream,
     UpstreamTls,
     When,
 )
-from vestibule.model.expr import Compare, Concat, Const, Default, Expr, If, InNet, Var
+from vestibule.model.expr import AllOf, Compare, Concat, Const, Default, Expr, If, InNet, Var
 from vestibule.model.quantity import format_server, parse_port, parse_server_host
 
 TIMEOUTS = Timeouts(connect_ms=3_000, keep_alive_ms=300_000, hold_ms=0)
@@ -70,6 +73,7 @@ class Transport:
     proxy_protocol: Literal["", "v1", "v2"] = ""
     plain_ports: tuple[str, ...] = ()
     """Ports of servers that have no TLS where the others have."""
+    speaks_h2c: bool = False
 
 
 class Proxies:
@@ -85,7 +89,12 @@ class Proxies:
 
     def read(self, segment: Segment, first: int, state: State) -> Piece:
         """Read one; its servers begin at the token ``first``."""
-        targets = list(segment.tokens[first:])
+        targets = self._settled(list(segment.tokens[first:]), state)
+        chosen = next((token for token in targets if "{" in token.text), None)
+        if chosen is not None:
+            choice = self._choice(segment, first, chosen, state)
+            if choice is not None:
+                return choice
         transport = Transport()
         request: list[Action] = []
         response: list[Action] = []
@@ -98,7 +107,7 @@ class Proxies:
         lines = tuple([line for line in segment.inside() if not line.name.startswith("@")])
         for line in self._known(lines, PROXY_OPTIONS, "reverse_proxy"):
             if line.name == "to":
-                targets.extend(line.tokens[1:])
+                targets.extend(self._settled(list(line.tokens[1:]), state))
             elif line.name == "header_up" and is_upstream_host(line):
                 forwarding = replace(self.forwarding, host="upstream")
             elif line.name == "header_up":
@@ -106,7 +115,10 @@ class Proxies:
             elif line.name == "header_down":
                 response.extend(self.edits(line, 1, state))
             elif line.name == "rewrite":
-                rewrites = self._rewrite(line, state)
+                rewrites += self._rewrite(line, state)
+            elif line.name == "method":
+                method = self.method(line, 1)
+                rewrites += [method] if method is not None else []
             elif line.name == "dynamic":
                 found.extend([self._origins.at(line.span, server) for server in self._sharing.dynamic(line)])
             elif line.name == "handle_response" or self._sharing.line(sharing, line):
@@ -119,6 +131,8 @@ class Proxies:
             found = self._sharing.weigh(sharing, [*self._servers(segment, targets), *found])
         if not found:
             return Piece(Respond(503))
+        if any(token.text.startswith("h2c://") for token in targets):
+            transport.pool, transport.speaks_h2c = replace(transport.pool, protocol="h2"), True
         name = self._upstream(segment, found, transport, self._sharing.finish(sharing))
         told = self._told(trusted)
         for action in told:
@@ -202,6 +216,33 @@ class Proxies:
 
     # ------------------------------------------------------------ servers
 
+    def _settled(self, targets: list[Token], state: State) -> list[Token]:
+        """Put into addresses the placeholders whose values are known beforehand."""
+        done: list[Token] = []
+        for token in targets:
+            try:
+                value = text_expr(token.text, state) if "{" in token.text else None
+            except Unreadable:
+                value = None
+            done.append(replace(token, text=str(value.value)) if isinstance(value, Const) else token)
+        return done
+
+    def _choice(self, segment: Segment, first: int, token: Token, state: State) -> Piece | None:
+        """Return a choice between servers, where a placeholder of an address has few values; None where they are not known."""
+        try:
+            found = alternatives(text_expr(token.text, state))
+        except Unreadable as bad:
+            self._report.error(token, bad.code, bad.message, bad.hint)
+            return Piece(Respond(503))
+        if found is None:
+            return None
+        routes: list[Route] = []
+        for test, value in found:
+            tokens = tuple([replace(each, text=value) if each is token else each for each in segment.tokens])
+            piece = self.read(Segment(tokens, segment.block), first, state) if value else Piece(Respond(502))
+            routes.append(self._origins.at(segment.span, piece.route(test)))
+        return Piece(Switch(tuple(routes)))
+
     def _servers(self, segment: Segment, targets: list[Token]) -> list[Server]:
         servers: list[Server] = []
         if not targets:
@@ -224,6 +265,8 @@ class Proxies:
             self._report.not_built(segment.head, "servers with TLS and without in one `reverse_proxy`", "make two")
         servers = [self._origins.move(server, _spoken(server, transport)) for server in servers]
         pool = transport.pool
+        if pool.protocol == "h2" and not transport.speaks_h2c and not any(server.tls for server in servers):
+            pool = replace(pool, protocol="http/1.1")  # without TLS nobody offers HTTP/2
         if sharing.most is not None:
             # A server that has as many is passed over, and where all have, nobody waits.
             pool = replace(pool, max_connections=min(sharing.most, pool.max_connections or sharing.most), max_waiting=0)
@@ -277,7 +320,7 @@ class Proxies:
             elif inner.name == "proxy_protocol":
                 self._proxy_protocol(found, inner, value)
             elif inner.name == "versions":
-                self._check_versions(inner)
+                self._versions(found, inner)
             elif inner.name != "tls":
                 self._number_or_time(found, inner, value)
         if uses_tls:
@@ -303,12 +346,21 @@ class Proxies:
             self._report.not_built(line.token(2), "several files of authorities", "put them into one file")
         return "".join(words[:1])
 
-    def _check_versions(self, line: Segment) -> None:
+    def _versions(self, found: Transport, line: Segment) -> None:
+        """Read what servers speak. Caddy tries HTTP/2 where it and 1.1 are named; h2c it speaks to servers without TLS."""
         words = line.texts()
-        if "1.1" not in words:
-            self._report.not_built(line.head, "other versions than 1.1 towards servers", "write `versions 1.1`")
-        elif len(words) > 1:
-            self._report.left_out(line.head, "all but 1.1 of `versions`", "servers are spoken to with HTTP/1.1")
+        for at, word in enumerate(words):
+            if word == "3":
+                self._report.left_out(line.token(at + 1), "HTTP/3", "servers are spoken to with HTTP/1.1 or HTTP/2")
+            elif word not in ("1.1", "2", "h2c"):
+                self._report.error(line.token(at + 1), "bad-value", f"`{word}` is no version", near(word, ("1.1", "2", "h2c")))
+        if "h2c" in words or ("2" in words and "1.1" not in words):
+            found.pool = replace(found.pool, protocol="h2")
+            found.speaks_h2c = "h2c" in words
+        elif "1.1" not in words:
+            self._report.not_built(line.head, "other versions than 1.1 and 2 towards servers", "write `versions 1.1`")
+        elif "2" in words:
+            self._report.left_out(line.head, "`2` beside `1.1`", "servers are spoken to with HTTP/1.1; `versions 2` alone is HTTP/2")
 
     def _number_or_time(self, found: Transport, line: Segment, value: str) -> None:
         """Read an option that holds a number or a duration."""
@@ -350,6 +402,17 @@ class Proxies:
             self._report.error(line.token(at), "bad-value", f"`{text}` is no number")
             return None
         return int(text)
+
+    def method(self, line: Segment, first: int) -> SetMethod | None:
+        """Read the method to ask with; None, noted, if it cannot be had."""
+        word = line.tokens[first].text if len(line.tokens) == first + 1 else ""
+        if not word:
+            self._report.error(line.head, "syntax", "`method` takes a method", "write `method POST`")
+        elif "{" in word or word.upper() in ("HEAD", "CONNECT"):
+            self._report.not_built(line.token(first), f"`method {word}`", "write `GET`, `POST` or another method")
+        else:
+            return self._origins.at(line.span, SetMethod(Const(word.upper())))
+        return None
 
     def _rewrite(self, line: Segment, state: State) -> list[Action]:
         """Read the target that servers are asked for."""
@@ -409,6 +472,56 @@ class Proxies:
             missing = Compare("==", Var("response_header", name.lower()), Const(""))
             return [self._origins.at(token.span, When(missing, (SetHeader(name, value),)))]
         return [self._origins.at(token.span, AddHeader(name, value) if mark == "+" else SetHeader(name, value))]
+
+
+_CHOICES_MOST = 64
+"""Servers that one address may stand for by the value of a placeholder."""
+
+
+def alternatives(expr: Expr) -> list[tuple[Expr | None, str]] | None:
+    """Return the values that a text may have, each with its test, the last without one; None where they are not known."""
+    if isinstance(expr, Const):
+        return [(None, str(expr.value))]
+    if isinstance(expr, Default):
+        # Of the value alone, what is empty is the fallback.
+        first, rest = alternatives(expr.value), alternatives(expr.fallback)
+        if first is None or rest is None:
+            return None
+        found: list[tuple[Expr | None, str]] = []
+        for test, value in first:
+            found += [(test, value)] if value else [(_both(test, inner), text) for inner, text in rest]
+        return found if len(found) <= _CHOICES_MOST else None
+    if isinstance(expr, If):
+        then, otherwise = alternatives(expr.then), alternatives(expr.otherwise)
+        if then is None or otherwise is None or len(then) + len(otherwise) > _CHOICES_MOST:
+            return None
+        return [(_both(expr.test, test), value) for test, value in then] + otherwise
+    if isinstance(expr, Concat):
+        return _joined(expr.parts)
+    return None
+
+
+def _joined(parts: tuple[Expr, ...]) -> list[tuple[Expr | None, str]] | None:
+    """Return the values of parts side by side, of which one may have several."""
+    before, chosen, after = "", None, ""
+    for part in parts:
+        if isinstance(part, Const) and chosen is None:
+            before += str(part.value)
+        elif isinstance(part, Const):
+            after += str(part.value)
+        elif chosen is None:
+            chosen = alternatives(part)
+            if chosen is None:
+                return None
+        else:
+            return None
+    return [(test, before + value + after) for test, value in chosen or [(None, "")]]
+
+
+def _both(one: Expr | None, other: Expr | None) -> Expr | None:
+    if one is None or other is None:
+        return one or other
+    return AllOf((one, other))
 
 
 _ASKS = ("uri", "copy_headers", "header_up", "transport")
@@ -473,13 +586,13 @@ def read_servers(text: str) -> list[Server]:
     """Read the address of a server, or of one for each port of a range. Raises ``ValueError`` or ``Unreadable``."""
     scheme, mark, rest = text.partition("://")
     if "{" in text:
-        raise Unreadable("not-built", f"the placeholder in `{text}`: not built yet", "write the address")
+        raise Unreadable("not-built", f"the placeholder in `{text}`: not built yet", "write the address, or choose between some with `map`")
     if not mark:
         scheme, rest = "", text
     if rest.startswith("unix/"):
         return [Server(path=rest.removeprefix("unix/").partition("|")[0], tls=scheme == "https")]
-    if scheme not in ("", "http", "https"):
-        raise Unreadable("not-built", f"`{scheme}://` towards servers: not built yet", "write `http://` or `https://`")
+    if scheme not in ("", "http", "https", "h2c"):
+        raise Unreadable("not-built", f"`{scheme}://` towards servers: not built yet", "write `http://`, `https://` or `h2c://`")
     rest = rest.removeprefix("tcp/").removesuffix("/") if not mark else rest.removesuffix("/")
     if "/" in rest:
         raise ValueError(f"`{text}` has a path, which a server has not; use `rewrite`")

@@ -106,6 +106,8 @@ class Rules:
         if name == "rewrite":
             action = self.rewrite(segment, first, state)
             return (Edit((action,)), state.after_rewrite()) if action is not None else (None, state)
+        if name == "method":
+            return self._method(segment, first, test, state)
         if name == "uri":
             return self._uri(segment, first, state)
         if name == "abort":
@@ -144,8 +146,12 @@ class Rules:
 
     def _basic_auth(self, segment: Segment, first: int) -> Step:
         words = segment.texts(first)
+        if words[:1] == ["scrypt"]:
+            self._report.not_built(segment.token(first), "`scrypt`", "make hashes with `caddy hash-password`, and leave it out")
+            return None
         if words[:1] not in ([], ["bcrypt"], ["argon2id"]):
-            self._report.error(segment.token(first), "syntax", f"`{words[0]}` is no kind of hash", "write `bcrypt`")
+            hint = near(words[0], ("bcrypt", "argon2id"))
+            self._report.error(segment.token(first), "syntax", f"`{words[0]}` is no kind of hash", hint)
             return None
         realm = words[1] if len(words) > 1 else "restricted"
         users: dict[str, str] = {}
@@ -158,7 +164,7 @@ class Rules:
             elif len(line.tokens) > 2:
                 self._report.not_built(line.token(2), "salts besides the hash")
             else:
-                users[line.name] = _bcrypt(secret)
+                users[line.name] = _hash(secret)
         return Edit((self._origins.at(segment.span, BasicAuth(tuple(users.items()), realm)),))
 
     # ------------------------------------------------------------ targets
@@ -177,6 +183,15 @@ class Rules:
             self._report.not_built(token, "this target of `rewrite`", "write a path, and a query behind a `?`")
             return None
         return self._origins.at(segment.span, Rewrite(path, query))
+
+    def _method(self, segment: Segment, first: int, test: Expr | None, state: State) -> tuple[Step, State]:
+        action = self._proxies.method(segment, first)
+        if action is None:
+            return None, state
+        value: Expr = action.method
+        if test is not None:
+            value = If(test, value, state.variables.get("http.request.method") or Var("method"))
+        return Edit((action,)), state.with_variable("http.request.method", value)
 
     def _uri(self, segment: Segment, first: int, state: State) -> tuple[Step, State]:
         actions = read_uri(segment, first, state, self._report)
@@ -341,7 +356,7 @@ def _after_edits(step: Step, test: Expr | None, state: State) -> State:
     return state
 
 
-def _bcrypt(secret: str) -> str:
+def _hash(secret: str) -> str:
     """Return the hash; older versions of Caddy write it in base64."""
     if secret.startswith("$"):
         return secret
@@ -349,4 +364,4 @@ def _bcrypt(secret: str) -> str:
         plain = base64.b64decode(secret, validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         return secret
-    return plain if plain.startswith("$2") else secret
+    return plain if plain.startswith("$") else secret
