@@ -48,6 +48,13 @@ def test_another_method_goes_up_and_the_first_stays_known(method: bytes, sent: b
     assert Method(3).text(ex) == b"GET"
 
 
+@pytest.mark.parametrize(("came", "method"), [("HEAD", b"POST"), ("GET", b"HEAD")])
+def test_what_decides_about_a_body_stays(came: str, method: bytes) -> None:
+    ex = idle(method=came)
+    SetMethod(Const(method)).run(ex)
+    assert ex.request.method == came.encode()
+
+
 def test_hints_go_before_the_answer_and_not_to_old_clients() -> None:
     steps: list[Step] = [EarlyHints([b"Link", b"Link", b"None"], [Const(b"</a>"), Const(b"</b>"), Query(3)])]
     ex, down = request(Plan("p", FakeUpstream(), steps))

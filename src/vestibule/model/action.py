@@ -218,7 +218,7 @@ class SetVariable:
 
 @dataclass(frozen=True, slots=True)
 class SetMethod:
-    """Send another method to the server; one that is no method is not taken. Request only."""
+    """Send another method to the server; one that is no method is not taken, nor is HEAD, and a HEAD stays one. Request only."""
 
     method: Expr
     """The method."""

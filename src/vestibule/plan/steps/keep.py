@@ -71,6 +71,9 @@ class SetMethod(Step):
         # A method is a token, as the name of a field is (RFC 9110 5.6.2, 9.1). CONNECT would open a tunnel that nobody asked for.
         if method == head.method or method == b"CONNECT" or find_name(method) is None:
             return PASS
+        # The answer to a HEAD has no body, so neither side may be told of one where the other is not (RFC 9110 9.3.2).
+        if head.method == b"HEAD" or method == b"HEAD":
+            return PASS
         changed = RewrittenHead(head, head.target, came_target(head))
         changed.method = method
         ex.request = changed
