@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.e2e.client import Client, Response, close_all
+from tests.e2e.client import Client, Response, Truncated, close_all
 from tests.e2e.rig import environment, free_ports
 from tests.e2e.upstream import Turn, Upstream
 
@@ -118,6 +118,8 @@ class Pair:
         with Client(("127.0.0.1", ports[which])).connect() as wire:
             try:
                 response: Response | str = Client(("127.0.0.1", ports[which])).request(ask.method, ask.target, fields, ask.body, wire)
+            except (Truncated, ConnectionError):
+                response = "hung up"  # before or in the middle of the request: which of both is a matter of moments
             except Exception as failure:
                 response = type(failure).__name__
         seen = list(self.upstream.requests)

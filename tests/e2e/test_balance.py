@@ -90,7 +90,7 @@ def test_a_marked_client_stays_through_workers_reloads_and_restarts(tmp_path: Pa
 def test_a_hash_of_an_expression_is_the_same_in_every_worker(tmp_path: Path) -> None:
     more = '[upstreams.u.balance]\nmethod = "hash"\nkey = "{arg:album}"'
     with fleet(tmp_path, 3, more, workers=2) as made:
-        owners = {album: {made.who(target=f"/x?album={album}&n={n}") for n in range(4)} for album in range(9)}
+        owners = {album: {made.who(target=f"/x?album={album}&n={n}") for n in range(4)} for album in range(30)}
         assert all(len(owner) == 1 for owner in owners.values())
         assert len(set().union(*owners.values())) == 3
 

@@ -234,8 +234,12 @@ class Proxies:
         except Unreadable as bad:
             self._report.error(token, bad.code, bad.message, bad.hint)
             return Piece(Respond(503))
-        if found is None:
+        if found is None or (len(found) == 1 and found[0][0] is None):
             return None
+        odd = next((value for _, value in found if "{" in value), None)
+        if odd is not None:
+            self._report.error(token, "bad-address", f"`{odd}` is no address; what a placeholder stands for is not read again")
+            return Piece(Respond(503))
         routes: list[Route] = []
         for test, value in found:
             tokens = tuple([replace(each, text=value) if each is token else each for each in segment.tokens])
