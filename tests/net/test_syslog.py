@@ -40,7 +40,6 @@ def test_the_head_follows_time_and_severity(monkeypatch: pytest.MonkeyPatch) -> 
     assert head.text(3, 1_000_000_001).startswith(b"<27>Sep  9 01:46:41 v[")
 
 
-@pytest.mark.interpreted_only  # a book is a trait, and those cannot be derived from
 def test_a_unix_socket_that_is_made_anew_has_the_next_line(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
     port = SyslogPort("", 0, path, Book())
@@ -55,7 +54,6 @@ def test_a_unix_socket_that_is_made_anew_has_the_next_line(tmp_path: Path) -> No
     port.close()
 
 
-@pytest.mark.interpreted_only  # a book is a trait, and those cannot be derived from
 def test_a_full_unix_socket_takes_lines_later(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
     port = SyslogPort("", 0, path, Book())

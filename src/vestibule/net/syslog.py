@@ -19,7 +19,7 @@ import socket
 import time
 from typing import Final
 
-from mypy_extensions import mypyc_attr, trait
+from mypy_extensions import mypyc_attr
 
 SENT: Final = 0
 LATER: Final = 1
@@ -35,10 +35,9 @@ _PASSING: Final = (errno.EAGAIN, errno.ECONNREFUSED, errno.ENOENT, errno.ENOBUFS
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-@trait
 @mypyc_attr(allow_interpreted_subclasses=True)
 class HostBook:
-    """Knows the addresses of names."""
+    """Knows the addresses of names. No trait, because the control process, which is not compiled, has one of its own."""
 
     def first(self, name: str) -> str:
         """Return the address to send to; empty while none is known."""
