@@ -67,7 +67,6 @@ def test_a_full_unix_socket_takes_lines_later(tmp_path: Path) -> None:
     port.close()
 
 
-@pytest.mark.interpreted_only
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_udp_goes_where_the_name_points_now(family: int, address: str) -> None:
     book = Book()
