@@ -56,9 +56,9 @@ from vestibule.proxy.door import Door
 __all__ = ["CompileError", "Reporter", "compile_config", "dry_compile"]
 
 _FORWARDING_MODES: Final = {"set": SET, "remove": REMOVE, "pass": KEEP}
-# What Python knows by itself: the same on every machine, since no file of the system is read.
 # How long requests wait for Immich, which takes a few seconds to start again.
 _HOLD_MS: Final = 10_000
+# What Python knows by itself: the same on every machine, since no file of the system is read.
 _TYPES: Final = mimetypes.MimeTypes().types_map[1]
 _PATH_KINDS: Final = {"exact": EXACT, "prefix": PREFIX, "regex": REGEX}
 

@@ -105,9 +105,6 @@ class LogMaker:
 
     def _take(self, name: str, target: str, sink: LogSink) -> LogSink:
         """Have a log be one of this generation, by its target."""
-        self._root.named.add(name)
-        if self._registry.find(name) is None:
-            self._registry.put(name, sink)
-            self._root.made.append(name)
+        self._root.keep(name, sink)
         self._root.take_sink(target, sink)
         return sink

@@ -159,6 +159,13 @@ class Root:
         self._logs = logs
         self._sinks: dict[str, LogSink] = {}
 
+    def keep(self, name: str, state: State) -> None:
+        """Have a state be of this generation under a name: one that the registry has already, or one just made."""
+        self.named.add(name)
+        if self._registry.find(name) is not state:
+            self._registry.put(name, state)
+            self.made.append(name)
+
     def take_sink(self, target: str, sink: LogSink) -> None:
         """Note that this generation writes to the log of this target."""
         self._sinks[target] = sink

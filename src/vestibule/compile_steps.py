@@ -166,9 +166,7 @@ class StepMaker:
         found = self._registry.find(name)
         if not isinstance(found, SharedAccounts):
             found = SharedAccounts()
-            self._registry.put(name, found)
-            self._root.made.append(name)
-        self._root.named.add(name)
+        self._root.keep(name, found)
         return found
 
     def _tally(self, key: str, count: model.Count, place: Place) -> Tally:
@@ -178,9 +176,7 @@ class StepMaker:
         found = self._registry.find(name)
         if not isinstance(found, Counters):
             found = Counters(count.period_ms, count.keys, count.expire_ms)
-            self._registry.put(name, found)
-            self._root.made.append(name)
-        self._root.named.add(name)
+        self._root.keep(name, found)
         return Tally(found, by, wire(count.name), count.add, count.while_open)
 
     def accounts(self, name: str, most: int) -> Accounts:
@@ -189,9 +185,7 @@ class StepMaker:
         found = self._registry.find(name)
         if not isinstance(found, Accounts):
             found = Accounts(most)
-            self._registry.put(name, found)
-            self._root.made.append(name)
-        self._root.named.add(name)
+        self._root.keep(name, found)
         return found
 
     def counts(self, name: str) -> Counts:
@@ -199,9 +193,7 @@ class StepMaker:
         found = self._registry.find(name)
         if not isinstance(found, Counts):
             found = Counts()
-            self._registry.put(name, found)
-            self._root.made.append(name)
-        self._root.named.add(name)
+        self._root.keep(name, found)
         return found
 
     def split_steady(self, key: str, actions: tuple[model.Action, ...], place: Place) -> tuple[list[Edit], tuple[model.Action, ...]]:

@@ -244,13 +244,17 @@ class Exchange:
         if self.instead is not None:
             body = self.instead
             status = self.response.status
+        self._send_whole(down, self.response, status, body, self.fault)
+
+    def _send_whole(self, down: Stream, response: ResponseHead, status: int, body: bytes, fault: Fault | None) -> None:
+        """Send an answer from memory, and end; `status` says whether it may have a body."""
         bare = not body or self.request.method == b"HEAD" or status in (204, 304)
-        down.send_head(self.response, bare)
+        down.send_head(response, bare)
         if not bare:
             down.send_body(body, True)
             self.response_bytes += len(body)
         self.response_ended = True
-        self._finish(self.fault)
+        self._finish(fault)
 
     def _cancel_source(self) -> None:
         """Tell a source that still waits for a stream that none is wanted any more."""
@@ -342,13 +346,7 @@ class Exchange:
             self.pacing.lift()  # as in `answer`
         if not self.request_ended:
             down.refuse_rest()
-        bare = not body or self.request.method == b"HEAD" or response.status in (204, 304)
-        down.send_head(response, bare)
-        if not bare:
-            down.send_body(body, True)
-            self.response_bytes += len(body)
-        self.response_ended = True
-        self._finish(None)
+        self._send_whole(down, response, response.status, body, None)
 
     def _choose_filter(self) -> None:
         for maker in self.plan.filters:

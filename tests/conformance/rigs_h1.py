@@ -35,6 +35,19 @@ class SpySource(Source):
         ex.connected(self.spy, "spy")
 
 
+def listen(reactor: Reactor, source: Source, tally: Tally, secure: bool, raw: bool = False) -> tuple[Listener, Far]:
+    """Have a listener of ours take one client, whose connection is the far end; with `raw` it passes on what it reads."""
+    choice = TlsChoice(server_side(), server_side()) if secure else None
+    door = Door("rig", Plan("rig", source), HeadLimits(), Timeouts(), tls=choice, raw=raw)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    listener = Listener(reactor, listening, Entry(Porch(reactor, door, Relays(), tally)))
+    listener.start()
+    sock = socket.create_connection(listening.getsockname())
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener, FarTls(sock) if secure else Far(sock)
+
+
 class H1Rig(Rig):
     """What both sides share: the reader at the far end, and the chunk coding."""
 
@@ -90,15 +103,7 @@ class H1DownRig(H1Rig):
         self.reactor = Reactor()
         self.source = SpySource(self.spy)
         self.tally = Tally()
-        choice = TlsChoice(server_side(), server_side()) if secure else None
-        door = Door("rig", Plan("rig", self.source), HeadLimits(), Timeouts(), tls=choice)
-        listening = socket.create_server(("127.0.0.1", 0))
-        listening.setblocking(False)
-        self.listener = Listener(self.reactor, listening, Entry(Porch(self.reactor, door, Relays(), self.tally)))
-        self.listener.start()
-        sock = socket.create_connection(listening.getsockname())
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.far = FarTls(sock) if secure else Far(sock)
+        self.listener, self.far = listen(self.reactor, self.source, self.tally, secure)
         self.reader = ResponseReader(HeadLimits(), response_table())
         self.reader.expect(b"POST")
         self.far.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -5,22 +5,19 @@ Facts: nothing frames these bytes. Whole is what ends in good order, cut what br
 
 import socket
 
-from vestibule.contract import DOWN, UP, Client, Plan, Relays, Timeouts
+from vestibule.contract import DOWN, UP, Client, Plan, Relays
 from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, UPSTREAM_LOST, Fault
 from vestibule.http.fields import EMPTY
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.head import RequestHead, ResponseHead
-from vestibule.net.listen import Listener
 from vestibule.net.reactor import Reactor
-from vestibule.net.tls import TlsChoice
-from vestibule.proxy.door import Door, Porch, Tally, response_table
-from vestibule.proxy.entry import Entry
+from vestibule.proxy.door import Tally, response_table
 from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
 from vestibule.proxy.upstream import Server, Upstream
 
-from .pair import Far, FarTls, server_side
-from .rigs_h1 import SpySource
+from .pair import Far
+from .rigs_h1 import SpySource, listen
 from .stream import Rig, Spy
 
 # As in `rigs_h1`: upstreams outlive exchanges.
@@ -71,15 +68,7 @@ class RawDownRig(RawRig):
         self.reactor = Reactor()
         self.source = SpySource(self.spy)
         self.tally = Tally()
-        choice = TlsChoice(server_side(), server_side()) if secure else None
-        door = Door("rig", Plan("rig", self.source), HeadLimits(), Timeouts(), tls=choice, raw=True)
-        listening = socket.create_server(("127.0.0.1", 0))
-        listening.setblocking(False)
-        self.listener = Listener(self.reactor, listening, Entry(Porch(self.reactor, door, Relays(), self.tally)))
-        self.listener.start()
-        sock = socket.create_connection(listening.getsockname())
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.far = FarTls(sock) if secure else Far(sock)
+        self.listener, self.far = listen(self.reactor, self.source, self.tally, secure, raw=True)
         self.until(lambda: self.source.ex is not None)
         assert self.source.ex is not None
         self.ex = self.source.ex

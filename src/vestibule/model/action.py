@@ -277,12 +277,8 @@ class When:
     """What to do if it is not."""
 
 
-Action: TypeAlias = (
-    SetHeader
-    | AddHeader
-    | RemoveHeader
-    | EditHeader
-    | Rewrite
+RequestAction: TypeAlias = (
+    Rewrite
     | StripPrefix
     | Deny
     | HangUp
@@ -292,12 +288,21 @@ Action: TypeAlias = (
     | AuthRequest
     | RateLimit
     | ConcurrencyLimit
+    | SetMethod
+    | EarlyHint
+)
+"""A step that makes sense before the source only."""
+
+Action: TypeAlias = (
+    SetHeader
+    | AddHeader
+    | RemoveHeader
+    | EditHeader
+    | RequestAction
     | BandwidthLimit
     | Count
     | SetVariable
-    | SetMethod
     | RemoveHeaders
-    | EarlyHint
     | SetStatus
     | ReplaceAnswer
     | When

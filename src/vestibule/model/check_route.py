@@ -38,8 +38,8 @@ from vestibule.model.config import (
     RemoveHeader,
     RemoveHeaders,
     ReplaceAnswer,
+    RequestAction,
     Respond,
-    Rewrite,
     Route,
     SetHeader,
     SetMethod,
@@ -322,18 +322,7 @@ def _check_basic_auth(found: Findings, path: str, auth: BasicAuth) -> None:
 def _check_request_action(
     found: Findings,
     path: str,
-    action: Rewrite
-    | StripPrefix
-    | Deny
-    | HangUp
-    | DropBody
-    | ClientCertificate
-    | BasicAuth
-    | AuthRequest
-    | RateLimit
-    | ConcurrencyLimit
-    | SetMethod
-    | EarlyHint,
+    action: RequestAction,
 ) -> None:
     if isinstance(action, BasicAuth):
         _check_basic_auth(found, path, action)

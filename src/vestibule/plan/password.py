@@ -105,10 +105,10 @@ def has_bcrypt() -> bool:
 def _verify_argon2(password: bytes, stored: bytes) -> bool:
     from cryptography.exceptions import InvalidKey
 
-    try:
-        from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-    except ImportError:
+    if not has_argon2():
         return False
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
     try:
         Argon2id.verify_phc_encoded(password, stored.decode("ascii"))
     except (InvalidKey, ValueError):
@@ -117,10 +117,14 @@ def _verify_argon2(password: bytes, stored: bytes) -> bool:
 
 
 def has_argon2() -> bool:
-    """Tell whether the library knows `$argon2id$` hashes."""
+    """Tell whether the library knows `$argon2id$` hashes, and so does the OpenSSL that it was built with."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     try:
         from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-    except ImportError:
+
+        Argon2id(salt=bytes(16), length=32, iterations=1, lanes=1, memory_cost=8)
+    except (ImportError, UnsupportedAlgorithm):
         return False
     return hasattr(Argon2id, "verify_phc_encoded")
 

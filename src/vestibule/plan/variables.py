@@ -235,6 +235,13 @@ class HostPort(Node):
         return ex.request.authority
 
 
+def _joined(values: list[bytes], lower: bytes) -> bytes | None:
+    """Return the lines of a request field as one; Cookie is the one field whose lines are joined otherwise (RFC 9113 8.2.3)."""
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else (b"; " if lower == b"cookie" else b", ").join(values)
+
+
 class Header(Node):
     """A request field as the client sent it."""
 
@@ -243,11 +250,7 @@ class Header(Node):
         self._lower = lower
 
     def find(self, ex: Exchange) -> bytes | None:
-        values = came_fields(ex.request).get_all(self._lower)
-        if not values:
-            return None
-        # The one field whose lines are joined otherwise (RFC 9113 8.2.3).
-        return values[0] if len(values) == 1 else (b"; " if self._lower == b"cookie" else b", ").join(values)
+        return _joined(came_fields(ex.request).get_all(self._lower), self._lower)
 
 
 class HeaderLine(Node):
@@ -281,10 +284,7 @@ class RequestHeader(Node):
         self._lower = lower
 
     def find(self, ex: Exchange) -> bytes | None:
-        values = ex.request.fields.get_all(self._lower)
-        if not values:
-            return None
-        return values[0] if len(values) == 1 else (b"; " if self._lower == b"cookie" else b", ").join(values)
+        return _joined(ex.request.fields.get_all(self._lower), self._lower)
 
 
 class RequestHeaderLine(Node):

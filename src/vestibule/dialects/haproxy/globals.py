@@ -101,7 +101,8 @@ def _command_socket(found: Globals, statement: Statement, words: list[str], repo
         elif word == "level" and value in ("user", "operator", "admin"):
             made = replace(made, level=value)  # type: ignore[arg-type]  # it is among those that there are
         elif word in ("expose-fd", "process", "thread", "accept-netscaler-cip", "name", "backlog", "maxconn", "id"):
-            pass  # about HAProxy's own processes, or sockets as such
+            message = f"`{word}` is about HAProxy's own processes, or sockets as such"
+            report.warning(statement.line, place, "left-out", message, "leave it out")
         else:
             known = ("mode", "user", "group", "level", "expose-fd")
             hint = did_you_mean(word, known) if word not in known else f"`{value}` does not go with it"

@@ -103,6 +103,9 @@ class _Line:
             elif word in ("len", "sample") and at + 1 < len(words):
                 if word == "sample":
                     self._report.not_built(self._statement.line, self._statement.first + at, "logging some lines", "leave `sample` out")
+                else:
+                    message = "lines are sent as long as they are; `len` cuts none"
+                    self._report.warning(self._statement.line, self._statement.first + at, "left-out", message, "leave `len` out")
                 at += 1
             elif word == "profile" and at + 1 < len(words):
                 self._report.not_built(self._statement.line, self._statement.first + at, "log profiles", "leave it out")
