@@ -292,6 +292,71 @@ def test_actions_run_in_order() -> None:
     assert fields.get(b"cookie") is None
 
 
+def test_what_steps_keep_and_count_is_there_for_later_ones() -> None:
+    site = replace(SITE, request=(
+        m.SetVariable("who", Var("client_ip")),
+        m.Count(Var("kept", "who"), "all", "seen"),
+        m.Count(Var("kept", "who"), "now", "open", while_open=True),
+        m.SetMethod(Const("PUT")),
+        m.RemoveHeaders("^x-in"),
+        m.SetHeader("X-Told", Concat((Var("kept", "who"), Const(" "), Var("kept", "seen"), Const(" "), Var("kept", "open")))),
+        m.SetHeader("X-Twice", Var("request_header", "x-told")),
+    ))  # fmt: skip
+    root = built(config(site))
+    for count in (b"1", b"2"):
+        ex, down = asked(root, "/", "X-In-A: 1", "X-Out: 2")
+        fields = ex.request.fields
+        assert (ex.request.method, fields.get(b"x-in-a"), fields.get(b"x-out")) == (b"PUT", None, b"2")
+        assert fields.get(b"x-told") == fields.get(b"x-twice") == b"203.0.113.7 " + count + b" 1"
+        answer(ex, down)
+
+
+def test_counts_outlive_reloads_that_leave_them() -> None:
+    registry = Registry()
+    site = replace(SITE, request=(m.Count(Const("k"), "all", "seen"), m.SetHeader("X-Seen", Var("kept", "seen"))))
+    for count in (b"1", b"2"):
+        ex, _ = asked(built(config(site), registry=registry))
+        assert ex.request.fields.get(b"x-seen") == count
+    ex, _ = asked(built(config(replace(site, request=(replace(site.request[0], period_ms=1000), site.request[1]))), registry=registry))
+    assert ex.request.fields.get(b"x-seen") == b"1"
+
+
+def test_answers_are_changed_and_replaced() -> None:
+    bad = Compare("==", Var("status"), Const(500))
+    site = replace(SITE, response=(
+        m.SetVariable("was", Var("status")),
+        m.When(
+            bad,
+            (m.ReplaceAnswer(503, Const("later"), (("X-Was", Var("kept", "was")),)), m.Count(Const("k"), "bad", "bad")),
+            (m.SetStatus(299, "Fine"), m.SetHeader("X-Bad", Var("kept", "bad"))),
+        ),
+    ))  # fmt: skip
+    root = built(config(site))
+    ex, down = asked(root)
+    fields = answer(ex, down, 500, "X-Secret: 1", "Content-Length: 0")
+    assert down.head is not None and down.head.status == 503
+    assert (fields.get(b"x-was"), fields.get(b"x-secret"), fields.get(b"content-length")) == (b"500", None, b"5")
+    ex, down = asked(root)
+    answer(ex, down, 200, "Content-Length: 0")
+    assert down.head is not None and (down.head.status, down.head.reason) == (299, b"Fine")
+
+
+def test_bodies_are_dropped_and_paced_where_a_test_says() -> None:
+    slow = Compare("==", Var("path"), Const("/slow"))
+    site = replace(SITE,
+        request=(m.DropBody(), m.BandwidthLimit(Const("9k"), "request", key=Var("client_ip"), zone="up")),
+        response=(m.When(slow, (m.BandwidthLimit(Const("10k"), after=Const("1k")),)),),
+    )  # fmt: skip
+    root = built(config(site))
+    ex, _ = asked(root, "/slow", "Content-Length: 0")
+    assert ex.request.fields.content_length == -1 and ex.pacing is not None
+    for path, is_paced in (("/slow", True), ("/", False)):
+        ex, _ = asked(built(config(replace(site, request=()))), path)
+        ex.connected(Up(), "immich.example:2283")
+        ex.on_response(ResponseHead(200, b"", parse_fields(b"Content-Length: 9\r\n", 1, 100)), False)
+        assert (ex.pacing is not None) is is_paced
+
+
 def test_leading_steady_edits_are_part_of_forwarding() -> None:
     site = replace(SITE, request=(m.SetHeader("X-Host", Var("host")), m.RemoveHeader("X-Real-IP"), m.SetHeader("X-M", Var("method"))))
     root = built(config(site))

@@ -166,6 +166,34 @@ def test_sending_that_fails_while_nobody_listens_closes(maker: Callable[[], Pair
     pair.close()
 
 
+PIECES = [b"x" * 20_000, b"y" * 20_000, b"z" * 20_000]
+
+
+@pytest.mark.parametrize("pieces", [PIECES, PIECES[:1]])
+def test_what_the_kernel_does_not_take_waits_whole(pieces: list[bytes]) -> None:
+    pair = plain()
+    sock = pair.transport.sock
+    break_calls(pair, send=BlockingIOError(), sendmsg=BlockingIOError())
+    for piece in pieces:
+        pair.write(piece)
+    pair.transport.flush()
+    assert pair.transport.queued() == 20_000 * len(pieces) and pair.transport.bytes_out == 0
+    pair.transport.sock = sock
+    pair.until(lambda: pair.far.got == b"".join(pieces))
+    assert pair.transport.queued() == 0
+    pair.close()
+
+
+def test_pieces_that_cannot_be_sent_lose_the_connection() -> None:
+    pair = plain()
+    break_calls(pair, sendmsg=OSError(32, "Broken pipe"))
+    for piece in PIECES:
+        pair.write(piece)
+    pair.turn()
+    assert pair.owner.events == ["lost"] and pair.transport.closed
+    pair.close()
+
+
 def test_a_patient_transport_hears_of_a_reset_when_it_reads_again() -> None:
     pair = plain()
     pair.transport.patient = True

@@ -1427,9 +1427,11 @@ def test_data_on_a_stream_that_ended_in_good_order() -> None:
 
 def test_settings_of_the_peer_are_taken() -> None:
     side = Side()
-    side.feed(frame(SETTINGS, 0, 0, setting(1, 0) + setting(3, 7) + setting(5, 16_384) + setting(4, 65_535)))
-    assert side.codec.peer_streams == 7
-    assert side.frames() == [(SETTINGS, ACK, 0, b"")]
+    side.feed(frame(SETTINGS, 0, 0, setting(1, 0) + setting(3, 7) + setting(5, 16_384) + setting(4, 65_535) + setting(8, 0)))
+    assert side.codec.peer_streams == 7 and not side.codec.peer_tunnels
+    side.feed(frame(SETTINGS, 0, 0, setting(8, 1)))
+    assert side.codec.peer_tunnels
+    assert side.frames() == [(SETTINGS, ACK, 0, b"")] * 2
     side.open(1)
     side.codec.send_head(side.stream(1), 200, OK, True)
     assert side.frames()[0][3].startswith(b"\x20"), "the table is announced to be empty"

@@ -339,6 +339,12 @@ def test_requests_are_understood_by_others(method: bytes, scheme: bytes) -> None
         assert theirs.decode(block, raw=True) == [*expected, (b"accept", b"*/*"), (b"x-a", b"v" * 200)]
 
 
+def test_extended_connect() -> None:
+    block = Encoder().request(b"CONNECT", b"https", b"/ws", b"a", fields_of([]), b"websocket")
+    pseudo = [(b":method", b"CONNECT"), (b":scheme", b"https"), (b":path", b"/ws"), (b":authority", b"a"), (b":protocol", b"websocket")]
+    assert other.Decoder().decode(block, raw=True) == pseudo
+
+
 @pytest.mark.parametrize(("value", "stays"), [(b"trailers", True), (b"gzip, Trailers", True), (b"gzip", False)])
 def test_te_of_requests(value: bytes, stays: bool) -> None:
     block = Encoder().request(b"GET", b"https", b"/", b"a", fields_of([(b"TE", value)]))

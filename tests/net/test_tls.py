@@ -99,6 +99,13 @@ def test_alpn() -> None:
     assert shake(server, client).selected_alpn_protocol() == "h2", "the server's order"
 
 
+def test_nothing_is_offered_where_no_protocol_is_named() -> None:
+    silent = client_context(verify=False, protocol="")
+    assert shake(server_context(*papers(), alpn=("h2",)), silent).selected_alpn_protocol() is None
+    # A server that names none takes who offers any.
+    assert shake(server_context(*papers(), alpn=()), client_context(verify=False)).selected_alpn_protocol() is None
+
+
 def test_an_upstream_is_verified() -> None:
     trusting = client_context(ca_pem=papers()[0])
     assert shake(server_side(), trusting).version()

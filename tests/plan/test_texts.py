@@ -54,6 +54,7 @@ def call(name: str, *arguments: Value) -> Value:
         ("checksum", (b"ab", b"sdbm"), 97 * 65599 + 98),
         ("checksum", (b"", b"murmur2"), 0),
         ("checksum", (b"a", b"murmur2"), 0x92685F5E),
+        ("checksum", (b"192.0.2.7", b"murmur2"), 0x96777744),
         ("field", (b"/a//b", 2, 1, b"/"), b"a"),
         ("field", (b"/a//b", 3, 1, b"/"), b""),
         ("field", (b"/a//b", 2, 0, b"/"), b"a//b"),
