@@ -1,6 +1,7 @@
 """A reload each second under load, which nobody may notice: requests, WebSockets, and an upload as long as all of it.
 
-Facts: counts are exact; a request that got anything but its answer is a failure.
+Facts: counts are exact; a request that got anything but its answer is a failure. With `--upgrade`, another process takes over every so
+many seconds; who has a connection then is told at its next answer that it was the last.
 
 Run as `python -m bench.endure [--seconds 60]`; --source names a folder with the package, otherwise the installed one is
 measured. Exits 1 when something failed.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import signal
+import json
 import socket
 import sys
 import tempfile
@@ -40,13 +41,23 @@ class Proxy:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), 30)
 
+    def command(self, name: str) -> dict[str, object]:
+        """Have the program that serves do something."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(60)
+            sock.connect(str(self.directory / "admin.sock"))
+            sock.sendall(json.dumps({"command": name}).encode() + b"\n")
+            with sock.makefile("rb") as answer:
+                found: dict[str, object] = json.loads(answer.readline())
+        return found
+
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.command("stop")
+        self.process.wait(40)
 
 
-def read_answer(connection: socket.socket) -> bytes:
-    """Return the body of a response with Content-Length. Raises OSError or ValueError when it is cut."""
+def read_answer(connection: socket.socket) -> tuple[bytes, bool]:
+    """Return the body of a response with Content-Length, and whether it is the last. Raises OSError or ValueError when it is cut."""
     data = b""
     while b"\r\n\r\n" not in data:
         got = connection.recv(65536)
@@ -62,11 +73,11 @@ def read_answer(connection: socket.socket) -> bytes:
         if not got:
             raise ConnectionError("cut in the body")
         body += got
-    return body
+    return body, b"\r\nconnection: close" in head.lower()
 
 
-def reload_under_load(proxy: Proxy, seconds: float) -> bool:
-    """Reload each second under 200 requests a second, 50 WebSockets and one slow upload."""
+def reload_under_load(proxy: Proxy, seconds: float, upgrade_s: float) -> bool:
+    """Reload each second under 200 requests a second, 50 WebSockets and one slow upload; upgrade now and then."""
     until = time.monotonic() + seconds
     counts: Counter[str] = Counter()
     threads = [threading.Thread(target=_ask, args=(proxy, until, counts, keep)) for keep in (True, True, True, False)]
@@ -74,14 +85,17 @@ def reload_under_load(proxy: Proxy, seconds: float) -> bool:
     threads += [threading.Thread(target=_talk, args=(proxy, until, counts)) for _ in range(50)]
     for thread in threads:
         thread.start()
+    upgrade_at = time.monotonic() + (upgrade_s or seconds)
     while time.monotonic() < until - 1:
-        proxy.process.send_signal(signal.SIGHUP)
-        counts["reloads"] += 1
+        if time.monotonic() >= upgrade_at:
+            upgrade_at += upgrade_s
+            answer = proxy.command("upgrade")
+            counts["upgrades" if answer["ok"] else f"failed upgrade ({answer['reasons']})"] += 1
+        answer = proxy.command("reload")
+        counts["reloads" if answer["ok"] else f"failed reload ({answer['reasons']})"] += 1
         time.sleep(1)
     for thread in threads:
         thread.join(seconds + 30)
-    served = (proxy.directory / "log").read_text().count("reload.served")
-    counts["reloads served"] = served - 1
     print(", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))
     return not any(name.startswith("failed") for name in counts) and counts["websockets whole"] == 50 and counts["uploads whole"] == 1
 
@@ -95,9 +109,9 @@ def _ask(proxy: Proxy, until: float, counts: Counter[str], keep: bool) -> None:
             if connection is None:
                 connection = proxy.connect()
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + (b"" if keep else b"Connection: close\r\n") + b"\r\n")
-            read_answer(connection)
+            _, last = read_answer(connection)
             counts["requests"] += 1
-            if not keep:
+            if last or not keep:
                 connection.close()
                 connection = None
         except (OSError, ValueError) as error:
@@ -145,7 +159,7 @@ def _slow_upload(proxy: Proxy, until: float, counts: Counter[str]) -> None:
             connection.sendall(piece)
             digest.update(piece)
             time.sleep(0.1)
-        if read_answer(connection) != digest.hexdigest().encode():
+        if read_answer(connection)[0] != digest.hexdigest().encode():
             raise ValueError("another digest")
         counts["uploads whole"] += 1
     except (OSError, ValueError) as error:
@@ -155,11 +169,12 @@ def _slow_upload(proxy: Proxy, until: float, counts: Counter[str]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--upgrade", type=float, default=0.0, help="seconds between upgrades; 0 is none")
     parser.add_argument("--source", default="")
     options = parser.parse_args()
     proxy = Proxy(options.source, Origin())
     try:
-        good = reload_under_load(proxy, options.seconds)
+        good = reload_under_load(proxy, options.seconds, options.upgrade)
     finally:
         proxy.stop()
     print("held" if good else "GAVE WAY")

@@ -32,11 +32,15 @@ SUITES: dict[str, type[Suite]] = {suite.name: suite for suite in _ALL}
 
 
 def spoken(arguments: list[str]) -> list[str]:
-    """Return the options that a person gave: `--source` is put in by scripts/bench and names a folder of one machine."""
+    """Return the options that a person gave, without folders of one machine: `--source` is put in by scripts/bench, and of interpreters
+    the name alone is told."""
     kept = list(arguments)
     while "--source" in kept:
         at = kept.index("--source")
         del kept[at : at + 2]
+    for at in range(1, len(kept)):
+        if kept[at - 1] in ("--python", "--compiled-python"):
+            kept[at] = Path(kept[at]).name
     return kept
 
 
@@ -80,7 +84,8 @@ def main() -> int:
     text = report.document(bench.cells, bench.missing, facts)
     print(text)
     if options.write:
-        (_HERE / "RESULTS.md").write_text(text)
+        results = _HERE / "RESULTS.md"
+        results.write_text(report.with_rest(text, results.read_text() if results.is_file() else ""))
         with (_HERE / "history.jsonl").open("a") as out:
             out.write(report.history_line(bench.cells, facts))
     return 0

@@ -42,6 +42,12 @@ def document(cells: list[Cell], missing: list[str], facts: Facts) -> str:
     return "\n".join(parts)
 
 
+def with_rest(text: str, before: str) -> str:
+    """Return the report `text`, and behind it what was written by hand behind the one `before`; that begins with its first `# ` heading."""
+    rest = before.find("\n# ", 1)
+    return text if rest < 0 else f"{text}{before[rest:]}"
+
+
 def history_line(cells: list[Cell], facts: Facts) -> str:
     """Return the medians as one line of JSON, to be appended to the history."""
     medians = {

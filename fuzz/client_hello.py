@@ -3,6 +3,7 @@
 Invariants
   1. What was decided stays decided with more behind it.
   2. What needs more is shorter than the bound.
+  3. It is the same whether the bytes come at once or in two pieces.
 """
 
 from fuzz.drive import main
@@ -25,6 +26,10 @@ def target(data: bytes) -> None:
     hello = ClientHello()
     said = hello.read(data)
     assert said in (NEED, FOUND, NOT_TLS)
+    parted = ClientHello()
+    if parted.read(data[: len(data) // 2]) == NEED:
+        assert parted.read(data) == said
+        assert (parted.name, parted.protocols) == (hello.name, hello.protocols)
     if said == NEED:
         assert len(data) < HELLO_MOST
         assert (hello.name, hello.protocols) == (b"", [])

@@ -5,16 +5,26 @@ shuffles the seeds' words. Both end at the first input that the target does not 
 
     python -m fuzz.h1_request -max_total_time=60     atheris: options of libFuzzer
     python -m fuzz.h1_request 5000                   Hypothesis: so many examples
+
+Not here: all targets one after the other, and what is kept of their corpora (`fuzz/__main__.py`).
 """
 
+import gc
+import hashlib
+import inspect
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fuzz import corpus
+
 Target = Callable[[bytes], None]
 EXAMPLES = 2_000
+
+_WORD_MOST = 64  # what libFuzzer takes into a dictionary
 
 
 def inputs(seeds: Sequence[bytes], words: Sequence[bytes]) -> st.SearchStrategy[bytes]:
@@ -45,6 +55,12 @@ def shuffle(target: Target, seeds: Sequence[bytes], words: Sequence[bytes], exam
     run()
 
 
+def dictionary(words: Sequence[bytes]) -> str:
+    """Return words as libFuzzer reads them from a file."""
+    lines = ['"' + "".join(f"\\x{byte:02x}" for byte in word) + '"' for word in words if 0 < len(word) <= _WORD_MOST]
+    return "\n".join(lines) + "\n"
+
+
 def main(target: Target, seeds: Sequence[bytes], words: Sequence[bytes]) -> None:
     """Run a target as the command line says."""
     try:
@@ -52,8 +68,16 @@ def main(target: Target, seeds: Sequence[bytes], words: Sequence[bytes]) -> None
     except ImportError:
         shuffle(target, seeds, words, int(sys.argv[1]) if len(sys.argv) > 1 else EXAMPLES)
         return
-    for seed in seeds:
-        target(seed)
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, target)
+    name = Path(sys.argv[0]).stem
+    folder = corpus.WORK / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in [*seeds, *corpus.kept(name)]:
+        (folder / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
+    words_file = corpus.WORK / f"{name}.dict"
+    words_file.write_text(dictionary(words))
+    for each in gc.get_objects():
+        if inspect.isfunction(each) and str(each.__module__).startswith(("vestibule.", "fuzz.")):
+            atheris.instrument_func(each)
+    options = [f"-dict={words_file}", f"-artifact_prefix={corpus.WORK}/{name}-found-", *sys.argv[1:]]
+    atheris.Setup([sys.argv[0], *options, str(folder)], target)
     atheris.Fuzz()

@@ -1,7 +1,7 @@
 """Any bytes as the requests of a client. Permitted exits: events, and `ProtocolError` of the client's side.
 
 Invariants
-  1. How the bytes are cut makes no difference.
+  1. How the bytes are cut makes no difference, but for which of several faults is named: it is the first that is seen.
   2. What was taken for a request is, written as we forward it, taken for the same request again, and for no more.
 """
 
@@ -116,7 +116,8 @@ def target(data: bytes) -> None:
     whole, fault = read([data])
     size = data[0] % 7 + 1 if data else 1
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
-    assert read(pieces) == (whole, fault)
+    cut, fault_of_cut = read(pieces)
+    assert cut == whole and bool(fault_of_cut) == bool(fault), (fault, fault_of_cut)
     for message in whole:
         if message[3] and b"\r\nHost:" in message[0]:
             again, new_fault = read([forwarded(message)])

@@ -19,18 +19,19 @@ ALLOWED: dict[str, set[str]] = {
     "fault": set(),
     "http": {"fault"},
     "net": {"fault"},
-    "contract": {"exchange", "fault", "http", "net"},  # the exchange by its type only
+    "counts": set(),
+    "contract": {"counts", "exchange", "fault", "http", "net"},  # the exchange by its type only
     "exchange": {"contract", "fault", "http", "net"},
-    "plan": {"contract", "exchange", "fault", "http"},
-    "proxy": {"contract", "exchange", "fault", "http", "net"},
-    "compile": {"contract", "fault", "http", "link", "model", "net", "plan", "proxy"} | COMPILE,
+    "plan": {"contract", "counts", "exchange", "fault", "http"},
+    "proxy": {"contract", "counts", "exchange", "fault", "http", "net"},
+    "compile": {"contract", "counts", "fault", "http", "link", "model", "net", "plan", "proxy"} | COMPILE,
     "compile_expr": {"http", "model", "plan"},
     "compile_layer4": {"contract", "fault", "model", "plan", "proxy", "compile_expr", "compile_steps", "compile_upstream"},
-    "compile_log": {"contract", "model", "net", "plan", "compile_expr", "compile_state"},
-    "compile_state": {"net", "plan", "proxy"},
+    "compile_log": {"contract", "counts", "model", "net", "plan", "compile_expr", "compile_state"},
+    "compile_state": {"counts", "net", "plan", "proxy"},
     "compile_steps": {"contract", "model", "net", "plan", "compile_expr", "compile_state"},
     "compile_tls": {"link", "model", "net", "compile_expr", "compile_state"},
-    "compile_upstream": {"contract", "exchange", "fault", "http", "link", "model", "net", "plan", "proxy"}
+    "compile_upstream": {"contract", "counts", "exchange", "fault", "http", "link", "model", "net", "plan", "proxy"}
     | {"compile_expr", "compile_state", "compile_tls"},
     "worker": {"compile", "compile_state", "link", "model", "net", "proxy"},
     "start_worker": {"worker"},
@@ -38,10 +39,10 @@ ALLOWED: dict[str, set[str]] = {
     "model": set(),
     "dialects": {"model"},
     "originals": {"control", "dialects", "model"},
-    "control": {"compile", "dialects", "fault", "link", "model"},
+    "control": {"compile", "counts", "dialects", "fault", "link", "model"},
 }
 
-DATA_PLANE = {"fault", "http", "net", "contract", "exchange", "plan", "proxy", "compile", "worker", "start_worker"} | COMPILE
+DATA_PLANE = {"fault", "http", "net", "counts", "contract", "exchange", "plan", "proxy", "compile", "worker", "start_worker"} | COMPILE
 
 # Modules of the standard library that touch the world.
 WORLD = {"asyncio", "logging", "select", "selectors", "signal", "socket", "ssl", "subprocess", "threading"}
@@ -59,15 +60,18 @@ BANNED: dict[str, set[str]] = {
 }
 
 # Expressions that are the configuration's, and syntax; nowhere else in the data plane.
-MAY_USE_RE = {"plan/expr.py", "plan/functions.py", "plan/items.py", "plan/switch.py"}
+MAY_USE_RE = {"plan/expr.py", "plan/functions.py", "plan/items.py", "plan/sources/files.py", "plan/switch.py"}
 
 # Files are sent piece by piece, one in each turn; some requests wait, and go on in a turn of their own.
 # Logs are sent.
 MAY_USE_NET_IN_PLAN = {
     "plan/sources/files.py",
     "plan/steps/ask.py",
+    "plan/steps/auth_basic.py",
     "plan/steps/bandwidth.py",
+    "plan/steps/body.py",
     "plan/steps/limit.py",
+    "plan/steps/waiting.py",
     "plan/syslog_sink.py",
 }
 

@@ -64,6 +64,14 @@ def test_check_says_ok(folder: Path) -> None:
     assert (done.exit_code, done.stdout) == (0, "ok\n")
 
 
+def test_the_file_that_run_serves_without_a_name_is_looked_at_without_one(folder: Path) -> None:
+    missing = vest("check")
+    assert missing.exit_code == 1 and "vestibule.toml" in missing.output
+    (folder / "vestibule.toml").write_text(GOOD)
+    assert vest("check").stdout == "ok\n"
+    assert json.loads(vest("adapt").stdout)["sites"][0]["name"] == "photos.test"
+
+
 def test_check_lists_every_mistake(folder: Path) -> None:
     (folder / "a.toml").write_text(BAD)
     done = vest("check", "a.toml")

@@ -13,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tests.e2e.certs import Authority, revocations
+from vestibule import compile_upstream
 from vestibule.compile import CompileError, compile_config, dry_compile
 from vestibule.compile_state import Registry, Root
 from vestibule.contract import Client, Plan, Relays, Stream
@@ -24,6 +26,7 @@ from vestibule.link.messages import Assets, KeyPair
 from vestibule.model import config as m
 from vestibule.model.expr import Call, Compare, Concat, Const, Expr, InNet, Match, Var
 from vestibule.net.reactor import Reactor
+from vestibule.proxy.balance import Server
 
 WEB = m.Listener("web", m.TcpAddress(8080))
 TLS = m.Listener("tls", m.TcpAddress(8443), tls=True)
@@ -188,6 +191,26 @@ def test_host_of_another_listener_is_misdirected() -> None:
     assert ex.fault.kind.name == "client.misdirected"
 
 
+# ---- datagrams
+
+
+def test_datagrams_have_sessions_and_pools_of_their_own() -> None:
+    routes = (m.TcpRoute("immich"),)
+    udp = m.Listener("udp", m.UdpAddress(53), routes=routes, sessions=m.Sessions(1_000, 1, 2, 3))
+    plain = m.Listener("plain", m.UdpAddress(54), routes=routes)
+    tcp = m.Listener("tcp", m.TcpAddress(53), routes=routes)
+    made = config(SITE)
+    root = built(replace(made, listeners=(*made.listeners, udp, plain, tcp)))
+    limits = root.doors["udp"].sessions
+    assert limits is not None
+    assert (limits.idle_ms, limits.responses, limits.requests, limits.most) == (1_000, 1, 2, 3)
+    limits = root.doors["plain"].sessions
+    assert limits is not None
+    assert (limits.idle_ms, limits.responses, limits.requests, limits.most) == (120_000, -1, -1, 4_096)
+    assert root.doors["tcp"].sessions is None and root.doors["web"].sessions is None
+    assert len([name for name in root.named if name.startswith("pool immich ")]) == 3
+
+
 # ---- routes
 
 
@@ -299,7 +322,11 @@ def test_what_steps_keep_and_count_is_there_for_later_ones() -> None:
         m.Count(Var("kept", "who"), "now", "open", while_open=True),
         m.SetMethod(Const("PUT")),
         m.RemoveHeaders("^x-in"),
+        m.Count(Var("kept", "who"), "all", "looked", how="look"),
+        m.Count(Var("kept", "who"), "marks", "mark", 7, how="set"),
+        m.Count(Var("kept", "who"), "bytes", "sent", of="bytes_out"),
         m.SetHeader("X-Told", Concat((Var("kept", "who"), Const(" "), Var("kept", "seen"), Const(" "), Var("kept", "open")))),
+        m.SetHeader("X-Looked", Concat((Var("kept", "looked"), Var("kept", "mark")))),
         m.SetHeader("X-Twice", Var("request_header", "x-told")),
     ))  # fmt: skip
     root = built(config(site))
@@ -307,6 +334,7 @@ def test_what_steps_keep_and_count_is_there_for_later_ones() -> None:
         ex, down = asked(root, "/", "X-In-A: 1", "X-Out: 2")
         fields = ex.request.fields
         assert (ex.request.method, fields.get(b"x-in-a"), fields.get(b"x-out")) == (b"PUT", None, b"2")
+        assert fields.get(b"x-looked") == count + b"7"
         assert fields.get(b"x-told") == fields.get(b"x-twice") == b"203.0.113.7 " + count + b" 1"
         answer(ex, down)
 
@@ -596,12 +624,102 @@ def test_discarded_generation_leaves_nothing() -> None:
     assert [key for key, _ in registry.items()] == before
 
 
+def test_servers_at_the_same_address_have_connections_of_their_own() -> None:
+    registry = Registry()
+    twin = m.Server("immich.example", 2283)
+    upstream = replace(IMMICH, servers=(twin, m.Server("immich.example", 2284), replace(twin), replace(twin, weight=2)))
+    built(config(upstreams=(upstream,)), registry=registry)
+    pools = [key for key, _ in registry.items() if key.startswith("pool ")]
+    assert len(pools) == 4
+    assert sorted([key.partition(" again ")[2].partition(" ")[0] for key in pools]) == ["", "", "1", "2"]
+
+
+@pytest.mark.interpreted_only  # a function of a module is replaced
+def test_thousands_of_servers_are_not_compared_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker compiles between two turns, and serves nobody meanwhile."""
+    texts: list[m.Server] = []
+
+    def text_of(server: m.Server) -> str:
+        texts.append(server)
+        return f"{server.host}:{server.port}"
+
+    monkeypatch.setattr(compile_upstream, "server_text", text_of)
+    servers = tuple([m.Server("192.0.2.1", 1 + at) for at in range(50)])
+    built(config(upstreams=(replace(IMMICH, servers=servers),)))
+    assert len(texts) <= 4 * len(servers)
+
+
+def test_servers_take_turns_over_a_reload() -> None:
+    registry = Registry()
+    upstream = replace(IMMICH, servers=tuple([m.Server("immich.example", 2283 + at) for at in range(3)]))
+    chosen: list[str] = []
+    for _ in range(6):
+        root = built(config(upstreams=(upstream,)), registry=registry)
+        root.activate()
+        registry.sweep(root)
+        ex, _ = asked(root)
+        assert isinstance(ex.chosen, Server)
+        chosen.append(ex.chosen.address.decode())
+    assert chosen == [f"immich.example:{port}" for port in (2283, 2284, 2285)] * 2
+    more = replace(upstream, servers=(*upstream.servers, m.Server("immich.example", 2286)))
+    ex, _ = asked(built(config(upstreams=(more,)), registry=registry))
+    assert isinstance(ex.chosen, Server) and ex.chosen.address == b"immich.example:2283"
+
+
+def test_servers_at_one_address_keep_connections_of_their_own() -> None:
+    root = built(config(upstreams=(replace(IMMICH, servers=(*IMMICH.servers, m.Server("immich.example", 2283))),)))
+    assert len([key for key in root.made if key.startswith("pool ")]) == 2
+
+
 def test_changed_settings_are_another_pool() -> None:
     registry = Registry()
     for upstream in (IMMICH, replace(IMMICH, pool=m.Pool(max_idle=1)), replace(IMMICH, servers=(m.Server("immich.example", 2284),))):
         root = built(config(upstreams=(upstream,)), registry=registry)
         assert len(root.made) == 1
     assert len(registry.items()) == 3
+
+
+def test_an_upstream_is_found_by_its_name_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked for one by one and compared as a whole, ten thousand of them took half a minute, in each worker."""
+
+    def compared(one: m.Upstream, other: object) -> bool:
+        raise AssertionError("upstreams are compared")
+
+    monkeypatch.setattr(m.Upstream, "__eq__", compared)
+    upstreams = [replace(IMMICH, name=f"u{at}") for at in range(3)]
+    sites = [m.Site(f"s{at}", (f"{at}.example",), ("web",), m.Proxy(f"u{at}")) for at in range(3)]
+    assert len(built(config(*sites, upstreams=tuple(upstreams))).made) == 3
+
+
+def test_what_the_files_of_an_upstream_hold_is_read_anew_by_a_reload() -> None:
+    """A revoked certificate must not be believed because the name of the list is the same."""
+    authority = Authority()
+    pem = authority.root.public_bytes(serialization.Encoding.PEM).decode()
+    upstream = replace(IMMICH, servers=(m.Server("immich.example", 443, tls=True),), tls=m.UpstreamTls(ca="ca.pem", crl="crl.pem"))
+    registry = Registry()
+    for lists in (revocations(authority), revocations(authority, authority.middle)):
+        assets = Assets()
+        assets.authorities["ca.pem"] = pem
+        assets.revocations["crl.pem"] = lists.decode()
+        for count in (1, 0):
+            assert len(built(config(upstreams=(upstream, OTHER)), assets, registry).made) == count
+
+
+def test_what_a_server_is_left_out_for_changes_when_it_is_served() -> None:
+    """A configuration that is refused changes nothing."""
+    registry = Registry()
+    root = built(config(), registry=registry)
+    root.activate()
+    standing = registry.board.find("immich immich.example:2283")
+    servers = (m.Server("immich.example", 2283, max_fails=7, fail_window_ms=9_000), m.Server("second.example", 2283))
+    own = replace(IMMICH, servers=servers, passive=replace(IMMICH.passive, max_fails=0))
+    other = built(config(upstreams=(own, OTHER)), registry=registry)
+    assert (standing.max_fails, standing.fail_window_ms) == (-1, -1)
+    other.discard()
+    other = built(config(upstreams=(own, OTHER)), registry=registry)
+    other.activate()
+    assert (standing.max_fails, standing.fail_window_ms) == (7, 9_000)
+    assert [server.watches for server in other._sources[0].servers] == [True, False]
 
 
 def test_addresses_are_learned() -> None:
@@ -627,10 +745,10 @@ def test_logs_go_to_their_files_and_change_with_the_generation(tmp_path: Path) -
     asked(first, "/2")
     second.activate()
     asked(first, "/3")
-    second.flush_logs()
+    registry.flusher.flush()
     second.reopen_logs({path: fds[2]})
     asked(second, "/4")
-    second.flush_logs()
+    registry.flusher.flush()
     assert registry.sweep(second) == 0
     targets = [[json.loads(line)["target"] for line in (tmp_path / name).read_text().splitlines()] for name in ("one", "two", "three")]
     assert targets == [["/1?key=***", "/2"], ["/3"], ["/4"]]
@@ -670,14 +788,14 @@ def test_other_formats(form: str, tmp_path: Path) -> None:
     template: Expr | None = Concat((Const('"'), Var("target"), Const('" '), Var("status"))) if form == "template" else None
     log = m.AccessLog(target=path, format=form, template=template)  # type: ignore[arg-type]
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
-    root = built(config(replace(SITE, access_log=log, source=m.Respond(204))), logs={path: fd})
+    registry = Registry()
+    root = built(config(replace(SITE, access_log=log, source=m.Respond(204))), registry=registry, logs={path: fd})
     root.activate()
     asked(root, "/share/s3cr3t?key=s3cr3t")
-    root.flush_logs()
+    registry.flusher.flush()
     text = Path(path).read_text()
     assert "s3cr3t" not in text
     assert (text == '"/share/***?key=***" 204\n') == (form == "template")
-    os.close(fd)
 
 
 @pytest.mark.parametrize(("escape", "line"), [("text", '\\"a\\x01'), ("json", '\\"a\\u0001')])
@@ -686,12 +804,12 @@ def test_how_values_of_a_template_are_escaped(escape: str, line: str, tmp_path: 
     template = Concat((Const('"'), Call("url_decode", (Var("arg", "a"),)), Var("arg", "none"), Const('"')))
     log = m.AccessLog(path, "template", template, escape=escape)  # type: ignore[arg-type]
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
-    root = built(config(replace(SITE, access_log=log, source=m.Respond(204))), logs={path: fd})
+    registry = Registry()
+    root = built(config(replace(SITE, access_log=log, source=m.Respond(204))), registry=registry, logs={path: fd})
     root.activate()
     asked(root, "/?a=%22a%01")
-    root.flush_logs()
+    registry.flusher.flush()
     assert Path(path).read_text() == f'"{line}"\n'
-    os.close(fd)
 
 
 def test_several_logs_have_a_line_each_and_one_may_be_a_syslog_server(tmp_path: Path) -> None:
@@ -710,7 +828,7 @@ def test_several_logs_have_a_line_each_and_one_may_be_a_syslog_server(tmp_path: 
         root = built(config(replace(SITE, access_log=log, source=m.Respond(204))), registry=registry, logs={path: fd})
         root.activate()
         asked(root, "/")
-        root.flush_logs()
+        registry.flusher.flush()
         said = server.recv(1000)
     assert said.startswith(b"<133>1 ")
     assert said.endswith(b" - - GET 204")
@@ -779,6 +897,8 @@ def test_what_a_profile_asks_of_clients_is_never_less_than_written() -> None:
     assert reasons(made, assets) == ["tls_profiles: `ca.pem`, the client_ca of `p`, was not read"]
     assets.authorities["ca.pem"] = PHOTOS.chain_pem
     assert reasons(made, assets) == ["tls_profiles: `crl.pem`, the client_crl of `p`, was not read"]
+    more = replace(made, tls_profiles=(replace(profile, client_crl="", client_ca_more="more.pem"),))
+    assert reasons(more, assets) == ["tls_profiles: `more.pem`, the client_ca_more of `p`, was not read"]
     bad = replace(made, tls_profiles=(replace(profile, client_crl="", groups=("X25519", "none")),))
     assert "X25519:none" in reasons(bad, assets)[0]
     door = built(replace(made, tls_profiles=(replace(profile, client_crl=""),)), assets).doors["tls"]
@@ -797,3 +917,51 @@ def test_certificates_of_a_site_for_any_host_are_for_the_names_in_them() -> None
         assert tls is not None
         assert tls.find("other.example") not in (None, tls.find("photos.example"))
         assert tls.find("nowhere.example") is (None if unknown == "strict" else tls.base)
+
+
+def test_requests_are_counted_where_somebody_wants_to_know_and_nowhere_else() -> None:
+    routes = (m.Route(m.Metrics("nginx"), path=m.PathMatch("exact", "/nginx")), m.Route(m.Proxy("immich")))
+    site = replace(SITE, source=m.Switch(routes))
+    registry = Registry()
+    root = built(config(site), registry=registry)
+    ex, down = asked(root, "/a")
+    assert registry.counts.active() == {"photos": {"active": 1}}
+    assert root.servers_now() == {"immich": {"immich.example:2283": {"connections": 1, "idle": 0, "active": 1, "waiting": 0}}}
+    answer(ex, down, 404)
+    counts = registry.counts.site("photos")
+    assert (counts.begun, counts.ended, counts.classes[4]) == (1, 1, 1)
+    assert registry.counts.server("immich", "immich.example:2283").attempts == 1
+    assert asked(root, "/nginx")[1].head is not None
+    assert asked(root, host="nobody.example")[1].head is not None
+    assert (counts.ended, registry.counts.site("-").ended) == (2, 1)
+
+    quiet = built(config())
+    assert quiet.doors["web"].plan.log == []
+    assert quiet.servers_now() == {}
+    assert asked(quiet)[0].plan.log == []
+    assert built(config(process=m.Process(command_sockets=(m.CommandSocket("a"),)))).counts
+
+
+def test_metrics_in_the_place_of_an_error_are_found() -> None:
+    site = replace(SITE, errors=(m.ErrorRoute(m.Metrics("json")),))
+    assert config(site).metrics == (m.Metrics("json"),)
+    assert config().wants_counts is False
+
+
+def test_what_cannot_be_built_leaves_nothing_whatever_the_reason() -> None:
+    registry = Registry()
+    bad = replace(SITE, name="bad", hosts=("bad.example",), source=m.Respond(200, Const("\ud800")))
+    with pytest.raises(ValueError):
+        built(replace(config(), sites=(SITE, bad)), registry=registry)
+    assert list(registry.items()) == []
+
+
+@pytest.mark.parametrize(("verify", "refused"), [("require", True), ("shown", True), ("any", False)])
+def test_a_connection_from_before_certificates_were_asked_for(verify: str, refused: bool) -> None:
+    profile = m.TlsProfile("p", client_ca="ca.pem", client_verify=verify)  # type: ignore[arg-type]
+    papers = (m.Certificate("c", "c.pem"),)
+    made = config(BOTH, listeners=(WEB, replace(TLS, tls_profile="p")), certificates=papers, tls_profiles=(profile,))
+    assets = certified("c")
+    assets.authorities["ca.pem"] = PHOTOS.chain_pem
+    _, down = asked(built(made, assets), door="tls")
+    assert (down.head is not None and down.head.status == 403) is refused

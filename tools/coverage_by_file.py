@@ -60,6 +60,10 @@ exclude_also =
 
 HEAD = """# How much of each file its own tests cover alone, in whole percent, at the least (design rule B.14.1).
 # Written by `tools/coverage_by_file.py --accept`, which keeps the reasons; `--check` fails if a file falls below its row.
+# Why files stand below 100, and what else runs them: compile* and plan make and do what tests/plays, tests/e2e and
+# tests/differential ask of them; cli*, control, originals and worker need whole programs (tests/e2e, tests/originals,
+# bench/endure.py); model is checked by every golden case of tests/dialects; the languages are read again beside the
+# originals (tests/differential). None is missing of contract, exchange, http, link, net and proxy.
 """
 
 

@@ -21,6 +21,7 @@ from vestibule.dialects.caddy import directives as caddy  # noqa: E402 - found o
 from vestibule.dialects.haproxy import converters as haproxy_converters  # noqa: E402
 from vestibule.dialects.haproxy import directives as haproxy  # noqa: E402
 from vestibule.dialects.haproxy import options as haproxy_options  # noqa: E402
+from vestibule.dialects.haproxy import values as haproxy_values  # noqa: E402
 from vestibule.dialects.haproxy import variables as haproxy_variables  # noqa: E402
 
 FOLDER = ROOT / "docs" / "dialects"
@@ -64,10 +65,13 @@ def of_haproxy() -> str:
         )
     parts.append("## Fetches, converters and log aliases\n")
     converters = [*haproxy_converters.NAMES, "map and its kin", "concat", "iif"]
+    several = [*haproxy_values.FORMS, *haproxy_values.COOKIES, *haproxy_values.COUNTED_COOKIES]
     others = ["bin", "hdr_ip", "hdr_cnt", "capture.req.hdr", "sc_http_req_rate", "src_http_req_rate"]
-    built = [*haproxy_variables.FETCHES, *haproxy_variables.NAMED_FETCHES, *others, "var", "str", "int", "bool", "fe_name"]
+    placed = ["var", "str", "int", "bool", "fe_name", "srv_name", "srv_id"]
+    built = [*haproxy_variables.FETCHES, *haproxy_variables.NAMED_FETCHES, *several, *others, *placed]
+    unbuilt = [name for name in haproxy_variables.UNBUILT_FETCHES if name not in placed]
     parts.append(table(("kind", "built", "known, and not built"), [
-        ("fetches", code(built), code(haproxy_variables.UNBUILT_FETCHES)),
+        ("fetches", code(built), code(unbuilt)),
         ("converters", code(converters), code(haproxy_variables.UNBUILT_CONVERTERS)),
         ("aliases", code(haproxy_variables.LOG_ALIASES), code(haproxy_variables.UNBUILT_ALIASES)),
     ]))  # fmt: skip

@@ -43,9 +43,13 @@ ORDER = (
     schema.REDIRECT,
     schema.FILES,
     schema.OTHERWISE,
+    schema.METRICS,
     schema.ERROR,
     schema.ACTION,
     schema.AUTH_REQUEST,
+    schema.SET_TIMEOUTS,
+    schema.READ_BODY,
+    schema.SUBSTITUTE,
     schema.RATE_LIMIT,
     schema.CONCURRENCY_LIMIT,
     schema.BANDWIDTH_LIMIT,
@@ -63,8 +67,10 @@ ORDER = (
     schema.OUTLIERS,
     schema.HEALTH,
     schema.AGENT,
+    schema.EVENT_LOG,
     schema.LISTENER,
     schema.TCP_ROUTE,
+    schema.SESSIONS,
     schema.CERTIFICATE,
     schema.ACME,
     schema.ON_DEMAND,
@@ -84,8 +90,8 @@ ORDER = (
 """Every table, as the page has them: first what most people need."""
 
 INLINE = {
-    *("files", "otherwise", "errors", "auth_request", "rate_limit", "concurrency_limit", "bandwidth_limit"),
-    *("compress", "listeners.NAME.routes", "servers", "actions", "respond", "redirect", "hsts", "routes"),
+    *("files", "otherwise", "errors", "auth_request", "set_timeouts", "rate_limit", "concurrency_limit", "bandwidth_limit"),
+    *("compress", "listeners.NAME.routes", "upstreams.NAME.events", "servers", "actions", "respond", "redirect", "hsts", "routes"),
 }
 """Tables that are written inside others and have no header of their own."""
 

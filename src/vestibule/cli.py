@@ -121,10 +121,10 @@ def _print_serving(serving: Serving) -> None:
 
 
 @main.command()
-@click.argument("file")
+@click.argument("file", default=_FILE_NAMES[0])
 @click.option("--dialect", metavar="NAME", default="", help="The language of FILE, where its name and text do not tell.")
 def check(file: str, dialect: str) -> None:
-    """Say `ok`, or every mistake in a configuration FILE and how to mend it."""
+    """Say `ok`, or every mistake in a configuration FILE (./vestibule.toml) and how to mend it."""
     from vestibule.control.inspect import inspect
     from vestibule.control.source import ConfigFile
 
@@ -138,11 +138,11 @@ def check(file: str, dialect: str) -> None:
 
 
 @main.command()
-@click.argument("file")
+@click.argument("file", default=_FILE_NAMES[0])
 @click.option("--dialect", metavar="NAME", default="", help="The language of FILE, where its name and text do not tell.")
 @click.option("--to", "form", type=click.Choice(["json", "toml"]), default="json", help="What to print: the canonical JSON, or TOML.")
 def adapt(file: str, dialect: str, form: str) -> None:
-    """Print what a configuration FILE means: the typed model that every dialect becomes."""
+    """Print what a configuration FILE (./vestibule.toml) means: the typed model that every dialect becomes."""
     from vestibule.control.source import ConfigFile
     from vestibule.model.wire import to_json
 
@@ -281,6 +281,15 @@ def stop(socket_file: str | None, config: str | None, pid: int | None) -> None:
     """Have the running vestibule finish what is in flight and end; a second time, end at once."""
     _stop_if_refused(_ask("stop", socket_file, config, pid), "it goes on")
     click.echo("stopping")
+
+
+@main.command()
+@_socket_options
+def upgrade(socket_file: str | None, config: str | None, pid: int | None) -> None:
+    """Have the program that is installed now take over from the running one, which finishes what its clients began."""
+    answer = _ask("upgrade", socket_file, config, pid)
+    _stop_if_refused(answer, "no upgrade; the running program goes on")
+    click.echo(f"ok: process {answer.get('pid')} serves now")
 
 
 def _ask(command: str, socket_file: str | None, config: str | None, pid: int | None) -> dict[str, object]:

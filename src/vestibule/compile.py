@@ -20,13 +20,14 @@ import re
 from typing import Final
 
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
-from vestibule.compile_layer4 import Layer4Maker, inspects
+from vestibule.compile_layer4 import Layer4Maker, inspects, session_limits
 from vestibule.compile_log import LogMaker
 from vestibule.compile_state import Registry, Root
 from vestibule.compile_steps import Asked, StepMaker, are_steady
 from vestibule.compile_tls import TlsMaker
 from vestibule.compile_upstream import UpstreamMaker
 from vestibule.contract import ErrorPage, ErrorPlan, FilterMaker, LogLine, Plan, Source, Step, Timeouts
+from vestibule.counts import NOWHERE
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.address import Network, NetworkSet
 from vestibule.http.h1 import HeadLimits
@@ -37,29 +38,41 @@ from vestibule.plan.error_page import ClearPage
 from vestibule.plan.expr import CONST, Const
 from vestibule.plan.fault_log import Reporter
 from vestibule.plan.filters.compress import Compress
+from vestibule.plan.filters.substitute import Several
+from vestibule.plan.meter import BeginMeter, ServerMeter
 from vestibule.plan.sources.again import Again, Ring
 from vestibule.plan.sources.challenge import CHALLENGES, Challenge
 from vestibule.plan.sources.closed import Closed
-from vestibule.plan.sources.files import Files
+from vestibule.plan.sources.figures import Figures
+from vestibule.plan.sources.files import Files, Manner
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
 from vestibule.plan.steps.as_get import AsGet
 from vestibule.plan.steps.ask import NoPage
 from vestibule.plan.steps.deny import CheckPath
-from vestibule.plan.steps.edit import Edit, EditRequest, EditResponse, FixedResponse
+from vestibule.plan.steps.edit import Edit, EditRequest, EditResponse, FixedResponse, HideFields
 from vestibule.plan.steps.forward import HOST_CLIENT, HOST_FIXED, KEEP, REMOVE, SET, Forward, ForwardAgain, Terms
 from vestibule.plan.steps.hsts import hsts_edit
 from vestibule.plan.steps.limit import ConcurrencyLimit
-from vestibule.plan.switch import ANY, BEST, EXACT, PREFIX, REGEX, WRITTEN, Choice, HostSwitch, PathSwitch, RuleSwitch, make_switch
+from vestibule.plan.switch import ANY, BEST, EXACT, PREFIX, REGEX, WRITTEN, Choice, HostSwitch, RouteSwitch, make_switch
 from vestibule.plan.variables import Place
-from vestibule.proxy.door import Door
+from vestibule.proxy.door import NOTE, OPEN, STRICT, Door
 
 __all__ = ["CompileError", "Reporter", "compile_config", "dry_compile"]
 
+_ANNOUNCING: Final = {"strict": STRICT, "open": OPEN, "note": NOTE}
 _FORWARDING_MODES: Final = {"set": SET, "remove": REMOVE, "pass": KEEP}
 # How long requests wait for Immich, which takes a few seconds to start again.
 _HOLD_MS: Final = 10_000
 # What Python knows by itself: the same on every machine, since no file of the system is read.
 _TYPES: Final = mimetypes.MimeTypes().types_map[1]
+_ENDINGS: Final = {"gzip": b".gz", "br": b".br", "zstd": b".zst"}
+_SLASHES: Final = ("url", "path", "stay", "bare")
+# How a request asks for the other page of a form: by what it accepts, by words in its target.
+_ASKED: Final = {
+    "prometheus": (b"application/openmetrics-text", b""),
+    "apache": (b"", b"?auto"),
+    "haproxy": (b"", b";csv"),
+}
 _PATH_KINDS: Final = {"exact": EXACT, "prefix": PREFIX, "regex": REGEX}
 
 
@@ -82,14 +95,17 @@ def compile_config(
     """Build a generation beside the one that serves.
 
     `logs` are the descriptors of log files by path; they become the root's when it is returned.
-    Raises CompileError, and then nothing of it is left.
+    Raises CompileError. Nothing of it is left then, nor after a bug.
     """
     maker = _Maker(config, assets, registry, reactor, logs, reporter)
-    maker.make()
-    if maker.errors:
+    try:
+        maker.make()
+        if maker.errors:
+            raise CompileError(maker.errors)
+    except Exception:
         for key in maker.root.made:
             registry.drop(key)
-        raise CompileError(maker.errors)
+        raise
     return maker.root
 
 
@@ -136,7 +152,7 @@ class _Level:
         self.errors: list[ErrorPlan] = []
 
     def place(self, upstream: str) -> Place:
-        return Place(self.listener.name.encode(), self.site.name.encode(), upstream.encode())
+        return Place(self.listener.name.encode(), self.site.name.encode(), upstream.encode(), self.site.default_host.encode())
 
 
 class _Maker(Asked):
@@ -158,11 +174,12 @@ class _Maker(Asked):
         self.root = Root(registry, logs or {})
         self._mistakes = Mistakes()
         self.errors = self._mistakes.lines
-        self._exprs = ExprMaker(self._mistakes)
+        self._exprs = ExprMaker(self._mistakes, self.assets.directory)
         self._ring: Ring | None = None  # of the site that is being made
         self._steps = StepMaker(self._mistakes, self._exprs, registry, self.root, reactor, self)
         self._tls = TlsMaker(self._mistakes, config, assets, registry.challenges, registry.demand)
         self.root.certificates = self._tls
+        self.root.counts = config.wants_counts
         self._trusted = NetworkSet([])
         self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root, self._exprs)
         self._layer4 = Layer4Maker(self._mistakes, self._exprs, self._steps, self._upstreams, registry.porches)
@@ -177,12 +194,9 @@ class _Maker(Asked):
         self.registry.flusher.start(self.reactor)
         for name, addresses in self.assets.addresses.items():
             self.registry.book.update(name, addresses)
-        networks: list[Network] = []
-        for at in range(len(config.trusted_proxies)):
-            network = self.network(f"trusted_proxies[{at}]", config.trusted_proxies[at])
-            if network is not None:
-                networks.append(network)
-        self._trusted = NetworkSet(networks)
+            self.registry.lookups.watched(name)
+            self.root.hosts.add(name)
+        self._trusted = self.networks("trusted_proxies", config.trusted_proxies)
         for at in range(len(config.listeners)):
             self.root.doors[config.listeners[at].name] = self.door(f"listeners[{at}]", config.listeners[at])
 
@@ -204,7 +218,7 @@ class _Maker(Asked):
         return Door(
             listener.name,
             self.connections(key, listener, timeouts) if raw else self.hosts(key, listener),
-            HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields, listener.bare_lf),
+            HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields, listener.bare_lf, listener.hostless),
             _timeouts(timeouts),
             self._tls.choice(key, listener) if listener.tls else None,
             "h2" in listener.protocols,
@@ -213,8 +227,10 @@ class _Maker(Asked):
             "h1" in listener.protocols,
             self.announcers(key, listener),
             raw,
-            inspects(listener) and not listener.tls,
+            -1 if listener.tls else inspects(listener),
             _most(limits.connection_rate),
+            _ANNOUNCING[listener.proxy_protocol_mode],
+            session_limits(listener),
         )
 
     def connections(self, key: str, listener: model.Listener, timeouts: model.Timeouts) -> Plan:
@@ -227,9 +243,11 @@ class _Maker(Asked):
     def listener_log(self, key: str, listener: model.Listener) -> list[LogLine]:
         """Make the log of what reaches no site."""
         place = Place(listener.name.encode())
+        book = self.registry.counts
+        meters = self._log.meters(book.listener(listener.name) if listener.routes else book.site(NOWHERE))
         if listener.access_log is not None:
-            return self._log.lines(f"{key}.access_log", listener.access_log, place, False)
-        return self._log.lines("access_log", self.config.access_log, place, False)
+            return self._log.lines(f"{key}.access_log", listener.access_log, place, False) + meters
+        return self._log.lines("access_log", self.config.access_log, place, False) + meters
 
     def announcers(self, key: str, listener: model.Listener) -> NetworkSet | None:
         """Make the set of those whose PROXY headers a listener reads."""
@@ -237,9 +255,13 @@ class _Maker(Asked):
             return None
         if not listener.proxy_protocol_from:
             return self._trusted
+        return self.networks(f"{key}.proxy_protocol_from", listener.proxy_protocol_from)
+
+    def networks(self, key: str, texts: tuple[str, ...]) -> NetworkSet:
+        """Make a set of networks."""
         networks: list[Network] = []
-        for at in range(len(listener.proxy_protocol_from)):
-            network = self.network(f"{key}.proxy_protocol_from[{at}]", listener.proxy_protocol_from[at])
+        for at in range(len(texts)):
+            network = self.network(f"{key}[{at}]", texts[at])
             if network is not None:
                 networks.append(network)
         return NetworkSet(networks)
@@ -276,7 +298,7 @@ class _Maker(Asked):
                     self.wrong(f"{key}.host_patterns", f"no regular expression: {bad}")
         profile = self._tls.profile(key, listener)
         if listener.tls and profile.asks_clients:
-            switch.bind_to_sni(profile.client_verify == "require")
+            switch.bind_to_sni(profile.client_verify in ("require", "shown"), profile.client_verify == "shown")
         # Requests that never reach a site are logged as the configuration says.
         log = self.listener_log(key, listener)
         if config.wants_acme:
@@ -307,25 +329,32 @@ class _Maker(Asked):
         terms = self.terms(f"{key}.forwarding", level.forwarding, site.source)
         if site.redirect_http and not listener.tls:
             source = self.https_redirect(key, level)
-            return self.plan(key, level, source, [Forward(terms, [])], "")
+            return self.plan(key, level, source, [*self.begin(site), Forward(terms, [])], "")
         level.request = site.request
         level.request_key = f"{key}.request"
         level.response = site.response
         level.response_key = f"{key}.response"
         place = level.place(_upstream_of(site.source))
-        head, rest = self._steps.split_steady(level.request_key, site.request, place)
-        steps = self._steps.request_steps(level.request_key, rest, place, len(site.request) - len(rest))
         ring: Ring | None = None
         if _goes_round(site):
             edits = self._steps.edits_only(level.request_key, site.request, place)
             ring = Ring(ForwardAgain(terms, edits, are_steady(edits), True))
         self._ring = ring
+        head, rest = self._steps.split_steady(level.request_key, site.request, place)
+        steps = self._steps.request_steps(level.request_key, rest, place, len(site.request) - len(rest))
         level.errors = self.error_plans(f"{key}.errors", site.errors, level)
         source = self.source(f"{key}.source", site.source, level)
         if ring is not None:
             ring.around = self.plan(key, level, source, [], _upstream_of(site.source))
-        first: list[Step] = [Forward(terms, head), CheckPath(self._exprs.asks_path)]
-        return self.plan(key, level, source, first + steps, _upstream_of(site.source))
+        first: list[Step] = [*self.begin(site), Forward(terms, head)]
+        plan = self.plan(key, level, source, first + steps, _upstream_of(site.source))
+        # What is done to answers may ask for the path, too.
+        plan.request.insert(len(first), CheckPath(self._exprs.asks_path))
+        return plan
+
+    def begin(self, site: model.Site) -> list[Step]:
+        """Make what counts what begins in a site; nothing where nobody wants to know."""
+        return [BeginMeter(self.registry.counts.site(site.name))] if self.root.counts else []
 
     def https_redirect(self, key: str, level: _Level) -> Source:
         """Make the source of a plain listener: everything goes to https, but never a challenge of ACME."""
@@ -378,6 +407,8 @@ class _Maker(Asked):
             response.append(mark)
         # Decided by the answer as it came, whatever is made of it.
         response.extend(self._steps.response_limits(level.response_key, level.response, place))
+        if upstream and level.forwarding.hide:
+            response.append(HideFields([wire(name.lower()) for name in level.forwarding.hide]))
         if edits:
             fixed = max([edit.scope for edit in edits]) == CONST
             response.append(FixedResponse(edits) if fixed else EditResponse(edits))
@@ -386,7 +417,11 @@ class _Maker(Asked):
         most = -1 if _is_switch(source) else _most(level.limits.body_bytes)
         log_key = key if level.site.access_log is not None else "config"
         log = self._log.lines(f"{log_key}.access_log", level.access_log, place, level.site.immich)
-        filters = _filters(level.compression) if not _is_switch(source) else []
+        log += self._log.meters(self.registry.counts.site(level.site.name))
+        filters: list[FilterMaker] = []
+        if not _is_switch(source):
+            filters = self._steps.substitutes(level.response_key, level.response, place)
+            filters = _filters(level.compression) if not filters else [Several([*filters, *_filters(level.compression)])]
         return Plan(
             level.name,
             source,
@@ -408,7 +443,12 @@ class _Maker(Asked):
             route = model.Route(error.source, f"{level.name} error", request=error.request, response=error.response, errors=())
             plan = self.route(f"{key}[{at}]", route, level, at)
             plan.request.insert(0, AsGet())
-            made.append(ErrorPlan(plan, error.statuses, -1 if error.status is None else error.status, error.upstream))
+            looks = self._steps.looks(f"{key}[{at}]", error, level.place(""))
+            shown = -1 if error.status is None else error.status
+            passes = [wire(name.lower()) for name in error.passes]
+            made.append(
+                ErrorPlan(plan, error.statuses, shown, error.upstream, looks, 400 if error.when is None else 200, passes, error.whole)
+            )
         return made
 
     def terms(self, key: str, forwarding: model.Forwarding, source: model.Source) -> Terms:
@@ -423,8 +463,9 @@ class _Maker(Asked):
             host = self._upstreams.host(f"{key}.host", source.upstream)
         else:
             mode = HOST_CLIENT  # routes inside say their own
+        trusted = self.networks(f"{key}.trusted", forwarding.trusted) if forwarding.trusted else self._trusted
         return Terms(
-            self._trusted,
+            trusted,
             _FORWARDING_MODES[forwarding.x_forwarded],
             _FORWARDING_MODES[forwarding.forwarded],
             mode,
@@ -432,13 +473,18 @@ class _Maker(Asked):
             forwarding.underscores == "allow",
             wire(forwarding.client_field),
             forwarding.client_walk,
+            forwarding.client_announced,
         )
 
     def question(self, key: str, action: model.AuthRequest, edits: list[Edit]) -> Plan:
         """Make the plan by which a server is asked whether a request may pass; it has no log of its own."""
+        ring = self._ring
+        if action.route and ring is not None:
+            return Plan("question", Again(ring, action.route.encode()), error_page=NoPage(), timeouts=_timeouts(self.config.timeouts))
         source = self._upstreams.source(f"{key}.upstream", action.upstream, self.config.limits.response_head_bytes)
         steps: list[Step] = [EditRequest(edits, False)] if edits else []
-        return Plan("question", source, steps, error_page=NoPage(), timeouts=_timeouts(self.config.timeouts))
+        log: list[LogLine] = [ServerMeter()] if self.root.counts else []
+        return Plan("question", source, steps, log=log, error_page=NoPage(), timeouts=_timeouts(self.config.timeouts))
 
     # ---- sources
 
@@ -461,6 +507,10 @@ class _Maker(Asked):
             return Again(self._ring, source.to.encode())
         if isinstance(source, model.Files):
             return self.files(key, source, level)
+        if isinstance(source, model.Metrics):
+            accept, words = _ASKED.get(source.form, (b"", b""))
+            page, other = [source.key(kind) for kind in source.pages()]
+            return Figures(self.registry.pages, page, other, accept, words, source.refresh_s)
         choices: list[Choice] = []
         for at in range(len(source.routes)):
             choices.append(self.choice(f"{key}.routes[{at}]", source.routes[at], level, at))
@@ -480,7 +530,14 @@ class _Maker(Asked):
             None if source.otherwise is None else self.route(f"{key}.otherwise", model.Route(source.otherwise), level, 0),
             wire(source.default_type),
             types,
-            source.hidden,
+            Manner(
+                source.hidden,
+                [_hidden(name) for name in source.hide],
+                source.listing,
+                [(coding.encode(), _ENDINGS[coding]) for coding in source.precompressed],
+                source.status,
+                _SLASHES.index(source.slash),
+            ),
         )
 
     def choice(self, key: str, route: model.Route, level: _Level, at: int) -> Choice:
@@ -504,17 +561,38 @@ class _Maker(Asked):
 # ---------------------------------------------------------------- small conversions
 
 
+def _hidden(name: str) -> re.Pattern[bytes]:
+    """Return what finds a name that is hidden in a path, or a path at its beginning; what is below it is hidden, too."""
+    parts: list[str] = []
+    for char in name.strip("/").replace("%", "%25"):  # as paths in normal form have it
+        parts.append("[^/]*" if char == "*" else "[^/]" if char == "?" else re.escape(char))
+    begin = "^/" if name.startswith("/") else "/"
+    return re.compile((begin + "".join(parts) + r"(?:/|\Z)").encode("utf-8", "surrogateescape"), re.DOTALL)
+
+
 def _goes_round(level: model.Site | model.Route) -> bool:
-    """Tell whether the source of a site may be asked again for the same request."""
+    """Tell whether the source of a site may be asked again for the same request, or for a question about it."""
+    if _asks_itself(level.request):
+        return True
     for _, route in model.routes_inside("", level.source, level.errors):
         if _goes_round(route):
             return True
     return isinstance(level.source, model.Again)
 
 
-def _client_of(forwarding: model.Forwarding) -> tuple[str, bool]:
+def _asks_itself(actions: tuple[model.Action, ...]) -> bool:
+    """Tell whether a route of the site is asked whether a request may pass."""
+    for action in actions:
+        if isinstance(action, model.AuthRequest) and (action.route or _asks_itself(action.refused)):
+            return True
+        if isinstance(action, model.When) and (_asks_itself(action.actions) or _asks_itself(action.otherwise)):
+            return True
+    return False
+
+
+def _client_of(forwarding: model.Forwarding) -> tuple[str, bool, bool, tuple[str, ...]]:
     """Return what decides who the client is."""
-    return forwarding.client_field, forwarding.client_walk
+    return forwarding.client_field, forwarding.client_walk, forwarding.client_announced, forwarding.trusted
 
 
 def _timeouts(timeouts: model.Timeouts, hold_ms: int = 0) -> Timeouts:
@@ -551,4 +629,4 @@ def _host_of(forwarding: model.Forwarding) -> str:
 
 
 def _is_switch(source: Source) -> bool:
-    return isinstance(source, (RuleSwitch, PathSwitch))
+    return isinstance(source, RouteSwitch)

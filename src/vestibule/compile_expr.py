@@ -6,6 +6,7 @@ every variable that can hold a secret is redacted, however deep it stands.
 Not here: nodes (`plan/expr.py`), where expressions stand (`compile.py`).
 """
 
+import os
 import re
 
 from vestibule.http.address import Network, NetworkSet
@@ -34,10 +35,11 @@ class Mistakes:
 
 
 class ExprMaker:
-    """Makes nodes. `asks_path` is set when one of a request wants the path in normal form."""
+    """Makes nodes. `asks_path` is set when one of a request wants the path in normal form. Files count from `directory`."""
 
-    def __init__(self, mistakes: Mistakes) -> None:
+    def __init__(self, mistakes: Mistakes, directory: str = "") -> None:
         self.asks_path = False
+        self._directory = directory
         self._mistakes = mistakes
         self._redactor: Redactor | None = None
 
@@ -66,10 +68,18 @@ class ExprMaker:
     def _node(self, key: str, expr: tree.Expr, place: Place) -> Node:
         made = self._make(key, expr, place)
         kind = kind_of(expr)
+        if kind is Kind.LIST:
+            return made
         return folded(made, kind is Kind.TEST, kind is Kind.NUMBER)
 
     def _nodes(self, key: str, exprs: tuple[tree.Expr, ...], place: Place) -> list[Node]:
         return [self._node(key, each, place) for each in exprs]
+
+    def _arguments(self, key: str, call: tree.Call, place: Place) -> list[Node]:
+        nodes = self._nodes(key, call.arguments, place)
+        if call.function in ("existing", "executable") and nodes and isinstance(nodes[0], Const):
+            nodes[0] = Const(os.path.join(os.fsencode(self._directory), nodes[0].value))
+        return nodes
 
     def _make(self, key: str, expr: tree.Expr, place: Place) -> Node:
         if isinstance(expr, tree.Const):
@@ -82,7 +92,7 @@ class ExprMaker:
             return self._variable(key, expr, place)
         if isinstance(expr, tree.Call):
             try:
-                call = make_call(expr.function, self._nodes(key, expr.arguments, place))
+                call = make_call(expr.function, self._arguments(key, expr, place))
             except (re.error, OverflowError, RecursionError) as bad:
                 self._mistakes.add(key, str(bad))
                 return Const(b"")

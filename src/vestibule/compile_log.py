@@ -5,11 +5,13 @@ Rules: sinks are state, found again by their target. Every log redacts.
 Not here: where a level's log comes from (`compile.py`), what lines look like (`plan/access_log.py`).
 """
 
+import os
 from typing import Final
 
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
 from vestibule.compile_state import LoggingHosts, Registry, Root
 from vestibule.contract import LogLine
+from vestibule.counts import Counts
 from vestibule.model import config as model
 from vestibule.model import expr as tree
 from vestibule.model.syslog import FACILITIES, SEVERITIES, is_syslog, parse_syslog
@@ -17,6 +19,8 @@ from vestibule.net.syslog import LOCAL, RFC3164, RFC5424, SyslogHead, SyslogPort
 from vestibule.plan.access_log import CombinedLog, JsonLog, LogWhen, TemplateLog
 from vestibule.plan.fault_log import FaultLog, Reporter
 from vestibule.plan.log_sink import LogSink
+from vestibule.plan.meter import Meter, ServerMeter
+from vestibule.plan.named_log import ChosenSink, LogByName, NamedLogs
 from vestibule.plan.redact import Redactor
 from vestibule.plan.syslog_sink import SyslogSink
 from vestibule.plan.variables import Place
@@ -54,12 +58,20 @@ class LogMaker:
             lines.append(FaultLog(self._reporter, place.site.decode("utf-8", "replace")))
         return lines
 
+    def meters(self, counts: Counts) -> list[LogLine]:
+        """Make what counts what ends; nothing where nobody wants to know."""
+        return [ServerMeter(), Meter(counts)] if self._root.counts else []
+
     def _add(self, lines: list[LogLine], key: str, log: model.AccessLog, place: Place, shares: bool) -> None:
         """Make what writes a line of one log."""
         if log.target != "off":
             count = len(lines)
             redactor = self._redactor(log.redact, shares)
-            sink = self._syslog(f"{key}.target", log) if is_syslog(log.target) else self._sink(f"{key}.target", log.target)
+            chosen = ChosenSink(self._registry.flusher) if log.file is not None else None
+            if chosen is not None:
+                sink: LogSink = chosen
+            else:
+                sink = self._syslog(f"{key}.target", log) if is_syslog(log.target) else self._sink(f"{key}.target", log.target)
             if log.format == "json":
                 lines.append(JsonLog(sink, redactor, place.site, place.upstream))
             elif log.format == "combined":
@@ -69,6 +81,9 @@ class LogMaker:
             else:
                 template = self._exprs.template(f"{key}.template", log.template, place, redactor, log.escape == "json")
                 lines.append(TemplateLog(sink, template))
+            if len(lines) > count and chosen is not None and log.file is not None:
+                name = self._exprs.text(f"{key}.file", log.file, place)
+                lines[-1] = LogByName(self._named(log.target), name, chosen, lines[-1])
             if len(lines) > count and log.when != tree.ALWAYS:
                 lines[-1] = LogWhen(self._exprs.test(f"{key}.when", log.when, place), lines[-1])
 
@@ -78,6 +93,14 @@ class LogMaker:
             found = Redactor([wire(name) for name in names], shares)
             self._redactors[(names, shares)] = found
         return found
+
+    def _named(self, directory: str) -> NamedLogs:
+        """Find or make the logs below a directory."""
+        name = f"logs {directory}"
+        found = self._registry.find(name)
+        logs = found if isinstance(found, NamedLogs) else NamedLogs(self._registry.flusher, os.fsencode(directory))
+        self._root.keep(name, logs)
+        return logs
 
     def _sink(self, key: str, target: str) -> LogSink:
         """Find or make the log of a target."""

@@ -8,6 +8,7 @@ Not here: how a root is filled (`compile.py`), when it serves (`worker.py`).
 import os
 from typing import Final
 
+from vestibule.counts import CountBook
 from vestibule.net.demand import Demand
 from vestibule.net.reactor import Reactor
 from vestibule.net.syslog import HostBook
@@ -15,12 +16,17 @@ from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls import OpenChallenges
 from vestibule.plan.log_sink import Flusher, LogSink
 from vestibule.plan.sources.challenge import OpenTokens
+from vestibule.plan.sources.figures import PageBook
 from vestibule.plan.state import State, StateTable
+from vestibule.plan.steps.count import Counters
+from vestibule.proxy.balance import Server
 from vestibule.proxy.door import Door, response_table
 from vestibule.proxy.family import Kin
+from vestibule.proxy.lookups import Lookups
 from vestibule.proxy.pool import AddressBook, Pool
 from vestibule.proxy.raw import Porches
-from vestibule.proxy.standing import Board
+from vestibule.proxy.standing import Board, Standing
+from vestibule.proxy.upstream import Upstream
 
 # How long lines of a log wait for company.
 _FLUSH_MS: Final = 100
@@ -46,37 +52,54 @@ class KinState(State):
         self.kin.keep(set())
 
 
-class LogFlusher(Flusher, Timed):
-    """Has the logs of a worker written a little after their first line."""
+class TurnState(State):
+    """Whose turn it is among the servers of an upstream."""
 
-    def __init__(self, table: StateTable) -> None:
-        self._table = table
+    def __init__(self, servers: list[Server]) -> None:
+        self.servers = servers
+
+    def pass_on(self, servers: list[Server]) -> None:
+        """Have these servers go on where those before them are, if they are as many with the same weights."""
+        before = self.servers
+        self.servers = servers
+        if [each.weight for each in before] == [each.weight for each in servers]:
+            for at in range(len(servers)):
+                servers[at].current = before[at].current
+
+    def close(self) -> None:
+        self.servers = []
+
+
+class LogFlusher(Flusher, Timed):
+    """Has the logs of a worker written a little after their first line. It knows those that wait and no others: a worker may have
+    thousands of pools and logs, and this comes ten times a second."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[LogSink, bool] = {}
         self._deadline = Deadline(self)
         self._reactor: Reactor | None = None
-        self._armed = False
 
     def start(self, reactor: Reactor) -> None:
-        """Keep time by this reactor."""
+        """Keep time by this reactor. What is written before waits for `flush`."""
         self._reactor = reactor
 
-    def flush_soon(self) -> None:
-        if not self._armed and self._reactor is not None:
-            self._armed = True
-            self._reactor.timers.arm(self._deadline, self._reactor.now_ms + _FLUSH_MS)
+    def flush_soon(self, sink: LogSink) -> None:
+        reactor = self._reactor
+        if not self._waiting and reactor is not None:
+            reactor.timers.arm(self._deadline, reactor.now_ms + _FLUSH_MS)
+        self._waiting[sink] = True
+
+    def flush(self) -> None:
+        """Write what waits, as far as it goes; for the rest, come again."""
+        waiting = self._waiting
+        self._waiting = {}
+        for sink in waiting:
+            sink.flush()
+            if sink.waiting > 0:
+                self.flush_soon(sink)
 
     def on_deadline(self) -> None:
-        self._armed = False
-        if self.flush():
-            self.flush_soon()
-
-    def flush(self) -> bool:
-        """Write what waits; return whether something still does."""
-        waits = False
-        for _, state in self._table.items():
-            if isinstance(state, LogSink):
-                state.flush()
-                waits = waits or state.waiting > 0
-        return waits
+        self.flush()
 
 
 class LoggingHosts(HostBook):
@@ -98,18 +121,33 @@ class Registry(StateTable):
     def __init__(self) -> None:
         super().__init__()
         self.book = AddressBook()
+        self.lookups = Lookups(self.book)
         self.board = Board()
         self.responses = response_table()
         self.porches = Porches()
-        self.flusher = LogFlusher(self)
+        self.flusher = LogFlusher()
         self.tokens = OpenTokens()
         self.challenges = OpenChallenges()
         self.demand = Demand()
+        self.counts = CountBook()
+        self.pages = PageBook()
 
     def sweep(self, root: "Root") -> int:
         """Close what the configuration that serves now does not name; return how many."""
         self.board.keep(root.upstreams)
+        self.lookups.keep(root.hosts)
         return self.keep(root.named)
+
+    def counted(self, table: str, forget: str, now_ms: int) -> dict[str, dict[str, list[int]]]:
+        """Return what is counted in a table, by counter and key; a key of it is forgotten first, or with `*` all."""
+        begin = f"count {table} "
+        found: dict[str, dict[str, list[int]]] = {}
+        for name, state in self.items():
+            if isinstance(state, Counters) and name.startswith(begin):
+                if forget:
+                    state.forget(forget.encode("utf-8", "surrogateescape"))
+                found[name[len(begin) :].partition(" ")[0]] = state.told(now_ms)
+        return found
 
     def lines_lost(self) -> int:
         """Return how many lines of logs were lost."""
@@ -154,7 +192,11 @@ class Root:
         self.named: set[str] = set()
         self.upstreams: list[str] = []
         self.made: list[str] = []
+        self.hosts: set[str] = set()  # names of servers, which are watched
         self.certificates: Certificates | None = None
+        self.counts = False  # whether requests are counted, because somebody wants to know
+        self._sources: list[Upstream] = []
+        self._fails: list[tuple[Standing, int, int]] = []
         self._registry = registry
         self._logs = logs
         self._sinks: dict[str, LogSink] = {}
@@ -170,8 +212,40 @@ class Root:
         """Note that this generation writes to the log of this target."""
         self._sinks[target] = sink
 
+    def take_source(self, source: Upstream) -> None:
+        """Note that this generation asks these servers."""
+        self._sources.append(source)
+
+    def take_standing(self, standing: Standing, max_fails: int, window_ms: int) -> None:
+        """Note how many failures within which time leave a server out while this generation serves; -1 is as the others'."""
+        self._fails.append((standing, max_fails, window_ms))
+
+    def servers_now(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return what each server that is counted has in hand, as the configuration names it."""
+        told: dict[str, dict[str, dict[str, int]]] = {}
+        seen: set[int] = set()  # several sources may share connections
+        for source in self._sources:
+            for server in source.servers:
+                counts = server.counts
+                if counts is None or id(server.pool) in seen:
+                    continue
+                pool = server.pool
+                seen.add(id(pool))
+                fresh = {"connections": 0, "idle": 0, "active": 0, "waiting": 0}
+                now = told.setdefault(counts.upstream, {}).setdefault(counts.server, fresh)
+                now["connections"] += pool.connections
+                now["idle"] += pool.idle()
+                now["active"] += max(0, pool.load() - pool.waiting())
+                now["waiting"] += pool.waiting()
+        return told
+
     def activate(self) -> None:
-        """Serve: from here on logs are written to the descriptors of this generation."""
+        """Serve: from here on logs are written to the descriptors of this generation, and its figures count."""
+        for standing, max_fails, window_ms in self._fails:
+            standing.max_fails = max_fails
+            standing.fail_window_ms = window_ms
+        for source in self._sources:
+            source.look_again()
         for target in self._sinks:
             if target in ("stdout", "stderr"):
                 self._sinks[target].use(1 if target == "stdout" else 2, False)
@@ -186,11 +260,6 @@ class Root:
                 os.close(fd)
             else:
                 sink.use(fd, True)
-
-    def flush_logs(self) -> None:
-        """Write the lines that wait."""
-        for sink in self._sinks.values():
-            sink.flush()
 
     def discard(self) -> None:
         """This generation will never serve: undo what making it did."""

@@ -104,6 +104,13 @@ class TlsMaker(Certificates):
                 choice.add(host, context)
         if is_demanded:
             choice.serve_on_demand(self._demand, demanded, _OnDemand(self, listener, profile))
+        shown = {name for _, site in sites for name in site.certificates}
+        for name in sorted(shown):
+            for host in self._spared_by(name):
+                if host not in served:
+                    choice.spare(host)
+        for host in listener.refused_sni:
+            choice.refuse(host)
         choice.arm()
         self._choices[listener.name] = choice
         return choice
@@ -190,13 +197,21 @@ class TlsMaker(Certificates):
         names = [name for name in site.certificates if name in self._assets.certificates]
         pairs = [self._assets.certificates[name] for name in names]
         fit: dict[str, dict[str, int]] = {}
+        spared = [self._spared_by(name) for name in names]
         for at in range(len(pairs)):
             try:
                 leaf = _leaf_of(pairs[at])
-                for host in _names_of(leaf):
-                    fit.setdefault(host.lower(), {}).setdefault(_key_type(leaf), at)
+                hosts = [host.lower() for host in self._shown_for(names[at], leaf)]
             except ValueError:
                 continue  # told by `contexts`
+            kind = _key_type(leaf)
+            for others in spared:
+                # A name that one of them is not for is a name of its own: others may be for it.
+                for host in others:
+                    if host not in spared[at] and _covers(hosts, host):
+                        fit.setdefault(host, {}).setdefault(kind, at)
+            for host in hosts:
+                fit.setdefault(host, {}).setdefault(kind, at)
         found: list[tuple[str, ssl.SSLContext]] = []
         for host, chosen in fit.items():
             here = sorted(chosen.values())
@@ -204,6 +219,22 @@ class TlsMaker(Certificates):
             if context is not None:
                 found.append((host, context))
         return found
+
+    def _shown_for(self, name: str, leaf: Any) -> list[str]:
+        """Return the names that a certificate is shown for: those that are said, or those in it."""
+        for certificate in self._config.certificates:
+            if certificate.name == name and certificate.hosts:
+                said = [host for host in certificate.hosts if not host.startswith("!")]
+                if said or "!*" in certificate.hosts:
+                    return said
+        return _names_of(leaf)
+
+    def _spared_by(self, name: str) -> list[str]:
+        """Return the names that a certificate is not for, whatever wildcards say."""
+        for certificate in self._config.certificates:
+            if certificate.name == name:
+                return [host[1:].lower() for host in certificate.hosts if host.startswith("!")]
+        return []
 
     def _covering(self, key: str, host: str, names: list[str], pairs: list[KeyPair]) -> list[int]:
         """Return which certificates are for a host: the only one, or those with its name in them, one of each key type."""
@@ -282,15 +313,19 @@ class TlsMaker(Certificates):
     def _clients(self, profile: model.TlsProfile) -> ClientAuth | None:
         """Make what a profile asks of clients; None, noted, if something of it is missing: nobody is let in by less."""
         authorities = self._assets.authorities.get(profile.client_ca, "")
+        more = self._assets.authorities.get(profile.client_ca_more, "")
         lists = self._assets.revocations.get(profile.client_crl, "")
         if profile.client_ca and not authorities:
             self._mistakes.add("tls_profiles", f"`{profile.client_ca}`, the client_ca of `{profile.name}`, was not read")
+            return None
+        if profile.client_ca_more and not more:
+            self._mistakes.add("tls_profiles", f"`{profile.client_ca_more}`, the client_ca_more of `{profile.name}`, was not read")
             return None
         if profile.client_crl and not lists:
             self._mistakes.add("tls_profiles", f"`{profile.client_crl}`, the client_crl of `{profile.name}`, was not read")
             return None
         depth = -1 if profile.client_depth is None else profile.client_depth
-        return ClientAuth(authorities.encode(), profile.client_verify, lists.encode(), depth)
+        return ClientAuth((authorities + more).encode(), profile.client_verify, lists.encode(), depth)
 
 
 def _share(names: list[str], pairs: dict[str, tuple[str, str]]) -> bool:
@@ -323,7 +358,8 @@ def _names_of(leaf: Any) -> list[str]:
     try:
         found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return []
+        # What was common before there was the extension; clients that insist on it look for themselves.
+        return [str(each.value) for each in leaf.subject.get_attributes_for_oid(x509.oid.NameOID.COMMON_NAME)]
     return [*found.get_values_for_type(x509.DNSName), *[str(each) for each in found.get_values_for_type(x509.IPAddress)]]
 
 

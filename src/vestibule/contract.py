@@ -23,14 +23,17 @@ Not here: bytes (`http/`), sockets (`net/`), who answers (`plan/`, `proxy/upstre
 """
 
 from collections.abc import Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr, trait
 
+from vestibule.counts import ServerCounts
 from vestibule.fault import Fault
 from vestibule.http.fields import Fields
 from vestibule.http.head import RequestHead, ResponseHead
-from vestibule.net.peer import PeerCertificate
+from vestibule.http.proxy_protocol import ProxyHeader
+from vestibule.net.peer import PeerCertificate, Secured
 from vestibule.net.transport import Transport
 
 if TYPE_CHECKING:
@@ -69,13 +72,21 @@ class Timeouts:
         self.tls_handshake_ms = tls_handshake_ms
         self.hold_ms = hold_ms
 
+    def within(self, outer: "Timeouts") -> "Timeouts":
+        """Return those that hold in a plan with time-outs of its own (`outer`), where these held before."""
+        return outer
+
+
+_NUMBERS: Final = count(1)
+
 
 class Client:
     """What is known of a client connection, shared by its exchanges.
 
     Addresses are text as bytes (`192.0.2.1`, `2001:db8::1`, `unix:`); `scheme` is `http` or `https`;
     `sni` is the name asked for in the TLS handshake, or nothing, `alpn` the protocols offered there, with commas between, where
-    nobody but we look at it; `certificate` is what the client showed there.
+    nobody but we look at it; `certificate` is what the client showed there, `secured` what
+    knows the rest of it.
     The `memo_*` fields belong to header editing: the last edit made for this connection, which holds
     as long as the same step meets the same fields (they depend on nothing else).
     """
@@ -89,15 +100,27 @@ class Client:
         self.sni = b""
         self.alpn = b""
         self.hello = False  # a ClientHello was read that is not for us
+        self.first = b""  # what came first, where a choice of a server depends on it
         self.tls_version = b""
         self.tls_cipher = b""
+        self.tls_resumed = False
+        self.tls_session = b""
+        self.tls_protocol = b""  # agreed on by ALPN
         self.certificate: PeerCertificate | None = None
+        self.secured: Secured | None = None
+        self.number = next(_NUMBERS)
+        self.since_ms = 0  # when the connection was accepted
+        self.announced: ProxyHeader | None = None  # what a PROXY header said, if it said anything
         self.requests = 0
         self.kept: dict[bytes, bytes] | None = None  # what steps keep for all requests
         self.memo_step: Step | None = None
         self.memo_from: Fields | None = None
         self.memo_to: Fields | None = None
         self.memo_address = b""
+
+    def own_certificate(self) -> bytes:
+        """Return the certificate that the client was shown (DER); nothing where there is none."""
+        return b"" if self.secured is None else self.secured.own_certificate()
 
     def forget(self) -> None:
         """Give up the memory of the last edit."""
@@ -156,9 +179,60 @@ class Stream:
         """From here on bytes are opaque in both directions. Return whether the stream can."""
         return False
 
+    def secured(self) -> Secured | None:
+        """Return what knows of the TLS of an upstream stream; None where there is none."""
+        return None
+
     def takes_rest(self) -> bool:
         """Tell whether an upstream stream still wants the rest of the request once it has answered."""
         return False
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Around(Stream):
+    """A stream around another, to which everything passes that is not changed on the way; a relay past it is not possible."""
+
+    def __init__(self, inner: Stream) -> None:
+        self._inner = inner
+
+    def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
+        return self._inner.send_head(head, end)
+
+    def send_body(self, data: bytes, end: bool) -> bool:
+        return self._inner.send_body(data, end)
+
+    def send_trailers(self, fields: Fields) -> bool:
+        return self._inner.send_trailers(fields)
+
+    def pause(self) -> None:
+        self._inner.pause()
+
+    def resume(self) -> None:
+        self._inner.resume()
+
+    def abort(self, fault: Fault) -> None:
+        self._inner.abort(fault)
+
+    def release(self) -> None:
+        self._inner.release()
+
+    def relay_left(self) -> int:
+        return self._inner.relay_left()
+
+    def relayed(self, count: int) -> None:
+        self._inner.relayed(count)
+
+    def refuse_rest(self) -> None:
+        self._inner.refuse_rest()
+
+    def open_tunnel(self) -> bool:
+        return self._inner.open_tunnel()
+
+    def secured(self) -> Secured | None:
+        return self._inner.secured()
+
+    def takes_rest(self) -> bool:
+        return self._inner.takes_rest()
 
 
 class Pacing:
@@ -191,6 +265,15 @@ class Step:
 
 
 @trait
+class BodyWaiter:
+    """Who waits for the body of a request before it goes on."""
+
+    def on_body(self, ex: "Exchange") -> None:
+        """More of it is there, or all."""
+        raise NotImplementedError
+
+
+@trait
 class Ending:
     """Something that must be done when an exchange is over, however it ends."""
 
@@ -217,15 +300,30 @@ class Source:
 
 class Chosen:
     """The one of several that a source chose for an exchange. `watches` says that it wants to see the answer; `token` marks clients
-    that stay with it."""
+    that stay with it; `address` is where it is; `counts` is there where somebody wants to know what becomes of its requests."""
 
     def __init__(self) -> None:
         self.watches = False
         self.token = b""
+        self.address = b""
+        self.counts: ServerCounts | None = None
 
     def on_answer(self, ex: "Exchange", head: ResponseHead) -> bool:
         """Look at the head of the final answer. Return whether the source begins again instead of taking it."""
         return False
+
+
+class Attempt:
+    """A server that was asked before the one that is asked now; -1 is what did not come about. `last` says that another source
+    took over."""
+
+    def __init__(self, address: bytes, status: int, connect_ms: int, head_ms: int, took_ms: int, last: bool) -> None:
+        self.address = address
+        self.status = status
+        self.connect_ms = connect_ms
+        self.head_ms = head_ms
+        self.took_ms = took_ms
+        self.last = last
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -265,30 +363,51 @@ class ErrorPage:
         raise NotImplementedError
 
 
+_NO_STATUS: Final = 1000
+"""More than any."""
+
+
 class ErrorPlan:
-    """The plan of what answers in the place of errors with some statuses; no statuses are all of them.
+    """The plan of what answers in the place of errors with some statuses; no statuses are all from `least` on.
 
     `shown` is the status that the client sees: 0 is the answer's own, -1 that of the error. `upstream` says that answers of
-    upstreams count as errors too.
+    upstreams count as errors too. `looks` are steps at the answer that is replaced; one that does not pass leaves it alone. `passes`
+    are fields of that answer (lower case) that go on into the new one. `whole` wants the request as it came, where nobody has any of it.
     """
 
-    def __init__(self, plan: "Plan", statuses: Sequence[int], shown: int, upstream: bool) -> None:
+    def __init__(
+        self,
+        plan: "Plan",
+        statuses: Sequence[int],
+        shown: int,
+        upstream: bool,
+        looks: Sequence[Step] = (),
+        least: int = 400,
+        passes: Sequence[bytes] = (),
+        whole: bool = False,
+    ) -> None:
         self.plan = plan
         self.shown = shown
+        self.whole = whole
+        self.looks: list[Step] = list(looks)
+        self.passes: list[bytes] = list(passes)
+        self.least = min(statuses, default=least) if upstream else _NO_STATUS  # of answers that it may replace
         self._statuses: set[int] = set(statuses)
         self._upstream = upstream
+        self._from = least
 
     def takes(self, status: int, is_answer: bool) -> bool:
         """Tell whether it is for this status, of an upstream's answer or of an error that arose here."""
         if is_answer and not self._upstream:
             return False
-        return status in self._statuses if self._statuses else status >= 400
+        return status in self._statuses if self._statuses else status >= self._from
 
 
 class Plan:
     """What should happen to a request. Immutable once compiled.
 
-    `body_most` is the largest request body allowed, -1 for any; `name` is for logs and status.
+    `body_most` is the largest request body allowed, -1 for any; `name` is for logs and status. `half_close` says that the sides of a
+    tunnel end by themselves; else both end with one of them.
     """
 
     def __init__(
@@ -303,9 +422,11 @@ class Plan:
         timeouts: Timeouts | None = None,
         body_most: int = -1,
         errors: Sequence[ErrorPlan] = (),
+        half_close: bool = True,
     ) -> None:
         self.name = name
         self.source = source
+        self.half_close = half_close
         self.request: list[Step] = list(request)
         self.response: list[Step] = list(response)
         self.filters: list[FilterMaker] = list(filters)
@@ -314,6 +435,7 @@ class Plan:
         self.timeouts = timeouts
         self.body_most = body_most
         self.errors: list[ErrorPlan] = list(errors)
+        self.replaces_from = min([each.least for each in self.errors], default=_NO_STATUS)  # the status from which answers may be
 
 
 class Relays:

@@ -21,7 +21,9 @@ from vestibule.contract import (
     PLAIN_PAGE,
     UP,
     WAIT,
+    Attempt,
     BodyFilter,
+    BodyWaiter,
     Chosen,
     Client,
     Ending,
@@ -31,7 +33,7 @@ from vestibule.contract import (
     Step,
     Stream,
 )
-from vestibule.fault import CLIENT_BODY_TOO_LARGE, PROXY_LOOP, UPSTREAM_TRUNCATED, Fault
+from vestibule.fault import CLIENT, CLIENT_BODY_TOO_LARGE, PROXY_LOOP, UPSTREAM, UPSTREAM_TRUNCATED, Fault
 from vestibule.http.fields import EMPTY, Fields, fields_of
 from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.net.transport import MARK
@@ -64,7 +66,10 @@ class Exchange:
         self.error_status = 0  # of the error in whose place a plan answers
         self._cause: Fault | None = None  # that error, if it is a fault
         self._shown = 0
+        self._passed: list[tuple[bytes, bytes]] = []  # fields of the answer that was replaced
         self._dropping = False  # the rest of the request goes nowhere
+        self.whole = False  # that plan has the request as it came
+        self.own_body = False  # one of ours went upstream, or will, in the place of the client's
 
         # Where the real client is, if a trusted peer forwards for it.
         self.client_address = client.address
@@ -72,9 +77,7 @@ class Exchange:
 
         self._step = 0
         self._entered = 0
-        self.request_ended = False
-        self.response_ended = False
-        self.tunneling = False
+        self.request_ended = self.response_ended = self.tunneling = False
         self.waiting = False  # a source or step has not called back yet
         self.rests: list[Step] | None = None  # what is left of steps that hold others, one of which waits
         self.endings: list[Ending] | None = None
@@ -86,23 +89,27 @@ class Exchange:
         self.try_ms = now_ms  # when the last try began
         self.hold_until_ms = 0  # how long it may wait while no server can be reached; 0 while one could
         self.chosen: Chosen | None = None
+        self.attempts: list[Attempt] | None = None  # before the one that was chosen now
         self.mark = b""  # what the client came with, and a server has
 
         self.pacing: Pacing | None = None  # where a limit of bytes per second was met
         self._paced_out = False  # all is done, but for bytes that wait for their moment
 
+        self.body_waiter: BodyWaiter | None = None
         self._backlog: list[bytes] = []
         self._backlog_trailers: Fields | None = None
         self._backlog_bytes = 0
         self._filter: BodyFilter | None = None
 
         # What a log line or a retry wants to know.
-        self.request_bytes = 0
-        self.response_bytes = 0
+        self.request_bytes = self.response_bytes = 0
+        self.head_bytes = 0  # of the response as HTTP/1 sent it
         self.upstream_name = ""
-        self.connect_ms = -1
-        self.head_ms = -1
+        self.connect_ms = self.head_ms = -1
+        self.up_status = -1  # as the server said it
+        self.came: Fields | None = None  # of a server's last answer, as they came
         self.ended_ms = 0
+        self.datagrams_in = self.datagrams_out = 0  # where the bodies are datagrams
 
     # ---- from the downstream stream
 
@@ -114,7 +121,8 @@ class Exchange:
 
     def on_request_body(self, data: bytes, end: bool) -> None:
         """Take a piece of the request body."""
-        if self.over:
+        down = self.down
+        if self.over or down is None:
             return
         self.request_bytes += len(data)
         if end:
@@ -127,13 +135,16 @@ class Exchange:
             return
         up = self.up
         if up is None:
-            self._keep(data)
+            self._keep(down, data)
+            if self.body_waiter is not None:
+                self.body_waiter.on_body(self)
         else:
-            self._forward(up, data, end)
+            self._forward(up, down, data, end)
 
     def on_request_trailers(self, fields: Fields) -> None:
         """Take the trailers of the request; its body is over."""
-        if self.over:
+        down = self.down
+        if self.over or down is None:
             return
         self.request_ended = True
         if self._dropping:
@@ -141,32 +152,39 @@ class Exchange:
         up = self.up
         if up is None:
             self._backlog_trailers = fields
+            if self.body_waiter is not None:
+                self.body_waiter.on_body(self)
             return
         if not up.send_trailers(fields):
-            self._pause_down()
+            down.pause()
         if self.response_ended:
             self._finish(None)
 
-    def _forward(self, up: Stream, data: bytes, end: bool) -> None:
+    def _forward(self, up: Stream, down: Stream, data: bytes, end: bool) -> None:
         if not up.send_body(data, end):
-            self._pause_down()
+            down.pause()
         if not end:
-            # Also when it was enough for now: one read of a fast client always is.
-            self.relays.try_body(self, DOWN)
+            self.relays.try_body(self, DOWN)  # also when it was enough for now: one read of a fast client always is
         elif self.response_ended:
             self._finish(None)
+        elif self.tunneling:
+            self.on_half_closed()
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, down: Stream, data: bytes) -> None:
         """Hold body bytes until there is an upstream stream; no more than one read, since we pause."""
         if data:
             self._backlog.append(data)
             self._backlog_bytes += len(data)
         if self._backlog_bytes >= MARK:
-            self._pause_down()
+            down.pause()
 
-    def _pause_down(self) -> None:
-        if self.down is not None:
-            self.down.pause()
+    def has_body(self, least: int) -> bool:
+        """Tell whether so many bytes of the body are held until there is an upstream stream, or all that will be."""
+        return self.request_ended or self._dropping or self._backlog_bytes >= least
+
+    def held_back_body(self) -> bytes:
+        """Return what of the body is held."""
+        return b"".join(self._backlog)
 
     # ---- deciding
 
@@ -190,6 +208,10 @@ class Exchange:
         self.waiting = True
         plan.source.start(self)
 
+    def wait_with(self, steps: list[Step]) -> None:
+        """Have these follow what is left of steps that hold others."""
+        self.rests = [*(self.rests or []), *steps]
+
     def _run_rests(self) -> bool:
         """Go on with what is left of steps that hold others; return whether all of it is done."""
         rests = self.rests or []
@@ -203,6 +225,10 @@ class Exchange:
                 return False
         return True
 
+    def waits_in(self, plan: Plan) -> bool:
+        """Tell whether it still waits for a step of this plan. An error may have been met meanwhile that another plan answers."""
+        return not self.over and self.plan is plan
+
     def enter(self, plan: Plan) -> None:
         """Go on in another plan, from its first step."""
         self._entered += 1
@@ -212,7 +238,7 @@ class Exchange:
         self.plan = plan
         self.rests = None  # of the plan that is left
         if plan.timeouts is not None:
-            self.timeouts = plan.timeouts
+            self.timeouts = self.timeouts.within(plan.timeouts)
         self._step = 0
         self.proceed()
 
@@ -238,13 +264,13 @@ class Exchange:
         if not self.request_ended:
             down.refuse_rest()
         self.response = ResponseHead(status, b"", fields_of(pairs))
-        if self._shown and not 300 < status < 400:  # a redirect in the place of an error leads on
-            self.response.status = self._shown
+        if self.error_status:
+            self._show_error(self.response)
         self._run_response_steps()
         if self.instead is not None:
             body = self.instead
             status = self.response.status
-        self._send_whole(down, self.response, status, body, self.fault)
+        self._send_whole(self.down or down, self.response, status, body, self.fault)
 
     def _send_whole(self, down: Stream, response: ResponseHead, status: int, body: bytes, fault: Fault | None) -> None:
         """Send an answer from memory, and end; `status` says whether it may have a body."""
@@ -281,7 +307,7 @@ class Exchange:
         last = len(backlog) - 1
         enough = False
         for i in range(len(backlog)):
-            enough = not up.send_body(backlog[i], self.request_ended and trailers is None and i == last)
+            enough = not up.send_body(backlog[i], (self.request_ended or self._dropping) and trailers is None and i == last)
         if trailers is not None:
             enough = not up.send_trailers(trailers)
         if self._backlog_bytes >= MARK and not enough and self.down is not None:
@@ -301,20 +327,22 @@ class Exchange:
         chosen = self.chosen
         if chosen is not None and chosen.watches and chosen.on_answer(self, head):
             return
+        self.up_status = head.status
+        self.came = head.fields
         plan = self.plan
-        if plan.errors and head.status >= 300 and self._answer_error(head.status, True, None):
-            return
         self.response = head
-        if self._shown and not 300 < head.status < 400:  # as in `answer`
-            head.status = self._shown
-            head.reason = b""
+        if head.status >= plan.replaces_from and self._answer_error(head.status, end, None):
+            return
+        if self.error_status:
+            self._show_error(head)
         if plan.response:
             self._run_response_steps()
+            down = self.down or down  # a step may have put something around it
             if self.instead is not None:
-                self._answer_instead(end)
+                self._answer_instead(down, self.response, self.instead, end)
                 return
-        if plan.filters and not end:
-            self._choose_filter()
+        if plan.filters and (not end or self.request.method == b"HEAD"):
+            self._choose_filter(end)
         if not self.request_ended and head.fields.close and self.up is not None and not self.up.takes_rest():
             down.refuse_rest()  # an early answer, and nobody will read on behind it: the head can say so
         more = down.send_head(self.response, end)
@@ -327,13 +355,8 @@ class Exchange:
         for step in self.plan.response:
             step.run(self)
 
-    def _answer_instead(self, is_whole: bool) -> None:
+    def _answer_instead(self, down: Stream, response: ResponseHead, body: bytes, is_whole: bool) -> None:
         """Send what a response step put in the place of an upstream's answer, which `is_whole` says is all there."""
-        down = self.down
-        response = self.response
-        body = self.instead or b""
-        if down is None or response is None:
-            return
         self.relays.stop(self)
         up = self.up
         self.up = None
@@ -348,10 +371,10 @@ class Exchange:
             down.refuse_rest()
         self._send_whole(down, response, response.status, body, None)
 
-    def _choose_filter(self) -> None:
+    def _choose_filter(self, end: bool) -> None:
         for maker in self.plan.filters:
             if maker.wants(self):
-                self._filter = maker.make(self)
+                self._filter = None if end else maker.make(self)
                 return
 
     def on_response_body(self, data: bytes, end: bool) -> None:
@@ -390,10 +413,16 @@ class Exchange:
         down = self.down
         if self.over or down is None:
             return
+        if head.status == 101:
+            chosen = self.chosen
+            if chosen is not None and chosen.watches:
+                chosen.on_answer(self, head)  # which leads to no other server: this one takes it
+            self.up_status = head.status
+            self.came = head.fields
         self.response = head
         self._run_response_steps()
         if self.instead is not None:
-            self._answer_instead(False)
+            self._answer_instead(down, self.response, self.instead, False)
             return
         self.tunneling = True
         self.request_ended = False  # both directions are open again, whatever the request said
@@ -409,8 +438,14 @@ class Exchange:
         self.response_ended = True
         if self.request_ended or self._dropping or self.up is None or not self.up.takes_rest():
             self._finish(None)
-        # Otherwise the upstream answered early but reads on, as Node does: the rest of the request
-        # goes to it, and both connections stay usable (RFC 9112 9.3).
+        else:  # the upstream answered early but reads on, as Node does, and so the rest of the request goes to it (RFC 9112 9.3)
+            self.on_half_closed()
+
+    def on_half_closed(self) -> None:
+        """One side has sent all it will and reads on: a tunnel may have to end with it."""
+        if self.tunneling and not self.plan.half_close:
+            self.request_ended = self.response_ended = True
+            self._finish(None)
 
     # ---- from either side
 
@@ -436,11 +471,11 @@ class Exchange:
 
     def on_drain(self, side: int) -> None:
         """The debt of a `send_*` that returned False is paid: the other side may go on."""
-        if self.over or (self.pacing is not None and not self.pacing.on_drain(side)):
+        down = self.down
+        if self.over or down is None or (self.pacing is not None and not self.pacing.on_drain(side)):
             return
         if side == UP:
-            if self.down is not None:
-                self.down.resume()
+            down.resume()
         elif self.up is not None:
             self.up.resume()
 
@@ -470,38 +505,119 @@ class Exchange:
             return
         self._finish(fault)
 
-    def _answer_error(self, status: int, is_answer: bool, cause: Fault | None) -> bool:
-        """Enter the plan that answers in the place of an error, if there is one; return whether there is.
+    def replaces(self, status: int) -> bool:
+        """Tell whether a plan answers in the place of an error of ours."""
+        if not self.error_status:
+            for each in self.plan.errors:
+                if each.takes(status, False) and not each.looks:
+                    return True
+        return False
 
-        The request goes on without its body. An error that this plan meets has the plain page.
+    def _show_error(self, head: ResponseHead) -> None:
+        """Give an answer in the place of an error its status, and what a client needs to show credentials."""
+        if self._shown and not 300 < head.status < 400:  # a redirect in the place of an error leads on
+            head.status = self._shown
+            head.reason = b""
+        asked = self.auth_answer
+        if self.error_status == 401 and asked is not None and not head.fields.get_all(b"www-authenticate"):
+            head.fields = head.fields.plus([(b"WWW-Authenticate", each) for each in asked.get_all(b"www-authenticate")])
+        if self._passed:
+            self._pass_fields(head)
+
+    def _pass_fields(self, head: ResponseHead) -> None:
+        """Give an answer the fields of the one it replaces. What another server says of them itself stays; cookies are added."""
+        by_server = self.chosen is not None
+        fields = head.fields
+        added: list[tuple[bytes, bytes]] = []
+        for name, value in self._passed:
+            lower = name.lower()
+            if lower != b"set-cookie" and by_server and fields.get_all(lower):
+                continue
+            if lower != b"set-cookie" and not by_server:
+                head.fields = head.fields.without((lower,))
+            added.append((name, value))
+        head.fields = head.fields.plus(added)
+
+    def _answer_error(self, status: int, is_whole: bool, cause: Fault | None) -> bool:
+        """Enter the plan that answers in the place of an error, or of an upstream's answer, all of which may be there; return
+        whether there is one.
+
+        The request goes on without its body, unless nobody had any of it. An error that this plan meets has the plain page.
         """
         down = self.down
         if self.error_status or down is None:
             return False
         for each in self.plan.errors:
-            if each.takes(status, is_answer):
+            if each.takes(status, cause is None) and self._looks(each.looks):
                 self._cancel_source()
                 self.relays.stop(self)
+                if each.passes and self.response is not None:
+                    self._passed = [pair for pair in self.response.fields.spelled() if pair[0].lower() in each.passes]
+                self.response = None
+                up = self.up
+                if is_whole and self.request_ended and up is not None:
+                    self.up = None
+                    up.release()
                 self.drop_up(cause or Fault(UPSTREAM_TRUNCATED))
-                if not self.request_ended:
+                if each.whole and cause is not None and cause.kind.side != CLIENT and not self.upstream_name and not self._dropping:
+                    self.whole = self.request_bytes == self._backlog_bytes
+                if not self.request_ended and not self.whole:
                     down.refuse_rest()
-                self._forget_body()
+                if not self.whole:
+                    self._forget_body()
+                if self.chosen is not None:
+                    self.note_attempt(status, self.began_ms + self.head_ms if self.head_ms >= 0 else self.try_ms, True)
                 self.error_status = status
                 self._cause = cause
                 self._shown = status if each.shown < 0 else each.shown
+                self._count_chosen(0 if cause is not None else status, cause)
                 self.chosen = None
-                self.tries = 0
-                self.tried = 0
-                self.hold_until_ms = 0
+                self.tries = self.tried = self.hold_until_ms = 0
                 self.enter(each.plan)
                 return True
         return False
+
+    def _looks(self, steps: list[Step]) -> bool:
+        """Tell whether the answer that there is passes steps; where there is none, it passes none."""
+        return not steps or (self.response is not None and all(step.run(self) == PASS for step in steps))
+
+    def note_attempt(self, status: int, now_ms: int, last: bool) -> None:
+        """Remember how it went with the server that was asked; another one is asked now, or, with `last`, another source."""
+        chosen = self.chosen
+        if chosen is None:
+            return
+        if self.attempts is None:
+            self.attempts = []
+        self.attempts.append(self.attempt(chosen.address, status, now_ms - self.try_ms, last))
+        self.connect_ms = self.head_ms = self.up_status = -1
+
+    def attempt(self, address: bytes, status: int, took_ms: int, last: bool) -> Attempt:
+        """Return how it goes with the server that is asked now; -1 is what did not come about."""
+        head_ms = self.began_ms + self.head_ms - self.try_ms if self.head_ms >= 0 else -1
+        connect_ms = max(0, self.connect_ms) if head_ms >= 0 else self.connect_ms
+        return Attempt(address, status, connect_ms, head_ms, took_ms, last)
+
+    def _count_chosen(self, status: int, cause: Fault | None) -> None:
+        """Have it counted what became of the request at the server that is forgotten now."""
+        chosen = self.chosen
+        if chosen is None or chosen.counts is None:
+            return
+        if status:
+            chosen.counts.answered(status)
+        elif cause is not None and cause.kind.side == UPSTREAM:
+            chosen.counts.failed()
 
     def drop_body(self) -> None:
         """Have the request go on without its body, which is read and goes nowhere."""
         if self._backlog_bytes >= MARK and self.down is not None:
             self.down.resume()
         self._forget_body()
+
+    def put_body(self, data: bytes) -> None:
+        """Have a body in the place of one that was dropped. It is there once, so the request is not sent again."""
+        if data:
+            self._backlog.append(data)
+            self.own_body = True
 
     def _forget_body(self) -> None:
         self._dropping = True
@@ -543,7 +659,6 @@ class Exchange:
         self.fault = fault or self._cause
         up = self.up
         down = self.down
-        self.up = None
         self.down = None
         self.relays.stop(self)
         if self.waiting:
@@ -553,18 +668,19 @@ class Exchange:
             self.endings = None
             for each in endings:
                 each.on_end(self)
+        for line in self.plan.log:
+            line.write(self)
+        self.up = None  # until here, since a log may tell what was spoken with the server
         if up is not None:
             if fault is None and (self.request_ended or self._dropping):
                 up.release()
             else:
                 up.abort(fault or Fault(UPSTREAM_TRUNCATED))
-        for line in self.plan.log:
-            line.write(self)
-        if down is not None:
-            if self.response_ended:
-                down.release()
-            else:
-                down.abort(fault or Fault(UPSTREAM_TRUNCATED))
+        assert down is not None  # it was not over
+        if self.response_ended:
+            down.release()
+        else:
+            down.abort(fault or Fault(UPSTREAM_TRUNCATED))
         self._filter = None
         self._backlog.clear()
         self.pacing = None

@@ -170,6 +170,7 @@ UPSTREAM_DOWN: Final = _kind("upstream.down", 503, "No upstream server is availa
 # Vestibule itself.
 PROXY_NO_SITE: Final = _kind("proxy.no_site", 421, "No site is configured for this host name.", "Add the host name to a site.")
 PROXY_NO_ROUTE: Final = _kind("proxy.no_route", 404, "No route of this site matches the request.")
+PROXY_NO_SERVER: Final = _kind("proxy.no_server", 500, "The request names no server that it could go to.")
 PROXY_DENIED: Final = _kind("proxy.denied", 403, "The configuration denies this request.")
 PROXY_LIMITED: Final = _kind("proxy.limited", 429, "There were too many requests at a time.", "Wait a little, and then try again.")
 PROXY_ASKED: Final = _kind("proxy.asked", 500, "Whether this request may pass could not be found out.")

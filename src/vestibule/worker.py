@@ -30,17 +30,21 @@ from vestibule.link.messages import (
     Asked,
     Certificates,
     Challenges,
+    Collect,
     Commit,
+    Counts,
     Demanded,
     Drained,
     Event,
     Hello,
     Message,
+    Pages,
     Prepare,
     Ready,
     Refused,
     ReopenLogs,
     Servers,
+    Sought,
     Status,
     StatusRequest,
     Stop,
@@ -52,9 +56,12 @@ from vestibule.net.listen import Listener
 from vestibule.net.reactor import READ, WRITE, Crashes, Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.transport import Transport
-from vestibule.proxy.door import Porch, Refusals, Tally
+from vestibule.proxy.door import AT_HANDSHAKE, AT_LIMIT, Porch, Refusals, Tally
+from vestibule.proxy.down_h2 import H2DownConnection
 from vestibule.proxy.entry import Entry
+from vestibule.proxy.lookups import NameAsker
 from vestibule.proxy.relays import BodyRelays
+from vestibule.proxy.udp import Sessions
 
 _LINK_READ: Final = 65_536
 _LINK_FDS: Final = 253  # SCM_MAX_FD
@@ -75,6 +82,7 @@ class LinkPort(Pollable):
         self._worker = worker
         self._end = WorkerEnd()
         self._queue = b""
+        self.broken = False  # what came was no message
 
     def send(self, message: Message) -> None:
         """Queue a message and send what the socket takes."""
@@ -106,15 +114,25 @@ class LinkPort(Pollable):
         except OSError:
             data, fds = b"", []
         if not data:
-            self._worker.reactor.want(self, 0)
-            self._worker.stop(_ORPHAN_DRAIN_MS)
+            self._give_up()
             return
         self._end.feed(data, fds)
         while True:
-            message = self._end.next()
+            try:
+                message = self._end.next()
+            except LinkError as error:
+                sys.stderr.write(f"vestibule worker: {error}\n")
+                self.broken = True
+                self._give_up()
+                return
             if message is None:
                 return
             self._worker.on_message(message)
+
+    def _give_up(self) -> None:
+        """Nobody says what to do any more: finish what is in flight."""
+        self._worker.reactor.want(self, 0)
+        self._worker.stop(_ORPHAN_DRAIN_MS, False)
 
     def close_fd(self) -> None:
         self._end.close()
@@ -133,12 +151,12 @@ class Generation:
 class LinkRefusals(Refusals):
     """Refused clients, to the error log."""
 
-    def __init__(self, worker: "Worker") -> None:
-        super().__init__()
+    def __init__(self, worker: "Worker", about: tuple[str, str, str]) -> None:
+        super().__init__(about)
         self._worker = worker
 
     def tell(self, text: str, details: dict[str, str]) -> None:
-        self._worker.report("info", self.kind, text, details)
+        self._worker.report(self.level, self.kind, text, details)
 
 
 class LinkAsker(Asker):
@@ -151,6 +169,16 @@ class LinkAsker(Asker):
         self._worker.port.send(Asked(name))
 
 
+class LinkSeeker(NameAsker):
+    """Hosts that requests name, to the control process."""
+
+    def __init__(self, worker: "Worker") -> None:
+        self._worker = worker
+
+    def ask(self, name: str) -> None:
+        self._worker.port.send(Sought(name))
+
+
 class Worker(Crashes, Timed, Reporter):
     """Everything of one process."""
 
@@ -161,9 +189,12 @@ class Worker(Crashes, Timed, Reporter):
         self.tally = Tally()
         self.registry = Registry()
         self.registry.demand.asker = LinkAsker(self)
-        self.refusals = LinkRefusals(self)
+        self.registry.lookups.asker = LinkSeeker(self)
+        self.refusals = LinkRefusals(self, AT_HANDSHAKE)
+        self.overflows = LinkRefusals(self, AT_LIMIT)
         self.porches: dict[str, Porch] = {}
         self.listeners: list[Listener] = []
+        self.sessions: dict[str, Sessions] = {}
         self.prepared: Generation | None = None
         self.serving: Generation | None = None
         self.port = LinkPort(sock, self)
@@ -191,9 +222,10 @@ class Worker(Crashes, Timed, Reporter):
         elif isinstance(message, Addresses):
             for name, addresses in message.names.items():
                 self.registry.book.update(name, addresses)
+                self.registry.lookups.told(name, self.reactor.now_ms)
         elif isinstance(message, Servers):
             for key, state in message.states.items():
-                self.registry.board.told(key, state.up, state.mode, state.weight, self.reactor.now_ms)
+                self.registry.board.told(key, state.up, state.mode, state.weight, self.reactor.now_ms, state.most)
         elif isinstance(message, Certificates):
             self._renew(message)
         elif isinstance(message, Challenges):
@@ -201,13 +233,18 @@ class Worker(Crashes, Timed, Reporter):
         elif isinstance(message, Demanded):
             self._take_demanded(message)
         elif isinstance(message, Stop):
-            self.stop(message.drain_ms)
+            self.stop(message.drain_ms, message.spare_idle)
         elif isinstance(message, StopNow):
             self.reactor.running = False
         elif isinstance(message, ReopenLogs):
             self._reopen_logs(message)
+        elif isinstance(message, Collect):
+            self.port.send(self._counts())
+        elif isinstance(message, Pages):
+            self.registry.pages.take(message.pages)
         elif isinstance(message, StatusRequest):
-            self.port.send(Status(message.id, self._figures()))
+            counted = self.registry.counted(message.table, message.forget, self.reactor.now_ms) if message.table else self._figures()
+            self.port.send(Status(message.id, counted))
 
     def _prepare(self, message: Prepare) -> None:
         """Build a generation beside the one that serves."""
@@ -249,14 +286,20 @@ class Worker(Crashes, Timed, Reporter):
             else:
                 porch.change_door(door)
             self.registry.porches.doormen[name] = Entry(porch)
-            for fd in made.sockets.get(name, []):
-                sock = socket.socket(fileno=fd)
+            socks = [socket.socket(fileno=fd) for fd in made.sockets.get(name, [])]
+            for sock in socks:
                 sock.setblocking(False)
+            if door.sessions is not None:
+                self.sessions.setdefault(name, Sessions(porch, self.overflows)).serve(socks)
+                continue
+            for sock in socks:
                 listener = Listener(self.reactor, sock, Entry(porch))
                 listener.start()
                 self.listeners.append(listener)
         for listener in before:
             listener.stop()
+        for name in [name for name in self.sessions if name not in made.root.doors or made.root.doors[name].sessions is None]:
+            self.sessions.pop(name).close()
         for name in [name for name in self.porches if name not in made.root.doors]:
             # Connections of a listener that is gone finish what they do and close.
             self.porches.pop(name).stopping = True
@@ -316,46 +359,82 @@ class Worker(Crashes, Timed, Reporter):
         self.serving.root.reopen_logs({path: message.fds[index] for path, index in message.logs.items()})
 
     def _figures(self) -> dict[str, object]:
-        tally = self.tally
+        """Return what `vestibule status` shows of this worker."""
         return {
-            "connections": tally.connections,
-            "accepted": tally.accepted,
-            "held_back": tally.held_back,
-            "requests": tally.requests,
-            "exchanges": tally.exchanges,
-            "tunnels": tally.tunnels,
-            "refused_headers": tally.refused_headers,
-            "handshakes_failed": tally.handshakes_failed,
-            "handshakes_waiting": self.registry.demand.waiting,
-            "log_lines_lost": self.registry.lines_lost(),
-            "resident_bytes": _resident_bytes(),
+            **self._process_gauges(),
+            **self._process_counters(),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "upstreams": self.registry.figures(),
         }
 
+    def _counts(self) -> Counts:
+        """Return what metrics are made of: the same for every worker, so that sums can be made."""
+        counters = self.registry.counts.told()
+        counters["process"] = self._process_counters()
+        gauges: dict[str, object] = {
+            "process": self._process_gauges(),
+            "sites": self.registry.counts.active(),
+            "servers": {} if self.serving is None else self.serving.root.servers_now(),
+        }
+        return Counts(counters, gauges)
+
+    def _process_counters(self) -> dict[str, int]:
+        """Return what only grows."""
+        tally = self.tally
+        return {
+            "accepted": tally.accepted,
+            "held_back": tally.held_back,
+            "requests": tally.requests,
+            "refused_headers": tally.refused_headers,
+            "handshakes_failed": tally.handshakes_failed,
+            "sessions_refused": tally.sessions_refused,
+            "datagrams_dropped": tally.datagrams_dropped,
+            "log_lines_lost": self.registry.lines_lost(),
+        }
+
+    def _process_gauges(self) -> dict[str, int]:
+        """Return what there is now."""
+        tally = self.tally
+        return {
+            "connections": tally.connections,
+            "exchanges": tally.exchanges,
+            "tunnels": tally.tunnels,
+            "sessions": tally.sessions,
+            "handshakes_waiting": self.registry.demand.waiting,
+            "resident_bytes": _resident_bytes(),
+        }
+
     # ---- the end
 
-    def stop(self, drain_ms: int) -> None:
-        """Accept no more; end when nothing is in flight, or when the time is over."""
+    def stop(self, drain_ms: int, spare_idle: bool) -> None:
+        """Accept no more; end when nothing is in flight, or when the time is over.
+
+        A connection that is spared gets one more answer, or ends by its time-out. HTTP/2 can say that it ends (GOAWAY), and does.
+        """
         if self.stopping:
+            self.stop_at_ms = min(self.stop_at_ms, self.reactor.now_ms + drain_ms)
             return
         self.stopping = True
         self.stop_at_ms = self.reactor.now_ms + drain_ms
         for listener in self.listeners:
             listener.stop()
+        for sessions in self.sessions.values():
+            sessions.stop()
         for porch in self.porches.values():
             porch.stopping = True
         for pollable in self.reactor.pollables():
-            if isinstance(pollable, Transport) and pollable.owner is not None:
-                pollable.owner.on_stopping()
+            owner = pollable.owner if isinstance(pollable, Transport) else None
+            if owner is not None and (not spare_idle or isinstance(owner, H2DownConnection)):
+                owner.on_stopping()
         self.on_deadline()
 
     def on_deadline(self) -> None:
         """Look whether everything is done."""
         tally = self.tally
-        if (tally.connections == 0 and not self._is_sending()) or self.reactor.now_ms >= self.stop_at_ms:
-            if self.serving is not None:
-                self.serving.root.flush_logs()
+        if (tally.connections == 0 and tally.sessions == 0 and not self._is_sending()) or self.reactor.now_ms >= self.stop_at_ms:
+            self.registry.flusher.flush()
+            if self.serving is not None and self.serving.root.counts:
+                self.port.send(self._counts())  # those since it was last asked would be lost
             self.port.send(Drained())
             self.reactor.running = False
         else:
@@ -394,9 +473,5 @@ def main(arguments: list[str]) -> int:
     sock = socket.socket(fileno=int(arguments[1]))
     sock.setblocking(False)
     worker = Worker(sock)
-    try:
-        worker.run()
-    except LinkError as error:
-        sys.stderr.write(f"vestibule worker: {error}\n")
-        return 3
-    return 0
+    worker.run()
+    return 3 if worker.port.broken else 0

@@ -7,7 +7,8 @@ from vestibule.http.h2 import _BLOCK_MOST, H2Options
 from vestibule.http.hpack import TABLE_BYTES
 from vestibule.model.config import Limits
 from vestibule.net.reactor import SCRATCH_BYTES
-from vestibule.net.transport import _ENCRYPT_MOST, MARK
+from vestibule.net.tls_transport import _ENCRYPT_MOST
+from vestibule.net.transport import MARK
 from vestibule.proxy.down_h2 import _CLOGGED
 
 LIMITS = Limits()

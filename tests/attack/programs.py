@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.differential.originals import ORIGINALS, Running
-from tests.e2e.rig import Vestibule, free_ports, settings
+from tests.e2e.ports import free_ports
+from tests.e2e.rig import Vestibule, settings
 
 PROGRAMS = ("vestibule", "nginx", "haproxy", "caddy", "apache")
 

@@ -12,21 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from bench.floods import FLOODS, SOCKETS, Flood, Target, start
+from bench.floods import FLOODS, SOCKETS, Flood, Seen, Target, start
 from bench.household import Origin
 
 from tests.attack import bounds
 from tests.e2e.certs import Authority
 from tests.e2e.client import Client, close_all
-from tests.e2e.rig import Vestibule, free_ports, settings
+from tests.e2e.ports import free_ports
+from tests.e2e.rig import Vestibule, settings
 
 # Longer than the time for a head, so that slow ones meet it.
-FLOOD_S = 2.0
-HEAD_S = 1
+FLOOD_S = 3.0
+HEAD_S = 2
 # Of a worker beyond what it had before: what `SOCKETS` connections may hold is far less, and an allocator keeps some of what it got.
 GROWTH_MOST = 48_000_000
 PROBES_LEAST = 10
-ANSWER_MOST_S = 5.0
+ANSWER_MOST_S = 10.0
+# How long it may take until the attacker has done its worst and others were answered often enough.
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -36,8 +39,14 @@ class Rig:
     clients: list[Client]
 
     def figures(self) -> dict[str, int]:
-        told = json.loads(self.proxy.control("status", "--json").stdout)
-        found: dict[str, int] = told["workers"][0]["figures"]
+        found: dict[str, int] = {}
+
+        def have_come() -> bool:
+            (worker,) = json.loads(self.proxy.control("status", "--json").stdout)["workers"]
+            found.update(worker.get("figures", {}))
+            return bool(found)
+
+        assert self.proxy.wait_until(have_come), "the worker says nothing"
         return found
 
 
@@ -106,6 +115,11 @@ class Probe:
         self.thread.join(30)
 
 
+def has_begun(flood: Flood, seen: Seen) -> bool:
+    """Tell whether the flood has all its connections, has used them more than once, and was cut off where it must be."""
+    return seen.opened >= flood.sockets and seen.rounds > 1 and (seen.closed > 0 or not flood.ends)
+
+
 @pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.name)
 def test_others_are_served_and_nothing_is_left(flood: Flood, rig: Rig) -> None:
     (worker,) = rig.proxy.workers
@@ -115,26 +129,26 @@ def test_others_are_served_and_nothing_is_left(flood: Flood, rig: Rig) -> None:
     probes = [Probe(client) for client in rig.clients]
     peak = 0
     end = time.monotonic() + FLOOD_S
-    while time.monotonic() < end or min(len(probe.waits) for probe in probes) < PROBES_LEAST:
-        peak = max(peak, resident(worker))
-        time.sleep(0.02)
-        assert time.monotonic() < end + 30, "others are hardly served"
-    for probe in probes:
-        probe.stop()
-    seen = running.stop()
+    try:
+        # On a busy machine the attacker takes longer to do its worst.
+        while time.monotonic() < end or min(len(each.waits) for each in probes) < PROBES_LEAST or not has_begun(flood, running.attack.seen):
+            peak = max(peak, resident(worker))
+            time.sleep(0.02)
+            assert time.monotonic() < end + PATIENCE_S, f"others are hardly served, or nothing is attacked: {running.attack.seen}"
+    finally:
+        for probe in probes:
+            probe.stop()
+        seen = running.stop()
     assert [probe.wrong for probe in probes] == [[], []]
     assert max(wait for probe in probes for wait in probe.waits) < ANSWER_MOST_S
-    assert seen.opened >= flood.sockets
-    assert seen.rounds > 1
-    if flood.ends:
-        assert seen.closed > 0, "the attacker was never cut off"
+    assert has_begun(flood, seen)
     assert rig.proxy.workers == [worker]
     assert peak - before < GROWTH_MOST + flood.sockets * flood.streams * (bounds.QUEUE + bounds.OBJECTS)
     assert rig.proxy.wait_until(lambda: rig.figures()["connections"] == 0), rig.figures()
     assert rig.figures()["exchanges"] == 0
     # Those to the upstream are kept for a while.
     assert rig.proxy.wait_until(lambda: descriptors(worker) <= open_before + SOCKETS * 2)
-    assert "proxy.bug" not in rig.proxy.said()
+    assert [line for line in rig.proxy.said().splitlines() if "proxy.bug" in line] == []
 
 
 def test_the_floods_have_names_of_their_own() -> None:

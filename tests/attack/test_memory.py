@@ -21,7 +21,8 @@ from tests.attack import bounds
 from tests.attack.test_floods import resident
 from tests.e2e.certs import Authority
 from tests.e2e.client import Client
-from tests.e2e.rig import Vestibule, free_ports, settings
+from tests.e2e.ports import free_ports
+from tests.e2e.rig import Vestibule, settings
 from vestibule.control.admin import ask, find_sockets
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "internals" / "memory.md"

@@ -63,3 +63,11 @@ def test_no_template_names_an_unknown_place(tmp_path: Path, http2: bool) -> None
     assert len(list(peers.iterdir())) >= 6
     for template in peers.iterdir():
         assert "@" not in render(template.read_text(), values)
+
+
+def test_what_was_written_by_hand_stays() -> None:
+    text = report.document(cells(), [], _FACTS)
+    assert report.with_rest(text, "") == text
+    once = report.with_rest(text, "# Results\n\nold\n\n## Old\n\n# Findings\n\n## A soak\n\nAn hour.\n")
+    assert once == text + "\n# Findings\n\n## A soak\n\nAn hour.\n"
+    assert report.with_rest(text, once) == once

@@ -3,6 +3,7 @@
 Rules: the numbers stand in bench/budgets.toml, and only there.
 """
 
+import contextlib
 import gc
 import re
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -114,39 +116,63 @@ def test_bytes_of_an_idle_connection() -> None:
 
 def system_calls(requests: int, folder: Path) -> tuple[int, str]:
     """Return how many system calls a proxy made from its start to its end over so many requests."""
-    summary = folder / f"strace-{requests}"
     with socket.create_server(("127.0.0.1", 0)) as house:
         house.settimeout(20)
-        command = ["strace", "-f", "-c", "-o", str(summary), sys.executable, str(Path(__file__).parent / "serve.py")]
-        process = subprocess.Popen(
-            [*command, str(house.getsockname()[1]), str(requests)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={"PYTHONPATH": str(Path(SOURCES).parent), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-        )
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line:
-                assert process.stderr is not None
-                pytest.skip(f"strace does not work here: {process.stderr.read().decode()[-200:]}")
-            with socket.create_connection(("127.0.0.1", int(line)), timeout=20) as client:
+
+        def ask(port: int) -> None:
+            with contextlib.ExitStack() as stack:
+                client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
                 upstream: socket.socket | None = None
                 for _ in range(requests):
                     client.sendall("\r\n".join(GET).encode() + b"\r\n")
                     if upstream is None:
-                        upstream, _ = house.accept()
+                        upstream = stack.enter_context(house.accept()[0])
                         upstream.settimeout(20)
                     assert upstream.recv(10_000).startswith(b"GET")
                     upstream.sendall("\r\n".join(OK).encode())
                     assert client.recv(10_000).endswith(b"ok")
-            process.wait(timeout=20)
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.communicate(timeout=20)
-            if upstream is not None:
-                upstream.close()
+
+        return counted([str(house.getsockname()[1]), str(requests)], folder / f"strace-{requests}", ask)
+
+
+def system_calls_of_datagrams(answers: int, folder: Path) -> tuple[int, str]:
+    """Return how many system calls a proxy made from its start to its end over so many datagrams each way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as house, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        house.bind(("127.0.0.1", 0))
+        house.settimeout(20)
+        client.settimeout(20)
+
+        def ask(port: int) -> None:
+            client.connect(("127.0.0.1", port))
+            for _ in range(answers):
+                client.send(b"question")
+                house.sendto(b"answer", house.recvfrom(100)[1])
+                assert client.recv(100) == b"answer"
+
+        return counted([str(house.getsockname()[1]), str(answers), "udp"], folder / f"strace-udp-{answers}", ask)
+
+
+def counted(words: list[str], summary: Path, ask: Callable[[int], None]) -> tuple[int, str]:
+    """Run the proxy, have it asked at its port, and return how many system calls it made from its start to its end."""
+    command = ["strace", "-f", "-c", "-o", str(summary), sys.executable, str(Path(__file__).parent / "serve.py")]
+    process = subprocess.Popen(
+        [*command, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"PYTHONPATH": str(Path(SOURCES).parent), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            assert process.stderr is not None
+            pytest.skip(f"strace does not work here: {process.stderr.read().decode()[-200:]}")
+        ask(int(line))
+        process.wait(timeout=20)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=20)
     text = summary.read_text()
     total = re.search(r"^\s*100\.00\s+\S+\s+(?:\S+\s+)?(\d+)\s+(?:\d+\s+)?total$", text, re.MULTILINE)
     assert total is not None, text
@@ -160,3 +186,12 @@ def test_system_calls_of_a_request(tmp_path: Path) -> None:
     each = (more - less) / (many - few)
     budget = BUDGETS["request"]
     assert abs(each - budget["system_calls"]) <= budget["system_calls_slack"], f"{each} system calls a request:\n{text}"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_system_calls_of_a_datagram(tmp_path: Path) -> None:
+    few, many = 50, 250
+    (less, _), (more, text) = system_calls_of_datagrams(few, tmp_path), system_calls_of_datagrams(many, tmp_path)
+    each = (more - less) / (many - few) / 2
+    budget = BUDGETS["datagram"]
+    assert abs(each - budget["system_calls"]) <= budget["system_calls_slack"], f"{each} system calls a datagram:\n{text}"

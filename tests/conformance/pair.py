@@ -4,9 +4,13 @@ Rules: the far end never blocks; `Pair.until` lets both ends work a bounded numb
 """
 
 import datetime
+import fcntl
 import socket
 import ssl
 import struct
+import sys
+import termios
+import time
 from collections.abc import Callable
 from functools import cache
 
@@ -17,9 +21,12 @@ from cryptography.x509.oid import NameOID
 
 from vestibule.net.reactor import Reactor
 from vestibule.net.tls import client_context, server_context
-from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
+from vestibule.net.tls_transport import TlsTransport
+from vestibule.net.transport import Owner, PlainTransport, Transport
 
 ROUNDS = 2000
+SETTLED_S = 20.0
+STILL_ROUNDS = 10
 SMALL = 65_536  # less makes the kernel count in timers
 
 
@@ -153,11 +160,11 @@ class Far:
 class FarTls(Far):
     """The other end of a TLS connection, as a client."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext | None = None, name: str = "localhost") -> None:
         super().__init__(sock)
         self.inward = ssl.MemoryBIO()
         self.outward = ssl.MemoryBIO()
-        self.tls = client_side().wrap_bio(self.inward, self.outward, server_hostname="localhost")
+        self.tls = (context or client_side()).wrap_bio(self.inward, self.outward, server_hostname=name)
         self.ready = False
         self.early = bytearray()
         self.shake()
@@ -168,6 +175,8 @@ class FarTls(Far):
             self.ready = True
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLError:
+            self.broken = True  # refused
         self.unsent += self.outward.read()
 
     def take(self, data: bytes) -> None:
@@ -298,16 +307,71 @@ def tls(small: bool = False) -> Pair:
     return pair
 
 
+def is_direct(transport: Transport) -> bool:
+    """Tell whether OpenSSL reads ahead and writes by itself. Nothing but CPU time shows that from outside."""
+    assert isinstance(transport, TlsTransport)
+    return transport._source is not None and transport._sink is not None
+
+
+def tls_bulk(small: bool = False) -> Pair:
+    """Make a TLS transport that had long bodies, so that OpenSSL reads and writes its socket by itself."""
+    pair = tls()
+    assert isinstance(pair.transport, TlsTransport)
+    for size in (1_000_000, 1_000):
+        body = bytes(range(250)) * (size // 250)
+        pair.transport.pause()
+        pair.turn()
+        pair.far.send(body)
+        pair.turn(3)
+        pair.transport.resume()
+        pair.until(lambda body=body: len(pair.owner.got) >= len(body))  # type: ignore[misc]
+        assert pair.owner.got == body
+        pair.owner.got.clear()
+    for _ in range(2):
+        pair.write(body * 400)
+        pair.until(lambda: len(pair.far.got) == len(body * 400))
+        assert pair.far.got == body * 400
+        pair.far.got.clear()
+    pair.turn(2)
+    assert is_direct(pair.transport)
+    if small:
+        pair.transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        pair.far.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+    assert set(pair.owner.events) == {"data", "drained"}
+    pair.owner.events.clear()
+    return pair
+
+
 def clogged(pair: Pair) -> Pair:
     """Fill the connection until the kernel takes nothing more and the transport has said enough."""
     pair.far.reads = False
     filler = bytes(30_000)
     while pair.write(filler):
         pair.turn()
-    before = -1
-    while before != pair.transport.bytes_out:
-        before = pair.transport.bytes_out
-        pair.turn(3)
-        if pair.transport.queued() < 65_536:
-            pair.write(filler)
+    settle(pair)
+    while pair.transport.queued() < 65_536:
+        pair.write(filler)
+        settle(pair)
     return pair
+
+
+def settle(pair: Pair) -> None:
+    """Let both ends work until nothing has moved for a while: a loaded machine moves later what the kernel has taken."""
+    end = time.monotonic() + SETTLED_S
+    before, still = (-1, -1, -1), 0
+    while still < STILL_ROUNDS:
+        assert time.monotonic() < end, "bytes move for ever"
+        pair.turn(3)
+        pair.reactor.turn(5)
+        now = (pair.transport.bytes_out, *in_kernel(pair))
+        still = still + 1 if now == before else 0
+        before = now
+
+
+def in_kernel(pair: Pair) -> tuple[int, int]:
+    """Return how many bytes the kernel has of what was written: those that the far end has not acknowledged, and those it has not read."""
+    return _counted(pair.transport.sock, termios.TIOCOUTQ), _counted(pair.far.sock, termios.FIONREAD)
+
+
+def _counted(sock: socket.socket, what: int) -> int:
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), what, bytes(4)), sys.byteorder)

@@ -38,7 +38,7 @@ class SpySource(Source):
 def listen(reactor: Reactor, source: Source, tally: Tally, secure: bool, raw: bool = False) -> tuple[Listener, Far]:
     """Have a listener of ours take one client, whose connection is the far end; with `raw` it passes on what it reads."""
     choice = TlsChoice(server_side(), server_side()) if secure else None
-    door = Door("rig", Plan("rig", source), HeadLimits(), Timeouts(), tls=choice, raw=raw)
+    door = Door("rig", Plan("rig", source), HeadLimits(), Timeouts(), tls=choice, http2=True, raw=raw)
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     listener = Listener(reactor, listening, Entry(Porch(reactor, door, Relays(), tally)))

@@ -1,11 +1,11 @@
-"""The rig of the HTTP/2 stream to an upstream."""
+"""The rigs of the HTTP/2 streams: a client's, and one to an upstream. The far end counts windows as its kind does."""
 
 import socket
 
 from vestibule.contract import DOWN, UP, Client, Plan, Relays
 from vestibule.exchange import Exchange
-from vestibule.fault import CLIENT_GONE, Fault
-from vestibule.http.fields import FieldsTable
+from vestibule.fault import CLIENT_GONE, UPSTREAM_TRUNCATED, Fault
+from vestibule.http.fields import FieldsTable, fields_of
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.h2_frames import (
     ACK,
@@ -19,54 +19,36 @@ from vestibule.http.h2_frames import (
     frame_header,
     window_frame,
 )
-from vestibule.http.head import RequestHead
+from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.net.reactor import Reactor
-from vestibule.proxy.door import response_table
+from vestibule.proxy.door import Tally, response_table
 from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
 from vestibule.proxy.upstream import Server, Upstream
 
 from .pair import Far
+from .rigs_h1 import SpySource, listen
 from .stream import Rig, Spy
 
 # As in `rigs_h1`: configuration outlives exchanges.
 _TABLES: list[Upstream] = []
 
 
-class H2UpRig(Rig):
-    """The connection to an upstream is under test; the spy is the client. The far end counts windows as a server does."""
+class H2Rig(Rig):
+    """What both sides share: frames of one stream at the far end."""
 
-    def __init__(self) -> None:
-        self.side = UP
-        self.spy = Spy()
-        self.reactor = Reactor()
-        house = socket.create_server(("127.0.0.1", 0))
-        target = Target("127.0.0.1", house.getsockname()[1], "", None, "", h2=True)
-        self.pool = Pool(self.reactor, target, AddressBook(), PoolLimits(), HeadLimits(), response_table())
-        client = Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http")
-        upstream = Upstream("rig", [Server(self.pool)])
-        _TABLES.append(upstream)
-        self.ex = Exchange(self.spy, client, Plan("rig", upstream), Relays(), self.reactor.now_ms)
-        fields = FieldsTable(0, 100).find(b"Host: a\r\nTransfer-Encoding: chunked\r\n")
-        self.ex.on_request(RequestHead(b"POST", b"/", b"a", fields, b"HTTP/1.1"), False)
-        sock, _ = house.accept()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        house.close()
-        self.far = Far(sock)
+    far: Far
+    reactor: Reactor
+
+    def __init__(self, greeted: bool) -> None:
         self._heard = bytearray()
         self._buffer = bytearray()
-        self._greeted = False
-        self._asked = False
+        self._greeted = greeted  # the preface came, or none does
+        self._asked = False  # a head came
         self._ended = False
         self._reset = False
         self._window = 65_535  # of the stream; the connection's is larger
         self._waiting = bytearray()
         self._says_end = False
-        self.far.send(frame_header(0, SETTINGS, 0, 0) + frame_header(0, SETTINGS, ACK, 0))
-        self.until(lambda: self.ex.up is not None and self._asked)
-        assert self.ex.up is not None
-        self.stream = self.ex.up
-        self.far.send(frame_header(1, HEADERS, 4, 1) + b"\x88")
-        self.until(lambda: "head" in self.spy.calls)
 
     def turn(self, count: int = 1) -> None:
         for _ in range(count):
@@ -121,9 +103,6 @@ class H2UpRig(Rig):
             ends = self._says_end and not self._waiting
             self.far.send(frame_header(size, DATA, END_STREAM if ends else 0, 1) + piece)
 
-    def push(self, data: bytes, end: bool) -> None:
-        self.ex.on_request_body(data, end)
-
     def heard(self) -> bytes:
         return bytes(self._heard)
 
@@ -143,6 +122,38 @@ class H2UpRig(Rig):
     def leave(self) -> None:
         self.far.reset()
 
+
+class H2UpRig(H2Rig):
+    """The connection to an upstream is under test; the spy is the client."""
+
+    def __init__(self) -> None:
+        super().__init__(greeted=False)
+        self.side = UP
+        self.spy = Spy()
+        self.reactor = Reactor()
+        house = socket.create_server(("127.0.0.1", 0))
+        target = Target("127.0.0.1", house.getsockname()[1], "", None, "", h2=True)
+        self.pool = Pool(self.reactor, target, AddressBook(), PoolLimits(), HeadLimits(), response_table())
+        client = Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http")
+        upstream = Upstream("rig", [Server(self.pool)])
+        _TABLES.append(upstream)
+        self.ex = Exchange(self.spy, client, Plan("rig", upstream), Relays(), self.reactor.now_ms)
+        fields = FieldsTable(0, 100).find(b"Host: a\r\nTransfer-Encoding: chunked\r\n")
+        self.ex.on_request(RequestHead(b"POST", b"/", b"a", fields, b"HTTP/1.1"), False)
+        sock, _ = house.accept()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        house.close()
+        self.far = Far(sock)
+        self.far.send(frame_header(0, SETTINGS, 0, 0) + frame_header(0, SETTINGS, ACK, 0))
+        self.until(lambda: self.ex.up is not None and self._asked)
+        assert self.ex.up is not None
+        self.stream = self.ex.up
+        self.far.send(frame_header(1, HEADERS, 4, 1) + b"\x88")
+        self.until(lambda: "head" in self.spy.calls)
+
+    def push(self, data: bytes, end: bool) -> None:
+        self.ex.on_request_body(data, end)
+
     def fail(self) -> None:
         self.ex.on_fault(DOWN, Fault(CLIENT_GONE))
 
@@ -154,5 +165,49 @@ class H2UpRig(Rig):
         self.reactor.close()
 
 
+class H2DownRig(H2Rig):
+    """The client's connection is under test; the spy is its upstream."""
+
+    most = 1_048_576 + 131_072  # the window, which is larger towards clients, and a read
+
+    def __init__(self) -> None:
+        super().__init__(greeted=True)
+        self.side = DOWN
+        self.spy = Spy()
+        self.reactor = Reactor()
+        self.source = SpySource(self.spy)
+        self.tally = Tally()
+        self.listener, self.far = listen(self.reactor, self.source, self.tally, False)
+        asks = b"\x83\x86\x84\x41\x01a"  # POST, http, / and the authority `a`
+        self.far.send(PREFACE + frame_header(0, SETTINGS, 0, 0) + frame_header(len(asks), HEADERS, 4, 1) + asks)
+        self.until(lambda: self.source.ex is not None)
+        self.far.send(frame_header(0, SETTINGS, ACK, 0))
+        assert self.source.ex is not None
+        self.ex = self.source.ex
+        assert self.ex.down is not None
+        self.stream = self.ex.down
+        self.ex.on_response(ResponseHead(200, b"OK", fields_of([])), False)
+        self.until(lambda: self._asked)
+
+    def push(self, data: bytes, end: bool) -> None:
+        self.ex.on_response_body(data, end)
+
+    def fail(self) -> None:
+        self.ex.on_fault(UP, Fault(UPSTREAM_TRUNCATED))
+
+    def close(self) -> None:
+        self.far.close()
+        self.listener.stop()
+        for _ in range(3):
+            self.reactor.turn(1)
+        assert self.tally.connections == 0 and self.tally.exchanges == 0
+        self.reactor.close()
+        self.source.ex = None
+
+
 def up_h2() -> Rig:
     return H2UpRig()
+
+
+def down_h2() -> Rig:
+    return H2DownRig()

@@ -6,16 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
+from vestibule.net import openssl
 from vestibule.net.reactor import WRITE, Reactor
-from vestibule.net.tls import AskedObject, client_context
-from vestibule.net.transport import Bypass, PlainTransport, TlsTransport, _reason
+from vestibule.net.tls import AskedObject, client_context, server_context
+from vestibule.net.tls_transport import TlsTransport
+from vestibule.net.transport import Bypass, PlainTransport
 
 from . import transport as suite
-from .pair import FarTls, Pair, Record, clogged, plain, server_side, tcp_pair, tls
+from .pair import FarTls, Pair, Record, clogged, in_kernel, papers, plain, server_side, tcp_pair, tls, tls_bulk
 
 pytestmark = pytest.mark.interpreted_only  # the owner is a trait, and those cannot be derived from
 
-MAKERS = [plain, tls]
+MAKERS = [plain, tls, tls_bulk]
 
 
 @pytest.mark.parametrize("check", suite.CHECKS, ids=lambda check: check.__name__)
@@ -127,7 +129,7 @@ def test_ending_twice_is_ending_once(maker: Callable[[], Pair]) -> None:
     pair.close()
 
 
-@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("maker", [plain, tls])
 def test_what_the_kernel_refuses_loses_the_connection_once(maker: Callable[[], Pair]) -> None:
     pair = maker()
     break_calls(pair, recv_into=OSError(5, "Input/output error"), setsockopt=OSError(9, "Bad file descriptor"), recv=OSError(5, "x"))
@@ -194,8 +196,9 @@ def test_pieces_that_cannot_be_sent_lose_the_connection() -> None:
     pair.close()
 
 
-def test_a_patient_transport_hears_of_a_reset_when_it_reads_again() -> None:
-    pair = plain()
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_patient_transport_hears_of_a_reset_when_it_reads_again(maker: Callable[[], Pair]) -> None:
+    pair = maker()
     pair.transport.patient = True
     pair.transport.pause()
     pair.turn()
@@ -235,6 +238,170 @@ def test_a_bypass_has_the_readiness_of_both_directions() -> None:
 
 
 # TLS alone.
+
+
+def counted_reads(pair: Pair) -> list[int]:
+    """Return a list that grows by one for each read that is not OpenSSL's own."""
+    sock = pair.transport.sock
+    reads: list[int] = []
+
+    class Counted:
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("recv"):
+                reads.append(1)
+            return getattr(sock, name)
+
+    pair.transport.sock = Counted()  # type: ignore[assignment]
+    return reads
+
+
+LONG = bytes(range(256)) * 8192  # 2 MiB
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("piece", [1_000, 16_384, 50_000, 2_000_000])
+def test_openssl_reads_long_bodies_by_itself(version: ssl.TLSVersion, piece: int) -> None:
+    near, far = tcp_pair(False)
+    reactor, owner, context = Reactor(), Record(), client_context(verify=False)
+    context.minimum_version = context.maximum_version = version
+    transport = TlsTransport(reactor, near, owner, server_side(), True, None)
+    transport.start()
+    pair = Pair(reactor, transport, owner, FarTls(far, context))
+    pair.until(lambda: "secured" in owner.events)
+    pair.transport.pause()
+    pair.turn(3)
+    reads = counted_reads(pair)
+    for at in range(0, len(LONG), piece):
+        pair.far.send(LONG[at : at + piece])
+    pair.turn(3)
+    pair.transport.resume()
+    pair.until(lambda: len(owner.got) >= len(LONG))
+    assert owner.got == LONG and set(owner.events) == {"secured", "data"}
+    assert transport._source is not None and len(reads) < 9, "of 17 and more"
+    for word in (b"hello", b"again"):
+        owner.got.clear()
+        pair.far.send(word)
+        pair.until(lambda word=word: owner.got == word)  # type: ignore[misc]
+    pair.far.finish()
+    pair.until(lambda: owner.events[-1] == "end")
+    pair.close()
+
+
+def test_what_openssl_holds_is_handed_on_without_a_word_of_the_kernel() -> None:
+    """It has read all there was, and its owner takes one piece at a time."""
+    pair = tls_bulk()
+    pair.transport.pause()
+    pair.turn(2)
+    pair.far.send(LONG[:400_000])
+    pair.turn(3)
+    while len(pair.owner.got) < 400_000:
+        pieces = pair.owner.count("data")
+        pair.owner.on_first = pair.transport.pause
+        pair.transport.resume()
+        pair.until(lambda pieces=pieces: pair.owner.count("data") > pieces)  # type: ignore[misc]
+        pair.turn(5)
+        assert pair.owner.count("data") == pieces + 1, "who paused is given no more"
+        assert not pair.transport.is_quiet() or len(pair.owner.got) == 400_000
+    assert pair.owner.got == LONG[:400_000] and pair.owner.count("data") == 4
+    assert pair.transport.is_quiet()
+    pair.owner.got.clear()
+    for at in range(0, 140_000, 1_000):
+        pair.far.send(LONG[at : at + 1_000])
+    pair.turn(3)
+    pair.owner.on_first = pair.transport.pause
+    pair.transport.resume()
+    pair.until(lambda: len(pair.owner.got) > 0)
+    pair.turn(3)
+    assert len(pair.owner.got) == 131_072 and not pair.transport.is_quiet(), "there is more"
+    pair.transport.resume()
+    pair.until(lambda: pair.owner.got == LONG[:140_000])
+    pair.close()
+
+
+def test_who_closed_is_not_called_for_what_openssl_holds() -> None:
+    pair = tls_bulk()
+    pair.transport.pause()
+    pair.turn(2)
+    pair.far.send(LONG)
+    pair.turn(3)
+    pair.owner.on_first = pair.transport.abort
+    pair.transport.resume()
+    pair.until(lambda: pair.transport.closed)
+    pair.turn(3)
+    assert pair.owner.events == ["data"]
+    pair.close()
+
+
+def test_records_before_one_that_is_none_are_handed_on() -> None:
+    for maker in (tls, tls_bulk):
+        pair = maker()
+        pair.transport.pause()
+        pair.turn(2)
+        pair.far.send(b"good")
+        pair.far.sock.send(b"\x17\x03\x03\x00\x14" + bytes(20))
+        pair.turn(2)
+        pair.transport.resume()
+        pair.until(lambda pair=pair: "lost" in pair.owner.events)  # type: ignore[misc]
+        assert pair.owner.events == ["data", "lost"] and pair.owner.got == b"good"
+        pair.close()
+
+
+@pytest.mark.parametrize("size", [1_000, 20_000, 200_000, 1_000_000])
+def test_what_the_kernel_does_not_take_of_openssl_waits_whole(size: int) -> None:
+    """Pieces are given to OpenSSL again until it has sent them, with others behind them by then."""
+    pair = tls_bulk(True)
+    known = pair.transport.bytes_out  # all of which was read
+    clogged(pair)
+    before = pair.transport.bytes_out
+    tail = b""
+    for number in range(5):
+        piece = bytes([number]) * size
+        tail += piece
+        pair.write(piece)
+        pair.turn(2)
+    assert pair.transport.bytes_out - known <= sum(in_kernel(pair)), "not a byte is counted that did not go"
+    pair.transport.close()
+    pair.far.reads = True
+    pair.until(lambda: pair.far.ended)
+    assert pair.far.got.endswith(tail) and pair.far.got.count(0) >= 30_000
+    assert bytes(pair.far.got[: -len(tail)]).count(0) == len(pair.far.got) - len(tail)
+    assert pair.transport.closed and pair.transport.bytes_out > before
+    pair.close()
+
+
+def test_where_openssl_cannot_be_reached_we_read_and_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openssl, "_LIBRARY", None)
+    near, far = tcp_pair(False)
+    reactor, owner = Reactor(), Record()
+    transport = TlsTransport(reactor, near, owner, server_context(*papers()), True, None)
+    transport.start()
+    pair = Pair(reactor, transport, owner, FarTls(far))
+    pair.until(lambda: "secured" in owner.events)
+    transport.pause()
+    pair.turn(2)
+    pair.far.send(LONG)
+    pair.turn(3)
+    transport.resume()
+    pair.until(lambda: owner.got == LONG)
+    for piece in (LONG, LONG[:50_000], b"end"):
+        pair.far.got.clear()
+        pair.write(piece)
+        pair.until(lambda piece=piece: pair.far.got == piece)  # type: ignore[misc]
+    assert transport._source is None and transport._sink is None
+    pair.close()
+
+
+@pytest.mark.parametrize("size", [10, 500_000])
+def test_what_openssl_cannot_send_loses_the_connection_after_what_came(size: int) -> None:
+    pair = tls_bulk()
+    pair.transport.pause()
+    pair.turn(2)
+    pair.far.send(b"last words")
+    pair.transport.sock.shutdown(socket.SHUT_WR)
+    pair.write(bytes(size))
+    pair.turn(2)
+    assert pair.owner.events[-1] == "lost" and pair.owner.got == b"last words"
+    pair.close()
 
 
 def two_ends(verify: bool = False) -> tuple[Reactor, TlsTransport, Record, TlsTransport, Record]:
@@ -353,7 +520,7 @@ def test_a_take_over_without_bytes() -> None:
 @pytest.mark.parametrize("offer", ["acme-tls/1", "http/1.1"])
 def test_a_validation_is_known_by_its_hello(offer: str) -> None:
     reactor, client, _ours, server, _theirs = two_ends()
-    context = client_context(verify=False, protocol=offer)
+    context = client_context(verify=False, offers=(offer,))
     client = TlsTransport(reactor, client.sock, Record(), context, False, "localhost")
     server.watches_hello = True
     client.start()
@@ -400,24 +567,6 @@ def test_records_that_are_none() -> None:
     pair.far.sock.send(b"\x17\x03\x03\x00\x10" + bytes(16))
     pair.until(lambda: pair.owner.events == ["lost"])
     pair.close()
-
-
-def _nameless() -> ssl.SSLError:
-    error = ssl.SSLError(1, "odd")
-    error.reason = None  # type: ignore[assignment]
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (OSError(32, "Broken pipe"), "Broken pipe"),
-        (_nameless(), "odd"),
-        (OSError("only words"), "only words"),
-    ],
-)
-def test_what_broke_is_told_in_words(error: OSError, words: str) -> None:
-    assert _reason(error) == words
 
 
 @pytest.mark.parametrize("maker", MAKERS)

@@ -9,24 +9,27 @@ from vestibule.model.config import Agent, Server
 
 
 @pytest.mark.parametrize(
-    ("line", "up", "mode", "percent", "unknown"),
+    ("line", "up", "mode", "percent", "most", "unknown"),
     [
-        ("up", True, None, None, ()),
-        ("up ready 75%", True, "", 75, ()),
-        ("75%,drain\tUP", True, "drain", 75, ()),
-        ("down # the disk is full", False, None, None, ()),
-        ("stopped", False, None, None, ()),
-        ("failed", False, None, None, ()),
-        ("maint", None, "maintenance", None, ()),
-        ("0%", None, None, 0, ()),
-        ("99999999999999%", None, None, 10_000, ()),
-        ("maxconn:30 50%", None, None, 50, ("maxconn:30",)),
-        ("-5% ²% %", None, None, None, ("-5%", "²%", "%")),
-        ("", None, None, None, ()),
+        ("up", True, None, None, None, ()),
+        ("up ready 75%", True, "", 75, None, ()),
+        ("75%,drain\tUP", True, "drain", 75, None, ()),
+        ("down # the disk is full", False, None, None, None, ()),
+        ("stopped", False, None, None, None, ()),
+        ("failed", False, None, None, None, ()),
+        ("maint", None, "maintenance", None, None, ()),
+        ("0%", None, None, 0, None, ()),
+        ("99999999999999%", None, None, 10_000, None, ()),
+        ("maxconn:30 50%", None, None, 50, 30, ()),
+        ("MaxConn:0", None, None, None, 0, ()),
+        ("maxconn:99999999999999", None, None, None, 10**9, ()),
+        ("maxconn: maxconn:-1 maxconn", None, None, None, None, ("maxconn:", "maxconn:-1", "maxconn")),
+        ("-5% ²% %", None, None, None, None, ("-5%", "²%", "%")),
+        ("", None, None, None, None, ()),
     ],
 )
-def test_words(line: str, up: bool | None, mode: str | None, percent: int | None, unknown: tuple[str, ...]) -> None:
-    assert understand(line) == Answer(line, up, mode, percent, unknown)
+def test_words(line: str, up: bool | None, mode: str | None, percent: int | None, most: int | None, unknown: tuple[str, ...]) -> None:
+    assert understand(line) == Answer(line, up, mode, percent, most, unknown)
 
 
 async def _asked(say: bytes, end: bool = True, send: str = "", host: str = "127.0.0.1") -> tuple[Answer, bytes]:

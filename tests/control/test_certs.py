@@ -203,6 +203,17 @@ def test_revocation_lists(tmp_path: Path, crl: str, says: str, is_error: bool) -
     assert problem.is_error is is_error
 
 
+def test_revocation_lists_are_wanted_of_further_authorities_too(tmp_path: Path) -> None:
+    write(tmp_path / "ca.pem", ROOT.pem)
+    write(tmp_path / "more.pem", MIDDLE.pem)
+    write(tmp_path / "crl.pem", revocations(ROOT, 5))
+    profile = TlsProfile("p", client_ca="ca.pem", client_crl="crl.pem", client_ca_more="more.pem")
+    loaded = load(replace(EMPTY, tls_profiles=(profile,)), tmp_path)
+    assert set(loaded.assets.authorities) == {"ca.pem", "more.pem"}
+    (problem,) = loaded.problems
+    assert "holds no revocation list of `CN=Middle`" in problem.text
+
+
 def test_revocation_lists_for_upstreams(tmp_path: Path) -> None:
     write(tmp_path / "ca.pem", ROOT.pem)
     write(tmp_path / "crl.pem", revocations(ROOT, -1))

@@ -1,13 +1,14 @@
 """One check against real servers, well and sick."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import certs
-from vestibule.control.check import Probe, examine
+from vestibule.control.check import Outcome, Probe, examine
 from vestibule.model.config import HealthCheck, Server, UpstreamTls
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -48,7 +49,7 @@ def outcome(check: HealthCheck, serve: Serve, **settings: str) -> str:
             await ended.wait()
         server.close()
         await asyncio.sleep(0.01)
-        return found
+        return found.bad
 
     return asyncio.run(play())
 
@@ -71,6 +72,7 @@ def test_the_ping_of_immich() -> None:
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "too large"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\npong", "read"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "invalid literal"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 200_000, "chunk"),
     ],
 )
 def test_an_immich_that_is_not_well(answer: bytes, why: str) -> None:
@@ -113,9 +115,9 @@ def test_a_connection_is_enough_for_tcp() -> None:
 
 def test_nobody_there() -> None:
     probe = Probe(HealthCheck("tcp"), Server("127.0.0.1", 9), UpstreamTls(), "", Path())
-    assert asyncio.run(examine(probe, {})) != ""
+    assert asyncio.run(examine(probe, {})).bad != ""
     nowhere = Probe(HealthCheck("tcp"), Server("immich.test", 80), UpstreamTls(), "", Path())
-    assert asyncio.run(examine(nowhere, {"immich.test": []})) == "the name has no address"
+    assert asyncio.run(examine(nowhere, {"immich.test": []})).bad == "the name has no address"
 
 
 @pytest.mark.parametrize(("version", "header"), [("v1", b"PROXY UNKNOWN\r\n"), ("v2", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0")])
@@ -142,7 +144,7 @@ def test_fields_content_and_a_pattern() -> None:
 def test_another_port_is_asked() -> None:
     assert outcome(HTTP, says(PONG), check_host="127.0.0.1") == ""
     place = Server("192.0.2.1", 80, check_host="127.0.0.1", check_port=1)
-    assert "127.0.0.1', 1)" in asyncio.run(examine(Probe(HTTP, place, UpstreamTls(), "", Path()), {}))
+    assert "127.0.0.1', 1)" in asyncio.run(examine(Probe(HTTP, place, UpstreamTls(), "", Path()), {})).bad
 
 
 async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -156,6 +158,8 @@ async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 def test_a_socket_and_tls(tmp_path: Path) -> None:
     authority = certs.Authority()
     context = certs.server(authority.bundle(tmp_path / "bundle.pem", "immich.test"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AES256")
     authority.write_root(tmp_path / "root.pem")
 
     def probe(kind: str, port: int, tls: UpstreamTls, path: str = "") -> Probe:
@@ -168,11 +172,14 @@ def test_a_socket_and_tls(tmp_path: Path) -> None:
         port = secure.sockets[0].getsockname()[1]
         ours = UpstreamTls(ca="root.pem")
         found = [
-            await examine(probe("immich", port, ours), {}),
-            await examine(probe("tls", port, ours), {}),
-            await examine(probe("tls", port, UpstreamTls(verify=False)), {}),
-            await examine(probe("tls", port, UpstreamTls()), {}),
-            await examine(probe("immich", 0, ours, str(tmp_path / "s.sock")), {}),
+            (await examine(probe("immich", port, ours), {})).bad,
+            (await examine(probe("tls", port, ours), {})).bad,
+            (await examine(probe("tls", port, UpstreamTls(verify=False)), {})).bad,
+            (await examine(probe("tls", port, UpstreamTls()), {})).bad,
+            (await examine(probe("immich", 0, ours, str(tmp_path / "s.sock")), {})).bad,
+            (await examine(probe("tls", port, UpstreamTls(verify=False, minimum="1.3")), {})).bad,
+            (await examine(probe("tls", port, UpstreamTls(verify=False, maximum="1.2", ciphers=("ECDHE+AES256",))), {})).bad,
+            (await examine(probe("tls", port, UpstreamTls(verify=False, maximum="1.2", ciphers=("ECDHE+AES128",))), {})).bad,
         ]
         secure.close()
         plain.close()
@@ -181,6 +188,7 @@ def test_a_socket_and_tls(tmp_path: Path) -> None:
 
     found = asyncio.run(play())
     assert found[:3] == ["", "", ""] and found[3].startswith("TLS: CERTIFICATE_VERIFY_FAILED") and found[4] == ""
+    assert [each == "" for each in found[5:]] == [False, True, False]
 
 
 def test_a_check_may_speak_otherwise_than_requests_do(tmp_path: Path) -> None:
@@ -201,7 +209,7 @@ def test_a_check_may_speak_otherwise_than_requests_do(tmp_path: Path) -> None:
         tls_port, port = secure.sockets[0].getsockname()[1], plain.sockets[0].getsockname()[1]
 
         async def see(check: HealthCheck, server: Server) -> str:
-            return await examine(Probe(check, server, ours, "immich.test", tmp_path), {})
+            return (await examine(Probe(check, server, ours, "immich.test", tmp_path), {})).bad
 
         there = Server("127.0.0.1", tls_port)
         found = [
@@ -220,3 +228,95 @@ def test_a_check_may_speak_otherwise_than_requests_do(tmp_path: Path) -> None:
     found = asyncio.run(play())
     assert found[:2] == ["", ""] and found[2].startswith("TLS: CERTIFICATE_VERIFY_FAILED") and found[3:] == ["", "", ""]
     assert heard == [b"GET /", b"PROXY", b"GET /"]
+
+
+def talks(*answers: bytes) -> Serve:
+    """Serve who greets, and then answers each line."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            writer.write(answer)
+            await writer.drain()
+            await reader.readuntil(b"\n")
+        writer.close()
+
+    return serve
+
+
+MAIL = ("expect_pattern ^220[ -]", "send HELO me\n", "refuse_pattern ^5", "expect_pattern ^2")
+
+
+@pytest.mark.parametrize(
+    ("steps", "answers", "why"),
+    [
+        (MAIL, (b"220 mail\n", b"250 ok\n"), ""),
+        (MAIL, (b"421 busy\n",), "no answer within 0.5 s"),
+        (MAIL, (b"220 mail\n", b"550 no\n"), "it said b'550 no\\n'"),
+        (("send a\n", "expect x"), (b"",), "closed before it said anything"),
+        (("send a\n", "expect x"), (b"y",), "it said b'y'"),
+        (("send a\n", "refuse x"), (b"",), ""),
+        (("expect x",), (b"y" * 70_000,), "it said b'" + "y" * 80 + "'"),
+    ],
+)
+def test_a_talk(steps: tuple[str, ...], answers: tuple[bytes, ...], why: str) -> None:
+    assert outcome(HealthCheck("talk", talk=steps, timeout_ms=500), talks(*answers)) == why
+
+
+def test_the_head_of_an_answer() -> None:
+    check = HealthCheck("http", head_pattern="(?i)\r\nx-role: *primary\r", timeout_ms=1_000)
+    for role, why in ((b"primary", ""), (b"replica", "nothing in the head of the answer fits `(?i)\r\nx-role: *primary\r`")):
+        assert outcome(check, says(b"HTTP/1.1 200 OK\r\nX-Role: " + role + b"\r\nContent-Length: 0\r\n\r\n")) == why
+
+
+async def greets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 ready\r\n")
+    heard = await reader.readline()
+    if heard:
+        writer.write(b"512 no\r\n" if heard == b"HELO no\r\n" else b"250 well\r\n")
+        await reader.readline()
+    writer.close()
+
+
+async def talked(*steps: str, timeout_ms: int = 2_000) -> Outcome:
+    server = await asyncio.start_server(greets, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    check = HealthCheck("talk", talk=tuple([step.replace("PORT", str(port)) for step in steps]), timeout_ms=timeout_ms)
+    found = await examine(Probe(check, Server("127.0.0.1", port), UpstreamTls(), "", Path()), {})
+    server.close()
+    await asyncio.sleep(0.05)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (("connect",), ("passed", 4, 0, "")),
+        (("connect PORT", "connect PORT", "expect 220"), ("passed", 7, 0, "")),
+        (("connect PORT", "connect 1"), ("problem", 4, 0, "Connection refused at step 2 of tcp-check (connect port 1)")),
+        (("connect", "await 11", "refuse 421"), ("passed", 7, 0, "")),
+        (("connect", "await 0", "refuse 421"), ("timeout", 7, 0, " at step 2 of tcp-check (expect string '421')")),
+        (("explain (?P<code>[0-9]+) (?P<info>.*)\r", "expect 220"), ("passed", 7, 220, "ready")),
+        (
+            ("expect 220", "send HELO no\r\n", "explain (?P<code>[0-9]+) (?P<info>.*)\r", "expect_pattern \\A2"),
+            ("status", 7, 512, "no"),
+        ),
+        (("await 3", "refuse_pattern ^2"), ("invalid", 7, 0, "220 ready")),
+        (("tell no mail", "await 3", "refuse_pattern ^2"), ("invalid", 7, 0, "no mail")),
+        (("tell no mail", "disagree", "await 3", "expect_pattern ^5"), ("status", 7, 0, "no mail")),
+        (("tell no mail", "explain ^(?P<number>2.)", "expect_pattern ^5"), ("status", 7, 0x3232, "no mail")),
+        (("expect 220", "tell it greets"), ("passed", 7, 0, "it greets")),
+        (
+            ("send hi\r\n", "connect", "expect 220", "tell done", "connect 1"),
+            ("problem", 4, 0, "Connection refused at step 4 of tcp-check (connect port 1)"),
+        ),
+    ],
+)
+def test_steps_of_a_talk_and_what_is_told_of_it(steps: tuple[str, ...], expected: tuple[object, ...]) -> None:
+    found = asyncio.run(talked(*steps, timeout_ms=300 if expected[0] == "timeout" else 2_000))
+    assert (found.kind, found.layer, found.code, found.info) == expected
+
+
+def test_the_version_of_a_request() -> None:
+    heard: list[bytes] = []
+    assert outcome(HealthCheck("http", "OPTIONS", "*", version="1.0"), says(PONG, heard)) == ""
+    assert heard[0] == b"OPTIONS * HTTP/1.0\r\nUser-Agent: vestibule-check\r\n\r\n"

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vestibule.control.commands import Commands, CommandServer
-from vestibule.model.config import CommandSocket, Config, Process
+from vestibule.control.metrics.picture import Picture, Program, make_picture
+from vestibule.model.config import CommandSocket, Config, Process, Proxy, Server, Site, Upstream
 
 
 def row(server: str, state: str = "up", **more: object) -> dict[str, object]:
-    usual = {"upstream": "be", "checked": False, "last_check": None, "weight": 5, "usual_weight": 5, "backup": False, "since_s": 7.5}
+    usual = {
+        "upstream": "be",
+        "configured": server,
+        "checked": False,
+        "last_check": None,
+        "weight": 5,
+        "usual_weight": 5,
+        "backup": False,
+        "since_s": 7.5,
+    }
     return {"server": server, "state": state, **usual, **more}
 
 
@@ -31,14 +43,14 @@ STATUS: dict[str, Any] = {
         row("10.0.0.2:80", "down", checked=True, last_check="refused, twice"),
         row("[::1]:80", "draining", backup=True),
     ],
-    "workers": [
-        {"figures": {"connections": 3, "accepted": 10, "requests": 20, "upstreams": {"10.0.0.1:80": {"connections": 4, "idle": 1}}}},
-        {"figures": {"connections": 1, "accepted": 5, "requests": 6, "upstreams": {"10.0.0.1:80": {"connections": 2, "idle": 2}}}},
-        {},
-    ],
 }
+COUNTERS = {"process": {"accepted": 15, "requests": 26}, "servers": {"be": {"10.0.0.1:80": {"attempts": 12}}}}
+GAUGES = {"process": {"connections": 4}, "servers": {"be": {"10.0.0.1:80": {"connections": 6, "idle": 3, "active": 3}}}}
 SOCKET = CommandSocket("commands.sock", 0o640, level="admin", servers=(("be/one", "10.0.0.1:80"), ("be/two", "10.0.0.2:80")))
-CONFIG = Config((), (), (), process=Process(command_sockets=(SOCKET,)))
+SERVERS = (Server("10.0.0.1", 80), Server("10.0.0.2", 80), Server("::1", 80, backup=True))
+SITE = Site("door", ("*",), (), Proxy("be"))
+CONFIG = Config((), (SITE,), (Upstream("be", SERVERS),), process=Process(command_sockets=(SOCKET,)))
+PROGRAM = Program("9.9", True, 12, 0.0, 93_784.2, 1, 3, 0)
 
 
 class Asked:
@@ -46,7 +58,10 @@ class Asked:
 
     def __init__(self) -> None:
         self.done: list[list[str]] = []
-        self.commands = Commands(self._status, self._do, lambda: CONFIG)
+        self.commands = Commands(self._status, self._do, lambda: CONFIG, self._look, [])
+
+    async def _look(self) -> Picture:
+        return make_picture(PROGRAM, CONFIG, COUNTERS, GAUGES, STATUS["servers"])
 
     async def _status(self) -> dict[str, Any]:
         return STATUS
@@ -56,7 +71,7 @@ class Asked:
         return ["no"] if words[-1] == "13" else []
 
     def ask(self, line: str, level: str = "admin") -> str:
-        return asyncio.run(self.commands.answer(line, level))
+        return asyncio.run(self.commands.answer(line.split(), level))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +130,7 @@ def test_the_table_of_figures() -> None:
     assert (be[at("act")], be[at("bck")], be[at("weight")]) == ("1", "0", "5")
     assert Asked().ask("show stat be 2 -1").count("\n") == 2
     assert Asked().ask("show stat -1 1 -1").count("\n") == 2
+    assert (one[at("stot")], be[at("stot")], two[at("stot")]) == ("12", "12", "")
 
 
 def test_figures_of_the_program() -> None:
@@ -167,3 +183,20 @@ def test_a_connection_with_a_prompt_goes_on(tmp_path: Path) -> None:
 
 def test_a_line_without_end_is_not_kept(tmp_path: Path) -> None:
     assert talk(tmp_path, b"x" * 40_000) == b""
+
+
+def test_commands_are_taken_on_an_address_and_on_a_socket_that_listens_already(tmp_path: Path) -> None:
+    async def work(path: str, port: int) -> bytes:
+        server = CommandServer(tmp_path, replace(SOCKET, path=path), Asked().commands)
+        await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"show version\n")
+        data = await reader.read()
+        writer.close()
+        server.stop()
+        return data
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        assert asyncio.run(work(f"fd@{listening.fileno()}", port)) == b"9.9\n\n"
+    assert asyncio.run(work(f"tcp:127.0.0.1:{port}", port)) == b"9.9\n\n"

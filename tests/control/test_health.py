@@ -10,7 +10,7 @@ import pytest
 
 from vestibule.control import health as module
 from vestibule.control.agent import Answer, Question, understand
-from vestibule.control.check import Probe
+from vestibule.control.check import Outcome, Probe
 from vestibule.control.health import Health
 from vestibule.control.logs import ErrorLog
 from vestibule.control.resolver import Resolver
@@ -33,6 +33,7 @@ class Town:
         self.sick: set[str] = set()
         self.asked: list[str] = []
         self.told: list[tuple[str, bool, str, int]] = []
+        self.mosts: list[int] = []
         self.names: dict[str, list[str]] = {}
         self.resolver = Resolver(journal, lambda _: None)
         monkeypatch.setattr(self.resolver, "report", lambda: self.names)
@@ -47,11 +48,12 @@ class Town:
         self.told.clear()
         self.health = Health(self._journal, self.resolver, self._tell, self._state)
 
-    async def _examine(self, probe: Probe, addresses: Mapping[str, list[str]]) -> str:
+    async def _examine(self, probe: Probe, addresses: Mapping[str, list[str]]) -> Outcome:
         self.asked.append(probe.server.host)
-        return "sick" if probe.server.host in self.sick else ""
+        return Outcome("sick", "invalid", 7) if probe.server.host in self.sick else Outcome(layer=7)
 
     def _tell(self, states: dict[str, ServerState]) -> None:
+        self.mosts += [state.most for state in states.values()]
         self.told += [(key, state.up, state.mode, state.weight) for key, state in states.items()]
 
     async def until(self, true: Callable[[], bool]) -> None:
@@ -214,6 +216,8 @@ def test_an_agent_says_what_its_server_takes(town: Town, monkeypatch: pytest.Mon
         await says("ready 1%", True, "", 1)  # a little is not nothing
         await says("0%", True, "", 0)
         await says("maint 100%", True, "maintenance", 40)
+        beside.says["192.0.2.1"] = "maxconn:30"
+        await town.until(lambda: town.mosts[-1:] == [30])
         seen = beside.asked
         beside.says["192.0.2.1"] = ""
         await town.until(lambda: beside.asked > seen + 4)
@@ -240,7 +244,8 @@ def test_checks_and_commands_stand_beside_an_agent(town: Town, monkeypatch: pyte
         assert town.health.command(["disable", "u", "192.0.2.1:80"]) == []
         assert town.told[-1] == ("u 192.0.2.1:80", True, "maintenance", 15)
         beside.says["192.0.2.1"] = "50%"
-        await asyncio.sleep(0.15)
+        asked = beside.asked
+        await town.until(lambda: beside.asked > asked + 3)  # each of the two was asked
         assert town.health.command(["enable", "u", "192.0.2.1:80"]) == []
         assert town.told[-1] == ("u 192.0.2.1:80", True, "ready", 15)
         # Nobody asks any more.

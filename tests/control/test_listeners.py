@@ -1,5 +1,6 @@
 """Sockets of generations: opened, kept, closed, and explained when they cannot be."""
 
+import contextlib
 import os
 import socket
 import stat
@@ -7,18 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.ports import free_ports
 from vestibule.control.listeners import ListenError, Listeners, bind_unix, clear_stale_socket
-from vestibule.model.config import InheritedAddress, Listener, TcpAddress, UnixAddress
+from vestibule.model.config import InheritedAddress, Listener, TcpAddress, UdpAddress, UnixAddress
 
 
 def tcp(port: int, host: str = "127.0.0.1", name: str = "web") -> Listener:
     return Listener(name, TcpAddress(port, host))
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture
@@ -113,12 +109,71 @@ def test_a_port_in_use_is_noticed_though_reuse_port_would_hide_it(base: Path) ->
 
 
 def test_our_own_port_may_get_another_address(base: Path) -> None:
-    port = free_port()
+    port = free_ports(1)[0]
     doors = Listeners(base, {})
     committed(doors, tcp(port))
     committed(doors, tcp(port, "*"))
     assert doors.current.addresses() == {"web": f"*:{port}"}
     doors.close()
+
+
+def udp(port: int, host: str = "127.0.0.1", name: str = "dns") -> Listener:
+    return Listener(name, UdpAddress(port, host))
+
+
+def test_datagrams_come_to_one_socket_of_each_slot(base: Path) -> None:
+    doors = Listeners(base, {})
+    opening = doors.prepare((udp(0),), 2)
+    doors.listen(opening)
+    doors.commit(opening)
+    port = doors.current.port("dns")
+    assert doors.current.addresses() == {"dns": f"udp://127.0.0.1:{port}"}
+    sockets = [doors.current.sockets(slot)["dns"][0] for slot in range(2)]
+    assert {sock.getsockname()[1] for sock in sockets} == {port} and len({sock.fileno() for sock in sockets}) == 2
+    assert {sock.type for sock in sockets} == {socket.SOCK_DGRAM}
+    count = 64
+    for _ in range(count):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near:
+            near.sendto(b"x", ("127.0.0.1", port))
+    got = []
+    for sock in sockets:
+        got.append(0)
+        with contextlib.suppress(BlockingIOError):
+            while sock.recv(10):
+                got[-1] += 1
+    assert sum(got) == count and min(got) > 0
+    doors.close()
+
+
+def test_datagrams_that_wait_outlive_a_reload(base: Path) -> None:
+    doors = Listeners(base, {})
+    first = committed(doors, udp(0))["dns"][0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near:
+        near.sendto(b"x", ("127.0.0.1", doors.current.port("dns")))
+        assert committed(doors, udp(0))["dns"][0] is first
+        assert first.recv(10) == b"x"
+    committed(doors, tcp(0))
+    assert first.fileno() < 0
+    doors.close()
+
+
+def test_a_port_may_have_connections_and_datagrams(base: Path) -> None:
+    port = free_ports(1)[0]
+    doors = Listeners(base, {})
+    both = committed(doors, tcp(port), udp(port))
+    assert [both[name][0].type for name in ("web", "dns")] == [socket.SOCK_STREAM, socket.SOCK_DGRAM]
+    assert committed(doors, tcp(port), udp(port)) == both
+    doors.close()
+
+
+@pytest.mark.parametrize("option", [socket.SO_REUSEPORT, socket.SO_REUSEADDR])
+def test_datagrams_of_another_program_are_not_taken(base: Path, option: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, option, 1)
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        with pytest.raises(ListenError, match=f"udp://127.0.0.1:{port} is in use by another program"):
+            Listeners(base, {}).prepare((udp(port),), 1)
 
 
 def test_an_address_this_machine_does_not_have(base: Path) -> None:
@@ -215,3 +270,48 @@ def test_an_inherited_socket_that_does_not_listen(base: Path) -> None:
 def test_clear_stale_socket_needs_nothing_to_be_there(base: Path) -> None:
     clear_stale_socket(str(base / "nothing"))
     assert os.listdir(base) == []
+
+
+def test_what_is_handed_over_is_the_same_socket(base: Path) -> None:
+    before = Listeners(base, {})
+    listeners = (tcp(0), tcp(0, name="other"), Listener("door", UnixAddress("door.sock")))
+    committed(before, *listeners, slots=2)
+    keys = before.by_key()
+    assert sorted(len(fds) for fds in keys.values()) == [1, 2, 2]
+    handed = {key: [socket.socket(fileno=os.dup(fd)) for fd in fds] for key, fds in keys.items()}
+    after = Listeners(base, {}, handed)
+    # One listener is gone, and there is a worker more.
+    committed(after, listeners[0], listeners[2], slots=3)
+    assert after.current.addresses()["web"] == before.current.addresses()["web"]
+    assert after.current.port("web") == before.current.port("web")
+    assert len(after.current.sockets(0)["web"]) == 1 and len(after.by_key()) == 2
+    before.bequeath()
+    before.close()
+    assert (base / "door.sock").exists()
+    after.close()
+    assert not (base / "door.sock").exists()
+
+
+def test_a_handover_that_comes_to_nothing_leaves_the_name_of_a_socket(base: Path) -> None:
+    before = Listeners(base, {})
+    door = Listener("door", UnixAddress("door.sock"))
+    committed(before, door)
+    after = Listeners(base, {}, {key: [socket.socket(fileno=os.dup(fd)) for fd in fds] for key, fds in before.by_key().items()})
+    after.abort(after.prepare((door,), 1))
+    assert (base / "door.sock").exists()
+    before.close()
+
+
+def test_a_socket_of_systemd_is_handed_on_by_its_name(base: Path) -> None:
+    listener = Listener("web", InheritedAddress("https"))
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        before = Listeners(base, {"https": [given]})
+        committed(before, listener)
+        (key,) = before.by_key()
+        after = Listeners(base, {}, {key: [socket.socket(fileno=os.dup(given.fileno()))]})
+        (sock,) = committed(after, listener)["web"]
+        assert sock.getsockname() == given.getsockname()
+        # A reload finds it again.
+        committed(after, tcp(0))
+        assert committed(after, listener)["web"] == [sock]
+        sock.close()

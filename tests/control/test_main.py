@@ -1,5 +1,6 @@
 """The running program from outside: signals, commands, systemd. The workers are fakes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -107,7 +108,7 @@ class Program:
         return int(self.said().partition("http://127.0.0.1:")[2].partition("/")[0])
 
     def say(self, path: str = "/") -> bytes:
-        with socket.create_connection(("127.0.0.1", self.port()), 5) as sock:
+        with socket.create_connection(("127.0.0.1", self.port()), WAIT_S) as sock:
             sock.sendall(f"GET {path}".encode())
             return sock.recv(1000)
 
@@ -144,7 +145,7 @@ def test_hup_reloads_usr1_reopens_term_drains(program: Program) -> None:
     program.say()
     assert (program.base / "access.log").read_text() == "served\n"
 
-    with socket.create_connection(("127.0.0.1", program.port()), 5) as sock:
+    with socket.create_connection(("127.0.0.1", program.port()), WAIT_S) as sock:
         sock.sendall(b"GET /stall")
         assert sock.recv(100) == b"waiting"
         program.signal(signal.SIGTERM)
@@ -230,7 +231,7 @@ def test_a_worker_ends_when_its_control_process_is_killed(program: Program) -> N
     program.start()
     worker = json.loads(program.say())["pid"]
     program.signal(signal.SIGKILL)
-    program.wait_until(lambda: not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text())
+    program.wait_until(lambda: not is_running(worker))
 
 
 def test_systemd_passes_a_socket_and_is_told(program: Program) -> None:
@@ -253,7 +254,7 @@ def test_systemd_passes_a_socket_and_is_told(program: Program) -> None:
             else:
                 os.close(3)
         assert manager_end.recv(1000).startswith(b"READY=1\n")
-        with socket.create_connection(door.getsockname(), 5) as sock:
+        with socket.create_connection(door.getsockname(), WAIT_S) as sock:
             sock.sendall(b"GET /")
             assert json.loads(sock.recv(1000))["generation"] == 1
         program.signal(signal.SIGHUP)
@@ -287,3 +288,97 @@ def test_sockets_of_the_dead_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     assert [path.name for path in find_sockets(tmp_path)] == [f"admin-{os.getpid()}.sock"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"admin-{os.getpid()}.sock", "other"]
+
+
+# ---------------------------------------------------------------- upgrades
+
+
+def end_heir(program: Program, pid: int) -> None:
+    """End a program that is no child of ours."""
+    os.kill(pid, signal.SIGTERM)
+    program.wait_until(lambda: not is_running(pid))
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and nobody waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def answers(path: Path, pid: int) -> bool:
+    """Tell whether commands are answered by this process."""
+    with contextlib.suppress(AdminError):
+        return bool(ask(path, "status").get("pid") == pid)
+    return False
+
+
+@pytest.mark.parametrize("how", ["command", "signal"])
+def test_an_upgrade_hands_over_and_finishes(program: Program, how: str) -> None:
+    program.write(process='pid_file = "v.pid"\nadmin_socket = "admin"')
+    program.start()
+    old = program.process.pid  # type: ignore[union-attr]
+    port = program.port()
+    with socket.create_connection(("127.0.0.1", port), WAIT_S) as sock:
+        sock.sendall(b"GET /stall")
+        assert sock.recv(100) == b"waiting"
+        before = json.loads(program.say())["pid"]
+        if how == "command":
+            answer = ask(program.base / "admin", "upgrade")
+            assert answer["ok"], answer
+            heir = answer["pid"]
+        else:
+            program.signal(signal.SIGUSR2)
+            heir = program.wait_for("control.succeeded")[0]["heir"]
+        assert isinstance(heir, int)
+        program.wait_until(lambda: answers(program.base / "admin", heir))
+        program.wait_until(lambda: (program.base / "v.pid").read_text().strip() == str(heir))
+        # The same socket, though any free port was asked for; the old worker leaves it alone.
+        program.wait_until(lambda: json.loads(say(port))["pid"] != before)
+        assert sock.recv(100) == b"finished"
+    assert program.ends() == 0
+    assert old != heir
+    # Who ends takes nothing along.
+    assert int((program.base / "v.pid").read_text()) == heir
+    assert ask(program.base / "admin", "status")["pid"] == heir
+    end_heir(program, heir)
+    assert not (program.base / "admin").exists()
+
+
+def say(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), WAIT_S) as sock:
+        sock.sendall(b"GET /")
+        return sock.recv(1000)
+
+
+def test_an_upgrade_keeps_unix_sockets(program: Program) -> None:
+    program.write(listener='address = "unix:door"')
+    program.start()
+    inode = (program.base / "door").stat().st_ino
+    heir = program.command("upgrade")["pid"]
+    assert program.ends() == 0
+    assert (program.base / "door").stat().st_ino == inode
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(program.base / "door"))
+        sock.sendall(b"GET /")
+        assert json.loads(sock.recv(1000))["pid"] > 0
+    end_heir(program, heir)
+    assert not (program.base / "door").exists()
+
+
+def test_an_upgrade_that_fails_changes_nothing(program: Program) -> None:
+    program.write(listener='address = "unix:door"')
+    program.start()
+    program.write(site="refuse", listener='address = "unix:door"')
+    answer = program.command("upgrade")
+    assert answer["ok"] is False and answer["reasons"]
+    assert program.wait_for("control.upgrade")[0]["level"] == "error"
+    assert program.command("status")["stopping"] is False
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(program.base / "door"))
+        sock.sendall(b"GET /")
+        assert json.loads(sock.recv(1000))["generation"] == 1
+    program.signal(signal.SIGTERM)
+    assert program.ends() == 0
+    assert not (program.base / "door").exists()

@@ -23,15 +23,18 @@ def test_the_manager_is_told(tmp_path: Path, abstract: bool) -> None:
         notifier.ready("serving generation 1")
         notifier.reloading()
         notifier.stopping()
-        said = [manager_end.recv(1000).decode() for _ in range(3)]
+        notifier.succeeded(77)
+        assert notifier.environment({"A": "b"}) == {"A": "b", "NOTIFY_SOCKET": name}
+        said = [manager_end.recv(1000).decode() for _ in range(4)]
     assert said[0] == f"READY=1\nSTATUS=serving generation 1\nMAINPID={os.getpid()}"
     assert said[1].startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert said[1].rpartition("=")[2].isdigit()
-    assert said[2] == "STOPPING=1"
+    assert said[2:] == ["STOPPING=1", "MAINPID=77"]
 
 
 def test_without_a_manager_nothing_happens() -> None:
     Notifier({}).ready("x")
+    assert Notifier({}).environment({"A": "b"}) == {"A": "b"}
     Notifier({"NOTIFY_SOCKET": "/nowhere/at/all"}).ready("x")
 
 

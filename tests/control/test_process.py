@@ -198,7 +198,7 @@ def test_reloads_and_a_death_lose_nothing_of_others(run: Callable[..., Program],
 
     # The upload is with one of the workers: the other one is killed.
     def spare() -> list[int]:
-        return [worker["pid"] for worker in program.status()["workers"] if worker["figures"]["connections"] == 0]
+        return [worker["pid"] for worker in program.status()["workers"] if worker.get("figures", {}).get("connections") == 0]
 
     program.wait_until(lambda: len(spare()) == 1)
     (victim,) = spare()
@@ -270,3 +270,18 @@ def test_an_account_that_cannot_read_the_program_is_told(tmp_path: Path, upstrea
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=WAIT_S, check=False)
     assert done.returncode == 1
     assert "a worker cannot be started: Permission denied; may the user of process.user (65534) read /" in done.stderr
+
+
+def test_a_worker_that_is_told_nonsense_says_so_and_ends() -> None:
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-m", "vestibule.start_worker", "--link-fd", str(theirs.fileno())]
+    environment = os.environ | {"PYTHONPATH": str(Path(vestibule.__file__).parents[1])}
+    worker = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stderr=subprocess.PIPE, text=True, env=environment)
+    with ours, theirs:
+        ours.recv(65_536)  # it says hello
+        ours.sendall(b"\xff" * 100)
+        try:
+            said = worker.communicate(timeout=WAIT_S)[1]
+        finally:
+            worker.kill()
+    assert worker.returncode == 3 and said.startswith("vestibule worker: frame: ")

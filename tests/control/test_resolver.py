@@ -17,7 +17,7 @@ import pytest
 from vestibule.control import resolver as module
 from vestibule.control.logs import ErrorLog
 from vestibule.control.resolver import Resolver, look_up, names_of
-from vestibule.model.config import Config, Server, Upstream
+from vestibule.model.config import Config, Process, Server, Upstream
 
 
 class Dns:
@@ -245,3 +245,69 @@ def test_names_are_asked_for_as_their_servers_are_resolved() -> None:
     servers = [Server(f"{how}.test", 80, resolve=how) for how in ("one", "all", "srv")]  # type: ignore[arg-type]
     config = Config((), (), (Upstream("u", (*servers, Server("192.0.2.1", 80, resolve="all"))),))
     assert names_of(config) == {"one.test", "all:all.test", "srv:srv.test"}
+
+
+def test_a_name_is_sought_once_for_all_who_want_it(journal: ErrorLog) -> None:
+    async def story() -> None:
+        told: list[dict[str, list[str]]] = []
+        table = Dns(a=["192.0.2.1"], slow=None)
+        resolver = Resolver(journal, lambda names: None, table)
+        resolver.seek("slow", told.append)
+        resolver.seek("slow", told.append)
+        resolver.seek("a", told.append)
+        resolver.seek("none", told.append)
+        await until(lambda: len(told) == 2)
+        assert {"a": ["192.0.2.1"]} in told and {"none": []} in told
+        table.table["slow"] = ["192.0.2.9"]
+        table.released.set()
+        await until(lambda: len(told) == 4)
+        assert told[2:] == [{"slow": ["192.0.2.9"]}] * 2
+        assert table.asked == 3
+        resolver.close()
+
+    asyncio.run(story())
+
+
+def test_a_name_that_is_watched_is_known_at_once_and_there_is_room_for_so_many(journal: ErrorLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(module, "SOUGHT_MOST", 1)
+        told: list[dict[str, list[str]]] = []
+        table = Dns(a=["192.0.2.1"], slow=None)
+        resolver = Resolver(journal, lambda names: None, table)
+        await resolver.addresses({"a"}, 5)
+        resolver.seek("a", told.append)
+        resolver.seek("slow", told.append)
+        resolver.seek("other", told.append)
+        assert told == [{"a": ["192.0.2.1"]}, {"other": []}]
+        await asyncio.sleep(0)
+        resolver.close()
+        await until(lambda: len(told) == 3)
+        assert told[2] == {"slow": []}
+        table.released.set()
+
+    asyncio.run(story())
+
+
+def test_what_requests_name_may_be_asked_of_servers_of_its_own(journal: ErrorLog, name_server: NameServer) -> None:
+    async def story() -> None:
+        port = name_server.sock.getsockname()[1]
+        told: list[dict[str, list[str]]] = []
+        resolver = Resolver(journal, lambda names: None, Dns())
+        for resolve in ("any", "ipv4", "ipv6"):
+            resolver.ask_at(Process(resolvers=(f"127.0.0.1:{port}",), resolve=resolve))  # type: ignore[arg-type]  # it is one of them
+            resolver.seek("many.test", told.append)
+            await until(lambda: not resolver._sought)
+        assert [sorted(each["many.test"]) for each in told] == [
+            ["192.0.2.1", "192.0.2.2", "2001:db8::1"],
+            ["192.0.2.1", "192.0.2.2"],
+            ["2001:db8::1"],
+        ]
+        resolver.seek("nobody.test", told.append)
+        await until(lambda: not resolver._sought)
+        assert told[-1] == {"nobody.test": []}
+        resolver.ask_at(Process())
+        resolver.seek("many.test", told.append)
+        await until(lambda: not resolver._sought)
+        assert told[-1] == {"many.test": []}, "the system does not know it"
+
+    asyncio.run(story())

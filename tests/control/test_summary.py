@@ -58,7 +58,13 @@ def test_the_local_ca_is_explained_where_it_is_used() -> None:
 
 
 def test_status_in_words() -> None:
-    worker = {"slot": 1, "pid": 12, "uptime_s": 7300.0, "replaced": 2, "figures": {"requests": 5, "pools": {"x": 1}}}
+    worker = {
+        "slot": 1,
+        "pid": 12,
+        "uptime_s": 7300.0,
+        "replaced": 2,
+        "figures": {"requests": 5, "held_back": 0, "log_lines_lost": 2, "resident_bytes": 31_460_000, "pools": {"x": 1}},
+    }
     answer = {
         "compiled": True,
         "version": "9",
@@ -113,9 +119,9 @@ def test_status_in_words() -> None:
         "u a:1: up, weight 2, check: well, agent: up 9%",
         "immich: no address",
         "other: 10.0.0.1",
-        "process 12, up 2 h, replaced 2 times: requests 5",
+        "process 12, up 2 h, replaced 2 times: connections 0, requests 5, log lines lost 2, resident 31.5 MB",
         "process 11, up 5 s: no answer",
         "\nstopping",
     ):
         assert part in text
-    assert "pools" not in text
+    assert "pools" not in text and "held" not in text

@@ -16,8 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from vestibule.compile import dry_compile
-from vestibule.dialects import Parse
-from vestibule.dialects.read import Loaded
+from vestibule.dialects.read import Loaded, Parse
 from vestibule.dialects.toml import parse as parse_toml
 from vestibule.dialects.toml import write
 from vestibule.link.messages import Assets

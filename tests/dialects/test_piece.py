@@ -8,21 +8,25 @@ from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece, switched
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
+    AuthRequest,
     Config,
     Deny,
+    Forwarding,
     Listener,
     PathMatch,
     Proxy,
     RemoveHeader,
     Respond,
     Route,
+    SetHeader,
     Site,
     Switch,
     TcpAddress,
     Timeouts,
+    When,
 )
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import Var
+from vestibule.model.expr import Const, Var
 
 TLS = Var("tls")
 
@@ -31,6 +35,17 @@ def test_actions_before_a_piece_come_first_and_those_on_the_answer_last() -> Non
     piece = Piece(Respond(204), (RemoveHeader("A"),), (RemoveHeader("B"),)).before([Deny()], [RemoveHeader("C")])
     assert piece.request == (Deny(), RemoveHeader("A"))
     assert piece.response == (RemoveHeader("B"), RemoveHeader("C"))
+
+
+def test_a_question_keeps_the_host_of_the_client_before_a_server_with_its_own() -> None:
+    bare = AuthRequest("judge")
+    said = AuthRequest("judge", request=(SetHeader("host", Const("a")),))
+    asked = AuthRequest("judge", request=(SetHeader("Host", Var("host_port")),))
+    actions = [bare, When(TLS, (bare,), (said,)), Deny()]
+    own = Piece(Proxy("p"), forwarding=Forwarding(host="upstream"))
+    assert own.before(actions).request == (asked, When(TLS, (asked,), (said,)), Deny())
+    for piece in (Piece(Proxy("p")), Piece(Proxy("p"), forwarding=Forwarding())):
+        assert piece.before(actions).request == tuple(actions)
 
 
 def test_a_piece_as_a_route_keeps_what_it_says() -> None:

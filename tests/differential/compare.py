@@ -13,7 +13,8 @@ The deliberate differences, which are left out of the comparison:
 * The order of fields with different names means nothing (RFC 9110 5.3).
 * `Vary: Accept-Encoding` stands in every answer that depends on it (RFC 9110 12.5.5); others write it only where they compressed.
 * A body that was compressed is compared as what it was before.
-* Caddy guesses the Content-Type of an answer that has none, and writes parentheses of a path it has changed as escapes.
+* Caddy guesses the Content-Type of an answer that has none, and writes parentheses of a path it has changed as escapes. Servers
+  are asked for gzip by it where clients do not ask, and it undoes that.
 """
 
 import gzip
@@ -37,13 +38,13 @@ _OF_A_PAGE = frozenset(
         b"allow",
     )
 )
-_GUESSED = ((b"content-type", b"text/plain; charset=utf-8"), (b"vary", b"Accept-Encoding"))
+_GUESSED = ((b"content-type", b"text/plain; charset=utf-8"), (b"vary", b"Accept-Encoding"), (b"accept-encoding", b"gzip"))
 _ESCAPE = re.compile("%[0-9a-f]{2}")
 
 Fields = list[tuple[str, list[str]]]
 
 
-def _folded(fields: list[tuple[bytes, bytes]], without: frozenset[bytes], ports: tuple[int, int]) -> Fields:
+def folded(fields: list[tuple[bytes, bytes]], without: frozenset[bytes], ports: tuple[int, int]) -> Fields:
     """Return fields by lower-case name, sorted, with the two ports of a case written alike."""
     found: dict[str, list[str]] = {}
     for name, value in fields:
@@ -75,7 +76,7 @@ def seen_by_upstream(requests: list[Request], ports: tuple[int, int]) -> list[ob
         (
             request.line.split(b" ")[0].decode(),
             _neutral(request.target, ports),
-            _folded(request.fields, _HOP, ports),
+            folded(request.fields, _HOP, ports),
             request.body,
         )
         for request in requests
@@ -89,4 +90,4 @@ def got_by_client(response: Response, by_upstream: bool, ports: tuple[int, int])
     body = response.body if is_text else b""
     if body and (b"content-encoding", b"gzip") in [(name.lower(), value) for name, value in response.head.fields]:
         body = gzip.decompress(body)
-    return response.status, _folded(response.head.fields, without, ports), body
+    return response.status, folded(response.head.fields, without, ports), body

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-START_S = 15.0
+START_S = 40.0
 SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 _NGINX = """\
@@ -37,7 +37,7 @@ http {{
 _APACHE_MODULES = (
     "mpm_event authn_core authn_file authz_core authz_host authz_user authz_groupfile access_compat auth_basic"
     " alias setenvif env headers proxy proxy_http ratelimit"
-    " proxy_wstunnel proxy_balancer slotmem_shm lbmethod_byrequests rewrite remoteip dir mime expires macro"
+    " proxy_wstunnel proxy_balancer slotmem_shm lbmethod_byrequests rewrite remoteip dir mime expires macro ssl"
 )
 
 _APACHE = """\
@@ -90,6 +90,13 @@ def _our_caddy(folder: Path, ports: Sequence[int]) -> str:
     return "{\n\tadmin off\n\tauto_https off\n}\nimport cases/*\n"
 
 
+def _our_caddy_json(folder: Path, ports: Sequence[int]) -> str:
+    """Return what Caddy makes of its file: the same in JSON."""
+    (folder / "Caddyfile").write_text(_our_caddy(folder, ports))
+    command = ["caddy", "adapt", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=START_S).stdout
+
+
 def _haproxy(folder: Path, ports: Sequence[int]) -> list[str]:
     del ports
     (folder / "main.cfg").write_text(_whole_haproxy(folder))
@@ -121,6 +128,7 @@ ORIGINALS = {
     "nginx": Original("nginx", "nginx", "ours.conf", _nginx, _our_nginx),
     "apache": Original("apache2", "apache", "ours.conf", _apache, _our_apache),
     "caddy": Original("caddy", "caddy", "Caddyfile.ours", _caddy, _our_caddy),
+    "caddy-json": Original("caddy", "caddy", "ours.caddy.json", _caddy, _our_caddy_json),
     "haproxy": Original("haproxy", "haproxy", "ours.cfg", _haproxy, _our_haproxy),
 }
 

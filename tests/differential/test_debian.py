@@ -16,7 +16,8 @@ import pytest
 
 from tests.e2e.certs import Authority
 from tests.e2e.client import Client, close_all
-from tests.e2e.rig import environment, free_ports
+from tests.e2e.ports import free_ports
+from tests.e2e.rig import environment
 from tests.e2e.upstream import Upstream
 
 from .battery import HOST, Ask

@@ -1,11 +1,13 @@
 """The original programs and vestibule run the same files beside each other and are asked the same.
 
 A case is a configuration in `cases/PROGRAM`, in which PORT stands for the port of the case and UPSTREAM for that of an upstream that
-records what it sees. Adding a case is adding a file; adding requests is a line in it, or in the battery.
+records what it sees. Adding a case is adding a file; adding requests is a line in it, or in the battery. A case that names `own.pem`
+is asked over TLS; a request with the field `X-Shows` shows the certificate of a user.
 """
 
 import os
 import shutil
+import ssl
 import sys
 import time
 from collections.abc import Iterator
@@ -14,8 +16,10 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.e2e.certs import Authority
 from tests.e2e.client import Client, Response, Truncated, close_all
-from tests.e2e.rig import environment, free_ports
+from tests.e2e.ports import free_ports
+from tests.e2e.rig import environment
 from tests.e2e.upstream import Turn, Upstream
 
 from .battery import BATTERY, HOST, Ask, asked_by
@@ -23,7 +27,14 @@ from .compare import got_by_client, seen_by_upstream
 from .originals import ORIGINALS, SEARCH, Running
 
 CASES = Path(__file__).parent / "cases"
-NAMES = [(program.name, case.stem) for program in sorted(CASES.iterdir()) for case in sorted(program.iterdir())]
+
+
+def cases_of(name: str) -> list[Path]:
+    """Return the files of a program, which may be asked in more than one way."""
+    return sorted((CASES / name.partition("-")[0]).iterdir())
+
+
+NAMES = [(name, case.stem) for name in sorted(ORIGINALS) for case in cases_of(name)]
 
 
 def answer(turn: Turn) -> None:
@@ -37,6 +48,10 @@ def answer(turn: Turn) -> None:
         turn.answer(b"", b"301 Moved Permanently", b"Location: https://elsewhere.example/there\r\n")
     elif target.endswith(b"/redirect-path"):
         turn.answer(b"", b"307 Temporary Redirect", b"Location: /there\r\n")
+    elif target.endswith(b"/api/verify"):
+        turn.answer(b"", extra=b"X-Up: 1\r\nRemote-User: alice\r\nRemote-Groups: a,b\r\nRemote-Name: A\r\nRemote-Email: a@a.net\r\n")
+    elif target.startswith(b"/accel/"):
+        turn.answer(b"not this", b"201 Created", b"X-Up: 1\r\nX-Accel-Redirect: /" + target[7:] + b"\r\n")
     elif target.endswith(b"/missing"):
         turn.answer(b"no such thing", b"404 Not Found", b"X-Up: 1\r\n")
     elif target.endswith(b"/error"):
@@ -59,12 +74,25 @@ def answer(turn: Turn) -> None:
         turn.answer(b"ok", extra=b"X-Up: 1\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\n")
 
 
-def _lay_out(site: Path) -> None:
+def lay_out(site: Path) -> None:
     """Put some files into a folder."""
     for name in ("index.html", "a.txt", "sub/index.html", "sub/b.txt", "secret/c.txt", "pages/404.html", "pages/away.html", ".htpasswd"):
         file = site / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"this is {name}\n")
+    for each in (site, *site.rglob("*")):
+        os.utime(each, (1_600_000_000, 1_600_000_000))  # lists tell when a file was changed
+
+
+# As certbot writes it.
+_SSL_OPTIONS = """\
+SSLEngine on
+SSLProtocol all -SSLv2 -SSLv3 -TLSv1 -TLSv1.1
+SSLCipherSuite ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305
+SSLHonorCipherOrder off
+SSLSessionTickets off
+SSLOptions +StrictRequire
+"""
 
 
 def group_of(name: str) -> str:
@@ -79,7 +107,9 @@ class Pair:
         self.upstream = Upstream()
         self.upstream.script = answer
         original = ORIGINALS[program]
-        self.cases = {case.stem: case for case in sorted((CASES / program).iterdir()) if group_of(case.stem) == group}
+        self.authority = Authority()
+        self.shown = self.authority.bundle(folder / "user.pem", "alice")
+        self.cases = {case.stem: case for case in cases_of(program) if group_of(case.stem) == group}
         ports = free_ports(2 * len(self.cases))
         self.ports = {name: (ports[2 * at], ports[2 * at + 1]) for at, name in enumerate(self.cases)}
         self.running: list[Running] = []
@@ -101,7 +131,10 @@ class Pair:
         (folder / "users").write_text("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nbob:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")
         (folder / "groups").write_text("staff: alice\nothers: bob carol\n")
         (folder / "map").write_text("# colours\nRed crimson\nblue azure and more\n")
-        _lay_out(folder / "site")
+        self.authority.bundle(folder / "own.pem", HOST)
+        self.authority.write_root(folder / "clients.pem")
+        (folder / "options-ssl-apache.conf").write_text(_SSL_OPTIONS)
+        lay_out(folder / "site")
         if which == 0:
             self.running.append(Running(original.command(folder, ports), folder, ports, dict(os.environ)))
             return
@@ -115,9 +148,10 @@ class Pair:
         ports = self.ports[name]
         self.upstream.requests = []
         fields = ask.fields if any(each.lower() == "host" for each, _ in ask.fields) else (("Host", f"{HOST}:{ports[which]}"), *ask.fields)
-        with Client(("127.0.0.1", ports[which])).connect() as wire:
+        client = Client(("127.0.0.1", ports[which]), self._tls(ask, name), HOST)
+        with client.connect() as wire:
             try:
-                response: Response | str = Client(("127.0.0.1", ports[which])).request(ask.method, ask.target, fields, ask.body, wire)
+                response: Response | str = client.request(ask.method, ask.target, fields, ask.body, wire)
             except (Truncated, ConnectionError):
                 response = "hung up"  # before or in the middle of the request: which of both is a matter of moments
             except Exception as failure:
@@ -125,6 +159,15 @@ class Pair:
         seen = list(self.upstream.requests)
         got = response if isinstance(response, str) else got_by_client(response, bool(seen), ports)
         return seen_by_upstream(seen, ports), got
+
+    def _tls(self, ask: Ask, name: str) -> ssl.SSLContext | None:
+        """Return how a case is spoken to; None is without TLS."""
+        if "own.pem" not in self.cases[name].read_text():
+            return None
+        tls = self.authority.client()
+        if any(field == "X-Shows" for field, _ in ask.fields):
+            tls.load_cert_chain(self.shown)
+        return tls
 
     def stop(self) -> None:
         """End both, and the upstream."""
@@ -172,8 +215,15 @@ def accept_socket(turn: Turn) -> None:
     turn.send(turn.read(4))
 
 
-@pytest.mark.parametrize("program", ["nginx", "apache"])
-def test_both_pass_a_websocket(program: str, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize(
+    ("program", "name", "path"),
+    [
+        ("nginx", "documented", "/api/socket.io"),
+        ("apache", "documented", "/api/socket.io"),
+        ("caddy", "whole_vaultwarden", "/notifications/hub?access_token=x"),
+    ],
+)
+def test_both_pass_a_websocket(program: str, name: str, path: str, pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> None:
     if shutil.which(ORIGINALS[program].program, path=SEARCH) is None:
         pytest.skip(f"{program} is not installed")
     if (program, "") not in pairs:
@@ -182,8 +232,8 @@ def test_both_pass_a_websocket(program: str, pairs: Pairs, tmp_path_factory: pyt
     assert pair is not None
     pair.upstream.script = accept_socket
     try:
-        for port in pair.ports["documented"]:
-            head = f"GET /api/socket.io HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        for port in pair.ports[name]:
+            head = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             rest = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
             with Client(("127.0.0.1", port)).raw((head + rest).encode()) as wire:
                 assert wire.read_head().status == 101
@@ -198,14 +248,21 @@ BODY = bytes(range(256)) * 1_000
 """A quarter of a megabyte: two seconds at 100 KiB in a second, of which nginx takes the first at once."""
 
 
+def time_of(port: int, path: str) -> float:
+    """Fetch the body and return how long that took."""
+    began = time.monotonic()
+    assert Client(("127.0.0.1", port)).get(path).body == BODY
+    return time.monotonic() - began
+
+
 @pytest.mark.parametrize(
     ("program", "path", "least_s", "most_s"),
     [
-        ("nginx", "/slow", 0.7, 4.0),
+        ("nginx", "/slow", 0.7, 15.0),
         ("nginx", "/set", 0.0, 1.2),
         ("nginx", "/free", 0.0, 0.6),
-        ("nginx", "/if", 0.7, 4.0),
-        ("apache", "/slow", 0.7, 4.0),
+        ("nginx", "/if", 0.7, 15.0),
+        ("apache", "/slow", 0.7, 15.0),
         ("apache", "/free", 0.0, 0.6),
     ],
 )
@@ -221,8 +278,10 @@ def test_both_take_their_time(
     pair.upstream.script = lambda turn: turn.answer(BODY)
     try:
         for port in pair.ports["pace"]:
-            began = time.monotonic()
-            assert Client(("127.0.0.1", port)).get(path).body == BODY
-            assert least_s <= time.monotonic() - began <= most_s
+            took = time_of(port, path)
+            # A busy machine may be slow now and then; one that has a pace is so each time.
+            for _ in range(9 if least_s == 0 else 0):
+                took = min(took, time_of(port, path))
+            assert least_s <= took <= most_s
     finally:
         pair.upstream.script = answer

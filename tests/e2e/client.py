@@ -39,19 +39,21 @@ class Client:
         tls: ssl.SSLContext | None = None,
         name: str = "photos.test",
         version: str = "h1",
+        upstream_version: str = "h1",
     ) -> None:
         self.address = address
         self.tls = tls
         self.name = name
         self.version = version
+        self.upstream_version = upstream_version
 
     def speaking(self, version: str) -> "Client":
         """Return the same client with another HTTP version."""
-        return Client(self.address, self.tls, self.name, version)
+        return Client(self.address, self.tls, self.name, version, self.upstream_version)
 
     def spell(self, name: bytes) -> bytes:
-        """Return a field name as this version writes it."""
-        return name.lower() if self.version == "h2" else name
+        """Return a field name as it comes through: HTTP/2 has them in lower case only (RFC 9113 8.2.1)."""
+        return name.lower() if "h2" in (self.version, self.upstream_version) else name
 
     def connect(self) -> Connection:
         """Open a connection; with TLS, its handshake is done."""
@@ -125,7 +127,7 @@ class Client:
         if isinstance(exchange, FrameExchange):
             assert head.status == 200, head
             return FrameTunnel(exchange)
-        assert head.status == 101, head
+        assert head.status == 101, (head, exchange.read_body())
         assert isinstance(exchange, LineExchange)
         return exchange.wire
 

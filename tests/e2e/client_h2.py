@@ -1,170 +1,42 @@
-"""An HTTP/2 client made of the `h2` package (RFC 9113), which is strict about what comes back.
-
-Facts: a thread for each connection moves bytes, so that the credit of one stream, a PING or SETTINGS
-do not wait for a test to read. Windows open again only when a test reads a body; so a test that does
-not read holds the proxy back, as a client does that has stalled.
-Rules: the thread alone touches the socket; everything else is under `changed`.
-"""
+"""An HTTP/2 client made of the `h2` package: what comes back is taken apart by frames.py."""
 
 import contextlib
-import select
 import socket
-import ssl
-import struct
-import threading
 from collections.abc import Callable, Iterable
 
-import h2.config
-import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
-import h2.settings
 
-from .message import TIMEOUT_S, Connection, Exchange, Field, Head, Malformed, Truncated, Tunnel, remember, render
-
-GOAWAY = 7
-CONNECTION_WINDOW = 15 << 20
+from .frames import Frames
+from .message import TIMEOUT_S, Connection, Exchange, Field, Head, Truncated, Tunnel, remember, render
 
 
-class FrameConnection(Connection):
+class FrameConnection(Frames, Connection):
     """One connection; its streams are exchanges that may go on at the same time, from several threads."""
 
     def __init__(self, sock: socket.socket, name: str, scheme: bytes) -> None:
-        sock.setblocking(False)
-        self.sock = sock
         self.name = name
         self.scheme = scheme
-        self.changed = threading.Condition()
         self.streams: dict[int, FrameExchange] = {}
-        self.goaways: list[int] = []
-        self.failure: Exception | None = None
-        self.is_open = True
-        self.has_settings = False
-        self._out = bytearray()
-        self._in = b""
-        self._end = ""
-        self._wake, self._woken = socket.socketpair()
-        self._wake.setblocking(False)
-        self._woken.setblocking(False)
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None, validate_outbound_headers=False))
-        self.h2.initiate_connection()
-        # As browsers do, so that a stream nobody reads yet does not hold up the others.
-        self.h2.increment_flow_control_window(CONNECTION_WINDOW)
-        self._out += self.h2.data_to_send()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        super().__init__(sock, is_client=True)
         remember(self)
 
     def close(self) -> None:
-        self._leave("close")
+        self.leave("close")
 
     def reset(self) -> None:
-        self._leave("reset")
+        self.leave("reset")
 
     def is_closed(self, within_s: float = TIMEOUT_S) -> bool:
         return self.wait_for(lambda: not self.is_open, within_s)
-
-    def wait_for(self, condition: Callable[[], object], within_s: float = TIMEOUT_S) -> bool:
-        """Wait until `condition` holds; False if it does not within the time. Raises what the connection failed of."""
-        with self.changed:
-            met = self.changed.wait_for(lambda: condition() or self.failure, within_s)
-            if self.failure is not None:
-                raise self.failure
-            return bool(met)
 
     def wait_for_settings(self) -> None:
         """Wait until the peer has said what it can. It must offer tunnels (RFC 8441 3)."""
         assert self.wait_for(lambda: self.has_settings or not self.is_open)
         assert self.h2.remote_settings.enable_connect_protocol == 1
 
-    def push(self) -> None:
-        """Have the thread send what the codec has to say. Call it under `changed`."""
-        self._out += self.h2.data_to_send()
-        with contextlib.suppress(OSError):
-            self._woken.send(b"x")
-
-    # ---- the thread
-
-    def _leave(self, end: str) -> None:
-        with self.changed:
-            self._end = self._end or end
-            with contextlib.suppress(OSError):
-                self._woken.send(b"x")
-        self._thread.join(TIMEOUT_S)
-
-    def _run(self) -> None:
-        try:
-            while self._move():
-                pass
-        except h2.exceptions.ProtocolError as error:
-            self.failure = Malformed(repr(error))
-        except OSError:
-            pass  # the connection is lost, as the streams will see
-        finally:
-            if self._end == "reset":
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            self.sock.close()
-            with self.changed:
-                self.is_open = False
-                self._wake.close()
-                self._woken.close()
-                self.changed.notify_all()
-
-    def _move(self) -> bool:
-        """Wait for something to do and do it; False when it is over."""
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        poll.register(self.sock, select.POLLIN | (select.POLLOUT if self._out else 0))
-        poll.poll(1000 * TIMEOUT_S)
-        with contextlib.suppress(BlockingIOError):
-            self._wake.recv(4096)
-        with self.changed:
-            if self._end != "reset":
-                self._send()
-            if self._end:
-                return False
-        return self._receive()
-
-    def _send(self) -> None:
-        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            while self._out:
-                del self._out[: self.sock.send(self._out)]
-
-    def _receive(self) -> bool:
-        while True:
-            try:
-                data = self.sock.recv(262_144)
-            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return True
-            if not data:
-                return False
-            with self.changed:
-                for event in self.h2.receive_data(self._without_goaway(data)):
-                    self._take(event)
-                self.push()
-                self.changed.notify_all()
-
-    def _without_goaway(self, data: bytes) -> bytes:
-        """Take GOAWAY out of what has come: the codec goes on no further after one, but the streams do (RFC 9113 6.8)."""
-        self._in += data
-        kept = bytearray()
-        at = 0
-        while len(self._in) >= at + 9:
-            end = at + 9 + int.from_bytes(self._in[at : at + 3], "big")
-            if len(self._in) < end:
-                break
-            if self._in[at + 3] == GOAWAY:
-                self.goaways.append(struct.unpack(">L", self._in[at + 13 : at + 17])[0])
-            else:
-                kept += self._in[at:end]
-            at = end
-        self._in = self._in[at:]
-        return bytes(kept)
-
-    def _take(self, event: h2.events.Event) -> None:
-        if isinstance(event, h2.events.RemoteSettingsChanged):
-            self.has_settings = True
+    def take(self, event: h2.events.Event) -> None:
         stream = self.streams.get(getattr(event, "stream_id", 0) or 0)
         if stream is None:
             return
@@ -220,12 +92,12 @@ class FrameExchange(Exchange):
     def send_body(self, data: bytes) -> None:
         wire = self.wire
         while data:
-            if not wire.wait_for(lambda: self.is_unwanted() or self._window() > 0):
+            if not wire.wait_for(lambda: self.is_unwanted() or wire.window(self.id) > 0):
                 raise TimeoutError("no window was opened")
             with wire.changed:
                 if self.is_unwanted():
                     return
-                piece = data[: min(self._window(), wire.h2.max_outbound_frame_size)]
+                piece = data[: wire.window(self.id)]
                 wire.h2.send_data(self.id, piece)
                 wire.push()
             data = data[len(piece) :]
@@ -274,11 +146,6 @@ class FrameExchange(Exchange):
         """Whether nothing more will come."""
         return self.is_ended or self.is_unwanted()
 
-    def _window(self) -> int:
-        with contextlib.suppress(h2.exceptions.StreamClosedError):
-            return self.wire.h2.local_flow_control_window(self.id)
-        return 0
-
     def _wait(self, there: Callable[[], object]) -> bool:
         """Wait until something is there; False if the stream is over before."""
         if not self.wire.wait_for(lambda: there() or self.is_over()):
@@ -296,9 +163,7 @@ class FrameExchange(Exchange):
 
     def _credit(self) -> None:
         """Open the windows by what has been read, that of a stream that is over excepted."""
-        if self.body and self.wire.is_open:
-            with contextlib.suppress(h2.exceptions.StreamClosedError):
-                self.wire.h2.acknowledge_received_data(len(self.body), self.id)
+        self.wire.credit(len(self.body), self.id)
         self.body.clear()
 
 

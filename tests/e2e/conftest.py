@@ -3,6 +3,7 @@
 Rules: a test that needs other settings starts its own proxy with `make`, once for its module if it
 can. `version` is the HTTP version towards the proxy: a test that takes it, or `client`, is run for
 each, and for HTTP/1 alone if it is marked `http1` because it is about that version's syntax.
+`behind` is what the upstream speaks, and `upstream_h1` marks a test for which that is HTTP/1 alone, with the reason.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,22 +17,26 @@ from .upstream import Upstream
 
 VERSIONS = ["h1", "h2"]
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "http1: is about what only HTTP/1 has, and not run for other versions")
+# What upstreams speak: the third is HTTP/2 within TLS, for the tests that say so because buffers and ends are others there.
+BEHIND = ["h1", "h2"]
+SECURE = "h2-tls"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test for each version, or for HTTP/1 alone."""
+    """Run a test for each version on both sides, or for HTTP/1 alone."""
+    marker = metafunc.definition.get_closest_marker
+    if "behind" in metafunc.fixturenames:
+        is_told = marker("upstream_h1") is not None
+        behind = ["h1"] if is_told else [*BEHIND, SECURE] if marker("upstream_tls") is not None else BEHIND
+        metafunc.parametrize("behind", behind, scope="session")
     if "version" in metafunc.fixturenames:
-        is_old = metafunc.definition.get_closest_marker("http1") is not None
-        metafunc.parametrize("version", ["h1"] if is_old else VERSIONS)
+        metafunc.parametrize("version", ["h1"] if marker("http1") is not None else VERSIONS)
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def plain(tmp_path_factory: pytest.TempPathFactory, behind: str) -> Iterator[Rig]:
     """A proxy with default settings and one worker, in front of one upstream."""
-    rig = build(tmp_path_factory.mktemp("plain"))
+    rig = build(tmp_path_factory.mktemp("plain"), behind=behind)
     yield rig
     tear_down(rig)
 
@@ -41,6 +46,7 @@ def upstream(plain: Rig) -> Iterator[Upstream]:
     """The upstream of `plain`, with nothing remembered."""
     plain.upstream.rest()
     yield plain.upstream
+    close_all()  # who reads nothing would keep the proxy from seeing that its upstream rests
     plain.upstream.rest()
 
 
@@ -58,13 +64,13 @@ def connections() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Rig]]:
+def make(tmp_path_factory: pytest.TempPathFactory, behind: str) -> Iterator[Callable[..., Rig]]:
     """Start proxies that live as long as the module: `make(site="…", more="…")`."""
     rigs: list[Rig] = []
 
     def start(**settings: str | int) -> Rig:
         folder: Path = tmp_path_factory.mktemp("rig")
-        rigs.append(build(folder, **settings))  # type: ignore[arg-type]
+        rigs.append(build(folder, behind=behind, **settings))  # type: ignore[arg-type]
         return rigs[-1]
 
     yield start

@@ -19,23 +19,17 @@ from types import MappingProxyType
 
 import vestibule
 
+from .certs import Authority, server
 from .client import Client, close_all
+from .ports import free_ports
 from .upstream import Upstream
+from .upstream_h2 import FrameUpstream
 
 START_S = 40.0
 STOP_S = 40.0
 STANDIN_NEEDS = ("starlette", "uvicorn", "websockets", "PIL", "python_multipart")
 DEMO = Path(__file__).parents[2] / "demo"
 SOURCES = Path(vestibule.__file__).parents[1]
-
-
-def free_ports(count: int) -> list[int]:
-    """Return so many TCP ports nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in socks:
-            sock.bind(("", 0))
-        return [sock.getsockname()[1] for sock in socks]
 
 
 def environment() -> dict[str, str]:
@@ -70,7 +64,7 @@ class Vestibule:
         keep: Sequence[int] = (),
         name: str = "vestibule.toml",
     ) -> None:
-        """Start, and wait until every one of `ports` is listened on.
+        """Start, and wait until every one of `ports` is listened on and the program says that it serves.
 
         `extra` is added to the environment; `before` is a command that runs the program in its turn; `keep` are descriptors
         it inherits; `name` is the file of the configuration, where its language is another.
@@ -91,6 +85,8 @@ class Vestibule:
         try:
             for port in ports:
                 self._wait_for_port(port)
+            # Its command socket and its pid file come after the ports, and before it says this.
+            self.wait_for("vestibule serves")
         except BaseException:
             self.stop()
             raise
@@ -210,23 +206,44 @@ def settings(folder: Path, workers: int = 1) -> str:
     return f'[process]\nworkers = {workers}\nstate_dir = "{folder}/state"\nstop = "5s"\n'
 
 
-def build(folder: Path, *, site: str = "", more: str = "", to: str = "", trusted: Sequence[str] = (), workers: int = 1) -> Rig:
+def start_upstream(folder: Path, behind: str) -> tuple[Upstream, str]:
+    """Start an upstream that speaks `h1`, `h2` or `h2-tls`; return it with its table in the configuration, as `app`."""
+    if behind == "h1":
+        return Upstream(), ""
+    if behind == "h2":
+        upstream = FrameUpstream()
+        return upstream, f'[upstreams.app]\nservers = ["http://127.0.0.1:{upstream.port}"]\npool.protocol = "h2"\n'
+    authority = Authority()
+    authority.write_root(folder / "upstream-ca.pem")
+    tls = server(authority.bundle(folder / "upstream.pem", "photos.test"))
+    tls.set_alpn_protocols(["h2"])
+    upstream = FrameUpstream(tls=tls)
+    trust = f'tls = {{ ca = "{folder}/upstream-ca.pem", name = "photos.test" }}'
+    return upstream, f'[upstreams.app]\nservers = ["https://127.0.0.1:{upstream.port}"]\npool.protocol = "h2"\n{trust}\n'
+
+
+def build(
+    folder: Path, *, site: str = "", more: str = "", to: str = "", trusted: Sequence[str] = (), workers: int = 1, behind: str = "h1"
+) -> Rig:
     """Start an upstream and a proxy in front of it.
 
     `site` adds keys to the one site and `more` adds tables, in which UPSTREAM stands for the upstream's port; `to` replaces
-    the target of the site.
+    the target of the site. `behind` is what the upstream speaks.
     """
-    upstream = Upstream()
+    upstream, table = start_upstream(folder, behind)
     port = free_ports(1)[0]
+    if table:
+        site = site.replace('"http://127.0.0.1:UPSTREAM"', '"app"')
+        to = to or "app"
     if "[timeouts]" not in more:
         more += '\n[timeouts]\nhold = "0s"\n'  # what cannot be reached is told at once
     # JSON writes strings and arrays as TOML reads them.
     config = (
         f"trusted_proxies = {json.dumps(list(trusted))}\n{settings(folder, workers)}\n"
-        f'[sites."*"]\nlisten = "127.0.0.1:{port}"\nto = "{to or "http://127.0.0.1:UPSTREAM"}"\n{site}\n{more}\n'
+        f'[sites."*"]\nlisten = "127.0.0.1:{port}"\nto = "{to or "http://127.0.0.1:UPSTREAM"}"\n{site}\n{more}\n{table}'
     )
     proxy = Vestibule(folder, config.replace("UPSTREAM", str(upstream.port)), [port])
-    return Rig(proxy, upstream, Client(("127.0.0.1", port)), port)
+    return Rig(proxy, upstream, Client(("127.0.0.1", port), upstream_version=upstream.version), port)
 
 
 def tear_down(rig: Rig) -> None:

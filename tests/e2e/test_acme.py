@@ -1,5 +1,6 @@
 """The whole program gets trusted certificates from pebble, and swaps them while it serves."""
 
+import contextlib
 import json
 import socket
 import ssl
@@ -146,17 +147,27 @@ def test_tokens_nobody_issued_go_to_the_upstream_where_it_is_served_in_the_clear
     assert served.issued()
 
 
+def is_under_way(orders: Path) -> bool:
+    """Say whether an issuer has taken an order that is not over."""
+    for each in orders.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            if '"url": "https' in each.read_text():
+                return True
+    return False
+
+
 def test_a_kill_in_the_middle_of_an_order_is_gone_on_from(serve: Serve, pebble: issuer.Pebble, tmp_path: Path) -> None:
     before = pebble.orders()
     served = serve("killed.example.org", workers=1)
     orders = tmp_path / "state" / "acme" / "orders"
-    assert served.proxy.wait_until(lambda: any('"url": "https' in each.read_text() for each in orders.glob("*.json")))
+    # On a loaded machine it may be over before anybody has seen it.
+    assert served.proxy.wait_until(lambda: is_under_way(orders) or "issued a certificate" in served.proxy.said())
     served.proxy.process.kill()
     served.proxy.wait()
     again = Vestibule(tmp_path, served.proxy.file.read_text(), [pebble.tls_port])
     try:
         # A validation that the kill cut off is final, and its order with it; then the next try is asked for by hand.
-        assert again.wait_until(lambda: "issued a certificate" in again.said() or "acme.failed" in again.said())
+        assert again.wait_until(lambda: "acme.failed" in again.said() or is_trusted(pebble, pebble.tls_port, "killed.example.org"))
         if "acme.failed" in again.said():
             assert again.control("cert", "renew").returncode == 0
         assert again.wait_until(lambda: is_trusted(pebble, pebble.tls_port, "killed.example.org"))

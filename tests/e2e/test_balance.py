@@ -4,14 +4,14 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .client import Client, close_all
-from .rig import Vestibule, free_ports, settings
+from .ports import free_ports
+from .rig import Vestibule, settings
 from .upstream import Turn, Upstream
 
 
@@ -19,9 +19,9 @@ class Fleet:
     """A proxy with servers behind it; each answers its own number."""
 
     def __init__(self, folder: Path, count: int, more: str, *, workers: int = 1, hold: str = "0s") -> None:
-        self.upstreams = [self._upstream(at) for at in range(count)]
-        self.ports = [each.port for each in self.upstreams]
-        port = free_ports(1)[0]
+        # Theirs too are told to nobody else, since they go away and come back.
+        port, *self.ports = free_ports(1 + count)
+        self.upstreams = [self._upstream(at, self.ports[at]) for at in range(count)]
         servers = ", ".join(f'"http://127.0.0.1:{each.port}"' for each in self.upstreams)
         self.config = (
             f'{settings(folder, workers)}[timeouts]\nhold = "{hold}"\n'
@@ -32,8 +32,8 @@ class Fleet:
         self.port = port
 
     @staticmethod
-    def _upstream(at: int, port: int = 0) -> Upstream:
-        upstream = Upstream(port=port) if port else Upstream()
+    def _upstream(at: int, port: int) -> Upstream:
+        upstream = Upstream(port=port)
         upstream.script = lambda turn: turn.answer(b"%d" % at)
         return upstream
 
@@ -145,22 +145,25 @@ def test_commands_act_on_the_running_program(tmp_path: Path) -> None:
     with fleet(tmp_path, 3, workers=2) as made:
         names = [f"127.0.0.1:{port}" for port in made.ports]
 
-        def tell(*words: str) -> set[str]:
+        def answers(wanted: str) -> bool:
+            return {made.who() for _ in range(12)} == set(wanted)
+
+        def tell(wanted: str, *words: str) -> None:
             done = made.proxy.control("upstream", *words)
             assert done.returncode == 0, done.stderr
-            # The workers hear of it within a turn.
-            time.sleep(0.2)
-            return {made.who() for _ in range(12)}
+            # The workers hear of it in a moment, and hold to it.
+            assert made.proxy.wait_until(lambda: answers(wanted))
+            assert answers(wanted)
 
-        assert tell("drain", "u", names[0]) == {"1", "2"}
-        assert tell("disable", "u", names[1]) == {"2"}
+        tell("12", "drain", "u", names[0])
+        tell("2", "disable", "u", names[1])
         assert made.proxy.control("reload").returncode == 0
         assert {made.who() for _ in range(8)} == {"2"}
         listed = made.proxy.control("upstream", "list").stdout.splitlines()
         assert [line.split()[2].rstrip(",") for line in listed] == ["draining", "disabled", "up"]
         assert f"u {names[1]}: disabled" in made.proxy.control("status").stdout
-        assert tell("enable", "u", "all") == {"0", "1", "2"}
-        assert tell("weight", "u", names[2], "0") == {"0", "1"}
+        tell("012", "enable", "u", "all")
+        tell("01", "weight", "u", names[2], "0")
         wrong = made.proxy.control("upstream", "drain", "u", "nobody")
         assert wrong.returncode == 1 and names[0] in wrong.stderr
 
@@ -179,7 +182,7 @@ def test_checks_take_servers_out_and_back_and_a_reload_changes_nothing(tmp_path:
             upstream.script = well
         made.upstreams[0].script = sick
         made.proxy.wait_for("health.down")
-        time.sleep(0.2)
+        assert made.proxy.wait_until(lambda: {made.who() for _ in range(8)} == {"w"}), "the workers hear of it in a moment"
         assert {made.who() for _ in range(8)} == {"w"}
         assert made.proxy.control("reload").returncode == 0
         assert {made.who() for _ in range(8)} == {"w"}

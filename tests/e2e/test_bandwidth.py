@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from .client import Client
-from .rig import Rig, Vestibule, build, free_ports, settings, tear_down
+from .ports import free_ports
+from .rig import Rig, Vestibule, build, settings, tear_down
 
 SITE = """
 routes = [
@@ -23,8 +24,8 @@ BODY = bytes(range(256)) * 781  # 199,936 bytes
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    rig = build(tmp_path_factory.mktemp("gate"), site=SITE)
+def gate(tmp_path_factory: pytest.TempPathFactory, behind: str) -> Iterator[Rig]:
+    rig = build(tmp_path_factory.mktemp("gate"), site=SITE, behind=behind)
     yield rig
     tear_down(rig)
 
@@ -39,17 +40,22 @@ def test_a_download_takes_its_time(gate: Rig, asked: Client) -> None:
     gate.upstream.script = lambda turn: turn.answer(BODY)
     began = time.monotonic()
     assert asked.get("/down/", ("Pace", "200KB")).body == BODY
-    assert 0.6 < time.monotonic() - began < 5
-    began = time.monotonic()
-    assert asked.get("/down/").body == BODY
-    assert time.monotonic() - began < 0.6
+    assert 0.6 < time.monotonic() - began < 15
+
+    def is_quick() -> bool:
+        began = time.monotonic()
+        assert asked.get("/down/").body == BODY
+        return time.monotonic() - began < 0.6
+
+    # A busy machine may be slow now and then; one that has a pace is so each time.
+    assert any(is_quick() for _ in range(10))
 
 
 def test_the_answer_may_say_its_pace(gate: Rig, asked: Client) -> None:
     gate.upstream.script = lambda turn: turn.answer(BODY, extra=b"Pace: 150KB\r\n")
     began = time.monotonic()
     assert asked.get("/answer/").body == BODY
-    assert 0.6 < time.monotonic() - began < 5
+    assert 0.6 < time.monotonic() - began < 15
 
 
 def test_an_upload_takes_its_time(gate: Rig, asked: Client) -> None:
@@ -57,7 +63,7 @@ def test_an_upload_takes_its_time(gate: Rig, asked: Client) -> None:
     got = asked.request("POST", "/up/", body=BODY)
     assert got.status == 200
     assert gate.upstream.take_one().body == BODY
-    assert 0.6 < time.monotonic() - began < 5
+    assert 0.6 < time.monotonic() - began < 15
 
 
 @pytest.mark.http1
@@ -81,7 +87,7 @@ routes = [{{ to = "tcp://127.0.0.1:{house.getsockname()[1]}", bandwidth = [{{ of
             sender.shutdown(socket.SHUT_WR)
             got = b"".join(iter(lambda: receiver.recv(65_536), b""))  # noqa: B023
             assert got == BODY
-            assert low < time.monotonic() - began < 5
+            assert low < time.monotonic() - began < 15
         client.close()
         inside.close()
     finally:

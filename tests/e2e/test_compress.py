@@ -14,9 +14,11 @@ PAGE = b"<p>hello</p>" * 5000
 
 
 @pytest.fixture(scope="module")
-def squeezed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def squeezed(tmp_path_factory: pytest.TempPathFactory, behind: str) -> Iterator[Rig]:
     folder: Path = tmp_path_factory.mktemp("squeezed")
-    rig = build(folder, site='compress = true\nroutes = [{ prefix = "/plain/", compress = false, to = "http://127.0.0.1:UPSTREAM" }]')
+    rig = build(
+        folder, site='compress = true\nroutes = [{ prefix = "/plain/", compress = false, to = "http://127.0.0.1:UPSTREAM" }]', behind=behind
+    )
     yield rig
     tear_down(rig)
 

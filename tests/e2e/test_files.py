@@ -1,5 +1,6 @@
 """A directory that answers, and what answers in the place of errors."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -19,6 +20,14 @@ routes = [
     { prefix = "/img", files = { root = "FOLDER/www", strip = "/img", hidden = true } },
     { prefix = "/app/", files = { root = "www", tries = ["{path}", "/app.html"] } },
     { prefix = "/old/", files = { root = "FOLDER/www", otherwise = { to = "http://127.0.0.1:UPSTREAM" } } },
+    { prefix = "/listed/", files = { root = "FOLDER/www", strip = "/listed/", index = [], listing = true, hide = ["*.html", "/docs"] } },
+    { prefix = "/packed/", files = { root = "FOLDER/www", strip = "/packed/", precompressed = ["br", "gzip"], hide = ["app.html"] } },
+    { prefix = "/down/", files = { root = "FOLDER/www", tries = ["/note.txt"], status = 503 } },
+    { prefix = "/to/", request = [{ strip_prefix = "/to" }], files = { root = "FOLDER/www", slash = "path" } },
+    { prefix = "/as/", request = [{ rewrite = "/docs" }], files = { root = "FOLDER/www", slash = "path" } },
+    { prefix = "/bare/", request = [{ strip_prefix = "/bare" }], files = { root = "FOLDER/www", slash = "bare" } },
+    { prefix = "/stay/", files = { root = "FOLDER/www", strip = "/stay/", slash = "stay" } },
+    { prefix = "/there/", when = 'existing("FOLDER/www", "/docs/") != "" and existing("www", "/x") == ""', respond = { body = "there" } },
     { prefix = "/closed/", request = [{ deny = 403 }], respond = { status = 200 } },
     { prefix = "/loop/", errors = [{ request = [{ deny = 410 }], respond = { status = 200 } }], request = [{ deny = 403 }], respond = {} },
     { prefix = "/seen/", to = "http://127.0.0.1:UPSTREAM", errors = [
@@ -49,6 +58,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         "app.html": "app",
         "missing.html": "nothing here",
         "note.txt": "0123456789",
+        "note.txt.gz": "as gzip",
         ".secret": "no",
         ".well-known/token": "yes",
         "per%cent.txt": "percent",
@@ -85,17 +95,26 @@ def asked(house: Rig, version: str) -> Client:
         ("/empty/", 404, None),
         ("/note.txt/", 404, None),
         ("/pipe", 404, None),
-        ("/..%2foutside.txt", 404, None),
-        ("/static/..%2f..%2foutside.txt", 404, None),
+        ("/..%2foutside.txt", 400, None),
+        ("/static/..%2f..%2foutside.txt", 400, None),
         ("/%2e%2e/outside.txt", 400, None),
         ("/static//outside.txt", 404, None),
         ("/img/note.txt", 200, b"0123456789"),
         ("/img/.secret", 200, b"no"),
         ("/img../outside.txt", 404, None),
         ("/img%2e%2e/outside.txt", 404, None),
-        ("/img/..%2foutside.txt", 404, None),
+        ("/img/..%2foutside.txt", 400, None),
         ("/img..", 404, None),
-        ("/app/..%2f..%2foutside.txt", 200, b"app"),
+        ("/app/..%2f..%2foutside.txt", 400, None),
+        ("/listed/note.txt", 200, b"0123456789"),
+        ("/listed/index.html", 404, None),
+        ("/listed/docs/", 404, None),
+        ("/listed/docs/index.html", 404, None),
+        ("/packed/app.html", 404, None),
+        ("/stay/docs", 200, b"docs"),
+        ("/as/x", 200, b"docs"),
+        ("/there/", 200, b"there"),
+        ("/down/", 503, b"0123456789"),
     ],
 )
 def test_what_a_path_names(asked: Client, path: str, status: int, body: bytes | None) -> None:
@@ -110,6 +129,44 @@ def test_a_directory_has_its_own_path(asked: Client) -> None:
     answer = asked.get("/docs?a=1")
     assert answer.status == 301
     assert (answer.find("location") or b"").endswith(b"/docs/?a=1")
+
+
+def test_the_path_to_a_directory_is_the_one_that_was_asked_for(asked: Client) -> None:
+    answer = asked.get("/to/docs?a=1")
+    assert (answer.status, answer.find("location")) == (308, b"/to/docs/?a=1")
+    answer = asked.get("/bare/docs?a=1")
+    assert (answer.status, answer.find("location")) == (301, b"/docs/?a=1")
+
+
+def test_a_directory_is_listed(asked: Client) -> None:
+    page = asked.get("/listed/")
+    assert (page.status, page.find("content-type")) == (200, b"text/html; charset=utf-8")
+    assert b"./note.txt" in page.body
+    for name in (b".secret", b"app.html", b"docs", b"pipe"):
+        assert b"./" + name not in page.body
+    told = asked.get("/listed/?sort=size&order=desc&limit=1", ("Accept", "application/json"))
+    assert [each["name"] for each in json.loads(told.body)] == ["big.bin"]
+    assert asked.request("HEAD", "/listed/", []).body == b""
+    assert asked.request("POST", "/listed/", [], b"x").status == 405
+    assert asked.get("/listed/").find("vary") == b"Accept"
+
+
+def test_a_directory_that_cannot_be_read_is_not_listed(asked: Client, house: Rig) -> None:
+    closed = house.proxy.folder / "www" / "closed"
+    closed.mkdir(exist_ok=True)
+    closed.chmod(0)
+    readable = os.access(closed, os.R_OK)  # by root
+    assert asked.get("/listed/closed/").status == (200 if readable else 404)
+    closed.chmod(0o700)
+    closed.rmdir()
+
+
+def test_files_that_were_compressed_beforehand(asked: Client) -> None:
+    packed = asked.get("/packed/note.txt", ("Accept-Encoding", "gzip, br;q=0"))
+    assert (packed.body, packed.find("content-encoding"), packed.find("vary")) == (b"as gzip", b"gzip", b"Accept-Encoding")
+    assert packed.find("content-type") == b"text/plain"
+    plain = asked.get("/packed/note.txt", ("Accept-Encoding", "zstd"))
+    assert (plain.body, plain.find("content-encoding"), plain.find("vary")) == (b"0123456789", None, b"Accept-Encoding")
 
 
 def test_head_tells_what_get_would(asked: Client) -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import pytest
 
 from .client import Client, Head, Response
-from .rig import STANDIN_NEEDS, Vestibule, free_ports, settings, standin
+from .ports import free_ports
+from .rig import STANDIN_NEEDS, Vestibule, settings, standin
 
 for needed in STANDIN_NEEDS:
     pytest.importorskip(needed, reason="the demo extra is not installed")
@@ -182,14 +183,18 @@ def test_archive_is_the_same(pair: Pair, ids: dict[str, str]) -> None:
 
 
 def test_lines_arrive_one_by_one(pair: Pair) -> None:
-    exchange = pair.proxied.open("POST", "/api/sync/stream?pauseMs=150")
-    assert exchange.read_head().find("Content-Type") == b"application/jsonlines+json"
-    moments = []
-    for _ in range(3):
-        assert exchange.read_piece().endswith(b"\n")
-        moments.append(time.monotonic())
-    exchange.abort()
-    assert all(later - earlier > 0.05 for earlier, later in itertools.pairwise(moments)), "lines came together"
+    def are_apart() -> bool:
+        exchange = pair.proxied.open("POST", "/api/sync/stream?pauseMs=150")
+        assert exchange.read_head().find("Content-Type") == b"application/jsonlines+json"
+        moments = []
+        for _ in range(3):
+            assert exchange.read_piece().endswith(b"\n")
+            moments.append(time.monotonic())
+        exchange.abort()
+        return all(later - earlier > 0.05 for earlier, later in itertools.pairwise(moments))
+
+    # Who reads late on a busy machine finds two of them; what heaps them up does so each time.
+    assert any(are_apart() for _ in range(10)), "lines came together"
 
 
 def test_login_behind_http_sets_plain_cookies(pair: Pair) -> None:

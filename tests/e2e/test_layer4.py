@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from vestibule.http.proxy_protocol import V1, V2, parse_proxy_header, proxy_head
 
 from .certs import Authority, server
 from .client import Client, close_all
-from .rig import Vestibule, free_ports, settings
+from .ports import free_ports
+from .rig import Vestibule, settings
 from .upstream import Upstream
 
 pytestmark = pytest.mark.http1
@@ -178,6 +180,37 @@ def test_nobody_there_closes_the_connection_and_is_told(run: Make) -> None:
     proxy = run(passed_to(port, to))
     assert ask(port, b"") == b""
     assert proxy.wait_until(lambda: any(record.get("fault") == "upstream.refused" for record in proxy.records))
+
+
+@pytest.mark.parametrize("size", [3, len(BIG)])
+def test_both_sides_may_end_with_one(run: Make, raws: Callable[..., Raw], size: int) -> None:
+    """What was sent before the end arrives whole, relayed or not."""
+    heard: list[bytes] = []
+
+    def server_ends(sock: socket.socket) -> None:
+        if sock.recv(1):  # else it was asked only whether it is there
+            sock.sendall(BIG[:size])
+            sock.shutdown(socket.SHUT_WR)
+            heard.append(read_all(sock))
+
+    def client_ends(sock: socket.socket) -> None:
+        if got := read_all(sock):
+            heard.append(got)
+
+    ports = free_ports(2)
+    more = "half_close = false\n"
+    first, second = passed_to(ports[0], raws(server_ends).port, more), passed_to(ports[1], raws(client_ends).port, more)
+    proxy = run(first + second.replace("listeners.front", "listeners.second"))
+    with connect(ports[0]) as sock:
+        sock.sendall(b"!")
+        assert read_all(sock) == BIG[:size]
+        assert proxy.wait_until(lambda: heard == [b""])
+    with connect(ports[1]) as sock:
+        sock.sendall(BIG[:size])
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock) == b""
+    assert proxy.wait_until(lambda: len(heard) == 2) and heard[1] == BIG[:size]
+    assert not any("fault" in record for record in proxy.records)
 
 
 def test_idle_connections_end(run: Make, raws: Callable[..., Raw]) -> None:
@@ -442,6 +475,111 @@ def upstream() -> Iterator[Upstream]:
     made = Upstream()
     yield made
     made.close()
+
+
+def test_texts_are_said_limits_hold_and_logs_tell(tmp_path: Path, raws: Callable[..., Raw]) -> None:
+    """As nginx's `stream` has it: a place to say who is there, and connections counted over several of them."""
+    first, second, third = free_ports(3)
+    text = f"""\
+events {{}}
+stream {{
+    limit_conn_zone $binary_remote_addr zone=one:1m;
+    log_format line $remote_addr:$bytes_received:$bytes_sent:
+                    $upstream_bytes_sent:$upstream_bytes_received:$status:$upstream_first_byte_time;
+    server {{ listen 127.0.0.1:{first}; return "$remote_addr:$server_port"; }}
+    proxy_half_close on;
+    server {{ listen 127.0.0.1:{second}; proxy_pass 127.0.0.1:{raws(named(b"a")).port}; limit_conn one 1; access_log {tmp_path}/log line; }}
+    server {{ listen 127.0.0.1:{third}; deny all; return no; access_log {tmp_path}/log line; }}
+}}
+"""
+    proxy = Vestibule(tmp_path, text, [first, second, third], name="nginx.conf")
+    try:
+        with socket.create_connection(("127.0.0.1", first), WAIT_S) as sock:
+            assert read_all(sock) == b"127.0.0.1:%d" % first
+        with greeted(second) as sock:
+            with socket.create_connection(("127.0.0.1", second), WAIT_S) as other:
+                assert read_all(other) == b""
+            sock.sendall(b"hello")
+            sock.shutdown(socket.SHUT_WR)
+            assert read_all(sock) == b"hello"
+        greeted(second).close()
+        with socket.create_connection(("127.0.0.1", third), WAIT_S) as sock:
+            assert read_all(sock) == b""
+    finally:
+        proxy.stop()
+    lines = [re.sub(r"[0-9]+[.][0-9]{3}$", "T", line) for line in (tmp_path / "log").read_text().splitlines()]
+    wanted = ["127.0.0.1:0:0:-:-:503:-", "127.0.0.1:5:7:5:7:200:T", "127.0.0.1:0:2:0:2:200:T", "127.0.0.1:0:0:-:-:403:-"]
+    assert [each for each in wanted if each not in lines] == []
+
+
+def test_connections_are_given_to_a_server_of_http(tmp_path: Path) -> None:
+    web, raw = free_ports(2)
+    text = f"""\
+events {{}}
+http {{ server {{ listen 127.0.0.1:{web}; return 200 "here $server_port"; }} }}
+stream {{ server {{ listen 127.0.0.1:{raw}; pass 127.0.0.1:{web}; }} }}
+"""
+    proxy = Vestibule(tmp_path, text, [web, raw], name="nginx.conf")
+    try:
+        with socket.create_connection(("127.0.0.1", raw), WAIT_S) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert read_all(sock).endswith(b"here %d" % raw)
+    finally:
+        proxy.stop()
+
+
+def test_headers_of_others_are_known_and_do_not_count(tmp_path: Path) -> None:
+    """As nginx has it: whose PROXY header counts, and where, is said beside; what it says is known in any case."""
+    web, raw, trusted = free_ports(3)
+    text = f"""\
+events {{}}
+http {{
+    set_real_ip_from 127.0.0.1;
+    server {{
+        listen 127.0.0.1:{web} proxy_protocol;
+        location / {{ return 200 "$remote_addr $proxy_protocol_addr:$proxy_protocol_port $proxy_protocol_server_addr"; }}
+        location /real {{ real_ip_header proxy_protocol; return 200 "$remote_addr:$remote_port $realip_remote_addr"; }}
+        location /others {{ real_ip_header proxy_protocol; set_real_ip_from 192.0.2.1; return 200 $remote_addr; }}
+    }}
+}}
+stream {{
+    server {{ listen 127.0.0.1:{raw} proxy_protocol; return "$remote_addr $proxy_protocol_addr:$proxy_protocol_server_port"; }}
+    server {{ listen 127.0.0.1:{trusted} proxy_protocol; set_real_ip_from 127.0.0.1; return "$remote_addr"; }}
+}}
+"""
+    said = {
+        (web, "/"): b"127.0.0.1 198.51.100.7:4711 203.0.113.1",
+        (web, "/real"): b"198.51.100.7:4711 127.0.0.1",
+        (web, "/others"): b"127.0.0.1",
+        (raw, ""): b"127.0.0.1 198.51.100.7:443",
+        (trusted, ""): b"198.51.100.7",
+    }
+    proxy = Vestibule(tmp_path, text, [web, raw, trusted], name="nginx.conf")
+    heard: dict[tuple[int, str], bytes] = {}
+    try:
+        for port, path in said:
+            with socket.create_connection(("127.0.0.1", port), WAIT_S) as sock:
+                sock.sendall(proxy_header(V1, b"198.51.100.7", 4711, b"203.0.113.1", 443))
+                if path:
+                    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+                heard[(port, path)] = read_all(sock).rpartition(b"\r\n")[2]
+        with socket.create_connection(("127.0.0.1", web), WAIT_S) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_all(sock) == b""
+    finally:
+        proxy.stop()
+    assert heard == said
+
+
+def greeted(port: int) -> socket.socket:
+    """Connect until there is a place, and hear the server."""
+    for _ in range(100):
+        sock = socket.create_connection(("127.0.0.1", port), WAIT_S)
+        if sock.recv(2) == b"a:":
+            return sock
+        sock.close()
+        time.sleep(0.05)
+    raise AssertionError("there is no place")
 
 
 @pytest.mark.parametrize("header_version", [V1, V2])

@@ -26,6 +26,9 @@ routes = [
         { auth_request = { to = "http://127.0.0.1:AUTH", path = "/verify", copy = { Remote-User = "X-User" }, request = [{ set = "X-Uri", value = "{target}" }] } },
         { set = "X-Group", value = "{auth_header:Remote-Group}" },
     ], response = [] },
+    { prefix = "/inner/", request = [
+        { when = 'path != "/"', actions = [{ auth_request = { to = "http://127.0.0.1:AUTH", copy = { Remote-User = "X-User" } } }] },
+    ], routes = [{ to = "http://127.0.0.1:UPSTREAM", forwarding = { host = "upstream" } }] },
     { prefix = "/page/", to = "http://127.0.0.1:UPSTREAM", request = [
         { when = 'path != "/"', actions = [{ auth_request = { to = "http://127.0.0.1:AUTH" } }, { deny = 410 }] },
     ], errors = [{ respond = { status = 200, body = "sorry" } }] },
@@ -42,9 +45,9 @@ def auth() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory, auth: Upstream) -> Iterator[Rig]:
+def gate(tmp_path_factory: pytest.TempPathFactory, auth: Upstream, behind: str) -> Iterator[Rig]:
     folder: Path = tmp_path_factory.mktemp("gate")
-    rig = build(folder, site=SITE.replace("AUTH", str(auth.port)))
+    rig = build(folder, site=SITE.replace("AUTH", str(auth.port)), behind=behind)
     yield rig
     tear_down(rig)
 
@@ -134,6 +137,15 @@ def test_what_the_answer_does_not_say_is_taken_from_nobody(gate: Rig, auth: Upst
     auth.script = lambda turn: turn.answer(b"")
     assert asked.get("/ask/", ("X-User", "mallory")).status == 200
     assert gate.upstream.requests[-1].find("x-user") is None
+
+
+@pytest.mark.parametrize(("said", "wanted"), [(b"Remote-User: alice\r\n", b"alice"), (b"", None)])
+def test_a_route_that_forwards_anew_takes_nothing_back_from_the_client(
+    gate: Rig, auth: Upstream, asked: Client, said: bytes, wanted: bytes | None
+) -> None:
+    auth.script = lambda turn: turn.answer(b"", extra=said)
+    assert asked.get("/inner/", ("X-User", "mallory")).status == 200
+    assert gate.upstream.requests[-1].find("x-user") == wanted
 
 
 @pytest.mark.parametrize(

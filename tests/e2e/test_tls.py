@@ -3,10 +3,13 @@
 Facts: RFC 8446, RFC 5246, RFC 6066 3 (SNI), RFC 5077 and 8446 2.2 (resumption); Mozilla's intermediate and modern profiles.
 """
 
+import hashlib
+import re
 import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +19,8 @@ from cryptography import x509
 
 from .certs import Authority, pem_of, revocations, server
 from .client import Client, Truncated
-from .rig import Rig, Vestibule, free_ports, settings
+from .ports import free_ports
+from .rig import Rig, Vestibule, settings
 from .upstream import Turn, Upstream
 
 Make = Callable[..., Rig]
@@ -345,6 +349,48 @@ def test_large_bodies_pass_both_ways(rig: TlsRig, version: str) -> None:
     assert rig.client(version=version).request("POST", "/", body=body).body == body
 
 
+def test_uploads_pass_one_after_another_to_a_server_that_stops_now_and_then(rig: TlsRig, version: str) -> None:
+    """What OpenSSL holds beyond the end of one body is the next request."""
+
+    def script(turn: Turn) -> None:
+        left = int(turn.request.find("Content-Length") or b"0")
+        seen = hashlib.sha256()
+        while left:
+            piece = turn.read(min(left, 1_000_000))
+            seen.update(piece)
+            left -= len(piece)
+            time.sleep(0.02)  # so that the proxy has more than anybody takes
+        turn.answer(seen.hexdigest().encode())
+
+    rig.upstream.script = script
+    client = rig.client(version=version)
+    with client.connect() as wire:
+        for size in (8_000_001, 5_000_000):
+            body = (PIECE * (size // len(PIECE) + 1))[:size]
+            assert client.request("POST", "/", body=body, wire=wire).body == hashlib.sha256(body).hexdigest().encode()
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_an_upload_whose_server_goes_is_answered(is_answered: bool, rig: TlsRig, version: str) -> None:
+    def script(turn: Turn) -> None:
+        turn.read_start(2_000_000)
+        if is_answered:
+            turn.answer(b"too large", b"413 Content Too Large", b"Connection: close\r\n")
+        turn.reset()
+
+    rig.upstream.script = script
+    exchange = rig.client(version=version).open("POST", "/", length=4_000_000)
+    try:
+        exchange.send_body(PIECE * 30 + bytes(100_000))
+        exchange.send_body(bytes(500_000))
+    except OSError:
+        pass  # refused before all was sent
+    response = exchange.read_response()
+    # A reset may overtake the answer before it; then it is ours.
+    assert (response.status, response.body) == (413, b"too large") or response.status == 502
+    exchange.abort()
+
+
 def test_several_requests_on_one_connection(rig: TlsRig) -> None:
     rig.upstream.script = lambda turn: turn.answer(turn.request.target)
     client = rig.client()
@@ -382,14 +428,18 @@ def test_cut_answer_is_not_taken_for_whole(rig: TlsRig, version: str) -> None:
     assert status == 502
 
 
-def test_upload_cut_without_a_close_alert_is_not_whole(rig: TlsRig, version: str) -> None:
+@pytest.mark.parametrize("length", [None, 10_000_000])
+@pytest.mark.parametrize("body", [b"hello", PIECE * 30], ids=["short", "long"])
+def test_upload_cut_without_a_close_alert_is_not_whole(length: int | None, body: bytes, rig: TlsRig, version: str) -> None:
+    """Nor is it a bug: after the first long piece OpenSSL reads the socket itself, and names no reason for a reset."""
     client = rig.client(version=version)
-    exchange = client.open("POST", "/", length=None)
-    exchange.send_body(b"hello")
+    exchange = client.open("POST", "/", length=length)
+    exchange.send_body(body)
     request = rig.upstream.take()[0]
     exchange.wire.reset()
     assert rig.upstream.wait_for(lambda: not rig.upstream.is_busy)
     assert not request.is_whole
+    assert [line for line in rig.proxy.said().splitlines() if "proxy.bug" in line] == []
 
 
 def test_plain_request_on_the_tls_port_is_ended(rig: TlsRig) -> None:
@@ -484,6 +534,16 @@ def test_upstream_may_be_verified_by_another_name(make: Make, behind_tls: Upstre
     assert client.get("/").status == 200
 
 
+@pytest.mark.parametrize(
+    ("server", "status"),
+    [('tls_name = "immich.test"', 200), ('tls_name = "wrong.test"', 502), ('tls_name = "wrong.test", tls_verify = false', 200)],
+)
+def test_each_server_may_have_a_name_of_its_own(server: str, status: int, make: Make, behind_tls: Upstream, tmp_path: Path) -> None:
+    servers = f'[{{ address = "https://127.0.0.1:{behind_tls.port}", {server} }}]'
+    more = f'[upstreams.own]\nservers = {servers}\n[upstreams.own.tls]\nca = "{tmp_path}/root.pem"\nname = "wrong.test"'
+    assert make(more=more, to="own").client.get("/", ("Accept", "application/json")).status == status
+
+
 @pytest.mark.parametrize("tls", ["", 'ca = "FOLDER/other.pem"', 'ca = "FOLDER/root.pem"\nname = "wrong.test"'])
 def test_upstream_that_cannot_be_verified_is_502(tls: str, make: Make, behind_tls: Upstream, tmp_path: Path) -> None:
     """Fails closed: nothing is sent to it."""
@@ -507,6 +567,34 @@ def test_verification_may_be_left_out(make: Make, behind_tls: Upstream) -> None:
     assert through(make, behind_tls, "verify = false").get("/").status == 200
 
 
+@pytest.mark.parametrize(
+    ("tls", "own", "status"),
+    [
+        ('maximum = "1.2"', "", 200),
+        ('minimum = "1.3"', "", 502),
+        ('ciphers = ["AES256"]', "", 200),
+        ('ciphers = ["AES128"]', "", 502),
+        ('ciphers = ["AES128"]', ', tls_ciphers = ["AES256"]', 200),
+        ('groups = ["P-256", "P-384"]', "", 200),
+        ('groups = ["P-256"]', "", 502),
+    ],
+)
+def test_what_is_offered_to_an_upstream(tls: str, own: str, status: int, make: Make, authority: Authority, tmp_path: Path) -> None:
+    """It speaks TLS 1.2 with one kind of cipher and one group."""
+    context = server(authority.bundle(tmp_path / "upstream.pem", "localhost"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AES256")
+    context.set_ecdh_curve("secp384r1")
+    upstream = Upstream(tls=context)
+    try:
+        address = f'{{ address = "https://localhost:{upstream.port}"{own} }}'
+        more = f"[upstreams.own]\nservers = [{address}]\n[upstreams.own.tls]\nverify = false\n{tls}"
+        more = more.replace('["AES', '["ECDHE+AES')
+        assert make(more=more, to="own").client.get("/", ("Accept", "application/json")).status == status
+    finally:
+        upstream.close()
+
+
 def test_upstream_is_shown_a_client_certificate(make: Make, authority: Authority, tmp_path: Path) -> None:
     root = authority.write_root(tmp_path / "root.pem")
     authority.bundle(tmp_path / "client.pem", "proxy.test")
@@ -528,3 +616,44 @@ def test_plain_bytes_where_tls_was_expected_are_502(make: Make, tmp_path: Path, 
         assert upstream.requests == []
     finally:
         upstream.close()
+
+
+def test_sessions_and_protocols_are_told(tmp_path: Path, authority: Authority) -> None:
+    """In the words of nginx, by HTTP and by a connection that is not looked into."""
+    web, raw = free_ports(2)
+    authority.bundle(tmp_path / "a.pem", "photos.test")
+    keys = f"ssl_certificate {tmp_path}/a.pem; ssl_certificate_key {tmp_path}/a.pem; ssl_protocols TLSv1.2;"
+    text = f"""\
+events {{}}
+http {{ server {{ listen 127.0.0.1:{web} ssl; {keys} return 200 "$ssl_session_reused:$ssl_session_id:$ssl_alpn_protocol."; }} }}
+stream {{ server {{ listen 127.0.0.1:{raw} ssl; {keys} return "$ssl_session_reused:$ssl_protocol."; }} }}
+"""
+    proxy = Vestibule(tmp_path, text, [web, raw], name="nginx.conf")
+    context = authority.client()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        first, session = _said(context, web, None)
+        second, _ = _said(context, web, session)
+        third, session = _said(context, raw, None)
+        fourth, _ = _said(context, raw, session)
+    finally:
+        proxy.stop()
+    assert re.fullmatch(rb"[.]:[0-9a-f]*:http/1[.]1[.]", first)
+    assert re.fullmatch(rb"r:[0-9a-f]{64}:http/1[.]1[.]", second)
+    assert (third, fourth) == (b".:TLSv1.2.", b"r:TLSv1.2.")
+
+
+def _said(context: ssl.SSLContext, port: int, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
+    """Return what is answered, and the session for the next time."""
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as sock,
+        context.wrap_socket(sock, server_hostname="photos.test", session=session) as tls,
+    ):
+        tls.sendall(b"GET / HTTP/1.1\r\nHost: photos.test\r\nConnection: close\r\n\r\n")
+        heard = b""
+        while data := tls.recv(9_999):
+            heard += data
+            if heard.endswith(b"."):
+                break
+        return heard.rpartition(b"\r\n")[2], tls.session

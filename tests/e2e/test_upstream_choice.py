@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from .client import Client, Truncated
-from .rig import Rig, Vestibule, free_ports, settings
+from .ports import free_ports
+from .rig import Rig, Vestibule, settings
 from .upstream import Gone, Request, Turn, Upstream, echo
 
 Make = Callable[..., Rig]
@@ -30,6 +31,7 @@ def test_connection_is_used_again(client: Client, upstream: Upstream) -> None:
     assert len({request.connection for request in upstream.take(5)}) == 1
 
 
+@pytest.mark.upstream_h1("a connection of HTTP/2 carries many requests; tests/e2e/test_upstream_h2.py has its own")
 def test_requests_at_once_get_connections_of_their_own(client: Client, upstream: Upstream) -> None:
     go = threading.Event()
 
@@ -45,6 +47,7 @@ def test_requests_at_once_get_connections_of_their_own(client: Client, upstream:
     assert [exchange.read_response().body for exchange in exchanges] == [b"/%d" % number for number in range(5)]
 
 
+@pytest.mark.upstream_h1("a connection of HTTP/2 carries many requests; tests/e2e/test_upstream_h2.py has its own")
 def test_connection_the_upstream_will_close_is_not_used_again(client: Client, upstream: Upstream) -> None:
     """RFC 9112 9.6."""
     upstream.drop_idle()
@@ -55,6 +58,7 @@ def test_connection_the_upstream_will_close_is_not_used_again(client: Client, up
     assert first.connection != second.connection
 
 
+@pytest.mark.upstream_h1("a connection of HTTP/2 carries many requests; tests/e2e/test_upstream_h2.py has its own")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 def test_idempotent_request_survives_a_stale_connection(method: str, client: Client, upstream: Upstream) -> None:
     """RFC 9112 9.3.1: the upstream closed just as the request came; it is sent again on another."""
@@ -73,7 +77,7 @@ def test_idempotent_request_survives_a_stale_connection(method: str, client: Cli
     assert first.connection != second.connection
 
 
-@pytest.mark.parametrize("end", [Turn.close, Turn.reset], ids=["FIN", "RST"])
+@pytest.mark.parametrize("end", [lambda turn: turn.close(), lambda turn: turn.reset()], ids=["FIN", "RST"])
 def test_post_is_never_sent_twice(end: Callable[[Turn], None], client: Client, upstream: Upstream) -> None:
     warm(client, upstream)
     upstream.script = end
@@ -85,7 +89,7 @@ def test_post_is_never_sent_twice(end: Callable[[Turn], None], client: Client, u
 
 def test_get_on_a_fresh_connection_is_not_tried_for_ever(client: Client, upstream: Upstream) -> None:
     upstream.drop_idle()
-    upstream.script = Turn.close
+    upstream.script = lambda turn: turn.close()
     assert client.get("/", JSON).status == 502
     assert len(upstream.requests) <= 3
 
@@ -117,16 +121,19 @@ def warm(client: Client, upstream: Upstream) -> None:
     """Leave exactly one idle connection in the pool, and forget the request that made it."""
     upstream.drop_idle()
     assert client.get("/warm").status == 200
+    assert upstream.wait_for(lambda: not upstream.is_busy)
     upstream.rest()
 
 
+@pytest.mark.upstream_h1("a connection of HTTP/2 carries many requests; tests/e2e/test_upstream_h2.py has its own")
 def test_pool_lets_go_before_the_upstream_does(make: Make) -> None:
     rig = make(more='[upstreams.own]\nservers = ["http://127.0.0.1:UPSTREAM"]\npool.idle = "200ms"', to="own")
     assert rig.client.get("/").status == 200
-    assert rig.upstream.open_connections == 1
+    assert rig.upstream.connections == 1
     assert rig.upstream.wait_for(lambda: rig.upstream.open_connections == 0)
 
 
+@pytest.mark.upstream_h1("a connection of HTTP/2 carries many requests; tests/e2e/test_upstream_h2.py has its own")
 def test_requests_wait_for_a_connection_when_there_is_a_limit(make: Make) -> None:
     more = '[upstreams.own]\nservers = ["http://127.0.0.1:UPSTREAM"]\npool = { max_connections = 1, max_waiting = 1, wait = "5s" }'
     rig = make(more=more, to="own")
@@ -139,15 +146,20 @@ def test_requests_wait_for_a_connection_when_there_is_a_limit(make: Make) -> Non
     rig.upstream.script = script
     first = rig.client.open("GET", "/1")
     rig.upstream.take()
-    second = rig.client.open("GET", "/2")
-    time.sleep(0.3)  # the second is waiting now; one more is one too many
-    third = rig.client.open("GET", "/3", [JSON])
-    response = third.read_response()
+    others = {}
+    for path in ("/2", "/3"):
+        wire = rig.client.wire()
+        others[wire.sock] = path, rig.client.open("GET", path, [JSON], wire=wire)
+    # One of them waits, whichever came first; the other is one too many.
+    (answered,), _, _ = select.select(list(others), [], [], 20)
+    _, refused = others.pop(answered)
+    response = refused.read_response()
     assert response.status == 503
     assert response.find("Retry-After") is not None
     go.set()
     assert first.read_response().body == b"/1"
-    assert second.read_response().body == b"/2"
+    ((path, waiting),) = others.values()
+    assert waiting.read_response().body == path.encode()
     assert len({request.connection for request in rig.upstream.requests}) == 1
 
 
@@ -264,7 +276,7 @@ def test_name_without_an_address_is_told(make: Make) -> None:
 @pytest.fixture(scope="module")
 def hasty(make: Make) -> Rig:
     """A proxy with short time-outs."""
-    times = 'connect = "1s"\nrequest_head = "700ms"\nbody_idle = "700ms"\nresponse_head = "700ms"\nkeep_alive = "700ms"'
+    times = 'connect = "1s"\nrequest_head = "1200ms"\nbody_idle = "1200ms"\nresponse_head = "1200ms"\nkeep_alive = "1200ms"'
     return make(more=f"[timeouts]\n{times}")
 
 
@@ -302,29 +314,29 @@ def test_slow_answer_with_progress_is_not_cut(hurry: Rig) -> None:
     """Time-outs are about progress: this takes longer than any of them."""
 
     def script(turn: Turn) -> None:
-        turn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
-        for _ in range(8):
-            time.sleep(0.15)
+        turn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n")
+        for _ in range(15):
+            time.sleep(0.1)
             turn.send(b"x")
 
     hurry.upstream.script = script
-    assert hurry.client.get("/").body == b"x" * 8
+    assert hurry.client.get("/").body == b"x" * 15
 
 
 def test_slow_upload_with_progress_is_not_cut(hurry: Rig) -> None:
-    exchange = hurry.client.open("POST", "/", length=8)
-    for _ in range(8):
-        time.sleep(0.15)
+    exchange = hurry.client.open("POST", "/", length=15)
+    for _ in range(15):
+        time.sleep(0.1)
         exchange.send_body(b"x")
     exchange.end_body()
     assert exchange.read_response().status == 200
-    assert hurry.upstream.take_one().body == b"x" * 8
+    assert hurry.upstream.take_one().body == b"x" * 15
 
 
 def test_interim_responses_are_progress(hurry: Rig) -> None:
     def script(turn: Turn) -> None:
-        for _ in range(5):
-            time.sleep(0.2)
+        for _ in range(15):
+            time.sleep(0.1)
             turn.send(b"HTTP/1.1 102 Processing\r\n\r\n")
         turn.answer()
 
@@ -470,10 +482,10 @@ def limited(limited_proxy: Rig, version: str) -> Iterator[Rig]:
     limited_proxy.upstream.rest()
 
 
-def test_next_server_is_tried_when_one_is_down(make: Make) -> None:
+def test_next_server_is_tried_when_one_is_down(make: Make, behind: str) -> None:
     gone = free_ports(1)[0]
     servers = f'["http://127.0.0.1:{gone}", "http://127.0.0.1:UPSTREAM"]'
-    rig = make(more=f"[upstreams.own]\nservers = {servers}", to="own")
+    rig = make(more=f'[upstreams.own]\nservers = {servers}\npool.protocol = "{"http/1.1" if behind == "h1" else behind}"', to="own")
     for number in range(6):
         assert rig.client.request("POST", f"/{number}", body=b"hello").status == 200
     bodies: list[Request] = rig.upstream.take(6)

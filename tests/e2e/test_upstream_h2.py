@@ -15,7 +15,8 @@ from tests.differential.originals import Running
 
 from .certs import Authority
 from .client import Client, close_all
-from .rig import Vestibule, free_ports, settings
+from .ports import free_ports
+from .rig import Vestibule, settings
 
 _NGINX = """
 daemon off;

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from .client import Client, Truncated
-from .rig import Vestibule, free_ports, settings
+from .ports import free_ports
+from .rig import Vestibule, settings
 from .upstream import Upstream
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"

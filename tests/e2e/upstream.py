@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import methodcaller
 from pathlib import Path
 
 WAIT_S = 20.0
+NOTICED_S = 2.0  # a peer that is held up by its client may not look for long
 Field = tuple[bytes, bytes]
 
 
@@ -140,6 +142,16 @@ class Turn:
             return not isinstance(gone.__cause__, TimeoutError)
         return True
 
+    def finish(self) -> None:
+        """Say that nothing more will be sent, and go on reading."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def read_start(self, size: int) -> bytes:
+        """Return the first `size` bytes of a body, which are its first chunk if it has chunks. Raises Gone."""
+        if self.request.find("Transfer-Encoding") is not None:
+            self.read_line()
+        return self.read(size)
+
     def close(self) -> None:
         """End the connection in good order (FIN)."""
         self.is_closed = True
@@ -156,6 +168,9 @@ class Turn:
 
 Script = Callable[[Turn], None]
 
+# The two ends of a connection, or of what stands for one.
+ENDS: list[Script] = [methodcaller("close"), methodcaller("reset")]
+
 
 def echo(turn: Turn) -> None:
     """Read the body and answer 200 `ok`: what an upstream does unless told otherwise."""
@@ -165,6 +180,9 @@ def echo(turn: Turn) -> None:
 
 class Upstream:
     """The server. `script` may be replaced at any time; `requests` is what has arrived."""
+
+    version = "h1"
+    http = b"HTTP/1.1"  # as its request lines have it
 
     def __init__(
         self,
@@ -179,7 +197,7 @@ class Upstream:
         self.failures: list[BaseException] = []
         self._tls = tls
         self._open: dict[int, socket.socket] = {}
-        self._busy: set[int] = set()
+        self._busy: list[int] = []  # the connections of the scripts that run
         self._changed = threading.Condition()
         if path is not None:
             self._listener = socket.socket(socket.AF_UNIX)
@@ -233,6 +251,9 @@ class Upstream:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         self.wait_for(lambda: not self._busy)
+        if busy:
+            # One that was slow to return has ended an idle connection: the next request must not be sent on it.
+            self._wait_until_noticed(NOTICED_S)
         self.script = echo
         self.requests = []
         failures, self.failures = self.failures, []
@@ -246,10 +267,8 @@ class Upstream:
         for sock in idle:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        self.wait_for(lambda: not self._open.keys() - self._busy)
-        end = time.monotonic() + WAIT_S
-        while self._is_unnoticed() and time.monotonic() < end:
-            time.sleep(0.01)
+        self.wait_for(lambda: not self._open.keys() - set(self._busy))
+        self._wait_until_noticed(WAIT_S)
 
     def close(self) -> None:
         """End everything."""
@@ -263,6 +282,11 @@ class Upstream:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         self.wait_for(lambda: not self._open)
+
+    def _wait_until_noticed(self, within_s: float) -> None:
+        end = time.monotonic() + within_s
+        while self._is_unnoticed() and time.monotonic() < end:
+            time.sleep(0.01)
 
     def _is_unnoticed(self) -> bool:
         """Say whether a peer has a connection that we have closed and it has not: the kernel lists it as CLOSE_WAIT."""
@@ -288,6 +312,19 @@ class Upstream:
                 self._changed.notify_all()
             threading.Thread(target=self._serve, args=(sock, number), daemon=True).start()
 
+    def play(self, turn: Turn, number: int) -> None:
+        """Note a request that came on a connection, and run the script on it."""
+        with self._changed:
+            self._busy.append(number)
+            self.requests.append(turn.request)
+            self._changed.notify_all()
+        try:
+            self.script(turn)
+        finally:
+            with self._changed:
+                self._busy.remove(number)
+                self._changed.notify_all()
+
     def _serve(self, sock: socket.socket, number: int) -> None:
         sock.settimeout(60)
         try:
@@ -295,7 +332,7 @@ class Upstream:
                 sock = self._tls.wrap_socket(sock, server_side=True)
                 with self._changed:
                     self._open[number] = sock
-            self._converse(sock, number)
+            self.converse(sock, number)
         except (Gone, OSError):
             pass
         except BaseException as failure:  # kept for the test's own thread, which raises it in rest()
@@ -304,10 +341,10 @@ class Upstream:
             sock.close()
             with self._changed:
                 self._open.pop(number, None)
-                self._busy.discard(number)
                 self._changed.notify_all()
 
-    def _converse(self, sock: socket.socket, number: int) -> None:
+    def converse(self, sock: socket.socket, number: int) -> None:
+        """Serve one connection to its end."""
         buffer = b""
         while True:
             while b"\r\n\r\n" not in buffer:
@@ -317,16 +354,7 @@ class Upstream:
                 buffer += data
             raw, _, buffer = buffer.partition(b"\r\n\r\n")
             turn = Turn(sock, _parse(raw, number), buffer)
-            with self._changed:
-                self._busy.add(number)
-                self.requests.append(turn.request)
-                self._changed.notify_all()
-            try:
-                self.script(turn)
-            finally:
-                with self._changed:
-                    self._busy.discard(number)
-                    self._changed.notify_all()
+            self.play(turn, number)
             if turn.is_closed:
                 return
             buffer = turn.buffer

@@ -133,10 +133,9 @@ class Far:
 
 
 class Fars:
-    """The connections to the upstream of a house, which speaks HTTP/2 from now on."""
+    """The connections to the upstream of a house that speaks HTTP/2."""
 
     def __init__(self, house: House, streams: int = 100, window: int = 65_535, tunnels: bool = False) -> None:
-        house.pool.target.h2 = True
         source = house.plan.source
         assert isinstance(source, Upstream)
         source.rules.on |= ON_LOST

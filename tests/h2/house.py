@@ -69,14 +69,19 @@ class House:
     """The proxy, its upstream and the time."""
 
     def __init__(
-        self, timeouts: Timeouts | None = None, limits: HeadLimits | None = None, answers: bool = True, requests_most: int = -1
+        self,
+        timeouts: Timeouts | None = None,
+        limits: HeadLimits | None = None,
+        answers: bool = True,
+        requests_most: int = -1,
+        h2: bool = False,
     ) -> None:
         self.reactor = Reactor()
         self.answers = answers  # the upstream answers by itself once it has a whole request
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.listener.setblocking(False)
         self.calls: list[Call] = []
-        target = Target("127.0.0.1", self.listener.getsockname()[1], "", None, "")
+        target = Target("127.0.0.1", self.listener.getsockname()[1], "", None, "", h2=h2)
         self.pool = Pool(self.reactor, target, AddressBook(), PoolLimits(), HeadLimits(), response_table())
         self.plan = Plan("test", Upstream("origin", [Server(self.pool)]), timeouts=timeouts)
         self.tally = Tally()
@@ -97,6 +102,7 @@ class House:
         if greet:
             wire.send(PREFACE + frame(SETTINGS, 0, 0, settings))
             wire.wait_for(SETTINGS, flags=ACK)
+            wire.wait_for(WINDOW_UPDATE, 0)
             wire.send(frame(SETTINGS, ACK, 0))
         return wire
 
@@ -370,6 +376,14 @@ class Wire:
         while self.next_frame() is not None:
             pass
         return True
+
+    def wait_for_reset(self, stream: int) -> Frame:
+        """Return the reset of a stream; frames before it are dropped, but none that ends the connection."""
+        while True:
+            row = self.next_frame()
+            assert row is not None and row[0] != GOAWAY, row
+            if row[0] == RST_STREAM and row[2] == stream:
+                return row
 
     def wait_for_goaway(self) -> Frame:
         """Return the next GOAWAY; frames before it are dropped."""

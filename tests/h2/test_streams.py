@@ -251,6 +251,8 @@ def test_early_answer_of_an_upstream_that_reads_on(quiet: House) -> None:
     wire.send(frame(DATA, 0, 1, b"abc") + frame(DATA, END_STREAM, 1, b"def"))
     quiet.until(call.take_whole, "the whole upload")
     assert call.requests[0].endswith(b"abcdef")
+    quiet.settle()
+    assert not wire.has(RST_STREAM, 1), "both directions had ended (RFC 9113 5.1)"
     wire.request(3)
     quiet.until(call.take_whole, "the next request on the same connection")
     call.answer()

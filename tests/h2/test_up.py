@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.cast import Spoken
 from vestibule.contract import Timeouts
 from vestibule.http.h2_frames import CANCEL, DATA, END_STREAM, HEADERS, INTERNAL_ERROR, REFUSED_STREAM, RST_STREAM, WINDOW_UPDATE
 
@@ -19,7 +20,7 @@ def build() -> Iterator[Callable[..., Fars]]:
     made: list[Fars] = []
 
     def start(streams: int = 100, window: int = 65_535, tunnels: bool = False, **timeouts: int) -> Fars:
-        made.append(Fars(House(Timeouts(**timeouts), answers=False), streams, window, tunnels))
+        made.append(Fars(House(Timeouts(**timeouts), answers=False, h2=True), streams, window, tunnels))
         return made[-1]
 
     yield start
@@ -109,6 +110,7 @@ def test_servers_limit_is_obeyed(build: Callable[..., Fars]) -> None:
 
 def test_our_limit_makes_requests_wait(fars: Fars) -> None:
     fars.house.pool.limits.connections_most = 1
+    fars.house.pool.limit(-1)
     wire = fars.house.connect()
     wire.request(1)
     wire.request(3)
@@ -571,3 +573,13 @@ def test_a_server_that_does_not_answer_a_websocket_is_not_waited_for(build: Call
     fars.request()
     fars.house.reactor.ahead_ms += 1_000
     assert got(fars, wire)[0][":status"] == "504"
+
+
+def test_a_log_may_ask_what_is_spoken_with_the_server(fars: Fars) -> None:
+    spoken = Spoken()
+    fars.house.plan.log.append(spoken)
+    wire = fars.house.connect()
+    wire.request(1, GET)
+    fars.request().answer(1)
+    got(fars, wire)
+    assert spoken.seen == [None], "plain HTTP/2"

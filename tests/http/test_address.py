@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestibule.http.address import Network, NetworkSet, bare_address, format_v6, parse_address, parse_v4, parse_v6
+from vestibule.http.address import Network, NetworkSet, bare_address, format_v4, format_v6, parse_address, parse_v4, parse_v6
 
 
 @given(st.ip_addresses())
@@ -101,6 +101,11 @@ def test_memory_of_a_set_is_bounded() -> None:
 def test_what_is_no_network_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="not an address"):
         Network(text)
+
+
+@given(st.ip_addresses(v=4))
+def test_an_address_of_ipv4_is_written_as_everybody_does(address: ipaddress.IPv4Address) -> None:
+    assert format_v4(int(address)) == str(address).encode()
 
 
 @given(st.ip_addresses(v=6))

@@ -151,3 +151,31 @@ def test_nothing_and_another_kind_of_name() -> None:
     found = ClientHello()
     assert found.read(records(handshake(extension(0, len(entry).to_bytes(2, "big") + entry)), 16_384)) == FOUND
     assert found.name == b"a.example"
+
+
+@pytest.mark.parametrize("size", [1, 3, 400])
+@pytest.mark.parametrize("step", [1, 7])
+def test_what_comes_in_pieces_is_looked_at_once(size: int, step: int) -> None:
+    data = records(handshake(server_name(b"a.example")), size)
+    found = ClientHello()
+    ends = [*range(step, len(data), step), len(data)]
+    assert [found.read(data[:end]) for end in ends[:-1]] == [NEED] * (len(ends) - 1)
+    assert found.read(data) == FOUND
+    assert found.name == b"a.example"
+
+
+def test_a_hello_of_tiny_records_costs_no_more_for_its_last_byte_than_for_its_first() -> None:
+    """Whoever sends a byte at a time would else have us read a hello of 32 KiB thousands of times."""
+
+    class Counted(bytes):
+        looks = 0
+
+        def __getitem__(self, at):  # type: ignore[no-untyped-def]
+            Counted.looks += 1
+            return super().__getitem__(at)
+
+    data = records(b"\x01\0\x70\0" + bytes(5_000), 1)
+    found = ClientHello()
+    for end in range(1, len(data)):
+        assert found.read(Counted(data[:end])) == NEED
+    assert Counted.looks < 20 * len(data)

@@ -583,3 +583,46 @@ def test_an_answer_that_begins_like_the_last() -> None:
         assert reader.next() == HEAD
         assert reader.head is not None and reader.head.status == status and reader.head.fields.block.startswith(block)
         reader.restart()
+
+
+def test_a_request_may_say_no_host_where_that_is_allowed() -> None:
+    said = b"GET / HTTP/1.1\r\n\r\n"
+    assert read(requests(), [said]) == [("fault", b"client.bad_host")]
+    assert [event[0] for event in read(requests(HeadLimits(hostless=True)), [said])] == ["head", "end"]
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_a_host_that_is_none_is_as_good_as_none_where_that_is_allowed(version: bytes) -> None:
+    said = b"GET / HTTP/" + version + b"\r\nHost: :8443a\r\n\r\n"
+    assert read(requests(), [said]) == [("fault", b"client.bad_host")]
+    reader = requests(HeadLimits(hostless=True))
+    reader.feed(said)
+    assert reader.next() == HEAD and reader.head is not None and reader.head.authority == b""
+
+
+def test_a_request_is_read_by_the_limits_of_its_time() -> None:
+    limits = HeadLimits()
+    table = FieldsTable(CLIENT, 100)
+    reader = RequestReader(limits, table)
+    text = b"GET / HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n\r\n"
+    reader.feed(text)
+    assert reader.next() == HEAD
+    reader.restart()
+    reader.obey(HeadLimits(), table)
+    reader.feed(text)
+    assert reader.next() == HEAD, "others, and the same number of fields"
+    reader.restart()
+    reader.obey(HeadLimits(fields=1), FieldsTable(CLIENT, 1))
+    reader.feed(text)
+    with pytest.raises(ProtocolError) as caught:
+        reader.next()
+    assert caught.value.kind.name == "client.head_too_large"
+
+
+def test_a_whole_url_and_a_host_may_differ_in_the_usual_port() -> None:
+    reader = requests()
+    (head, *_) = read(reader, [b"GET http://a:80/x HTTP/1.1\r\nHost: A\r\n\r\n"])
+    assert head[0] == "head"
+    assert reader.head is not None
+    assert (reader.head.target, reader.head.authority) == (b"/x", b"a:80")
+    assert read(requests(), [b"GET http://a:81/x HTTP/1.1\r\nHost: a\r\n\r\n"]) == [("fault", b"client.bad_target")]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vestibule.fault import CLIENT, CLIENT_BAD_METHOD, CLIENT_HEAD_TOO_LARGE, CLIENT_TARGET_TOO_LONG, UPSTREAM
-from vestibule.http.fields import FieldsTable, fields_of
+from vestibule.fault import CLIENT, CLIENT_BAD_METHOD, CLIENT_HEAD_TOO_LARGE, CLIENT_TARGET_TOO_LONG, UPSTREAM, ProtocolError
+from vestibule.http import hpack as own
+from vestibule.http.fields import EMPTY, FieldsTable, fields_of
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.h2 import H2, H2Options
 from vestibule.http.h2_control import BODY, HEAD, LEAVING, NEED, OVER, REFUSED, RESET, TRAILERS
@@ -41,6 +42,7 @@ from vestibule.http.h2_frames import (
     WINDOW_UPDATE,
     frame_header,
 )
+from vestibule.http.h2_request import RequestMaker
 from vestibule.http.h2_schedule import HEADLESS, H2Stream, Schedule, parse_priority
 
 Pairs = list[tuple[bytes, bytes]]
@@ -154,12 +156,14 @@ def test_greeting() -> None:
     assert first[0][:3] == (SETTINGS, 0, 0)
     told = dict(struct.iter_unpack(">HL", first[0][3]))
     assert told == {3: 128, 4: STREAM_WINDOW, 6: 16_384, 8: 1, 9: 1}
-    assert first[1] == (WINDOW_UPDATE, 0, 0, number(CONNECTION_WINDOW - 65_535))
+    assert len(first) == 1
     assert side.feed(PREFACE) == []
     assert not side.codec.is_greeted()
     assert side.feed(frame(SETTINGS, 0, 0, setting(4, 7))) == []
-    assert side.frames() == [(SETTINGS, ACK, 0, b"")]
+    assert side.frames() == [(SETTINGS, ACK, 0, b""), (WINDOW_UPDATE, 0, 0, number(CONNECTION_WINDOW - 65_535))]
     assert side.codec.is_greeted()
+    side.feed(frame(SETTINGS, 0, 0))
+    assert side.frames() == [(SETTINGS, ACK, 0, b"")], "the window is widened once"
 
 
 @pytest.mark.parametrize(
@@ -1178,6 +1182,17 @@ def test_a_window_that_would_overflow_is_refused_and_not_raised() -> None:
     assert side.codec.send_window == before
 
 
+def test_a_setting_that_would_overflow_a_window_moves_none() -> None:
+    """RFC 9113 6.9.2: an error of the connection."""
+    side = Side()
+    side.feed(side.headers(1, GET) + frame(WINDOW_UPDATE, 0, 1, number(1)))
+    (stream,) = side.codec.streams.values()
+    before = stream.send_window
+    side.feed(frame(SETTINGS, 0, 0, b"\0\4" + number(0x7FFF_FFFF)))
+    assert side.log[-1] == (OVER, FLOW_CONTROL_ERROR)
+    assert stream.send_window == before
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_do_no_harm(data: bytes) -> None:
@@ -1550,6 +1565,18 @@ def test_an_answer_whose_client_goes_on_is_reset_when_it_is_released() -> None:
     assert side.frames() == [reset(1, NO_ERROR)]
 
 
+def test_nothing_follows_on_a_stream_that_ends_after_its_answer() -> None:
+    """The rest of the request came before whoever answers let go of the stream."""
+    side = Side()
+    side.open(1, POST, False)
+    stream = side.stream(1)
+    side.codec.send_head(stream, 200, OK, True)
+    side.frames()
+    stream.remote_ended = True
+    side.codec.release(stream)
+    assert side.frames() == [] and stream.gone and 1 not in side.codec.streams
+
+
 def test_a_stream_that_has_no_head_yet_takes_no_data() -> None:
     side = Side()
     side.open(1, POST, False)
@@ -1575,3 +1602,14 @@ def test_streams_reset_lately_are_remembered_and_no_more() -> None:
     for i in range(300):
         side.codec.note_reset(1 + 2 * i, True)
     assert len(side.codec.resets) <= 256 and 599 in side.codec.resets and 1 not in side.codec.resets
+
+
+def test_a_request_may_say_no_host_where_that_is_allowed() -> None:
+    limits = HeadLimits(hostless=True)
+    maker = RequestMaker(limits, FieldsTable(CLIENT, 100), own.Decoder(16_384, 100))
+    head = maker.make(own.Encoder().request(b"GET", b"https", b"/", b"", EMPTY), True)
+    assert (head.target, head.authority, head.fields.host) == (b"/", b"", None)
+    with pytest.raises(ProtocolError):
+        RequestMaker(HeadLimits(), FieldsTable(CLIENT, 100), own.Decoder(16_384, 100)).make(
+            own.Encoder().request(b"GET", b"https", b"/", b"", EMPTY), True
+        )

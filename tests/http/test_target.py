@@ -1,11 +1,22 @@
 """Targets, authorities and the one form of a path that routing sees."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vestibule.fault import ProtocolError
-from vestibule.http.target import check_authority, check_target, host_of, normal_path, split_absolute, split_authority
+from vestibule.http.target import (
+    check_authority,
+    check_target,
+    host_of,
+    is_same,
+    normal_path,
+    split_absolute,
+    split_authority,
+    with_slashes,
+)
 
 PATHS = [
     (b"/", b"/"),
@@ -23,8 +34,8 @@ PATHS = [
     (b"/a/%2e%2E/b", b"/b"),
     (b"/a%2fb", b"/a%2Fb"),
     (b"/a%2Fb", b"/a%2Fb"),
-    (b"/a%2f..%2fb", b"/a%2F..%2Fb"),
-    (b"/%2e%2e%2fb", b"/..%2Fb"),
+    (b"/a%2f..b%2f.c", b"/a%2F..b%2F.c"),
+    (b"/a%2fb/./c/../d", b"/a%2Fb/d"),
     (b"/.hidden", b"/.hidden"),
     (b"/...", b"/..."),
     (b"/..a/b", b"/..a/b"),
@@ -48,6 +59,36 @@ def test_paths_that_are_refused(path: bytes) -> None:
     with pytest.raises(ProtocolError) as caught:
         normal_path(path)
     assert caught.value.kind.name == "client.bad_target"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/open/..%2fadmin",
+        b"/%2e%2e%2fb",
+        b"/a%2f..%2fb",
+        b"/a%2F.",
+        b"/open%2F../admin",
+        b"/open/.%2fx",
+        b"/a%2Fb/../c",
+        b"/a/b%2fc/d/../..",
+    ],
+)
+def test_a_path_that_climbs_for_who_decodes_slashes_is_refused(path: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        normal_path(path)
+    assert caught.value.kind.name == "client.bad_target"
+
+
+@given(st.lists(st.sampled_from([b"/", b".", b"..", b"a", b"%2e", b"%2f", b"b"]), max_size=12))
+def test_who_takes_encoded_slashes_for_slashes_sees_the_same_path(parts: list[bytes]) -> None:
+    raw = b"/" + b"".join(parts)
+    try:
+        path = normal_path(raw)
+        decoded = normal_path(raw.replace(b"%2f", b"/"))
+    except ProtocolError:
+        return
+    assert re.sub(b"/+", b"/", path.replace(b"%2F", b"/")) == decoded
 
 
 @given(st.lists(st.sampled_from([b"/", b".", b"..", b"a", b"%2e", b"%2f", b"%61", b"b"]), max_size=12))
@@ -148,3 +189,28 @@ def test_what_is_no_absolute_target(target: bytes) -> None:
 def test_encoded_slash_and_encoded_percent_sign_stay_apart() -> None:
     assert normal_path(b"/a%2Fb") == b"/a%2Fb"
     assert normal_path(b"/a%252Fb") == b"/a%252Fb"
+
+
+@pytest.mark.parametrize(
+    ("path", "read"),
+    [(b"/admin%2Fx", b"/admin/x"), (b"/a%2F%2Fb", b"/a/b"), (b"/%2Fa/", b"/a/"), (b"/a%2F", b"/a/"), (b"/a/b", b"/a/b")],
+)
+def test_a_path_as_who_takes_an_encoded_slash_for_one_reads_it(path: bytes, read: bytes) -> None:
+    assert with_slashes(path) == read
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "tls", "same"),
+    [
+        (b"a.example", b"A.example:80", False, True),
+        (b"a.example:443", b"a.example:", True, True),
+        (b"[::1]:80", b"[::1]", False, True),
+        (b"a.example:80", b"a.example", True, False),
+        (b"a.example:8080", b"a.example", False, False),
+        (b"a.example", b"b.example", False, False),
+        (b"[::1]", b"[::2]", False, False),
+    ],
+)
+def test_authorities_that_are_one(one: bytes, other: bytes, tls: bool, same: bool) -> None:
+    assert is_same(one, other, tls) is same
+    assert is_same(other, one, tls) is same

@@ -11,7 +11,8 @@ import pytest
 
 from tests.e2e.certs import Authority
 from tests.e2e.client import Client, close_all
-from tests.e2e.rig import STANDIN_NEEDS, Vestibule, free_ports, settings, standin
+from tests.e2e.ports import free_ports
+from tests.e2e.rig import STANDIN_NEEDS, Vestibule, settings, standin
 
 WAIT_S = 60.0
 

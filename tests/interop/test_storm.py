@@ -56,10 +56,9 @@ class Crowd:
 
 def figures(rig: Rig) -> dict[str, int]:
     """Return what the one worker is busy with."""
-    told = json.loads(rig.proxy.control("status", "--json").stdout)
-    worker = told["workers"][0]
-    worker = worker.get("figures", worker)
-    return {name: worker[name] for name in ("connections", "exchanges", "tunnels")}
+    (worker,) = json.loads(rig.proxy.control("status", "--json").stdout)["workers"]
+    # A busy worker may have said nothing in time.
+    return {name: count for name, count in worker.get("figures", {}).items() if name in ("connections", "exchanges", "tunnels")}
 
 
 def wave(client: Client, wire: FrameConnection, dice: random.Random) -> int:
@@ -108,7 +107,7 @@ def test_storm_of_cancelled_thumbnails_leaves_nothing(rig: Rig) -> None:
             waves += 1
         assert wire.goaways == []
         assert rig.client.request("GET", "/after", wire=wire).body == THUMBNAIL
-        assert rig.proxy.wait_until(lambda: figures(rig)["exchanges"] == 0)
+        assert rig.proxy.wait_until(lambda: figures(rig).get("exchanges") == 0)
         assert crowd.most <= MOST_STREAMS, "more was going on upstream than the client wanted"
         assert rig.upstream.wait_for(lambda: not rig.upstream.is_busy)
         assert resident(rig.proxy.workers[0]) - before < 8_000_000

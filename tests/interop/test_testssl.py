@@ -16,7 +16,8 @@ import pytest
 
 from tests.e2e.certs import Authority
 from tests.e2e.client import Client
-from tests.e2e.rig import Vestibule, free_ports, settings
+from tests.e2e.ports import free_ports
+from tests.e2e.rig import Vestibule, settings
 from tests.e2e.upstream import Upstream
 
 pytestmark = pytest.mark.skipif(shutil.which("testssl") is None, reason="testssl.sh is not installed")

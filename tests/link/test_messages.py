@@ -29,10 +29,13 @@ EVERY: list[Message] = [
     messages.Commit(7),
     messages.Abort(7),
     messages.Addresses({"immich": ["::1"]}),
-    messages.Servers({"u 192.0.2.1:80": messages.ServerState(False, "drain", 7), "u [::1]:80": messages.ServerState(True, "", -1)}),
+    messages.Servers({"u 192.0.2.1:80": messages.ServerState(False, "drain", 7), "u [::1]:80": messages.ServerState(True, "", -1, 30)}),
     messages.Certificates({"acme:photos": messages.KeyPair("chain", "key")}),
     messages.Demanded({"a.example": messages.KeyPair("chain", "key")}, {"b.example": 60_000}),
     messages.Challenges({"token": "token.thumbprint"}, {"a.example": messages.KeyPair("chain", "key")}),
+    messages.Collect(),
+    messages.Pages({"html True": "text/html\n<p>"}),
+    messages.Counts({"sites": {"a": {"ended": 1}}}, {"process": {"connections": 1}}),
     messages.Stop(30_000),
     messages.StopNow(),
     messages.ReopenLogs({"access.log": 0}, [10]),
@@ -43,6 +46,7 @@ EVERY: list[Message] = [
     messages.Status(3, {"connections": 5, "pools": {"immich": {"idle": 1}}}),
     messages.Event("warning", "upstream.refused", "it is down", {"upstream": "immich"}),
     messages.Asked("a.example"),
+    messages.Sought("a.example"),
     messages.Drained(),
 ]
 

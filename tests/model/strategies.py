@@ -64,7 +64,8 @@ expressions: Any = st.recursive(_leaves, _inner, max_leaves=6)
 timeouts = st.builds(m.Timeouts, *[milliseconds] * 8)
 limits = st.builds(m.Limits, counts, counts, counts, optional(counts), counts, *[optional(counts)] * 4)
 _forward = st.sampled_from(["set", "remove", "pass"])
-forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]), words | st.just(""), st.booleans())
+_believed = (words | st.just(""), st.booleans(), st.booleans(), lists(st.sampled_from(["10.0.0.0/8", "::1/128"]), 2), lists(words, 2))
+forwardings = st.builds(m.Forwarding, _forward, _forward, words, st.sampled_from(["drop", "allow"]), *_believed)
 _lines = st.just(e.ALWAYS) | expressions
 syslogs = st.builds(m.Syslog, st.sampled_from(FACILITIES), st.sampled_from(SEVERITIES), words, st.sampled_from(["local", "rfc5424"]))
 _one_log = st.builds(m.AccessLog, logs, st.sampled_from(["json", "combined"]), st.none(), lists(words), _lines) | st.builds(
@@ -82,6 +83,8 @@ error_logs = st.builds(m.ErrorLog, logs, st.sampled_from(["debug", "info", "warn
 addresses = st.one_of(
     st.builds(m.TcpAddress, st.integers(0, 65535), st.sampled_from(["*", "127.0.0.1", "0.0.0.0"])),
     st.builds(m.TcpAddress, st.integers(0, 65535), st.sampled_from(["::", "::1"]), st.booleans()),
+    st.builds(m.UdpAddress, st.integers(0, 65535), st.sampled_from(["*", "127.0.0.1"])),
+    st.builds(m.UdpAddress, st.integers(0, 65535), st.just("::1"), st.booleans()),
     st.builds(m.UnixAddress, names, st.integers(0, 0o777), words, words),
     st.builds(m.InheritedAddress, names),
 )
@@ -98,6 +101,8 @@ def listeners(name: str) -> Any:
             m.Listener,
             *[st.just(name), addresses, flag, words, sni, words, protocols, st.just(pair[0]), st.just(pair[1]), st.just(())],
             *[counts, optional(timeouts), optional(limits), flag, optional(access_logs), lists(names, 2), lists(names, 2)],
+            st.sampled_from(["strict", "open", "note"]),
+            optional(st.builds(m.Sessions, milliseconds, optional(counts), optional(counts), counts)),
         )
     )
 
@@ -110,31 +115,38 @@ _bandwidth = st.builds(
 def tcp_routes(upstreams: list[str]) -> Any:
     names = lists(st.sampled_from(["photos.example.org", "*.lan.example.org"]))
     to = st.builds(m.TcpRoute, st.sampled_from(upstreams), st.just(""), names, optional(expressions), lists(_bandwidth, 2))
-    return to | st.builds(m.TcpRoute, st.just(""), words, names, optional(expressions))
+    most = lists(st.builds(m.ConcurrencyLimit, expressions, counts), 2)
+    rest = (st.just(()), optional(expressions), most)
+    return to | st.builds(m.TcpRoute, st.just(""), words | st.just(""), names, optional(expressions), *rest)
 
 
 _ways = st.sampled_from(["one", "all", "srv"])
 _more = (st.integers(1, 9), st.booleans(), st.sampled_from(["", "v1", "v2"]), st.booleans(), counts, optional(counts), _ways)
 _last = (words, optional(counts), optional(milliseconds), st.booleans(), words, counts, st.booleans(), words, counts)
+_tls = (words, st.booleans(), words, lists(words))
 servers = st.builds(
     m.Server, st.sampled_from(["immich", "192.0.2.1", "2001:db8::1"]), st.integers(1, 65535), st.just(""), st.booleans(), *_more, *_last
-) | st.builds(m.Server, st.just(""), st.just(0), names, st.booleans(), *_more, *_last)
+) | st.builds(m.Server, st.just(""), st.just(0), names, st.booleans(), *_more, *_last, *_tls)
 
 
 def upstreams(name: str) -> Any:
-    tls = st.builds(m.UpstreamTls, st.booleans(), words, words, words, words, words)
-    pool = st.builds(m.Pool, milliseconds, counts, optional(counts), counts, milliseconds)
+    versions = st.sampled_from(["1.2", "1.3"])
+    tls = st.builds(m.UpstreamTls, st.booleans(), *[words] * 6, versions, versions, *[lists(words)] * 3)
+    pool = st.builds(m.Pool, milliseconds, counts, optional(counts), counts, milliseconds, local_address=st.sampled_from(["", "::1"]))
     causes = st.sampled_from(["connect", "lost", "timeout", "invalid"])
     methods = ["round_robin", "least_connections", "peak_ewma", "random_two", "source", "hash", "first"]
-    kinds = st.sampled_from(["immich", "http", "tcp", "tls"])
+    kinds = st.sampled_from(["immich", "http", "tcp", "tls", "talk"])
     speaks = st.sampled_from(["auto", "always", "never"])
+    more = [st.sampled_from(["1.1", "1.0"]), lists(words)]
     announced = st.sampled_from(["auto", "never", "v1", "v2"])
     same_site = st.sampled_from(["", "lax", "strict", "none"])
     secure = st.sampled_from(["auto", "always", "never"])
     texts = [words] * 3
-    rest = [words, words, counts, *[milliseconds] * 4, counts, counts, counts]
+    rest = [words, words, words, lists(words), counts, *[milliseconds] * 4, counts, counts, counts]
     headers = st.dictionaries(words, words, max_size=2).map(lambda given: tuple(given.items()))
     flags = [st.booleans()] * 5
+    severities = st.sampled_from(["emerg", "err", "debug"])
+    pairs = st.dictionaries(words, words, max_size=2).map(lambda given: tuple(given.items()))
     hows = st.sampled_from(["own", "rewrite", "prefix"])
     return st.builds(
         m.Upstream,
@@ -143,16 +155,22 @@ def upstreams(name: str) -> Any:
         tls,
         pool,
         st.builds(m.Retry, counts, lists(causes), lists(counts), counts),
-        st.builds(m.Balance, st.sampled_from(methods), optional(expressions), counts, counts, counts, milliseconds),
+        st.builds(m.Balance, st.sampled_from(methods), optional(expressions), counts, counts, counts, milliseconds, st.booleans()),
         st.builds(m.Passive, counts, milliseconds, lists(counts), milliseconds),
         optional(
             st.builds(m.Sticky, *[words] * 4, counts, st.booleans(), secure, same_site, words, words, *flags, hows),
         ),
         optional(st.builds(m.Outliers, counts, counts, counts, milliseconds, milliseconds, counts)),
-        optional(st.builds(m.HealthCheck, kinds, *texts, headers, words, lists(counts), *rest, speaks, words, announced)),
+        optional(st.builds(m.HealthCheck, kinds, *texts, headers, words, lists(counts), *rest, speaks, words, announced, *more)),
         optional(st.builds(m.Agent, counts, words, words, milliseconds, milliseconds)),
+        events=lists(st.builds(m.EventLog, words, st.builds(m.Syslog), severities, severities, st.booleans(), pairs), 2),
+        address=optional(expressions),
+        address_tls=st.booleans(),
     )
 
+
+_counting = st.sampled_from(["add", "set", "look", "find"])
+_counted = st.sampled_from(["requests", "bytes_in", "bytes_out"])
 
 _flat_actions = st.one_of(
     st.builds(m.SetHeader, words, expressions),
@@ -161,17 +179,21 @@ _flat_actions = st.one_of(
     st.builds(m.RemoveHeader, words),
     st.builds(m.Rewrite, expressions, optional(expressions)),
     st.builds(m.Rewrite, st.none(), expressions),
-    st.builds(m.StripPrefix, words),
-    st.builds(m.Count, expressions, words, words, counts, milliseconds, st.booleans(), counts, milliseconds),
+    st.builds(m.StripPrefix, words, st.booleans()),
+    st.builds(m.Count, expressions, words, words, counts, milliseconds, st.booleans(), counts, milliseconds, _counting, _counted),
     st.builds(m.SetVariable, words, expressions, st.booleans()),
     st.builds(m.SetMethod, expressions),
     st.builds(m.RemoveHeaders, words),
     st.builds(m.EarlyHint, words, expressions),
     st.builds(m.SetStatus, counts, words),
+    st.builds(m.AddTrailer, words, expressions),
     st.builds(m.ReplaceAnswer, counts, optional(expressions), lists(st.tuples(words, expressions))),
     st.builds(m.Deny, counts),
     st.builds(m.HangUp),
     st.builds(m.DropBody),
+    st.builds(m.ReadBody, counts, milliseconds),
+    st.builds(m.SetTimeouts, milliseconds, st.none() | milliseconds),
+    st.builds(m.SetBody, expressions),
     st.builds(m.ClientCertificate, counts),
     st.builds(m.BasicAuth, st.lists(st.tuples(words, words), max_size=2, unique_by=lambda each: each[0]).map(tuple), words),
 )
@@ -204,6 +226,7 @@ def _sources(upstream_names: list[str]) -> Any:
         st.builds(m.Proxy, st.sampled_from(upstream_names)),
         st.builds(m.Respond, counts, optional(expressions), lists(st.tuples(words, expressions), 2)),
         st.builds(m.Again, words | st.just("")),
+        _metrics(),
         st.builds(m.Redirect, expressions, st.sampled_from([301, 302, 303, 307, 308])),
     )
 
@@ -230,8 +253,24 @@ def _sources(upstream_names: list[str]) -> Any:
     return nested | switch(nested) | _files(st.none() | nested)
 
 
+def _metrics() -> Any:
+    forms = st.sampled_from(["prometheus", "json", "html", "nginx", "apache", "haproxy"])
+    servers = st.lists(st.tuples(names, words), max_size=2, unique_by=lambda each: each[0]).map(tuple)
+    return st.builds(m.Metrics, forms, st.booleans(), st.integers(0, 2**40), lists(names, 2), words, servers)
+
+
 def _errors(sources: Any) -> Any:
-    return st.builds(m.ErrorRoute, sources, lists(counts), optional(counts), st.booleans(), lists(actions, 1), lists(actions, 1))
+    return st.builds(
+        m.ErrorRoute,
+        sources,
+        lists(counts),
+        optional(counts),
+        st.booleans(),
+        lists(actions, 1),
+        lists(actions, 1),
+        passes=lists(words),
+        whole=st.booleans(),
+    )
 
 
 def _files(otherwise: Any) -> Any:

@@ -7,6 +7,7 @@ and what holds for all of them.
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import hypothesis
 import pytest
@@ -16,7 +17,9 @@ from tests.model.strategies import configs
 from vestibule.model.check import check
 from vestibule.model.config import (
     AccessLog,
+    Address,
     Balance,
+    BandwidthLimit,
     Certificate,
     ClientCertificate,
     Config,
@@ -36,19 +39,22 @@ from vestibule.model.config import (
     Rewrite,
     Route,
     Server,
+    Sessions,
     SetHeader,
     Site,
     Sticky,
     Switch,
     TcpAddress,
+    TcpRoute,
     Timeouts,
     TlsProfile,
+    UdpAddress,
     UnixAddress,
     Upstream,
     When,
 )
 from vestibule.model.diagnostic import Span, has_errors
-from vestibule.model.expr import Call, Compare, Concat, Const, Expr, Not, Var
+from vestibule.model.expr import Call, Compare, Concat, Const, Expr, InSet, Not, Var
 
 LISTENER = Listener("web", TcpAddress(8080))
 SITE = Site("any", ("*",), ("web",), Proxy("immich"))
@@ -124,13 +130,15 @@ def test_what_is_unused_is_only_told_where_all_else_is_right() -> None:
         (TcpAddress(80, "127.0.0.1"), TcpAddress(80, "127.0.0.2"), False),
         (UnixAddress("/a"), UnixAddress("/a", 0o600), True),
         (UnixAddress("/a"), UnixAddress("/b"), False),
+        (UdpAddress(80), UdpAddress(80, "::1"), True),
+        (UdpAddress(80, "127.0.0.1"), UdpAddress(80, "127.0.0.2"), False),
+        (UdpAddress(80), TcpAddress(80), False),
+        (TcpAddress(80), UdpAddress(80), False),
         (InheritedAddress("a"), InheritedAddress("a"), True),
         (InheritedAddress("a"), TcpAddress(80), False),
     ],
 )
-def test_addresses_that_the_kernel_would_refuse_together(
-    one: TcpAddress | UnixAddress | InheritedAddress, other: TcpAddress | UnixAddress | InheritedAddress, clash: bool
-) -> None:
+def test_addresses_that_the_kernel_would_refuse_together(one: Address, other: Address, clash: bool) -> None:
     config = replace(
         SOUND,
         listeners=(Listener("a", one), Listener("b", other)),
@@ -144,14 +152,47 @@ def test_addresses_that_the_kernel_would_refuse_together(
     [
         TcpAddress(70000),
         TcpAddress(80, "host"),
+        UdpAddress(70000),
+        UdpAddress(80, "host"),
         UnixAddress(""),
         UnixAddress("/a", 0o1777),
         InheritedAddress(""),
     ],
 )
-def test_addresses_that_cannot_be(address: TcpAddress | UnixAddress | InheritedAddress) -> None:
-    (one,) = found(replace(SOUND, listeners=(Listener("web", address),)))
+def test_addresses_that_cannot_be(address: Address) -> None:
+    one, *more = found(replace(SOUND, listeners=(Listener("web", address),)))
     assert one[0].startswith("listeners[0].address")
+    assert more == ([("listeners[0].routes", "missing")] if isinstance(address, UdpAddress) else [])
+
+
+DATAGRAMS = Listener("names", UdpAddress(53), routes=(TcpRoute("immich"),))
+
+
+@pytest.mark.parametrize(
+    ("changes", "places"),
+    [
+        ({}, []),
+        ({"sessions": Sessions(1, 0, 1, 1)}, []),
+        ({"sessions": Sessions(0, -1, 0, 0)}, ["sessions.idle_ms", "sessions.most", "sessions.requests", "sessions.responses"]),
+        ({"routes": ()}, ["routes"]),
+        ({"tls": True}, ["tls", "tls"]),
+        ({"proxy_protocol": True, "proxy_protocol_from": ("10.0.0.1",)}, ["proxy_protocol"]),
+        ({"address": TcpAddress(53), "sessions": Sessions()}, ["sessions"]),
+        ({"address": TcpAddress(53)}, []),
+        (
+            {"routes": (TcpRoute("immich", names=("a.test",), bandwidth=(BandwidthLimit(Const(1)),)),)},
+            ["routes[0].names", "routes[0].bandwidth"],
+        ),
+        ({"routes": (TcpRoute(listener="web"),)}, ["routes[0].listener"]),
+        ({"routes": (TcpRoute("immich", when=Compare("==", Var("tls_sni"), Const("a"))),)}, ["routes[0].when"]),
+        ({"routes": (TcpRoute("immich", when=Compare("==", Var("server_port"), Const(53))),)}, []),
+        ({"routes": (TcpRoute("odd"),)}, ["routes[0].upstream"] * 3),
+    ],
+)
+def test_listeners_of_datagrams(changes: dict[str, Any], places: list[str]) -> None:
+    odd = Upstream("odd", (Server(path="/a"), Server("a", 1, tls=True), Server("a", 2, proxy_protocol="v1"), Server("a", 3)))
+    config = replace(SOUND, listeners=(LISTENER, replace(DATAGRAMS, **changes)), upstreams=(*SOUND.upstreams, odd))
+    assert [path for path, code in found(config) if code != "unused"] == [f"listeners[1].{place}" for place in places]
 
 
 def test_every_time_out_and_limit_has_a_least() -> None:
@@ -188,6 +229,11 @@ def test_hosts_to_send(host: str, good: bool) -> None:
     assert (found(replace(SOUND, forwarding=Forwarding(host=host))) == []) is good
 
 
+@pytest.mark.parametrize(("name", "good"), [("X-Powered-By", True), ("a b", False), ("Content-Length", False)])
+def test_fields_to_hide(name: str, good: bool) -> None:
+    assert (found(replace(SOUND, forwarding=Forwarding(hide=("Server", name)))) == []) is good
+
+
 @pytest.mark.parametrize(
     ("expr", "code"),
     [
@@ -195,9 +241,19 @@ def test_hosts_to_send(host: str, good: bool) -> None:
         (Var("tls", "x"), "argument"),
         (Compare("==", Call("mask", (Var("client_ip"), Const("many"), Const(64))), Const("")), "argument"),
         (Var("header"), "argument"),
+        (Var("announced_tlv", "32.name"), "bad-type"),
         (Not(Var("method")), "wrong-kind"),
         (Compare("<", Var("method"), Const("a")), "wrong-kind"),
         (Compare("==", Var("status"), Const(200)), "too-early"),
+        (InSet(Var("item"), ("a",)), "argument"),
+        (Call("any_item", (Var("each_header", "x"), Var("item"))), "wrong-kind"),
+        (Call("any_item", (Call("items", (Var("item"),)), Const(True))), "argument"),
+        (Call("any_item", (Var("each_response_header", "x"), Const(True))), "too-early"),
+        (InSet(Var("each_header", "x"), ("a",)), "wrong-kind"),
+        (InSet(Call("lower", (Var("each_header", "x"),)), ("a",)), "wrong-kind"),
+        (InSet(Call("item_at", (Var("each_header", "x"), Const(0))), ("a",)), "argument"),
+        (InSet(Call("item_at", (Var("each_header", "x"), Var("server_port"))), ("a",)), "argument"),
+        (Call("any_item", (Call("form_values", (Var("query"), Const("a"), Const(""))), Const(True))), "argument"),
     ],
 )
 def test_conditions(expr: Expr, code: str) -> None:
@@ -256,7 +312,10 @@ def test_small_mistakes_of_sources() -> None:
         (Server("a", 80, "/run/a"), "upstreams[0].servers[0]", "conflict"),
         (Server(), "upstreams[0].servers[0]", "missing"),
         (Server("a", 0), "upstreams[0].servers[0].port", "out-of-range"),
+        (Server("a b", 80), "upstreams[0].servers[0].host", "bad-value"),
+        (Server("1::z", 80), "upstreams[0].servers[0].host", "bad-value"),
         (Server("a", 80, weight=0), "upstreams[0].servers[0].weight", "out-of-range"),
+        (Server(path="/run/" + "\u00e4" * 52), "upstreams[0].servers[0].path", "out-of-range"),
         (Server(path="/run/a", tls=True), "upstreams[0].servers[0]", "missing"),
     ],
 )
@@ -309,6 +368,7 @@ def test_client_certificates_need_a_listener_that_asks_for_them() -> None:
         (TlsProfile("p", client_verify="optional"), "client_verify"),
         (TlsProfile("p", client_verify="any"), ""),
         (TlsProfile("p", client_crl="crl.pem"), "client_crl"),
+        (TlsProfile("p", client_ca_more="more.pem"), "client_ca_more"),
         (TlsProfile("p", client_depth=2), "client_depth"),
         (TlsProfile("p", client_ca="ca.pem", client_crl="crl.pem", client_depth=0), ""),
         (TlsProfile("p", client_ca="ca.pem", client_depth=-1), "client_depth"),
@@ -370,3 +430,11 @@ def test_status_of_a_missing_client_certificate() -> None:
 def test_what_an_upstream_cannot_be(changes: dict[str, object], path: str, code: str) -> None:
     upstream = replace(SOUND.upstreams[0], **changes)  # type: ignore[arg-type]  # whatever the test is about
     assert found(replace(SOUND, upstreams=(upstream,))) == [(f"upstreams[0].{path}", code)]
+
+
+def test_no_text_has_a_nul() -> None:
+    config = replace(SOUND, certificates=(Certificate("a", cert="a.pem", key="a\0.key"),), error_log=ErrorLog(target="\0"))
+    spoiled = [place for place, code in found(config) if code == "bad-value"]
+    assert sorted(spoiled) == ["certificates[0].key", "error_log.target"]
+    # A text with the four characters that stand for a NUL elsewhere has none.
+    assert ("error_log.target", "bad-value") not in found(replace(SOUND, error_log=ErrorLog(target="\\x00")))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestibule.model.config import InheritedAddress, Server, TcpAddress, UnixAddress
+from vestibule.model.config import Address, InheritedAddress, Server, TcpAddress, UdpAddress, UnixAddress
 from vestibule.model.quantity import (
     MAX_QUANTITY,
     format_duration,
@@ -147,11 +147,13 @@ def test_durations_are_written_short(number: int, text: str) -> None:
         ("[::1]:443", TcpAddress(443, "::1")),
         ("[2001:DB8:0::1]:443", TcpAddress(443, "2001:db8::1")),
         ("127.0.0.1:0", TcpAddress(0, "127.0.0.1")),
+        ("udp://:53", UdpAddress(53)),
+        ("udp://[::1]:53", UdpAddress(53, "::1")),
         ("unix:/run/v.sock", UnixAddress("/run/v.sock")),
         ("systemd:web", InheritedAddress("web")),
     ],
 )
-def test_addresses(text: str, address: TcpAddress | UnixAddress | InheritedAddress) -> None:
+def test_addresses(text: str, address: Address) -> None:
     assert parse_listen(text) == address
     assert parse_listen(format_listen(address)) == address
 
@@ -171,6 +173,9 @@ def test_addresses(text: str, address: TcpAddress | UnixAddress | InheritedAddre
         ":٨٠",
         "unix:",
         "systemd:",
+        "udp://",
+        "udp://unix:/a",
+        "udp://udp://:53",
         "[127.0.0.1:80",
         "300.0.0.1:80",
     ],

@@ -54,7 +54,7 @@ def test_defaults_may_be_left_out() -> None:
     assert from_data(data) == Config((), (), ())
 
 
-SOURCES = "expected one of Proxy, Respond, Redirect, Switch, Again, Files"
+SOURCES = "expected one of Proxy, Respond, Redirect, Switch, Again, Files, Metrics"
 
 
 @pytest.mark.parametrize(

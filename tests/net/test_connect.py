@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.ports import free_ports
 from vestibule.fault import UPSTREAM_UNRESOLVED, Fault
 from vestibule.net.connect import Dial, Dialer, Endpoint, endpoints_of
 from vestibule.net.reactor import Pollable, Reactor
@@ -57,12 +58,6 @@ def silent() -> Iterator[int]:
             sock.close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def dial(reactor: Reactor, endpoints: list[Endpoint], turns: int = 30, limit_ms: int = 5_000) -> Waits:
     waits = Waits()
     one = Dial(reactor, waits, endpoints, limit_ms)
@@ -89,12 +84,22 @@ def test_connected(reactor: Reactor, house: socket.socket) -> None:
     waits.sock.close()
 
 
+def test_connected_from_an_address_of_our_own(reactor: Reactor, house: socket.socket) -> None:
+    here = Endpoint(INET, "127.0.0.1", port_of(house))
+    here.local = "127.0.0.7"
+    waits = dial(reactor, [here])
+    assert waits.sock is not None and waits.sock.getsockname()[0] == "127.0.0.7"
+    waits.sock.close()
+    here.local = "192.0.2.1"
+    assert dial(reactor, [here]).outcomes == ["upstream.unreachable"], "nobody here has it"
+
+
 def test_refused(reactor: Reactor) -> None:
-    assert dial(reactor, [Endpoint(INET, "127.0.0.1", free_port())]).outcomes == ["upstream.refused"]
+    assert dial(reactor, [Endpoint(INET, "127.0.0.1", free_ports(1)[0])]).outcomes == ["upstream.refused"]
 
 
 def test_the_second_address_is_tried_at_once_after_a_refusal(reactor: Reactor, house: socket.socket) -> None:
-    waits = dial(reactor, [Endpoint(INET, "127.0.0.1", free_port()), Endpoint(INET, "127.0.0.1", port_of(house))])
+    waits = dial(reactor, [Endpoint(INET, "127.0.0.1", free_ports(1)[0]), Endpoint(INET, "127.0.0.1", port_of(house))])
     assert waits.outcomes == ["dialed"] and waits.sock is not None
     waits.sock.close()
 
@@ -179,6 +184,8 @@ def test_an_attempt_that_ends_after_the_dial_says_nothing(reactor: Reactor, hous
     attempt = one._attempts[0]
     one.cancel()
     one.on_attempt(attempt, 0)
+    attempt.on_readable()
+    attempt.on_writable()
     one.on_deadline()
     one._fail(Fault(UPSTREAM_UNRESOLVED))
     reactor.turn(0)

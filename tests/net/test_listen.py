@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +13,18 @@ from vestibule.net.reactor import Reactor
 pytestmark = pytest.mark.interpreted_only  # an acceptor is a trait, and those cannot be derived from
 
 
+End = tuple[str, int] | None
+
+
 class Hall(Acceptor):
     def __init__(self) -> None:
         self.guests: list[socket.socket] = []
+        self.ends: list[tuple[End, End]] = []
         self.most = 1000
 
-    def on_accepted(self, sock: socket.socket) -> None:
+    def on_accepted(self, sock: socket.socket, peer: End, local: End) -> None:
         assert not sock.getblocking()
+        self.ends.append((peer, local))
         self.guests.append(sock)
 
     def is_full(self) -> bool:
@@ -88,6 +94,8 @@ def test_after_stop_nobody_is_accepted_and_the_socket_is_closed() -> None:
 class Door:
     """A listening socket whose `_accept` fails as it is told, and then has nobody."""
 
+    family, type, proto = socket.AF_UNIX, socket.SOCK_STREAM, 0
+
     def __init__(self, *fails: OSError) -> None:
         self.fails = list(fails)
         self.out, self.into = os.pipe()
@@ -128,6 +136,47 @@ def test_a_client_that_is_gone_does_not_keep_the_others_waiting() -> None:
     listener.start()
     listener.on_readable()
     assert door.fails == [] and listener.interest != 0
+    listener.stop()
+    reactor.turn(0)
+    reactor.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "client", "known"), [("127.0.0.1", "127.0.0.1", True), ("0.0.0.0", "127.0.0.1", False), ("::1", "::1", True)]
+)
+def test_both_ends_are_told_as_far_as_the_kernel_said_them(host: str, client: str, known: bool) -> None:
+    reactor, hall = Reactor(), Hall()
+    door = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    door.setblocking(False)
+    listener = Listener(reactor, door, hall)
+    listener.start()
+    reactor.turn(0)
+    with socket.create_connection((client, door.getsockname()[1])) as guest:
+        reactor.turn(1000)
+        assert hall.ends == [(guest.getsockname()[:2], guest.getpeername()[:2] if known else None)]
+        taken = hall.guests[0]
+        assert (taken.family, taken.type, taken.proto) == (door.family, door.type, door.proto)
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        taken.close()
+    listener.stop()
+    reactor.turn(0)
+    reactor.close()
+
+
+def test_ends_of_unix_sockets_have_no_name(tmp_path: Path) -> None:
+    reactor, hall = Reactor(), Hall()
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(str(tmp_path / "door"))
+    door.listen()
+    door.setblocking(False)
+    listener = Listener(reactor, door, hall)
+    listener.start()
+    reactor.turn(0)
+    with socket.socket(socket.AF_UNIX) as guest:
+        guest.connect(str(tmp_path / "door"))
+        reactor.turn(1000)
+        assert hall.ends == [(None, None)]
+        hall.guests[0].close()
     listener.stop()
     reactor.turn(0)
     reactor.close()

@@ -1,5 +1,7 @@
 """What is asked of OpenSSL itself, and what is said where it cannot be asked."""
 
+import contextlib
+import socket
 import ssl
 import sys
 import types
@@ -7,8 +9,9 @@ import types
 import pytest
 
 from tests.conformance.pair import papers
+from tests.net.test_tls import both_ends
 from vestibule.net import openssl
-from vestibule.net.tls import server_context
+from vestibule.net.tls import client_context, server_context
 
 
 def test_openssl_is_reachable_here() -> None:
@@ -136,3 +139,106 @@ def test_an_unknown_python_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_handshake_goes_on_whatever_was_found() -> None:
     assert openssl._go_on(0, 0) == 1
+
+
+def test_a_connection_whose_socket_openssl_has() -> None:
+    """As much is read as there is; what is written is gathered until it is flushed."""
+    ours, theirs = both_ends(server_context(*papers()), client_context(verify=False), "localhost", None)[::-1]
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    source = openssl.read_from(ours, near.fileno(), 100_000, bytearray(10_000))
+    sink = openssl.write_to(ours, near.fileno(), 50_000)
+    other = openssl.write_to(theirs, far.fileno(), 50_000)
+    assert source is not None and sink is not None and other is not None
+    theirs.write(b"hello")
+    theirs.write(b"again")
+    with pytest.raises(ssl.SSLWantReadError):
+        ours.read(100)
+    assert other.sent() == 0 and other.flush() and other.sent() > 5
+    assert ours.read(100) == b"hello"
+    with pytest.raises(BlockingIOError):
+        near.recv(1)
+    assert ours.read(100) == b"again", "both records came with one read"
+    ours.write(b"x" * 40_000)
+    assert sink.sent() == 0, "gathered"
+    assert sink.flush() and sink.sent() > 40_000
+    while sink.flush():
+        try:
+            ours.write(b"y" * 40_000)
+        except ssl.SSLWantWriteError:
+            assert not sink.flush(), "the socket is full, and says so"
+    far.close()
+    with pytest.raises(BrokenPipeError, match="write failed"):
+        sink.flush()
+    source.close()
+    near.close()
+
+
+class Reading:
+    """A connection that OpenSSL reads for, and the other end, which gathers what it writes."""
+
+    def __init__(self) -> None:
+        self.theirs, self.ours = both_ends(server_context(*papers()), client_context(verify=False), "localhost", None)
+        self.near, self.far = socket.socketpair()
+        self.near.setblocking(False)
+        self.place = bytearray(100_000)
+        source = openssl.read_from(self.ours, self.near.fileno(), 200_000, self.place)
+        other = openssl.write_to(self.theirs, self.far.fileno(), 200_000)
+        assert source is not None and other is not None
+        self.source, self.other = source, other
+
+    def close(self) -> None:
+        self.source.close()
+        self.near.close()
+        self.far.close()
+
+
+def test_many_records_come_with_one_call() -> None:
+    made = Reading()
+    source, other, ours, theirs, place = made.source, made.other, made.ours, made.theirs, made.place
+    assert source.read(50_000) == 0 and source.is_drained(), "nothing has come"
+    body = bytes(range(250)) * 240
+    for at in range(0, 60_000, 10_000):
+        theirs.write(body[at : at + 10_000])
+    assert other.flush()
+    assert source.read(25_000) == 25_000 and place[:25_000] == body[:25_000]
+    assert ours.pending() == 5_000, "what is left of a record stays with the connection"
+    assert ours.read(100) == body[25_000:25_100]
+    assert source.read(50_000) == 34_900 and source.is_drained() and place[:34_900] == body[25_100:]
+    theirs.write(b"last")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        theirs.unwrap()
+    assert other.flush()
+    assert source.read(50_000) == 4 and place[:4] == b"last" and not source.is_drained()
+    assert ours.read(100) == b"", "in good order"
+    made.close()
+
+
+def test_why_no_more_can_be_read_is_told_by_the_connection() -> None:
+    """And is not found by another one: OpenSSL's queue of errors is the thread's."""
+    made = Reading()
+    source, ours = made.source, made.ours
+    made.theirs.write(b"fine")
+    assert made.other.flush()
+    made.far.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+    assert source.read(50_000) == 4 and not source.is_drained()
+    with pytest.raises(ssl.SSLError, match="decryption failed or bad record mac"):
+        ours.read(100)
+    assert source.read(50_000) == 0
+    made.close()
+
+
+@pytest.mark.interpreted_only  # a name of a module is replaced
+def test_what_cannot_be_reached_reads_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = client_context(verify=False).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    assert openssl.own_certificate(made) == b"", "none was shown"
+    monkeypatch.setattr(openssl, "_LIBRARY", None)
+    assert openssl.read_from(made, 0, 1_000, bytearray(10)) is None and openssl.write_to(made, 1, 1_000) is None
+    assert openssl.own_certificate(made) == b""
+    assert openssl.verify_result(made) == -1
+
+
+def test_the_certificate_that_was_shown() -> None:
+    theirs, ours = both_ends(server_context(*papers()), client_context(verify=False), "localhost", None)
+    assert openssl.own_certificate(ours) == ssl.PEM_cert_to_DER_cert(papers()[0].decode())
+    assert openssl.own_certificate(theirs) == b""

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.conformance.pair import papers
-from tests.net.test_tls import server_end
-from vestibule.net.peer import PeerCertificate, peer_certificate
+from tests.net.test_tls import both_ends, known, only, server_end
+from vestibule.net.peer import PeerCertificate, Secured, address_text, peer_certificate
 from vestibule.net.tls import ClientAuth, client_context, server_context
 
 
@@ -40,6 +40,8 @@ def test_what_a_certificate_says() -> None:
     assert shown.serial() == b"0ABC"
     assert shown.not_before() == b"Jan  2 03:04:05 2026 GMT"
     assert shown.not_after() == b"Nov 12 03:04:05 2027 GMT"
+    end_ms = 1_825_988_645_000
+    assert [shown.days_left(end_ms - left) for left in (-5, 0, 86_399_999, 86_400_000, 172_800_001)] == [0, 0, 0, 1, 2]
     assert len(shown.sha256()) == 64
     assert len(shown.sha1()) == 40
     assert ssl.PEM_cert_to_DER_cert(shown.pem().decode()) == der
@@ -86,3 +88,37 @@ def test_the_certificate_of_a_handshake() -> None:
             assert shown is not None and shown.name() == b"localhost" and shown.verdict.startswith(b"FAILED:")
         else:
             assert shown is None
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("192.0.2.1", b"192.0.2.1"),
+        ("2001:db8::1", b"2001:db8::1"),
+        ("::ffff:192.0.2.1", b"192.0.2.1"),
+        ("::ffff:1", b"::ffff:1"),
+        ("fe80::1%eth0", b"fe80::1"),
+    ],
+)
+def test_addresses_as_text(address: str, text: bytes) -> None:
+    assert address_text(address) == text
+
+
+def test_what_tls_has_settled_with_the_other_end() -> None:
+    der = ssl.PEM_cert_to_DER_cert(papers()[0].decode())
+    asking = server_context(*papers(), alpn=("h2",), clients=ClientAuth(papers()[0]), maximum="1.2")
+    client = known()
+    client.set_alpn_protocols(["h2"])
+    theirs, ours = both_ends(asking, client, "localhost", None)
+    here, there = Secured(ours), Secured(theirs)
+    assert (here.own_certificate(), here.peer_certificate()) == (there.peer_certificate(), there.own_certificate()) == (der, der)
+    assert (here.version(), here.protocol()) == (b"TLSv1.2", b"h2")
+    assert here.cipher() == there.cipher() == b"ECDHE-ECDSA-AES128-GCM-SHA256"
+    assert b":ECDHE-ECDSA-AES256-GCM-SHA384:" in here.shared_ciphers()
+    assert not here.is_resumed()
+
+
+def test_what_tls_has_not_settled_is_empty() -> None:
+    bare = Secured(only(ssl.TLSVersion.TLSv1_3).wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO()))
+    assert (bare.cipher(), bare.protocol(), bare.own_certificate(), bare.shared_ciphers()) == (b"", b"", b"", b"")
+    assert not bare.is_resumed()

@@ -1,4 +1,4 @@
-"""Relays: bytes past the program between two plain sockets, in order, in bounds, and taken back at any moment."""
+"""Relays: bytes past the owners of two sockets, in order, in bounds, and taken back at any moment."""
 
 import fcntl
 import os
@@ -6,10 +6,11 @@ import socket
 
 import pytest
 
-from tests.conformance.pair import Far, Record, tcp_pair
-from vestibule.net.reactor import WRITE, Reactor
-from vestibule.net.relay import PIPE_BYTES, Pipes, Relay, Watcher
-from vestibule.net.transport import PlainTransport
+from tests.conformance.pair import Far, Record, tcp_pair, tls_bulk
+from vestibule.net.reactor import SCRATCH_BYTES, WRITE, Reactor
+from vestibule.net.relay import PIPE_BYTES, DecryptingRelay, Pipes, Relay, SplicingRelay, Watcher
+from vestibule.net.tls_transport import TlsTransport
+from vestibule.net.transport import PlainTransport, Transport
 
 pytestmark = pytest.mark.interpreted_only  # the owner and the watcher are traits, and those cannot be derived from
 
@@ -32,27 +33,37 @@ class Watch(Watcher):
 
 
 class Two:
-    """A source and a sink with what is outside of them."""
+    """A source, plain or TLS, and a plain sink, with what is outside of them."""
 
-    def __init__(self) -> None:
-        self.reactor = Reactor()
-        self.owners = [Record(), Record()]
-        self.transports: list[PlainTransport] = []
-        self.fars: list[Far] = []
-        for owner in self.owners:
-            near, far = tcp_pair(False)
-            transport = PlainTransport(self.reactor, near, owner)
-            transport.start()
-            self.transports.append(transport)
-            self.fars.append(Far(far))
-        self.source, self.sink = self.transports
-        self.sender, self.taker = self.fars
+    def __init__(self, tls: bool = False) -> None:
+        self.source: Transport
+        if tls:
+            pair = tls_bulk()
+            self.reactor, self.source, source_owner, self.sender = pair.reactor, pair.transport, pair.owner, pair.far
+        else:
+            self.reactor, source_owner = Reactor(), Record()
+            self.source, self.sender = self._plain(source_owner)
+        self.owners = [source_owner, Record()]
+        self.sink, self.taker = self._plain(self.owners[1])
+        self.transports = [self.source, self.sink]
+        self.fars = [self.sender, self.taker]
         self.pipes = Pipes()
         self.watch = Watch()
         self.turn()  # the kernel knows both from here on, so events come before the first flush
 
+    def _plain(self, owner: Record) -> tuple[PlainTransport, Far]:
+        near, far = tcp_pair(False)
+        transport = PlainTransport(self.reactor, near, owner)
+        transport.start()
+        return transport, Far(far)
+
     def relay(self, left: int) -> Relay:
-        made = Relay(self.source, self.sink, left, self.watch, self.pipes)
+        made: Relay
+        if isinstance(self.source, PlainTransport):
+            made = SplicingRelay(self.source, self.sink, left, self.watch, self.pipes)
+        else:
+            assert isinstance(self.source, TlsTransport)
+            made = DecryptingRelay(self.source, self.sink, left, self.watch)
         made.begin()
         return made
 
@@ -94,8 +105,66 @@ def test_so_many_bytes_and_not_one_more() -> None:
     two.close()
 
 
-def test_what_was_queued_goes_first() -> None:
-    two = Two()
+def test_of_tls_so_many_bytes_and_not_one_more() -> None:
+    """Neither the record that a body ends in nor what OpenSSL holds at that moment is lost to the owner, who gets no more events for it."""
+    two = Two(True)
+    relay = two.relay(1_000_003)
+    two.sender.send(BODY)
+    two.until_taken(1_000_003)
+    for _ in range(2_000):
+        if len(two.owners[0].got) == len(BODY) - 1_000_003:
+            break
+        two.turn()
+    assert two.taker.got == BODY[:1_000_003] and relay.left == 0 and relay.stopped
+    assert sum(two.watch.moved) == 1_000_003 and max(two.watch.moved) <= SCRATCH_BYTES
+    assert two.owners[0].got == BODY[1_000_003:]
+    two.close()
+
+
+def test_of_tls_no_more_than_a_read_is_in_flight() -> None:
+    two = Two(True)
+    two.taker.reads = False
+    two.sink.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+    before = two.source.bytes_in
+    two.relay(-1)
+    two.sender.send(BODY * 4)
+    two.turn(100)
+    assert two.source.is_paused() and two.sink.is_sink_blocked()
+    assert two.source.bytes_in - before - two.sink.bytes_out == two.sink.queued() <= SCRATCH_BYTES
+    two.taker.reads = True
+    two.until_taken(len(BODY) * 4)
+    assert two.taker.got == BODY * 4 and not two.sink.is_sink_blocked() and two.owners[0].got == b""
+    two.close()
+
+
+def test_of_tls_a_broken_record_is_told_after_what_came_before_it() -> None:
+    two = Two(True)
+    relay = two.relay(-1)
+    two.sender.send(b"x" * 1000)
+    two.sender.unsent += b"\x17\x03\x03\x00\x20" + bytes(32)
+    two.turn(5)
+    assert two.taker.got == b"x" * 1000
+    assert relay.stopped and two.owners[0].events == ["lost"]
+    two.close()
+
+
+def test_of_tls_a_stopped_relay_leaves_the_rest_to_the_owner() -> None:
+    two = Two(True)
+    relay = two.relay(-1)
+    two.sender.send(BODY)
+    two.turn()
+    relay.stop()
+    for _ in range(2_000):
+        if len(two.taker.got) + len(two.owners[0].got) == len(BODY):
+            break
+        two.turn()
+    assert bytes(two.taker.got + two.owners[0].got) == BODY and two.taker.got and two.owners[0].got
+    two.close()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_what_was_queued_goes_first(tls: bool) -> None:
+    two = Two(tls)
     two.sink.write(b"head")
     two.relay(-1)
     two.sender.send(b"body")
@@ -104,8 +173,9 @@ def test_what_was_queued_goes_first() -> None:
     two.close()
 
 
-def test_a_debt_is_paid_under_a_relay() -> None:
-    two = Two()
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_debt_is_paid_under_a_relay(tls: bool) -> None:
+    two = Two(tls)
     assert not two.sink.write(bytes(70_000))
     two.source.pause()
     two.relay(-1)
@@ -130,20 +200,26 @@ def test_no_more_than_a_pipe_is_in_flight() -> None:
     two.close()
 
 
-def test_the_end_of_the_source_is_told_and_stops_the_relay() -> None:
-    two = Two()
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_end_of_the_source_is_told_and_stops_the_relay(tls: bool) -> None:
+    two = Two(tls)
     relay = two.relay(100)
     two.sender.send(b"x" * 40)
     two.sender.finish()
     two.until_taken(40)
     two.turn(3)
-    assert relay.stopped and two.watch.ends == 1 and two.watch.left_at_end == 60
+    assert relay.stopped and relay.left == 60 and two.watch.moved == [40]
+    if tls:
+        assert two.watch.ends == 0 and two.owners[0].events == ["end"], "the transport itself tells it"
+    else:
+        assert two.watch.ends == 1 and two.watch.left_at_end == 60
     two.close()
 
 
+@pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("who", ["source", "sink"])
-def test_a_reset_is_told_to_the_owner(who: str) -> None:
-    two = Two()
+def test_a_reset_is_told_to_the_owner(who: str, tls: bool) -> None:
+    two = Two(tls)
     relay = two.relay(-1)
     two.sender.send(b"x" * 1000)
     two.until_taken(1000)
@@ -221,6 +297,29 @@ def test_a_source_that_breaks_while_the_sink_is_full_is_not_reported_for_ever() 
     two.turn(100)
     assert two.source.is_paused()
     two.sender.reset()
+    two.turn(5)
+    assert relay.stopped and two.owners[0].events == ["lost"]
+    two.close()
+
+
+def test_what_a_patient_source_said_before_it_broke_still_gets_there() -> None:
+    two = Two()
+    two.source.patient = True
+    two.taker.reads = False
+    relay = two.relay(-1)
+    sent = 0
+    while not two.source.is_paused():
+        two.sender.send(BODY[:200_000])
+        two.turn()
+        sent += 200_000
+    two.sender.send(BODY[:50_000])
+    two.turn(20)
+    assert not two.sender.unsent
+    two.sender.reset()
+    two.turn(5)
+    assert two.source.known == -1 and not relay.stopped and two.owners[0].events == []
+    two.taker.reads = True
+    two.until_taken(sent + 50_000)
     two.turn(5)
     assert relay.stopped and two.owners[0].events == ["lost"]
     two.close()

@@ -107,6 +107,37 @@ def test_a_dropped_deadline_holds_nobody() -> None:
         gc.enable()
 
 
+def test_what_is_dropped_does_not_pile_up() -> None:
+    """Sessions that end long before their deadline would otherwise be held until it comes, however many a second there are."""
+    wheel = Wheel()
+    kept = [Bell(wheel) for _ in range(3_000)]
+    for number, bell in enumerate(kept):
+        wheel.arm(bell.deadline, 50_000 + number)
+    most = 0
+    for number in range(40_000):
+        bell = Bell(wheel)
+        wheel.arm(bell.deadline, 600_000 + number)
+        bell.deadline.drop() if number % 2 else bell.deadline.clear()
+        most = max(most, len(wheel))
+    assert most <= 2 * len(kept) + 4_096
+    run(wheel, kept, 60_000)
+    assert all(bell.rung == [60_000] for bell in kept)
+    wheel.run(700_000)
+    assert len(wheel) == 0 == wheel.next_ms()
+
+
+def test_what_a_sweep_let_go_may_be_armed_again() -> None:
+    wheel = Wheel()
+    bell = Bell(wheel)
+    wheel.arm(bell.deadline, 5_000)
+    bell.deadline.clear()
+    for _ in range(5_000):
+        wheel.arm(Bell(wheel).deadline, 600_000)
+    wheel.arm(bell.deadline, 9_000)
+    run(wheel, [bell], 10_000)
+    assert bell.rung == [10_000]
+
+
 def test_the_reactor_sleeps_until_the_next_tick_and_no_longer_than_a_second() -> None:
     reactor = Reactor()
     assert reactor.wait_ms() == 1000
@@ -127,3 +158,56 @@ def test_a_deadline_armed_after_it_was_dropped_rings_for_nobody() -> None:
     wheel.arm(bell.deadline, 1_000)
     run(wheel, [bell], 2_000)
     assert bell.rung == [] and wheel.next_ms() == 0
+
+
+def test_an_owner_that_fails_takes_no_other_deadline_along() -> None:
+    class Faulty(Timed):
+        def on_deadline(self) -> None:
+            raise ValueError("a bug")
+
+    wheel = Wheel()
+    bells = [Bell(wheel), Bell(wheel)]
+    faulty = Deadline(Faulty())
+    wheel.arm(bells[0].deadline, 1_000)
+    wheel.arm(faulty, 1_000)
+    wheel.arm(bells[1].deadline, 1_000)
+    with pytest.raises(ValueError, match="a bug"):
+        run(wheel, bells, 2_000)
+    assert [len(bell.rung) for bell in bells] == [1, 0] and len(wheel) == 1
+    run(wheel, bells, 2_000)
+    assert [len(bell.rung) for bell in bells] == [1, 1] and len(wheel) == 0
+
+
+class Broken(Bell):
+    def on_deadline(self) -> None:
+        super().on_deadline()
+        raise RuntimeError
+
+
+def test_behind_an_owner_that_fails_those_of_its_tick_keep_their_moment() -> None:
+    wheel = Wheel()
+    broken, moved, other = Broken(wheel), Bell(wheel), Bell(wheel)
+    for bell in (broken, moved, other):
+        wheel.arm(bell.deadline, 1_000)
+    wheel.arm(moved.deadline, 500)  # an earlier promise: what is in the old tick counts no more
+    run(wheel, [broken, moved, other], 700)
+    assert moved.rung == [700]
+    with pytest.raises(RuntimeError):
+        run(wheel, [broken, moved, other], 1_100)
+    assert (broken.rung, other.rung) == ([1_100], [])
+    run(wheel, [broken, moved, other], 1_200)
+    assert (broken.rung, moved.rung, other.rung) == ([1_100], [700], [1_200])
+
+
+def test_a_sweep_lets_go_of_promises_that_were_replaced() -> None:
+    wheel = Wheel()
+    bells = [Bell(wheel) for _ in range(6_000)]
+    for bell in bells:
+        wheel.arm(bell.deadline, 100_000)
+    for bell in bells:
+        wheel.arm(bell.deadline, 50_000)
+    for bell in bells[:5_000]:
+        bell.deadline.clear()
+        wheel.arm(bell.deadline, 40_000)
+    run(wheel, bells, 60_000)
+    assert all(len(bell.rung) == 1 for bell in bells)

@@ -24,7 +24,7 @@ from vestibule.net.tls import (
     client_context,
     server_context,
 )
-from vestibule.net.transport import TlsTransport
+from vestibule.net.tls_transport import TlsTransport, _reason
 
 
 def shake(
@@ -100,7 +100,7 @@ def test_alpn() -> None:
 
 
 def test_nothing_is_offered_where_no_protocol_is_named() -> None:
-    silent = client_context(verify=False, protocol="")
+    silent = client_context(verify=False, offers=())
     assert shake(server_context(*papers(), alpn=("h2",)), silent).selected_alpn_protocol() is None
     # A server that names none takes who offers any.
     assert shake(server_context(*papers(), alpn=()), client_context(verify=False)).selected_alpn_protocol() is None
@@ -135,6 +135,15 @@ def stranger() -> ssl.SSLContext:
     made = plain()
     add_pair(made, chain, key)
     return made
+
+
+def test_what_is_offered_to_upstreams() -> None:
+    made = client_context(False, minimum="1.2", maximum="1.3", ciphers="ECDHE-ECDSA-AES128-GCM-SHA256", suites="TLS_AES_128_GCM_SHA256")
+    assert {cipher["name"] for cipher in made.get_ciphers()} == {"ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_AES_128_GCM_SHA256"}
+    with pytest.raises(ValueError, match="suites"):
+        client_context(False, suites="none")
+    with pytest.raises(ValueError, match="groups"):
+        client_context(False, groups="none")
 
 
 def test_client_certificates() -> None:
@@ -302,6 +311,32 @@ def name_of(connection: ssl.SSLObject) -> str:
     return str(x509.load_der_x509_certificate(found).subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
+def test_a_refused_name_gets_no_handshake_whatever_there_is_for_it() -> None:
+    base = server_context(*papers())
+    choice = TlsChoice(base, base)
+    choice.add("a.example", base)
+    for name in ("a.example", "*.b.example"):
+        choice.refuse(name)
+    choice.arm()
+    for refused in ("A.example", "x.b.example"):
+        with pytest.raises(ssl.SSLError):
+            shake(base, client_side(), refused)
+    for other in ("b.example", "c.example", None):
+        shake(base, client_side(), other)
+
+
+def test_a_name_may_be_spared_of_wildcards() -> None:
+    wide, own, rest = paper_for("wide"), paper_for("own"), paper_for("rest")
+    choice = TlsChoice(rest, rest)
+    choice.add("*.example.org", wide)
+    choice.add("mine.example.org", own)
+    choice.spare("Not.Example.org.")
+    choice.spare("mine.example.org")
+    assert choice.find("a.example.org") is wide
+    assert choice.find("not.example.org") is rest
+    assert choice.find("mine.example.org") is own
+
+
 def test_the_name_chooses_the_certificate() -> None:
     base = server_context(*papers())
     choice = TlsChoice(base, None)
@@ -454,7 +489,7 @@ def test_an_issuer_is_shown_the_challenge_and_nothing_else() -> None:
     assert not choice.is_validated()
     challenges.replace({"A.example": self_signed("challenge")})
     assert choice.is_validated() and not TlsChoice(choice.base, None).is_validated()
-    client = client_context(verify=False, protocol=ACME_TLS)
+    client = client_context(verify=False, offers=(ACME_TLS,))
     assert name_of(validating(choice, client, "a.example")) == "challenge"
     with pytest.raises(ssl.SSLError):
         validating(choice, client, "b.example")
@@ -535,3 +570,21 @@ def test_any_certificate_may_be_asked_for_without_an_authority() -> None:
     ours = server_end(server, client_context(verify=False, chain_pem=chain, key_pem=key))
     assert ours.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(chain.decode())
     assert verify_result(ours) != 0
+
+
+def _nameless() -> ssl.SSLError:
+    error = ssl.SSLError(1, "odd")
+    error.reason = None  # type: ignore[assignment]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(32, "Broken pipe"), "Broken pipe"),
+        (_nameless(), "odd"),
+        (OSError("only words"), "only words"),
+    ],
+)
+def test_what_broke_is_told_in_words(error: OSError, words: str) -> None:
+    assert _reason(error) == words

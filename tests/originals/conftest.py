@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rig import environment, free_ports
+from tests.e2e.ports import free_ports
+from tests.e2e.rig import environment
+from vestibule.control.admin import AdminError, ask, find_sockets
 
 WAIT_S = 20.0
 
@@ -55,18 +57,21 @@ class Called:
 
     def pid(self, file: str) -> int:
         """Return the process id in a file."""
-        pid = int((self.folder / file).read_text())
+        path = self.folder / file
+        # Ports are open a moment before it is written.
+        assert wait_for(lambda: path.exists() and path.read_text().strip().isdigit()), file
+        pid = int(path.read_text())
         self.pids.append(pid)
         return pid
 
     def write(self, file: str, text: str) -> None:
         (self.folder / file).write_text(text.replace("PORT", str(self.port)).replace("FOLDER", str(self.folder)))
 
-    def get(self) -> bytes:
+    def get(self, target: str = "/") -> bytes:
         """Return what is served, or nothing."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_S)
         try:
-            connection.request("GET", "/")
+            connection.request("GET", target)
             return connection.getresponse().read()
         except OSError:
             return b""
@@ -76,6 +81,16 @@ class Called:
     def serves(self, body: bytes) -> bool:
         """Wait until this is served."""
         return wait_for(lambda: self.get() == body)
+
+    def obeys(self) -> bool:
+        """Wait until commands are taken, a moment after the first request is."""
+        return wait_for(lambda: any(self._is_answered(path) for path in find_sockets(self.folder / "state")))
+
+    @staticmethod
+    def _is_answered(path: Path) -> bool:
+        with contextlib.suppress(AdminError):
+            return "pid" in ask(path, "status")
+        return False
 
     def close(self) -> None:
         for process in self.processes:

@@ -1,5 +1,6 @@
 """`vestibule haproxy` as an init system and a person use HAProxy."""
 
+import pathlib
 import signal
 import socket
 
@@ -78,6 +79,19 @@ def test_a_listener_that_is_inherited(called: Called) -> None:
         called.environment["fe1"] = str(listener.fileno())
         called.begin("-db", "-f", "a.cfg", keep=(listener.fileno(),))
         assert called.serves(b"one")
+
+
+def test_a_request_may_say_no_host_and_with_d_all_are_in_one_worker(called: Called) -> None:
+    (called.folder / "a.cfg").write_text(CONF.replace("nbthread 1", "daemon"))
+    process = called.begin("-d", "-f", "a.cfg")
+    assert called.serves(b"one")
+    with socket.create_connection(("127.0.0.1", called.port), 10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert b"".join(iter(lambda: client.recv(1000), b"")).startswith(b"HTTP/1.1 200 OK\r\n")
+    children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 1
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(10) == 0
 
 
 def test_conditions(called: Called) -> None:

@@ -44,6 +44,11 @@ def test_daemon_graceful_and_stop(called: Called) -> None:
     called.write("httpd.conf", CONF.replace("Redirect 404 /", "Redirect 410 /"))
     assert called(*flags, "-k", "graceful").returncode == 0
     assert wait_for(lambda: b"410" in called.get())
+    called.write("httpd.conf", CONF + "Nonsense on\n")
+    done = called(*flags, "-k", "graceful")
+    assert done.returncode == 1, "what has mistakes is not even tried, as with apachectl"
+    assert "AH00526: Syntax error on line 10" in done.stderr
+    called.write("httpd.conf", CONF)
     assert called(*flags, "-k", "stop").returncode == 0
     assert wait_for(lambda: not is_alive(pid))
     assert called(*flags, "-k", "stop").returncode == 1

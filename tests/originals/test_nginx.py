@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 
+from tests.control.test_resolver import NameServer
+
 from .conftest import Called, is_alive, wait_for
 
 NAME = "nginx"
@@ -130,3 +132,63 @@ def test_444_is_no_answer(called: Called) -> None:
         assert said == b""
     process.send_signal(signal.SIGQUIT)
     assert process.wait(10) == 0
+
+
+NAMED = """\
+events {}
+http {
+    server {
+        listen 127.0.0.1:PORT;
+        RESOLVER
+        location / { proxy_pass http://$arg_to:PORT/inner; }
+        location /inner { return 200 "inside"; }
+    }
+}
+"""
+
+
+def status_of(called: Called, to: str) -> bytes:
+    """Return the status of a request that names a host."""
+    with socket.create_connection(("127.0.0.1", called.port), 20) as client:
+        client.sendall(f"GET /a?to={to} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        return b"".join(iter(lambda: client.recv(4096), b"")).split(b" ")[1]
+
+
+def test_a_host_that_a_request_names_is_looked_up(called: Called) -> None:
+    """Nobody knows it before, and the control process asks the system; that it does not exist is no silence either."""
+    called.write("nginx.conf", NAMED.replace("RESOLVER", ""))
+    process = called.begin("-p", f"{called.folder}/", "-c", "nginx.conf", "-g", "daemon off;")
+    assert wait_for(lambda: called.get() != b"")
+    for to, status in (("localhost", b"200"), ("nowhere.invalid", b"502"), ("localhost", b"200")):
+        assert status_of(called, to) == status, to
+    process.send_signal(signal.SIGQUIT)
+    assert process.wait(10) == 0
+
+
+def test_a_host_is_asked_of_the_resolver_of_the_file(called: Called) -> None:
+    server = NameServer(30, {"inner.test A": ["127.0.0.1"], "inner.test AAAA": []})
+    try:
+        dns = f"resolver 127.0.0.1:{server.sock.getsockname()[1]} valid=30s;"
+        called.write("nginx.conf", NAMED.replace("RESOLVER", dns))
+        process = called.begin("-p", f"{called.folder}/", "-c", "nginx.conf", "-g", "daemon off;")
+        assert wait_for(lambda: called.get() != b"")
+        for to, status in (("inner.test", b"200"), ("localhost", b"502")):
+            assert status_of(called, to) == status, to
+        process.send_signal(signal.SIGQUIT)
+        assert process.wait(10) == 0
+    finally:
+        server.close()
+
+
+def test_lines_that_name_their_log(called: Called) -> None:
+    logged = CONF.replace("access_log FOLDER/access.log;", "access_log FOLDER/logs/$arg_a.log;")
+    called.write("nginx.conf", logged)
+    (called.folder / "logs").mkdir()
+    flags = ("-p", f"{called.folder}/", "-c", "nginx.conf")
+    assert called(*flags).returncode == 0
+    for name in ("x", "x", "../y"):
+        assert called.get(f"/?a={name}") == b"one"
+    assert wait_for(lambda: (called.folder / "logs/x.log").exists() and (called.folder / "logs/__y.log").exists())
+    assert called(*flags, "-s", "quit").returncode == 0
+    assert wait_for(lambda: not (called.folder / "nginx.pid").exists())
+    assert (called.folder / "logs/x.log").read_text().count("GET /?a=x ") == 2

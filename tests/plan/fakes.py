@@ -22,6 +22,7 @@ class FakeStream(Stream):
         self.ended = False
         self.faults: list[Fault] = []
         self.released = 0
+        self.trailers: Fields | None = None
 
     def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
         self.heads.append(head)
@@ -34,6 +35,7 @@ class FakeStream(Stream):
         return True
 
     def send_trailers(self, fields: Fields) -> bool:
+        self.trailers = fields
         self.ended = True
         return True
 

@@ -29,7 +29,6 @@ from vestibule.plan.expr import EXCHANGE, Const, InSet, Not, concat
 from vestibule.plan.fault_log import FaultLog, Reporter
 from vestibule.plan.log_sink import LogSink
 from vestibule.plan.redact import Redactor
-from vestibule.plan.state import StateTable
 from vestibule.plan.steps.forward import Forward, Terms
 from vestibule.plan.variables import Method, Place, RequestId, Status, make_variable
 
@@ -42,7 +41,7 @@ class Lines:
     """A log whose lines are read where they wait."""
 
     def __init__(self) -> None:
-        self.sink = LogSink(LogFlusher(StateTable()))
+        self.sink = LogSink(LogFlusher())
 
     @property
     def lines(self) -> list[bytes]:
@@ -79,6 +78,15 @@ def test_json_tells_everything() -> None:
         "user_agent": 'a "b"', "site": "photos", "upstream": "immich", "upstream_address": "192.0.2.80:2283", "head_ms": 7,
         "upstream_connect_ms": 2,
     }  # fmt: skip
+
+
+def test_json_of_datagrams() -> None:
+    log = Lines()
+    plan, _ = json_plan(log)
+    ex, _ = request(plan)
+    ex.datagrams_in, ex.datagrams_out = 1, 0
+    respond(ex, 200)
+    assert (log.last()["datagrams_in"], log.last()["datagrams_out"]) == (1, 0)
 
 
 def test_json_of_a_fault() -> None:
@@ -217,7 +225,9 @@ def test_template_of_json_is_json_whatever_came() -> None:
 @pytest.mark.parametrize(
     ("name", "argument"),
     [("target", ""), ("path", ""), ("decoded_path", ""), ("query", ""), ("arg", "key"), ("arg", "KEY"), ("cookie", "session"),
-     ("header", "Authorization"), ("header", "cookie"), ("header", "x-api-key"), ("header", "Referer"), ("header", "X-Immich-Share-Key")],
+     ("header", "Authorization"), ("header", "cookie"), ("header", "x-api-key"), ("header", "Referer"), ("header", "X-Immich-Share-Key"),
+     ("header_line", "Cookie"), ("each_header", "Cookie"), ("request_header", "Authorization"), ("request_header_line", "Authorization"),
+     ("each_request_header", "Referer")],
 )  # fmt: skip
 def test_variables_with_secrets_are_redacted(name: str, argument: str) -> None:
     node = make_variable(name, argument, Place())
@@ -232,6 +242,7 @@ def test_variables_with_secrets_are_redacted(name: str, argument: str) -> None:
     assert b"s3cr3t" not in safe.text(ex)
     assert b"***" in safe.text(ex)
     assert safe.text(idle("/")) in (b"", b"/")
+    assert b"s3cr3t" not in b" ".join(safe.items(ex))
 
 
 def test_other_variables_stay() -> None:

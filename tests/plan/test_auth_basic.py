@@ -4,7 +4,10 @@ import base64
 
 import pytest
 
-from vestibule.contract import PASS, Plan
+from vestibule.contract import PASS, ErrorPlan, Plan
+from vestibule.fault import CLIENT_GONE, Fault
+from vestibule.net.reactor import Reactor
+from vestibule.plan.sources.fixed import Respond
 from vestibule.plan.steps.auth_basic import BasicAuth
 
 from .fakes import FakeUpstream, answer_of, idle, request
@@ -63,3 +66,31 @@ def test_what_is_remembered_is_bounded() -> None:
     for at in range(1_100):
         auth.run(idle("/", basic("a", str(at))))
     assert auth.run(good) == PASS
+
+
+def test_where_a_plan_answers_401_it_is_told_what_to_ask_for() -> None:
+    page = Plan("page", Respond(200, [], [], None))
+    plan = Plan("p", FakeUpstream(), [step()], errors=[ErrorPlan(page, [401], 0, False)])
+    ex, down = request(plan, "/")
+    assert answer_of(down).status == 200 and ex.auth_answer is not None
+    assert ex.auth_answer.get(b"www-authenticate") == b'Basic realm="my \\"photos\\""'
+
+
+def test_a_refusal_may_be_held_back() -> None:
+    reactor = Reactor()
+    auth = BasicAuth(b"r", [b"a"], [b"{PLAIN}b"], reactor, 2_000)
+    plan = Plan("p", FakeUpstream(), [auth])
+    _, down = request(plan, "/", basic("a", "wrong"))
+    gone, nobody = request(plan, "/", basic("a", "wrong"))
+    reactor.turn(0)
+    assert not down.heads
+    gone.hang_up(Fault(CLIENT_GONE))
+    reactor.ahead_ms += 2_100
+    for _ in range(3):
+        reactor.turn(0)
+    assert answer_of(down).status == 401
+    assert not nobody.heads, "who has left is not answered"
+    up = FakeUpstream()
+    request(Plan("p", up, [auth]), "/", basic("a", "b"))
+    assert up.exchange is not None, "who knows the password does not wait"
+    reactor.close()

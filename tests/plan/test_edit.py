@@ -4,9 +4,22 @@ import pytest
 
 from vestibule.contract import Plan
 from vestibule.http.head import ResponseHead
-from vestibule.plan.expr import CONST, EXCHANGE, FIELDS, Const, ConstTest
+from vestibule.plan.expr import CONST, EXCHANGE, FIELDS, Const, ConstTest, Match
 from vestibule.plan.functions import ReplacePrefix
-from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditResponse, EditWhen, FixedResponse, RemoveField, SetField
+from vestibule.plan.sent import LINE
+from vestibule.plan.steps.edit import (
+    AddField,
+    Edit,
+    EditLines,
+    EditRequest,
+    EditResponse,
+    EditWhen,
+    FixedResponse,
+    HideFields,
+    RemoveField,
+    RemoveMatching,
+    SetField,
+)
 from vestibule.plan.steps.hsts import hsts_edit
 from vestibule.plan.variables import FieldLine, Header, Query, ResponseHeader
 
@@ -32,8 +45,21 @@ def test_empty_value_removes_or_adds_nothing() -> None:
     assert after(AddField(b"A", Const(b" "))) == SECTION.block
 
 
+def test_empty_value_is_kept_where_that_is_said() -> None:
+    assert after(SetField(b"A", Const(b" "), True), AddField(b"C", Const(b""), True)) == b"Host: a\r\nB: 2\r\nA: \r\nC: \r\n"
+
+
 def test_add_and_remove() -> None:
     assert after(AddField(b"C", Const(b"4")), RemoveField(b"A")) == b"Host: a\r\nB: 2\r\nC: 4\r\n"
+
+
+@pytest.mark.parametrize(
+    ("part", "left"),
+    [(b"a", b"Host: a\r\nB: 2\r\n"), (b"b", b"Host: a\r\nA: 1\r\na: 3\r\n"), (b"x", SECTION.block), (b"host", SECTION.block)],
+)
+def test_fields_are_removed_by_a_pattern_but_what_frames_a_message(part: bytes, left: bytes) -> None:
+    assert after(RemoveMatching(Match(part, FieldLine(EXCHANGE), False))) == left
+    assert LINE.value == b""
 
 
 def test_host_is_set_in_its_place_and_never_lost() -> None:
@@ -104,6 +130,16 @@ def test_memory_of_a_fixed_response_is_bounded_and_right() -> None:
         ex.response = ResponseHead(200, b"", fields(f"N: {i}"))
         step.run(ex)
         assert ex.response.fields.get(b"n") == b"%d" % i
+
+
+@pytest.mark.parametrize(("came", "left"), [("A: 1\r\nX-Up: 2\r\nB: 3\r\nx-up: 4", b"A: 1\r\nB: 3\r\n"), ("A: 1", b"A: 1\r\n")])
+def test_hidden_fields(came: str, left: bytes) -> None:
+    ex = idle()
+    before = fields(*came.split("\r\n"))
+    ex.response = ResponseHead(200, b"", before)
+    HideFields([b"x-up", b"x-other"]).run(ex)
+    assert ex.response.fields.block == left
+    assert (ex.response.fields is before) == (len(came) == 4)
 
 
 def test_steps_without_a_response_do_nothing() -> None:

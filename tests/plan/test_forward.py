@@ -147,6 +147,16 @@ def test_a_route_may_know_the_client_by_another_field() -> None:
     assert ex.client_address == b"198.51.100.2"
 
 
+def test_a_client_that_was_found_stays_where_a_request_goes_on() -> None:
+    terms = Terms(TRUSTED)
+    ex, _ = request(Plan("site", FakeUpstream(), [Forward(terms, [])]), "/", "X-Forwarded-For: 198.51.100.1", peer=client("10.0.0.1"))
+    ex.around = True
+    Forward(Terms(TRUSTED, client_field=b"-"), []).run(ex)
+    assert ex.client_address == b"198.51.100.1"
+    ForwardAgain(Terms(TRUSTED, client_field=b"-"), [], True, True).run(ex)
+    assert ex.client_address == b"198.51.100.1"
+
+
 def test_unix_peer_has_no_address_to_tell() -> None:
     found = sent(Terms(TRUSTED), peer=client("unix:"))
     assert found.get(b"x-real-ip") is None

@@ -123,3 +123,19 @@ def test_functions_that_are_none(name: str, count: int) -> None:
 def test_a_replacement_is_a_fixed_text() -> None:
     fixed = Const(b"x")
     assert make_call("replace", [fixed, HttpDate(ConstNumber(0)), fixed, fixed]) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (b"a=1", b"1"),
+        (b"a=1&b=2&a=3", b"1,3"),
+        (b"%61=x+y%2Bz&b", b"x y+z"),
+        (b"a", b""),
+        (b"a=%zz&a=2", b"2"),
+        (b"%zz=1", b""),
+        (b"", b""),
+    ],
+)
+def test_form_texts(query: bytes, expected: bytes) -> None:
+    assert call("form_texts", query, b"a") == expected

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from tests.plan.test_texts import node
-from vestibule.plan.expr import ConstNumber, ConstTest, Node, folded
+from vestibule.plan.expr import ConstTest, Node, folded
 from vestibule.plan.functions import make_call
-from vestibule.plan.items import items_of
+from vestibule.plan.items import pieces_of
 
 ALICE = b"alice:{PLAIN}secret"
 
@@ -17,38 +17,28 @@ ALICE = b"alice:{PLAIN}secret"
 def call(name: str, *arguments: bytes | int) -> Node:
     made = make_call(name, [node(each) for each in arguments])
     assert made is not None
-    return folded(made, name == "is_user", name == "list_count")
+    return folded(made, name == "is_user", False)
 
 
 @pytest.mark.parametrize(
     ("text", "items"),
     [
-        (b"", []),
-        (b"  ", []),
+        (b"", [b""]),
         (b"a", [b"a"]),
-        (b"a, b ,c", [b"a", b"b", b"c"]),
+        (b"a, b ,c", [b"a", b" b ", b"c"]),
         (b"a,,b", [b"a", b"", b"b"]),
-        (b'a;x="1,2", b', [b'a;x="1,2"', b"b"]),
-        (b'"\\",", b', [b'"\\","', b"b"]),
+        (b'a;x="1,2", b', [b'a;x="1,2"', b" b"]),
+        (b'"\\",", b', [b'"\\","', b" b"]),
         (b'"never closed, b', [b'"never closed, b']),
     ],
 )
-def test_items(text: bytes, items: list[bytes]) -> None:
-    assert items_of(text) == items
-    found = call("list_count", text)
-    assert isinstance(found, ConstNumber)
-    assert found.fixed == len(items)
+def test_pieces(text: bytes, items: list[bytes]) -> None:
+    assert pieces_of(text) == items
 
 
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
-        ("list_item", (b"a, b", -1), b"b"),
-        ("list_item", (b"a, b", 1), b"a"),
-        ("list_item", (b"a, b", 3), b""),
-        ("list_item", (b"a, b", -3), b""),
-        ("list_item", (b"alone", -1), b"alone"),
-        ("list_item", (b"alone", 2), b""),
         ("replace_items", (b"a=1, b=2,c", b"=(.)", b"[\\1]"), b"[1],[2],c"),
         ("replace_items", (b"ab", b"(x)?b", b"<\\1\\0\\7\\\\>"), b"<b\\>"),
         ("normalize", (b"//a///b/", b"merge-slashes"), b"/a/b/"),
@@ -103,8 +93,6 @@ def test_what_is_no_place_of_a_document_is_refused(place: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("list_item", (b"a", b"1")),
-        ("list_item", (b"a",)),
         ("replace_items", (b"a", 1, b"")),
         ("format_date", (1, b"%Y", 1)),
         ("is_user", ()),

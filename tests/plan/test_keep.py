@@ -3,6 +3,7 @@
 import pytest
 
 from vestibule.contract import Plan, Step
+from vestibule.fault import UPSTREAM
 from vestibule.http.head import ResponseHead
 from vestibule.plan.expr import Const, ConstTest
 from vestibule.plan.steps.edit import AddField, EditResponse, EditWhen
@@ -10,7 +11,7 @@ from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetMethod
 from vestibule.plan.steps.when import When
 from vestibule.plan.variables import Kept, Method, Path, Query, ResponseHeader
 
-from .fakes import FakeUpstream, answer_of, client, idle, request, respond
+from .fakes import FakeUpstream, answer_of, client, fields, idle, request, respond
 
 SHARED = Keep(b"n", Const(b"ours"), True)
 
@@ -48,11 +49,23 @@ def test_another_method_goes_up_and_the_first_stays_known(method: bytes, sent: b
     assert Method(3).text(ex) == b"GET"
 
 
-@pytest.mark.parametrize(("came", "method"), [("HEAD", b"POST"), ("GET", b"HEAD")])
-def test_what_decides_about_a_body_stays(came: str, method: bytes) -> None:
-    ex = idle(method=came)
-    SetMethod(Const(method)).run(ex)
-    assert ex.request.method == came.encode()
+def test_no_head_is_made_of_what_waits_for_a_body() -> None:
+    ex = idle(method="GET")
+    SetMethod(Const(b"HEAD")).run(ex)
+    assert ex.request.method == b"GET"
+
+
+def test_who_asked_with_head_gets_no_body() -> None:
+    up = FakeUpstream()
+    ex, down = request(Plan("p", up, [EarlyHints([b"Link"], [Const(b"</a>")]), SetMethod(Const(b"GET"))]), method="HEAD")
+    assert up.request().method == b"GET"
+    respond(ex, 200, "Content-Length: 4", body=b"body")
+    assert (down.body, down.ended, answer_of(down).fields.content_length, down.released) == (b"", True, 4, 1)
+    ex, down = request(Plan("p", up, [SetMethod(Const(b"GET"))]), method="HEAD")
+    ex.on_response(ResponseHead(200, b"", fields("Transfer-Encoding: chunked", side=UPSTREAM)), False)
+    ex.on_response_body(b"body", False)
+    ex.on_response_trailers(fields("X: y"))
+    assert (down.body, down.trailers, down.released) == (b"", None, 1)
 
 
 def test_hints_go_before_the_answer_and_not_to_old_clients() -> None:

@@ -9,7 +9,7 @@ from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, Fault
 from vestibule.net.reactor import Reactor
 from vestibule.plan.expr import Const
-from vestibule.plan.steps.limit import Accounts, ConcurrencyLimit, Counts, RateLimit
+from vestibule.plan.steps.limit import Accounts, ConcurrencyLimit, Counts, Outcome, RateLimit
 from vestibule.plan.variables import Arg
 
 from .fakes import FakeStream, FakeUpstream, answer_of, request, respond
@@ -90,3 +90,31 @@ def test_a_long_key_counts_by_its_beginning() -> None:
     for end in (b"x", b"y"):
         request(Plan("p", FakeUpstream(), [ConcurrencyLimit(Const(b"k" * 256 + end), counts, 5, 503)]))
     assert counts.now == {b"k" * 256: 2}
+
+
+def outcome_of(step: RateLimit | ConcurrencyLimit, key: str = "a") -> tuple[bytes | None, bool]:
+    """Return what was kept of a request, and whether it went on."""
+    ex, _, up = ask(step, key)
+    return ex.kept.get(b"as") if ex.kept is not None else None, up.exchange is not None
+
+
+def test_what_became_of_requests_is_kept(reactor: Reactor) -> None:
+    step = RateLimit(reactor, Arg(b"key"), Accounts(10), 1, HOUR_MS, 2, 1, 429, Outcome(b"as", False))
+    assert [outcome_of(step) for _ in range(4)] == [(b"PASSED", True), (b"PASSED", True), (b"DELAYED", False), (b"REJECTED", False)]
+    assert outcome_of(step, "") == (None, True)
+
+
+def test_a_trial_holds_nobody_up(reactor: Reactor) -> None:
+    step = RateLimit(reactor, Arg(b"key"), Accounts(10), 1, HOUR_MS, 1, 0, 429, Outcome(b"as", True))
+    wanted = [b"PASSED", b"DELAYED_DRY_RUN", b"REJECTED_DRY_RUN"]
+    assert [outcome_of(step) for _ in range(3)] == [(each, True) for each in wanted]
+    at_a_time = ConcurrencyLimit(Arg(b"key"), Counts(), 1, 503, Outcome(b"as", True))
+    assert [outcome_of(at_a_time) for _ in range(2)] == [(b"PASSED", True), (b"REJECTED_DRY_RUN", True)]
+
+
+def test_of_several_limits_the_one_that_holds_up_tells(reactor: Reactor) -> None:
+    trial = RateLimit(reactor, Const(b"a"), Accounts(10), 1, HOUR_MS, 0, 0, 429, Outcome(b"as", True))
+    other = ConcurrencyLimit(Const(b"a"), Counts(), 9, 503, Outcome(b"as", True))
+    for wanted in (b"PASSED", b"REJECTED_DRY_RUN"):
+        ex, _ = request(Plan("p", FakeUpstream(), [trial, other]), "/")
+        assert ex.kept == {b"as": wanted}

@@ -1,6 +1,7 @@
 """Lines wait for company, never for a reader, and are lost only when there is no other way."""
 
 import fcntl
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -11,13 +12,12 @@ import pytest
 from vestibule.compile_state import LogFlusher
 from vestibule.net.reactor import Reactor
 from vestibule.plan.log_sink import LogSink
-from vestibule.plan.state import StateTable
 
 
 @pytest.fixture
 def flusher() -> Iterator[LogFlusher]:
     reactor = Reactor()
-    made = LogFlusher(StateTable())
+    made = LogFlusher()
     made.start(reactor)
     yield made
     reactor.close()
@@ -35,19 +35,19 @@ def opened(path: Path) -> int:
 
 
 def test_lines_wait_and_are_written_together(sink: LogSink, flusher: LogFlusher, tmp_path: Path) -> None:
-    assert not flusher._armed
+    assert not flusher._waiting
     sink.add(b"before\n")  # there is no descriptor yet
     sink.use(opened(tmp_path / "log"), True)
     sink.add(b"one\n")
     sink.add(b"two\n")
-    assert flusher._armed
+    assert sink in flusher._waiting
     assert (tmp_path / "log").read_bytes() == b""
     sink.flush()
     assert (tmp_path / "log").read_bytes() == b"before\none\ntwo\n"
     assert sink.waiting == 0
-    flusher._armed = False
+    flusher._waiting.clear()
     sink.add(b"three\n")
-    assert flusher._armed
+    assert sink in flusher._waiting
 
 
 def test_a_full_batch_is_written_at_once(sink: LogSink, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_descriptor_of_somebody_else_stays_open(sink: LogSink, tmp_path: Path) -
     fd = opened(tmp_path / "log")
     sink.use(fd, False)
     sink.add(b"1\n")
-    sink.close()
+    sink._let_go()
     assert (tmp_path / "log").read_bytes() == b"1\n"
     os.fstat(fd)
     os.close(fd)
@@ -150,11 +150,9 @@ def test_closed_descriptor_is_no_crash(sink: LogSink, tmp_path: Path) -> None:
 
 def test_flusher_writes_and_comes_again_while_something_waits() -> None:
     reactor = Reactor()
-    table = StateTable()
-    flusher = LogFlusher(table)
+    flusher = LogFlusher()
     flusher.start(reactor)
     made = LogSink(flusher)
-    table.put("log", made)
     reader, writer = os.pipe()
     made.use(writer, True)
     line = b"x" * 99 + b"\n"
@@ -162,14 +160,41 @@ def test_flusher_writes_and_comes_again_while_something_waits() -> None:
         made.add(line)
     flusher.on_deadline()
     assert made.waiting > 0
-    assert flusher._armed, "there is more to write"
+    assert list(flusher._waiting) == [made], "there is more to write"
     got = b""
     while len(got) < 200_000:
         got += os.read(reader, 200_000)
-        if flusher._armed:
+        if flusher._waiting:
             flusher.on_deadline()
     assert got == line * 2_000
-    assert not flusher._armed
+    assert not flusher._waiting
     made.close()
     os.close(reader)
     reactor.close()
+
+
+def test_a_log_that_nobody_names_is_written_to_by_those_who_hold_it(flusher: LogFlusher, tmp_path: Path) -> None:
+    sink = LogSink(flusher)
+    fd = opened(tmp_path / "log")
+    sink.use(fd, True)
+    sink.add(b"1\n")
+    sink.close()
+    assert (tmp_path / "log").read_bytes() == b"1\n"
+    flusher.on_deadline()
+    sink.add(b"of an exchange that is older\n")
+    assert list(flusher._waiting) == [sink]
+    flusher.flush()
+    assert (tmp_path / "log").read_bytes() == b"1\nof an exchange that is older\n"
+    del sink
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
+
+
+def test_lines_before_the_first_turn_wait_for_a_flush(tmp_path: Path) -> None:
+    flusher = LogFlusher()
+    sink = LogSink(flusher)
+    sink.use(opened(tmp_path / "log"), True)
+    sink.add(b"1\n")
+    flusher.flush()
+    assert (tmp_path / "log").read_bytes() == b"1\n"

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from vestibule.http.target import check_target
 from vestibule.plan.expr import Const, Node
-from vestibule.plan.sent import came_target
+from vestibule.plan.sent import came_target, own_target
+from vestibule.plan.steps.keep import SetMethod
 from vestibule.plan.steps.rewrite import Rewrite, StripPrefix, prefix_end
+from vestibule.plan.variables import Place, make_variable
 
 from .fakes import idle
 
@@ -39,6 +41,20 @@ def test_rewrite(target: str, path: str | None, query: str | None, wanted: bytes
     assert rewritten(target, path, query) == wanted
 
 
+def test_a_target_for_the_server_alone() -> None:
+    """Variables go on with the one before, and a lasting change after it is one of theirs again."""
+    nodes = [node for name in ("path", "decoded_path", "query") if (node := make_variable(name, "", Place())) is not None]
+    ex = idle("/a?b")
+    for path in (b"/sent", b"/sent/again"):
+        Rewrite(Const(path), None, True).run(ex)
+        assert (ex.request.target, own_target(ex.request), came_target(ex.request)) == (path + b"?b", b"/a?b", b"/a?b")
+    SetMethod(Const(b"PUT")).run(ex)
+    assert (ex.request.method, own_target(ex.request)) == (b"PUT", b"/a?b")
+    assert [each.find(ex) for each in nodes] == [b"/a", b"/a", b"b"]
+    Rewrite(Const(b"/new"), None).run(ex)
+    assert (ex.request.target, own_target(ex.request)) == (b"/new?b", b"/new?b")
+
+
 @given(st.binary(max_size=30), st.binary(max_size=30))
 def test_whatever_comes_out_is_a_target(path: bytes, query: bytes) -> None:
     ex = idle()
@@ -61,6 +77,12 @@ def test_whatever_comes_out_is_a_target(path: bytes, query: bytes) -> None:
         ("/ph%6", "/photos", b"/ph%6"),
         ("/ph%zztos", "/photos", b"/ph%zztos"),
         ("*", "/photos", b"*"),
+        ("//photos/a", "/photos", b"/a"),
+        ("/./ph%6ftos/%61%2Fb?c=//d", "/photos", b"/a%2Fb?c=//d"),
+        ("/x/../photos", "/photos/", b"/x/../photos"),
+        ("/x/../a%20b/c%25?", "/a b", b"/c%25?"),
+        ("//other", "/photos", b"//other"),
+        ("/../photos", "/photos", b"/../photos"),
     ],
 )
 def test_strip_prefix(target: str, prefix: str, wanted: bytes) -> None:
@@ -68,6 +90,42 @@ def test_strip_prefix(target: str, prefix: str, wanted: bytes) -> None:
     StripPrefix(prefix.encode()).run(ex)
     assert ex.request.target == wanted
     assert came_target(ex.request) == target.encode()
+
+
+@pytest.mark.parametrize(
+    ("target", "prefix", "wanted"),
+    [
+        ("/PHOTOS/A?b", "/photos", b"/A?b"),
+        ("/pHoTos/A", "/Photos", b"/A"),
+        ("/PH%6fTO%53/%61A", "/photos", b"/%61A"),
+        ("/%C3%84/A", "/ä", b"/%C3%84/A"),
+        ("//PHOTOS/A", "/photos", b"/A"),
+        ("/Photo", "/photos", b"/Photo"),
+    ],
+)
+def test_strip_prefix_in_any_case(target: str, prefix: str, wanted: bytes) -> None:
+    ex = idle(target)
+    StripPrefix(prefix.encode(), ignore_case=True).run(ex)
+    assert ex.request.target == wanted
+
+
+@pytest.mark.parametrize(
+    ("target", "wanted"),
+    [
+        ("/app/../app/admin?a=/..", b"/admin?a=/.."),
+        ("/app/x/%2E%2e/y%41", b"/yA"),
+        ("/app/x/..", b"/"),
+        ("/app/a%41/..b/c..?d", b"/a%41/..b/c..?d"),
+        ("/app/./b", b"/./b"),
+        ("/app/../admin", b"/app/../admin"),
+        ("/app/../../admin", b"/app/../../admin"),
+    ],
+)
+def test_what_is_left_of_a_path_does_not_climb(target: str, wanted: bytes) -> None:
+    """`/app/../app/admin` is `/app/admin` to who matches routes, and `/../app/admin` would be another path to the server."""
+    ex = idle(target)
+    StripPrefix(b"/app").run(ex)
+    assert ex.request.target == wanted
 
 
 @given(st.lists(st.tuples(st.sampled_from(b"abc/"), st.booleans()), max_size=8), st.sampled_from([b"", b"?x", b"/rest"]))

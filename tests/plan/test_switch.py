@@ -92,16 +92,17 @@ def test_connection_bound_to_its_sni() -> None:
     assert ex.plan.name == "deep"
 
 
-def test_who_came_before_certificates_were_asked_for() -> None:
+@pytest.mark.parametrize("takes_any", [False, True])
+def test_who_came_before_certificates_were_asked_for(takes_any: bool) -> None:
     made = switch()
-    made.bind_to_sni(True)
-    for shown, status in ((None, 403), (PeerCertificate(b"", 10), 403), (PeerCertificate(b"", 0), 0)):
+    made.bind_to_sni(True, takes_any)
+    for shown, refused in ((None, True), (PeerCertificate(b"", 10), not takes_any), (PeerCertificate(b"", 0), False)):
         peer = client(scheme="https")
         peer.certificate = shown
         ex, down = request(Plan("root", made), authority="a.example", peer=peer)
-        assert ex.plan.name == ("root" if status else "a")
-        if status:
-            assert answer_of(down).status == status
+        assert ex.plan.name == ("root" if refused else "a")
+        if refused:
+            assert answer_of(down).status == 403
 
 
 # ---- routes
@@ -231,6 +232,20 @@ def test_path_is_matched_in_normal_form(order: int, count: int) -> None:
     climbing = chosen(source, "/api/../../x")
     assert climbing.fault is not None
     assert climbing.fault.kind is CLIENT_BAD_TARGET
+
+
+@pytest.mark.parametrize("order", [WRITTEN, BEST])
+@pytest.mark.parametrize("count", [0, 20])
+def test_a_route_does_not_depend_on_how_an_encoded_slash_is_read(order: int, count: int) -> None:
+    choices = [Choice(plan("admin"), PREFIX, b"/admin/"), Choice(plan("one"), EXACT, b"/one/two"), Choice(plan("php"), REGEX, rb"^/php/")]
+    choices += [Choice(plan("filler"), PREFIX, b"/filler%d/" % number) for number in range(count)]
+    source = make_switch([*choices, Choice(plan("rest"))], order)
+    for target in ("/admin%2Fx", "/admin%2fx", "/one%2Ftwo", "/x/..//admin%2fx", "/php%2Fx", "/%2Fadmin/", "/one%2F%2Ftwo"):
+        fault = chosen(source, target).fault
+        assert fault is not None and fault.kind is CLIENT_BAD_TARGET, target
+    for target, name in (("/admin/a%2Fb", "admin"), ("/projects/a%2Fb", "rest"), ("/x%2Fadmin/", "rest"), ("/x?y=/admin%2Fx", "rest")):
+        assert chosen(source, target).plan.name == name, target
+    assert chosen(make_switch([Choice(plan("only"))], order), "/admin%2Fx").plan.name == "only", "nobody looks"
 
 
 def test_path_is_left_alone_where_nobody_asks() -> None:

@@ -41,6 +41,9 @@ def call(name: str, *arguments: Value) -> Value:
         ("hex", (b"a\xff",), b"61ff"),
         ("hex_decode", (b"61FF",), b"a\xff"),
         ("hex_decode", (b"6",), b""),
+        ("address_bytes", (b"192.0.2.1",), b"\xc0\0\2\1"),
+        ("address_bytes", (b"::1",), b"\0" * 15 + b"\1"),
+        ("address_bytes", (b"unix:",), b""),
         ("json", (b'a"\\\n\xe0\xc3\xa4',), b'a\\"\\\\\\n\xc3\xa4'),
         # RFC 4231 section 4.3.
         (
@@ -83,6 +86,9 @@ def call(name: str, *arguments: Value) -> Value:
         ("divide", (7, 2), 3),
         ("divide", (7, 0), (1 << 62) - 1),
         ("modulo", (7, 0), 0),
+        ("before", (b"a", b"b"), b"true"),
+        ("before", (b"ab", b"a"), b"false"),
+        ("before", (b"a", b"a"), b"false"),
         ("bit_and", (6, 3), 2),
         ("bit_or", (6, 3), 7),
         ("bit_xor", (6, 3), 5),
@@ -118,3 +124,36 @@ def test_there_is_no_such_function(name: str, arguments: tuple[Value, ...]) -> N
 def test_a_pattern_that_is_none() -> None:
     with pytest.raises(re.error):
         call("replace", b"a", b"(", b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (b"192.168.1.101", b"192.0.1.0"),
+        (b"::ffff:192.168.1.101", b"192.0.1.0"),
+        (b"2001:db8::bad:c0f:ffff", b"2001:db8::bad:c0f:fee0"),
+        (b"nobody", b""),
+        (b"::zz", b""),
+    ],
+)
+def test_an_address_has_the_bits_of_a_mask(text: bytes, masked: bytes) -> None:
+    assert call("mask_by", text, b"255.0.255.0", b"ffff:ffff:ffff:ffff:ffff:ffff:ffff:fee0") == masked
+    assert call("mask_by", b"2001:db8::1", b"255.0.0.0", b"") == b""
+
+
+@pytest.mark.parametrize(
+    ("address", "named", "how", "found"),
+    [
+        (b"10.0.0.1", b"192.0.2.7", b"last", b"192.0.2.7"),
+        (b"10.0.0.1", b"192.0.2.7, 10.0.0.2", b"last", b"10.0.0.2"),
+        (b"10.0.0.1", b"192.0.2.7, 10.0.0.2", b"all", b"192.0.2.7"),
+        (b"10.0.0.1", b"10.0.0.2", b"all", b"10.0.0.2"),
+        (b"10.0.0.1", b"[2001:db8::7]:443, 10.0.0.2:80", b"all", b"2001:db8::7"),
+        (b"10.0.0.1", b"nobody, 10.0.0.2", b"all", b"10.0.0.2"),
+        (b"10.0.0.1", b"", b"last", b"10.0.0.1"),
+        (b"192.0.2.1", b"192.0.2.7", b"last", b"192.0.2.1"),
+        (b"nobody", b"192.0.2.7", b"last", b""),
+    ],
+)
+def test_the_address_behind_proxies(address: bytes, named: bytes, how: bytes, found: bytes) -> None:
+    assert call("behind_proxies", address, named, b"10.0.0.0/8,2001:db8:1::/48", how) == found

@@ -151,7 +151,7 @@ def test_a_client_that_has_finished_sending_and_reads_slowly_is_not_taken_for_go
     one.client_stops_reading()
     for _ in range(20):
         one.turn(0)
-    one.idle(0.9).idle(0.9).logged("client.gone").break_off()
+    one.idle(0.9).idle(0.9).idle(0.9).logged("client.gone").break_off()
 
 
 def test_a_client_that_leaves_in_the_middle_of_an_answer_ends_it(play: Plays) -> None:

@@ -4,8 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from vestibule.contract import Source
+from tests.cast import Spoken
+from vestibule.contract import Source, Timeouts
 from vestibule.exchange import Exchange
+from vestibule.http.h1 import HeadLimits
+from vestibule.proxy.door import Door
 
 from .play import Play
 
@@ -174,3 +177,20 @@ def test_local_answers_nobody_reads_are_bounded_and_all_come_in_the_end(play: Pl
 
 def text_of(lines: tuple[str, ...]) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n"
+
+
+def test_a_log_may_ask_what_is_spoken_with_the_server(play: Plays) -> None:
+    one = play()
+    spoken = Spoken()
+    one.plan.log.append(spoken)
+    one.client(*GET).upstream_sees(*GET).upstream(*OK).client_sees(*OK).logged("")
+    assert spoken.seen == [None], "plain HTTP"
+    one.done()
+
+
+def test_the_next_request_is_read_by_the_limits_of_a_new_configuration(play: Plays) -> None:
+    one = play()
+    one.client(*GET).upstream_sees(*GET).upstream(*OK).client_sees(*OK).logged("")
+    one.porch.change_door(Door("play", one.plan, HeadLimits(1_000, 0, 1), Timeouts()))
+    one.client("GET / HTTP/1.1", "Host: a", "X-A: 1", "")
+    one.client_answered(431).client_closed().logged("client.head_too_large").done()

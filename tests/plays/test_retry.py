@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from vestibule.proxy.pool import PoolLimits
+from vestibule.proxy.upstream import Upstream
 
 from .play import Play
 
@@ -41,6 +42,16 @@ def test_what_may_not_be_repeated_is_not(play: Plays, head: tuple[str, ...]) -> 
     one = warm(play())
     one.client(*head).upstream_sees(*head).upstream_ends().client_answered(502, "before it answered").connections(1)
     one.logged("upstream.lost").done()
+
+
+def test_a_kept_connection_that_was_closed_is_no_attempt(play: Plays) -> None:
+    one = warm(play())
+    source = one.plan.source
+    assert isinstance(source, Upstream)
+    source.tries_most = 1
+    one.client(*GET).upstream_sees(*GET).upstream_ends()
+    one.until(lambda: len(one.upstreams) == 2, lambda: "not sent again")
+    one.upstream_sees(*GET).upstream(*OK).client_sees(*OK).logged("").connections(2).done()
 
 
 def test_a_fresh_connection_that_dies_is_not_tried_again(play: Plays) -> None:

@@ -48,6 +48,16 @@ def test_a_client_that_takes_nothing_is_dropped(play: Plays) -> None:
     one.done()
 
 
+def test_a_client_that_takes_nothing_sees_that_it_was_cut_where_only_the_end_would_tell(play: Plays) -> None:
+    """To HTTP/1.0 an orderly end is the end of the answer (RFC 9112 8)."""
+    one = play(timeouts=Timeouts(body_idle_ms=3_000))
+    one.client("GET / HTTP/1.0", "Host: a", "").upstream_sees("GET / HTTP/1.1", "Host: a", "").client_stops_reading()
+    one.upstream("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "1312d00", bytes(20_000_000), b"").quiet().quiet()
+    one.idle(3).logged("client.timeout_write").upstream_closed().client_reads_on().client_cut()
+    one.client_now.got.clear()
+    one.done()
+
+
 def test_a_client_that_takes_nothing_of_a_relayed_body_is_dropped(play: Plays) -> None:
     one = play(timeouts=Timeouts(body_idle_ms=3_000))
     one.client(*GET).upstream_sees(*GET).client_stops_reading()

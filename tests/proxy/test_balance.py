@@ -3,14 +3,30 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from math import sqrt
+from zlib import crc32
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.proxy.yard import Yard
 from vestibule.exchange import Exchange
-from vestibule.proxy.balance import Balancer, First, Hash, KeyText, LeastConnections, PeakEwma, RandomTwo, Server, SourceKey
+from vestibule.http.fields import EMPTY
+from vestibule.http.head import ResponseHead
+from vestibule.proxy.balance import (
+    Balancer,
+    First,
+    Hash,
+    KeyText,
+    LeastConnections,
+    Owner,
+    PeakEwma,
+    RandomTwo,
+    Server,
+    SourceKey,
+    TableHash,
+    spread,
+)
 
 TIMES = 10_000
 WEIGHTS = (1, 2, 5)
@@ -66,6 +82,26 @@ def test_two_random_choices_at_rest_share_by_weight(yards: Callable[..., Yard]) 
     assert all(near(counts[at], weight / 8) for at, weight in enumerate(WEIGHTS)), counts
 
 
+def test_one_server_alone_is_drawn_once(yards: Callable[..., Yard]) -> None:
+    assert yards(3).count(RandomTwo(7), 5) == {0: 5}
+
+
+class Owning(Owner):
+    """Wants another server after a 503."""
+
+    def on_answer(self, server: Server, ex: Exchange, head: ResponseHead) -> bool:
+        return head.status == 503
+
+
+@pytest.mark.interpreted_only  # derives from a trait
+def test_a_server_shows_answers_to_the_upstream_it_belongs_to(yards: Callable[..., Yard]) -> None:
+    yard = yards(1)
+    server, ex = yard.servers[0], yard.exchange()
+    assert not server.on_answer(ex, ResponseHead(503, b"", EMPTY)), "it belongs to none"
+    server.owner = Owning()
+    assert [server.on_answer(ex, ResponseHead(status, b"", EMPTY)) for status in (200, 503)] == [False, True]
+
+
 def test_two_random_choices_take_the_less_busy(yards: Callable[..., Yard]) -> None:
     """With equal weights and one server busy, it is chosen only if drawn twice, which two different servers never are."""
     yard = yards(1, 1, 1)
@@ -104,6 +140,7 @@ def test_first_is_first_until_it_is_full(yards: Callable[..., Yard]) -> None:
     yard.count(First(), 1)  # all are full: any
 
 
+@settings(deadline=None)  # machines are busy
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=8), st.data())
 def test_when_a_server_leaves_only_its_keys_move(weights: list[int], data: st.DataObject) -> None:
     yard = Yard(*weights)
@@ -126,6 +163,7 @@ def test_what_moves_when_a_server_leaves_is_its_share(yards: Callable[..., Yard]
     assert near(moved, 5 / 8)
 
 
+@settings(deadline=None)  # machines are busy
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=6), st.integers(101, 300), st.integers(1, 120))
 def test_no_server_has_more_than_its_bound(weights: list[int], bound: int, requests: int) -> None:
     """Even where every request has one key."""
@@ -193,3 +231,18 @@ def test_requests_without_a_key_are_shared_in_turn() -> None:
     chosen = [yard.servers.index(hashed.choose(yard.servers, yard.exchange())) for _ in range(4)]
     assert sorted(chosen[:2]) == [0, 1] and chosen[:2] == chosen[2:]
     yard.close()
+
+
+def test_a_table_is_laid_out_by_weight_and_the_sum_of_a_key_says_where(yards: Callable[..., Yard]) -> None:
+    assert spread([1, 1, 1, 1]) == [0, 1, 2, 3]
+    assert spread([2, 4]) == [0, 1, 1]
+    assert spread([3, 1]) == [0, 0, 0, 1]
+    assert spread([0, 5]) == [1]
+    assert spread([0, 0]) == []
+    yard = yards(1, 1, 1, 1)
+    hashed = TableHash(TargetKey(), "sdbm")
+    chosen = [hashed.choose(yard.servers, yard.exchange(target=f"/url{n}")) for n in (1, 2, 3, 4)]
+    # Where HAProxy sends these.
+    assert [yard.servers.index(server) for server in chosen] == [1, 2, 3, 0]
+    other = TableHash(TargetKey(), "crc32").choose(yard.servers, yard.exchange(target="/url1"))
+    assert yard.servers.index(other) == crc32(b"/url1") % 4

@@ -31,11 +31,12 @@ def yard() -> Iterator[Yard]:
     made.close()
 
 
-def upstream_of(yard: Yard, is_srv: bool) -> tuple[Upstream, Pools, AddressBook]:
+def upstream_of(yard: Yard, is_srv: bool) -> tuple[Upstream, Pools, Kin]:
     book = AddressBook()
     pools = Pools(yard, book)
-    family = Family(Kin(pools, book), yard.board, "u", "immich.test", 2283, is_srv, 3, False, 1, False)
-    return Upstream("u", [], board=yard.board, families=[family], reactor=yard.reactor), pools, book
+    kin = Kin(pools, book)
+    family = Family(kin, yard.board, "u", "immich.test", 2283, is_srv, 3, False, 1, False)
+    return Upstream("u", [], board=yard.board, families=[family], reactor=yard.reactor), pools, kin
 
 
 def names(upstream: Upstream, yard: Yard) -> list[str]:
@@ -45,7 +46,8 @@ def names(upstream: Upstream, yard: Yard) -> list[str]:
 
 @pytest.mark.interpreted_only  # who makes pools is a trait, and those cannot be derived from
 def test_every_address_is_a_server(yard: Yard) -> None:
-    upstream, pools, book = upstream_of(yard, False)
+    upstream, pools, kin = upstream_of(yard, False)
+    book = kin.book
     assert upstream.choose(yard.exchange()) is None
     book.update("immich.test", ["192.0.2.9"])
     assert names(upstream, yard) == [], "this is what other servers of the name look at"
@@ -57,13 +59,15 @@ def test_every_address_is_a_server(yard: Yard) -> None:
     assert names(upstream, yard) == ["192.0.2.3:2283", "192.0.2.1:2283"]
     assert upstream.servers[1] is kept and kept.standing.fails == 2
     assert [pool.closing for pool in pools.made] == [False, True, False]
+    assert kin.all() == [pools.made[0], pools.made[2]]
     assert [server.bit for server in upstream.servers] == [1, 2]
     assert all(server.weight == 3 for server in upstream.servers)
 
 
 @pytest.mark.interpreted_only  # who makes pools is a trait, and those cannot be derived from
 def test_services_bring_ports_weights_and_priorities(yard: Yard) -> None:
-    upstream, _, book = upstream_of(yard, True)
+    upstream, _, kin = upstream_of(yard, True)
+    book = kin.book
     book.update("srv:immich.test", ["192.0.2.1 2283 5 10", "192.0.2.2 2284 0 20"])
     assert names(upstream, yard) == ["192.0.2.1:2283", "192.0.2.2:2284"]
     assert [(server.weight, server.priority) for server in upstream.servers] == [(5, 11), (1, 21)]

@@ -43,6 +43,14 @@ def test_failures_further_apart_do_not_add_up() -> None:
     assert not some[0].is_out(112_000)
 
 
+def test_an_answer_in_between_forgives_nothing_before_so_many_are_reached() -> None:
+    rules, some = passive(), standings(2)
+    fail(rules, some, 100_000, 101_000)
+    rules.answered(some[0], some, 102_000, False)
+    fail(rules, some, 103_000)
+    assert some[0].is_out(103_001)
+
+
 def test_the_first_request_after_being_out_decides() -> None:
     rules, some = passive(), standings(2)
     fail(rules, some, 100_000, 100_001, 100_002)
@@ -96,6 +104,13 @@ def test_failures_in_a_row_eject_and_longer_each_time() -> None:
     assert some[0].is_out(11_002) and not some[0].is_out(11_003), "well for long: as the first time"
 
 
+def test_what_fails_while_it_is_ejected_is_not_ejected_for_longer() -> None:
+    rules, some = outliers(consecutive=2, eject_ms=1_000), standings(4)
+    fail(rules, some, 1, 2)
+    fail(rules, some, 3, 4, 5)
+    assert some[0].is_out(1_001) and not some[0].is_out(1_002) and some[0].ejections == 1
+
+
 def test_a_share_of_failures_ejects_once_enough_was_seen() -> None:
     rules, some = outliers(consecutive=0, percent=50, requests=10), standings(3)
     for now in range(5):
@@ -126,3 +141,16 @@ def test_the_budget_ends() -> None:
     assert [rules.spend() for _ in range(11)] == [True] * 10 + [False]
     rules.saved = 199
     assert [rules.spend(), rules.spend()] == [True, False] and rules.saved == 99
+
+
+def test_who_cannot_be_reached_is_told_with_the_status_that_is_wanted() -> None:
+    rules = Rules()
+    refused = Fault(UPSTREAM_REFUSED)
+    rules.told(refused)
+    assert refused.kind is UPSTREAM_REFUSED
+    rules.unreachable_status = 503
+    lost = Fault(UPSTREAM_LOST)
+    rules.told(lost)
+    rules.told(refused)
+    assert lost.kind is UPSTREAM_LOST
+    assert (refused.kind.name, refused.status, UPSTREAM_REFUSED.status) == ("upstream.refused", 503, 502)

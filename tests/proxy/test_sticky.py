@@ -195,6 +195,17 @@ def test_a_hidden_mark_is_given_once_and_the_servers_own_is_taken_out() -> None:
     yard.close()
 
 
+def test_where_the_server_sets_nothing_under_our_name_its_cookies_stay() -> None:
+    yard = Yard(1)
+    where = Where(b"srv", b"", hidden=True)
+    own(yard, where)
+    ex = answered(yard, yard.exchange(), 0)
+    ex.response = ResponseHead(200, b"", fields_of([(b"Set-Cookie", b"s=1"), (b"Set-Cookie", b"t=2")]))
+    SetMark(where, b"", 0).run(ex)
+    assert ex.response.fields.get_all(b"set-cookie") == [b"s=1", b"t=2", b"srv=a"]
+    yard.close()
+
+
 def test_a_server_without_a_mark_gives_none() -> None:
     yard = Yard(1, 1, 1)
     own(yard, Where(b"srv", b""))
@@ -236,11 +247,13 @@ def test_the_mark_is_in_the_applications_cookie(how: int, came: bytes, left: lis
         ([(b"Cache-Control", b"no-store"), (b"ETag", b"1")], [b"no-store"]),
     ],
 )
-def test_what_no_cache_keeps_needs_no_word(pairs: list[tuple[bytes, bytes]], said: list[bytes]) -> None:
+@pytest.mark.parametrize("status", [200, 500])
+def test_what_no_cache_keeps_needs_no_word(status: int, pairs: list[tuple[bytes, bytes]], said: list[bytes]) -> None:
     yard = Yard(1, 1)
     own(yard, Where(b"srv", b""))
     ex = answered(yard, yard.exchange(), 0)
-    ex.response = ResponseHead(200, b"", fields_of(pairs))
+    ex.response = ResponseHead(status, b"", fields_of(pairs))
     SetMark(Where(b"srv", b""), b"", 0, private=True).run(ex)
-    assert ex.response.fields.get_all(b"cache-control") == said
+    kept = said if status == 200 else [value for name, value in pairs if name == b"Cache-Control"]
+    assert ex.response.fields.get_all(b"cache-control") == kept
     yard.close()

@@ -4,7 +4,7 @@ import gc
 import os
 import socket
 
-from tests.conformance.transport import garbage
+from tests.conformance.transport import garbage, settle_garbage
 from tests.plays.play import Play
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n"
@@ -81,7 +81,7 @@ def test_ten_thousand_exchanges() -> None:
     kept(play, 200)
     one_each(play, 4, True)
     play.quiet()
-    gc.collect()
+    settle_garbage()
     before = descriptors()
     gc.disable()
     try:

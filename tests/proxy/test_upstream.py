@@ -3,96 +3,26 @@
 Not here: retries seen from both ends (`tests/plays/test_retry.py`).
 """
 
-import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.conformance.stream import Spy
-from vestibule.contract import DOWN, Client, Plan, Relays, Timeouts
+from tests.proxy.town import ANSWER, Town
+from vestibule.contract import DOWN
+from vestibule.counts import ServerCounts
 from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, Fault
 from vestibule.http.fields import fields_of
-from vestibule.http.h1 import HeadLimits
 from vestibule.http.head import RequestHead
-from vestibule.net.reactor import Reactor
-from vestibule.proxy.door import response_table
+from vestibule.proxy.family import Family, Kin, PoolMaker
 from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
-from vestibule.proxy.rules import ON_LOST, Rules
+from vestibule.proxy.rules import ON_INVALID, ON_LOST, Rules
 from vestibule.proxy.standing import Board
+from vestibule.proxy.sticky import Marks, Where
 from vestibule.proxy.upstream import Server, Upstream
 
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-
-class Town:
-    """A reactor, houses that listen, and exchanges whose client is a spy."""
-
-    def __init__(self) -> None:
-        self.reactor = Reactor()
-        self.houses: list[socket.socket] = []
-        self.pools: list[Pool] = []
-        self.socks: list[socket.socket] = []
-        self.book = AddressBook()
-
-    def pool(self, limits: PoolLimits | None = None, host: str = "127.0.0.1") -> Pool:
-        house = socket.create_server(("127.0.0.1", 0))
-        house.setblocking(False)
-        self.houses.append(house)
-        target = Target(host, house.getsockname()[1], "", None, "")
-        self.pools.append(Pool(self.reactor, target, self.book, limits or PoolLimits(), HeadLimits(), response_table()))
-        return self.pools[-1]
-
-    def ruin(self, at: int) -> None:
-        """Nobody listens in this house any more."""
-        self.houses[at].close()
-
-    def rebuild(self, at: int) -> None:
-        """Somebody does again."""
-        self.houses[at] = socket.create_server(("127.0.0.1", self.pools[at].target.port))
-        self.houses[at].setblocking(False)
-
-    def wait(self, condition: Callable[[], bool]) -> None:
-        """Turn until a condition holds, 5 s at most."""
-        end = time.monotonic() + 5
-        while not condition():
-            assert time.monotonic() < end
-            self.turn(1)
-
-    def exchange(self, upstream: Upstream, spy: Spy | None = None, hold_ms: int = 0) -> Exchange:
-        client = Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http")
-        plan = Plan("p", upstream, timeouts=Timeouts(hold_ms=hold_ms))
-        return Exchange(spy or Spy(), client, plan, Relays(), self.reactor.now_ms)
-
-    def ask(self, upstream: Upstream, method: bytes = b"GET", hold_ms: int = 0) -> tuple[Spy, Exchange]:
-        spy = Spy()
-        ex = self.exchange(upstream, spy, hold_ms)
-        ex.on_request(RequestHead(method, b"/", b"a", fields_of([(b"Host", b"a")]), b"HTTP/1.1"), True)
-        return spy, ex
-
-    def turn(self, count: int = 4) -> None:
-        for _ in range(count):
-            self.reactor.turn(2)
-            for house in self.houses:
-                try:
-                    self.socks.append(house.accept()[0])
-                except OSError:
-                    continue  # nobody came, or the house is ruined
-
-    def answer_all(self) -> None:
-        for sock in self.socks:
-            sock.sendall(ANSWER)
-        self.turn()
-
-    def close(self) -> None:
-        for sock in (*self.socks, *self.houses):
-            sock.close()
-        self.turn(3)
-        assert [pool.connections for pool in self.pools] == [0] * len(self.pools)
-        self.reactor.close()
 
 
 @pytest.fixture
@@ -245,6 +175,15 @@ def test_servers_are_named_as_logs_want_them(host: str, path: str, text: str) ->
     assert Target(host, 80, path, None, "").text() == text
 
 
+def test_only_addresses_of_the_family_of_ours_are_connected_to() -> None:
+    book = AddressBook()
+    book.update("a.test", ["192.0.2.1", "2001:db8::1"])
+    target = Target("a.test", 80, "", None, "")
+    assert [(each.host, each.local) for each in target.endpoints(book)] == [("192.0.2.1", ""), ("2001:db8::1", "")]
+    target.local = "::1"
+    assert [(each.host, each.local) for each in target.endpoints(book)] == [("2001:db8::1", "::1")]
+
+
 def test_a_connection_begun_for_a_cancelled_exchange_serves_the_next(town: Town) -> None:
     """Otherwise a storm of cancelled requests would dial as often as it cancels."""
     upstream = Upstream("o", [Server(town.pool())])
@@ -304,6 +243,38 @@ def test_a_disabled_server_waits_for_its_command(town: Town) -> None:
     assert chosen(town, upstream) == [12, 0]
     board.told(pools[1].name, True, "ready", -1, 0)
     assert chosen(town, upstream) == [6, 6]
+
+
+def test_a_backup_helps_out_while_the_others_are_full_if_it_may(town: Town) -> None:
+    for overflows in (True, False):
+        pools = [town.pool(PoolLimits(connections_most=2)), town.pool()]
+        upstream = Upstream("u", [Server(pools[0]), Server(pools[1], backup=True)], overflows=overflows)
+        for _ in range(4):
+            town.ask(upstream)
+        town.turn()
+        assert [pool.load() for pool in pools] == ([2, 2] if overflows else [4, 0])
+        town.answer_all()
+        town.turn()
+        town.ask(upstream)
+        assert pools[1].load() == 0, "and no longer than that"
+
+
+def test_where_servers_and_backups_are_full_requests_wait_for_a_server(town: Town) -> None:
+    pools = [town.pool(PoolLimits(connections_most=1)) for _ in range(2)]
+    upstream = Upstream("u", [Server(pools[0]), Server(pools[1], backup=True)], overflows=True)
+    for _ in range(3):
+        town.ask(upstream)
+    town.turn()
+    assert [pool.load() for pool in pools] == [2, 1]
+
+
+def test_whether_answers_are_watched_is_looked_at_again_when_failures_mean_something_else(town: Town) -> None:
+    upstream = Upstream("u", [Server(town.pool()), Server(town.pool())])
+    server = upstream.servers[0]
+    assert not server.watches
+    server.standing.max_fails = 3
+    upstream.look_again()
+    assert server.watches
 
 
 def test_priorities_go_before_backups(town: Town) -> None:
@@ -497,3 +468,241 @@ def test_after_its_time_nothing_is_tried_again(town: Town, within_ms: int, statu
         sock.sendall(ANSWER)
     town.turn()
     assert ex.over and ex.response is not None and ex.response.status == status
+
+
+# ---------------------------------------------------------------- tries again, and what they cost
+
+
+def status_of(ex: Exchange) -> int:
+    assert ex.over and ex.response is not None
+    return ex.response.status
+
+
+def lose(town: Town) -> None:
+    """Every connection breaks."""
+    for sock in town.socks:
+        sock.close()
+    town.socks.clear()
+    town.turn()
+
+
+@pytest.mark.parametrize(("saved", "max_fails", "moves"), [(0, 0, False), (0, 1, True), (100, 0, True)])
+def test_a_request_that_only_leaves_a_server_that_is_out_costs_no_budget(town: Town, saved: int, max_fails: int, moves: bool) -> None:
+    upstream = fleet(town, 1, 1, rules=again(on=ON_LOST, saved=saved, max_fails=max_fails, window_ms=10_000))
+    _, ex = town.ask(upstream)
+    town.turn()
+    lose(town)
+    if moves:
+        town.answer_all()
+        assert ex.over and ex.fault is None and ex.tries == 2 and upstream.rules.saved == 0
+    else:
+        assert status_of(ex) == 502 and ex.tries == 1
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_server_alone_is_asked_again_unless_it_is_down_by_then(town: Town, up: bool) -> None:
+    upstream = fleet(town, 1, rules=again(on=ON_LOST))
+    _, ex = town.ask(upstream)
+    town.turn()
+    upstream.board.told(upstream.servers[0].standing.key, up, "", -1, 0)
+    lose(town)
+    town.answer_all()
+    assert status_of(ex) == (200 if up else 502) and ex.tries == (2 if up else 1)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_an_answer_that_is_none_is_tried_again_where_asked(town: Town, asked: bool) -> None:
+    upstream = fleet(town, 1, 1, rules=again(on=ON_INVALID if asked else 0))
+    _, ex = town.ask(upstream)
+    town.turn()
+    town.socks[0].sendall(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    town.turn()
+    for sock in town.socks[1:]:
+        sock.sendall(ANSWER)
+    town.turn()
+    assert status_of(ex) == (200 if asked else 502)
+
+
+def test_a_held_request_whose_last_try_outlasts_its_time_is_held_no_more(town: Town) -> None:
+    upstream = fleet(town, 1)
+    town.ruin(0)
+    _, ex = town.ask(upstream, hold_ms=60_000)
+    town.wait(lambda: ex.tries == 2)
+    ex.hold_until_ms = town.reactor.now_ms
+    town.turn()
+    assert ex.over and ex.fault is not None and ex.fault.kind.name == "upstream.refused"
+
+
+def test_who_finds_nobody_and_is_not_held_is_told_at_once(town: Town) -> None:
+    upstream = fleet(town, 1)
+    upstream.board.told(upstream.servers[0].standing.key, False, "", -1, 0)
+    spy, ex = town.ask(upstream)
+    assert status_of(ex) == 503 and ex.fault is not None and ex.fault.kind.name == "upstream.down" and spy.calls[-1] == "release"
+
+
+def test_answer_times_are_learnt_where_they_are_wanted(town: Town) -> None:
+    for learns in (True, False):
+        upstream = fleet(town, 1, 1, rules=again(learns=learns))
+        town.ask(upstream)
+        town.turn()
+        town.reactor.ahead_ms += 700
+        town.socks[-1].sendall(ANSWER)
+        town.turn()
+        expected = upstream.standings[0].expected(town.reactor.now_ms)
+        assert expected > 500 if learns else expected == 0.0
+
+
+@pytest.mark.parametrize(("settings", "out"), [({"fail_statuses": frozenset((200,))}, True), ({"latency_ms": 50}, True), ({}, False)])
+def test_answers_may_count_as_failures(town: Town, settings: dict[str, Any], out: bool) -> None:
+    upstream = fleet(town, 1, 1, rules=again(max_fails=1, window_ms=10_000, **settings))
+    _, ex = town.ask(upstream)
+    town.turn()
+    town.reactor.ahead_ms += 100
+    town.answer_all()
+    assert status_of(ex) == 200 and upstream.standings[0].is_out(town.reactor.now_ms) is out
+
+
+# ---------------------------------------------------------------- clients that belong to a server, servers of a name
+
+
+def bound(town: Town, strict: bool = False) -> tuple[Upstream, RequestHead]:
+    """Return an upstream of two servers, and a request that belongs to the second."""
+    upstream = fleet(town, 1, 1)
+    upstream.servers[1].mark = b"b"
+    marks = Marks(b"k", "u", Where(b"srv", b""), False, strict)
+    upstream.marks = marks
+    marks.take(upstream.servers)
+    upstream.board.version += 1
+    return upstream, RequestHead(b"GET", b"/", b"a", fields_of([(b"Host", b"a"), (b"Cookie", b"srv=b")]), b"HTTP/1.1")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("up", "mode", "disabled", "out", "stays"),
+    [
+        (True, "", False, False, True),
+        (True, "drain", False, False, True),
+        (True, "", True, False, False),
+        (True, "ready", True, False, True),
+        (True, "maintenance", False, False, False),
+        (False, "", False, False, False),
+        (True, "", False, True, False),
+    ],
+)
+def test_a_client_stays_with_its_server_while_that_serves(
+    town: Town, strict: bool, up: bool, mode: str, disabled: bool, out: bool, stays: bool
+) -> None:
+    upstream, head = bound(town, strict)
+    server = upstream.servers[1]
+    server.disabled = disabled
+    upstream.board.told(server.standing.key, up, mode, -1, 0)
+    if out:
+        server.standing.put_out(town.reactor.now_ms + 60_000)
+    found = []
+    for _ in range(4):
+        ex = town.exchange(upstream)
+        ex.request = head
+        found.append(upstream.choose(ex))
+    nobodys = upstream.choose(town.exchange(upstream))
+    assert nobodys is not None, "who belongs to none is served all the same"
+    if stays:
+        assert found == [server] * 4
+    else:
+        assert found == [None if strict else upstream.servers[0]] * 4
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_client_that_belongs_to_a_server_alone_is_not_tried_elsewhere(town: Town, strict: bool) -> None:
+    upstream, head = bound(town, strict)
+    town.ruin(1)
+    ex = town.exchange(upstream)
+    ex.on_request(head, True)
+    town.turn()
+    town.answer_all()
+    assert status_of(ex) == (502 if strict else 200)
+
+
+def test_marks_are_given_to_the_servers_an_upstream_has(town: Town) -> None:
+    marks = Marks(b"k", "u", Where(b"srv", b""))
+    upstream = fleet(town, 1, 1, marks=marks)
+    tokens = [server.token for server in upstream.servers]
+    assert len(set(tokens)) == 2 and all(len(token) == 32 for token in tokens)
+
+
+class Makers(PoolMaker):
+    """Makes the pools of addresses in the town."""
+
+    def __init__(self, town: Town) -> None:
+        self._town = town
+
+    def make(self, host: str, port: int) -> Pool:
+        return self._town.pool(host=host)
+
+
+@pytest.mark.interpreted_only  # who makes pools is a trait, and those cannot be derived from
+def test_the_servers_of_a_name_serve_beside_the_others_as_soon_as_they_are_known(town: Town) -> None:
+    board = Board()
+    family = Family(Kin(Makers(town), town.book), board, "u", "immich.test", 2283, False, 1, False, 1, False)
+    fixed = town.pool()
+    upstream = Upstream("u", [Server(fixed, priority=2, standing=board.find("fixed"))], board=board, families=[family])
+    pools = []
+    for addresses in ([], ["127.0.0.1"], []):
+        town.book.update("all:immich.test", addresses)
+        server = upstream.choose(town.exchange(upstream))
+        assert server is not None
+        assert upstream.choose(town.exchange(upstream)) is server, "nothing has changed since"
+        pools.append(server.pool)
+    assert pools == [fixed, town.pools[1], fixed], "theirs is the first rank"
+
+
+def counted(pool: Pool, name: str) -> Server:
+    server = Server(pool)
+    server.counts = ServerCounts("u", name)
+    return server
+
+
+def told(server: Server) -> tuple[int, int, int]:
+    assert server.counts is not None
+    return server.counts.attempts, server.counts.failures, server.counts.retries
+
+
+def test_attempts_that_another_one_followed_are_counted(town: Town) -> None:
+    servers = [counted(town.pool(), "a"), counted(town.pool(), "b")]
+    town.ruin(0)
+    spy, _ = town.ask(Upstream("u", servers))
+    town.turn()
+    town.answer_all()
+    assert "head" in spy.calls
+    assert told(servers[0]) == (1, 1, 1)
+    assert told(servers[1]) == (0, 0, 0)  # the log counts the last one
+
+
+def test_what_is_held_and_what_is_not_taken_is_counted(town: Town) -> None:
+    server = counted(town.pool(PoolLimits(connections_most=1)), "a")
+    upstream = Upstream("u", [server], rules=again())
+    town.ruin(0)
+    _, ex = town.ask(upstream, hold_ms=60_000)
+    town.wait(lambda: told(server) != (0, 0, 0))
+    assert not ex.over and told(server) == (1, 1, 1)
+    ex.on_fault(DOWN, Fault(CLIENT_GONE))
+
+    servers = [counted(town.pool(), "b"), counted(town.pool(), "c")]
+    town.ask(Upstream("u", servers, rules=again()))
+    town.turn()
+    town.socks[0].sendall(BUSY)
+    town.turn()
+    assert sorted([told(servers[0]), told(servers[1])]) == [(0, 0, 0), (1, 1, 1)]
+    town.socks[1].sendall(ANSWER)
+    town.turn()
+
+
+def test_who_waits_is_told(town: Town) -> None:
+    upstream = Upstream("u", [Server(town.pool(PoolLimits(connections_most=1)))])
+    town.ask(upstream)
+    assert town.pools[0].waiting() == 0
+    town.ask(upstream)
+    assert (town.pools[0].waiting(), town.pools[0].load()) == (1, 2)
+    town.turn()
+    town.answer_all()
+    town.answer_all()
+    assert town.pools[0].waiting() == 0

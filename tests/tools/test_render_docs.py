@@ -57,18 +57,24 @@ def document(table: Table, key: Key) -> str:
         return SITE + f'files = {{ root = "a", otherwise = {inline} }}\n'
     if table in (
         schema.AUTH_REQUEST,
+        schema.READ_BODY,
+        schema.SET_TIMEOUTS,
         schema.RATE_LIMIT,
         schema.CONCURRENCY_LIMIT,
         schema.BANDWIDTH_LIMIT,
         schema.COUNT_TABLE,
         schema.ANSWER,
+        schema.SUBSTITUTE,
     ):
         return SITE + f"request = [{{ {table.title} = {inline} }}]\n"
-    if table in (schema.RESPOND, schema.REDIRECT, schema.FILES, schema.HSTS, schema.COMPRESSION):
+    if table in (schema.RESPOND, schema.REDIRECT, schema.FILES, schema.METRICS, schema.HSTS, schema.COMPRESSION):
         return f'[sites."photos.example.org"]\n{table.title} = {inline}\n'
     if table is schema.COMMAND_SOCKET:
         more = "" if key.name == "path" else 'path = "a", '
         return f"process.command_sockets = [{{ {more}{line.strip()} }}]\n" + SITE
+    if table is schema.EVENT_LOG:
+        more = "" if key.name == "target" else 'target = "syslog:a:514", '
+        return f"upstreams.x.events = [{{ {more}{line.strip()} }}]\n" + SITE
     if table is schema.SYSLOG:
         return f"error_log = {{ syslog = {inline} }}\n" + SITE
     return f"[{table.title}]\n{line}" + SITE

@@ -60,6 +60,7 @@ class AdminServer:
         if self._server is None:
             return
         self._server.close()
+        self._server = None
         self.path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

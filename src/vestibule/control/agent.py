@@ -19,6 +19,7 @@ from vestibule.model.config import Agent, Server
 
 ANSWER_MOST = 4_096
 _SHARE_MOST = 10_000
+_CONNECTIONS_MOST = 10**9
 _MODES = {"ready": "", "drain": "drain", "maint": "maintenance"}
 _DOWN = ("down", "failed", "stopped", "fail")
 
@@ -40,6 +41,8 @@ class Answer:
     up: bool | None = None
     mode: str | None = None
     percent: int | None = None
+    most: int | None = None
+    """Connections at a time; 0 is any number."""
     unknown: tuple[str, ...] = ()
     """Words that mean nothing here."""
 
@@ -49,6 +52,7 @@ def understand(line: str) -> Answer:
     up: bool | None = None
     mode: str | None = None
     percent: int | None = None
+    most: int | None = None
     unknown: list[str] = []
     said, _, _ = line.partition("#")
     for word in re.split(r"[ \t,]+", said.strip(" \t,")):
@@ -59,9 +63,11 @@ def understand(line: str) -> Answer:
             mode = _MODES[lowered]
         elif word.endswith("%") and word[:-1].isascii() and word[:-1].isdigit():
             percent = min(int(word[:-1][:9]), _SHARE_MOST)
+        elif (given := lowered.removeprefix("maxconn:")) != lowered and given.isascii() and given.isdigit():
+            most = min(int(given[:10]), _CONNECTIONS_MOST)
         elif word:
             unknown.append(word)
-    return Answer(line.strip(), up, mode, percent, tuple(unknown))
+    return Answer(line.strip(), up, mode, percent, most, tuple(unknown))
 
 
 async def ask(question: Question, addresses: Mapping[str, list[str]]) -> Answer:

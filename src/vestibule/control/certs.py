@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vestibule.control.chain import doubts_of, missing_hosts
-from vestibule.link.messages import Assets, KeyPair
+from vestibule.control.changes import Changes
+from vestibule.link.messages import SERVER_PREFIX, Assets, KeyPair
 from vestibule.model.config import Config
 
 if TYPE_CHECKING:
@@ -97,11 +98,13 @@ class Loaded:
         return [each for each in self.problems if each.is_error]
 
 
-def load(config: Config, base: Path) -> Loaded:
-    """Read every certificate, key and authority a configuration names, relative to `base`. Never raises for a bad file."""
+def load(config: Config, base: Path, changes: Changes | None = None) -> Loaded:
+    """Read every certificate, key and authority a configuration names, relative to `base` and as it is changed. Never raises for a
+    bad file."""
     loaded = Loaded()
+    place = _Base(base, changes or Changes())
     for at, certificate in enumerate(config.certificates):
-        files = _Files(base, certificate.cert, certificate.key, certificate.password_file, certificate.chain)
+        files = _Files(place, certificate.cert, certificate.key, certificate.password_file, certificate.chain)
         pair = _load_pair(loaded, certificate.name, f"certificates[{at}].cert", files)
         if pair is not None:
             loaded.assets.certificates[certificate.name] = pair
@@ -109,20 +112,28 @@ def load(config: Config, base: Path) -> Loaded:
     for at, upstream in enumerate(config.upstreams):
         key = f"upstreams[{at}].tls"
         if upstream.tls.cert:
-            files = _Files(base, upstream.tls.cert, upstream.tls.key, upstream.tls.password_file)
+            files = _Files(place, upstream.tls.cert, upstream.tls.key, upstream.tls.password_file)
             pair = _load_pair(loaded, f"upstream {upstream.name}", f"{key}.cert", files, is_client=True)
             if pair is not None:
                 loaded.assets.client_certificates[upstream.name] = pair
+        for server in upstream.servers:
+            name = SERVER_PREFIX + server.tls_cert
+            if server.tls_cert and name not in loaded.assets.client_certificates:
+                pair = _load_pair(loaded, name, f"{key}.cert", _Files(place, server.tls_cert, "", ""), is_client=True)
+                if pair is not None:
+                    loaded.assets.client_certificates[name] = pair
         if upstream.tls.ca:
-            _load_authority(loaded, f"{key}.ca", base, upstream.tls.ca)
+            _load_authority(loaded, f"{key}.ca", place, upstream.tls.ca)
         if upstream.tls.crl:
-            _load_lists(loaded, f"{key}.crl", base, upstream.tls.crl, upstream.tls.ca, "no server is believed")
+            _load_lists(loaded, f"{key}.crl", place, upstream.tls.crl, upstream.tls.ca, "no server is believed")
     for at, profile in enumerate(config.tls_profiles):
         if profile.client_ca:
-            _load_authority(loaded, f"tls_profiles[{at}].client_ca", base, profile.client_ca)
+            _load_authority(loaded, f"tls_profiles[{at}].client_ca", place, profile.client_ca)
+        if profile.client_ca_more:
+            _load_authority(loaded, f"tls_profiles[{at}].client_ca_more", place, profile.client_ca_more)
         if profile.client_crl:
             key = f"tls_profiles[{at}].client_crl"
-            _load_lists(loaded, key, base, profile.client_crl, profile.client_ca, "no client is let in")
+            _load_lists(loaded, key, place, profile.client_crl, profile.client_ca, "no client is let in", profile.client_ca_more)
     return loaded
 
 
@@ -180,10 +191,21 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 # ---------------------------------------------------------------- one pair
 
 
+class _Base:
+    """Where the files of a configuration count from; those that were changed are in memory."""
+
+    def __init__(self, base: Path, changes: Changes) -> None:
+        self._base = base
+        self._changes = changes
+
+    def __truediv__(self, name: str) -> Path:
+        return self._changes.where(self._base / name)
+
+
 class _Files:
     """The files of one pair, as the configuration names them."""
 
-    def __init__(self, base: Path, cert: str, key: str, password_file: str, chain: str = "") -> None:
+    def __init__(self, base: _Base, cert: str, key: str, password_file: str, chain: str = "") -> None:
         self.cert = base / cert
         self.key = base / (key or cert)
         self.has_own_key = bool(key)
@@ -236,7 +258,7 @@ def read_pair(cert: Path, key: Path | None) -> tuple[KeyPair, Facts]:
     return KeyPair(pem_of(chain), pem_of_key(private)), describe(cert.name, chain[0])
 
 
-def _load_authority(loaded: Loaded, key: str, base: Path, file: str) -> None:
+def _load_authority(loaded: Loaded, key: str, base: _Base, file: str) -> None:
     path = base / file
     loaded.files.add(path)
     try:
@@ -254,7 +276,7 @@ def _load_authority(loaded: Loaded, key: str, base: Path, file: str) -> None:
         loaded.problems.append(Problem(key, text, is_error=False, fails_check=True))
 
 
-def _load_lists(loaded: Loaded, key: str, base: Path, file: str, ca_file: str, so: str) -> None:
+def _load_lists(loaded: Loaded, key: str, base: _Base, file: str, ca_file: str, so: str, more: str = "") -> None:
     """Read revocation lists. An authority without one, or with an old one, lets nobody in: that is told before it happens."""
     path = base / file
     loaded.files.add(path)
@@ -272,7 +294,8 @@ def _load_lists(loaded: Loaded, key: str, base: Path, file: str, ca_file: str, s
             text = f"{whose} ended on {end:%Y-%m-%d}; {so} until there is a new one"
             loaded.problems.append(Problem(key, text, is_error=False))
     issuers = [each.issuer for each in lists]
-    for authority in _certificates_in(loaded.assets.authorities.get(ca_file, "")):
+    authorities = loaded.assets.authorities
+    for authority in _certificates_in(authorities.get(ca_file, "") + authorities.get(more, "")):
         if authority.subject not in issuers:
             text = f"{path} holds no revocation list of {_words(authority.subject)}; {so} with a certificate below it"
             loaded.problems.append(Problem(key, text, is_error=False))
@@ -442,7 +465,7 @@ def public_bytes(key: object) -> bytes:
 def write_private(path: Path, data: bytes) -> None:
     """Write a file only we may read, whole or not at all."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)

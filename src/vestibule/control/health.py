@@ -8,7 +8,7 @@ Rules:
 * What is known is kept by `Upstream.server_key` through reloads: only a check that is another now begins anew.
 * A check runs to its end or its time-out before the next one is due; the time between varies by the jitter.
 * What an agent says is kept beside that: a server is up where both say so, takes the lesser of what a command and the agent let it
-  take, and has the agent's share of its weight. An agent that does not answer has changed nothing.
+  take, and has the agent's share of its weight and its number of connections. An agent that does not answer has changed nothing.
 * What a command said holds until another command, over reloads and restarts (`remembered.py`), or until its server leaves the
   configuration.
 
@@ -25,7 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vestibule.control.agent import Answer, Question, ask
-from vestibule.control.check import Probe, examine
+from vestibule.control.check import Outcome, Probe, examine
+from vestibule.control.events import Events, Left
 from vestibule.control.logs import ErrorLog
 from vestibule.control.remembered import Remembered
 from vestibule.control.resolver import ALL_PREFIX, SRV_PREFIX, Resolver
@@ -52,6 +53,7 @@ class _Known:
         self.in_a_row = 0  # checks that say the other thing
         self.checks = 0
         self.last = ""
+        self.outcome: Outcome | None = None
         self.changed_at = time.time()
         self.mode = ""
         self.weight = -1
@@ -62,6 +64,7 @@ class _Known:
         self.agent_up = True
         self.agent_mode = ""
         self.agent_percent = -1
+        self.agent_most = -1
         self.agent_said = ""
         self.agent_task: asyncio.Task[None] | None = None
         self.question: Question | None = None
@@ -73,16 +76,16 @@ class _Known:
             # A little is not nothing.
             weight = min(max(1, whole * self.agent_percent // 100), WEIGHT_MOST) if whole and self.agent_percent else 0
         mode = max(self.mode, self.agent_mode, key=_TAKES.index)
-        return ServerState(self.up and self.agent_up, mode, weight)
+        return ServerState(self.up and self.agent_up, mode, weight, self.agent_most)
 
     def forget_agent(self) -> None:
         """Be as if no agent had ever said anything."""
-        self.agent_up, self.agent_mode, self.agent_percent, self.agent_said = True, "", -1, ""
+        self.agent_up, self.agent_mode, self.agent_percent, self.agent_most, self.agent_said = True, "", -1, -1, ""
 
     def is_told(self) -> bool:
         """Whether there is anything a worker would not think by itself."""
         state = self.state()
-        return not state.up or state.mode != "" or state.weight >= 0
+        return not state.up or state.mode != "" or state.weight >= 0 or state.most >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class _Place:
     upstream: Upstream
     server: Server
     name: str  # what TLS verifies: a name also where one of its addresses is asked
+    configured: str  # the server of the configuration
 
 
 class Health:
@@ -106,6 +110,9 @@ class Health:
         self._places: dict[str, _Place] = {}
         self._config: Config | None = None
         self._base = Path()
+        self._events = Events(resolver.known)
+        self.busy: Callable[[str, str], int] = lambda upstream, server: 0
+        """Tells how many requests a server has, as of the last count."""
 
     # ------------------------------------------------------------ what is watched
 
@@ -113,6 +120,7 @@ class Health:
         """Watch the servers of this configuration and no others."""
         self._config = config
         self._base = base
+        self._events.keep(config)
         self.refresh()
 
     def refresh(self) -> None:
@@ -122,9 +130,9 @@ class Health:
         self._places = {}
         for upstream in self._config.upstreams:
             for server in upstream.servers:
-                name = upstream.tls.name or server.host
+                name = server.tls_name or upstream.tls.name or server.host
                 for each in self._servers(server):
-                    self._places.setdefault(upstream.server_key(each), _Place(upstream, each, name))
+                    self._places.setdefault(upstream.server_key(each), _Place(upstream, each, name, server_text(server)))
         gone = {key: known for key, known in self._known.items() if key not in self._places}
         for key, former in gone.items():
             del self._known[key]
@@ -217,6 +225,8 @@ class Health:
             known.agent_mode = answer.mode
         if answer.percent is not None:
             known.agent_percent = answer.percent
+        if answer.most is not None:
+            known.agent_most = answer.most
         if known.state().to_json() == before:
             return
         known.changed_at = time.time()
@@ -227,31 +237,62 @@ class Health:
     async def _watch(self, key: str, known: _Known, probe: Probe, check: HealthCheck) -> None:
         """Check one server for ever."""
         while True:
-            bad = await examine(probe, self._resolver.report())
-            self._take(key, known, check, bad)
+            outcome = await examine(probe, self._resolver.report())
+            self._take(key, known, check, outcome)
             calm = known.up and known.in_a_row == 0
             down = not known.up and known.in_a_row == 0 and check.down_ms > 0
             wait = (check.interval_ms if calm else check.down_ms if down else check.fast_ms) / 1000
             await asyncio.sleep(wait * (1 + check.jitter / 100 * random.uniform(-1, 1)))
 
-    def _take(self, key: str, known: _Known, check: HealthCheck, bad: str) -> None:
+    def _take(self, key: str, known: _Known, check: HealthCheck, outcome: Outcome) -> None:
         """Take the outcome of a check."""
+        before, known.outcome = known.outcome, outcome
+        bad = outcome.bad
         known.checks += 1
         known.last = bad
         if (bad == "") == known.up:
+            # What a check in between said counts no more.
+            news = known.in_a_row > 0
             known.in_a_row = 0
+            if news or before is None or _end(before) != _end(outcome):
+                self._tell_check(key, known, check, outcome)
             return
         known.in_a_row += 1
-        if known.in_a_row < (check.fall if known.up else check.rise):
+        turned = known.in_a_row >= (check.fall if known.up else check.rise)
+        if turned:
+            known.up = not known.up
+            known.in_a_row = 0
+            known.changed_at = time.time()
+        self._tell_check(key, known, check, outcome)
+        if not turned:
             return
-        known.up = not known.up
-        known.in_a_row = 0
-        known.changed_at = time.time()
         if known.up:
             self._journal.info("health.up", f"{known.text} of {known.upstream} is well again", upstream=known.upstream, server=known.text)
         else:
             self._journal.warning("health.down", f"{known.text} of {known.upstream}: {bad}", upstream=known.upstream, server=known.text)
+        place = self._places.get(key)
+        if place is not None and place.upstream.events:
+            self._events.changed(place.upstream, place.configured, outcome, self._left(known))
         self._tell({key: known.state()})
+
+    def _tell_check(self, key: str, known: _Known, check: HealthCheck, outcome: Outcome) -> None:
+        """Tell the outcome of a check where that is asked for."""
+        place = self._places.get(key)
+        if place is None or not place.upstream.events:
+            return
+        most = check.fall if known.up else check.rise
+        done = most - known.in_a_row if known.up else known.in_a_row
+        self._events.checked(place.upstream, place.configured, outcome, f"{done}/{most} {'UP' if known.up else 'DOWN'}")
+
+    def _left(self, one: _Known) -> Left:
+        """Count the servers of its upstream that serve."""
+        left = Left(0, 0, self.busy(one.upstream, one.text))
+        for key, place in self._places.items():
+            known = self._known[key]
+            if known.upstream == one.upstream and _word(known, place.server) == "up":
+                left.active += not place.server.backup
+                left.backup += place.server.backup
+        return left
 
     def stop(self) -> None:
         """Check nothing any more."""
@@ -260,6 +301,7 @@ class Health:
             _stop(known)
             _stop_asking(known)
         self._known = {}
+        self._events.close()
 
     # ------------------------------------------------------------ what is told
 
@@ -276,9 +318,13 @@ class Health:
                 {
                     "upstream": known.upstream,
                     "server": known.text,
+                    "configured": place.configured,
                     "state": _word(known, place.server),
                     "checked": place.upstream.health is not None and place.server.check,
                     "last_check": known.last if known.checks else None,
+                    "outcome": _said(known.outcome),
+                    "standing": _standing(known, place.upstream.health),
+                    "most": known.agent_most if known.agent_most >= 0 else place.server.max_connections,
                     "usual_weight": place.server.weight,
                     "agent": known.agent_said if known.question is not None else None,
                     "weight": place.server.weight if known.state().weight < 0 else known.state().weight,
@@ -305,13 +351,17 @@ class Health:
             if not words[3].isdecimal() or int(words[3]) > WEIGHT_MOST:
                 return [f"`{words[3]}` is no weight; weights are from 0 (no new clients) to {WEIGHT_MOST}"]
             weight = int(words[3])
-        for _, known in found:
+        for key, known in found:
+            before = known.state().mode
             if verb == "weight":
                 known.weight = weight
             else:
                 known.mode = _MODES[verb]
                 if verb == "enable":
                     known.agent_mode = ""
+            place = self._places.get(key)
+            if place is not None and place.upstream.events and verb != "weight":
+                self._events.commanded(place.upstream, place.configured, known.state().mode, before, self._left(known))
             self._journal.info("upstream.command", f"{known.text} of {upstream}: {' '.join([verb, *words[3:]])}", upstream=upstream)
         self._tell({key: known.state() for key, known in found})
         self._remembered.keep({key: (known.mode, known.weight) for key, known in found})
@@ -333,6 +383,24 @@ def _word(known: _Known, server: Server) -> str:
     if not state.up:
         return "down"
     return "draining" if state.mode == "drain" or state.weight == 0 else "up"
+
+
+def _end(outcome: Outcome) -> tuple[str, int]:
+    """Say how a check ended, apart from what it was answered."""
+    return outcome.kind, outcome.layer
+
+
+def _said(outcome: Outcome | None) -> dict[str, object] | None:
+    """Tell how the last check ended."""
+    if outcome is None:
+        return None
+    return {"kind": outcome.kind, "layer": outcome.layer, "code": outcome.code, "took_ms": outcome.took_ms}
+
+
+def _standing(known: _Known, check: HealthCheck | None) -> int:
+    """Tell how many bad checks a server is from being as down as can be; it is up from `rise` on."""
+    rise, fall = (check.rise, check.fall) if check is not None else (2, 3)
+    return rise + fall - 1 - known.in_a_row if known.up else known.in_a_row
 
 
 def _stop(known: _Known) -> None:

@@ -3,9 +3,11 @@
 Facts: with SO_REUSEPORT several sockets may listen on one port, and the kernel chooses one for each connection by a hash
 (socket(7)). A connection waits in the queue of its socket; the queue lives as long as a descriptor of the socket is open anywhere.
 SO_REUSEPORT also lets two programs of one user share a port by mistake, without any error.
+Of UDP the same holds for datagrams, but there is no listening: a socket that is bound gets its share of them, and with one more
+socket on a port the hash sends some clients elsewhere.
 
 Rules:
-* A TCP listener has one socket for each worker slot. This process keeps a descriptor of each, so a worker that dies loses no
+* A listener of a port has one socket for each worker slot. This process keeps a descriptor of each, so a worker that dies loses no
   queued connection: the next worker of the slot serves the same socket. For the same reason a listener never has fewer sockets
   than it once had: after a reload with fewer workers, these share what the others had.
 * Unix sockets and those of systemd are one socket that all workers serve.
@@ -14,6 +16,7 @@ Rules:
   Those for further slots of a port that serves wait for `commit`: as soon as they listen, the kernel gives them connections, and
   after an `abort` these would be lost.
 * `prepare` changes nothing that serves; `commit` closes what is no longer named, `abort` what was new.
+* What the program before hands over is used as it is: the same socket, the same queue.
 
 Not here: accepting (`net/listen.py`).
 """
@@ -29,9 +32,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from vestibule.model.config import InheritedAddress, Listener, TcpAddress, UnixAddress
+from vestibule.model.config import Address, InheritedAddress, Listener, TcpAddress, UdpAddress, UnixAddress
 
-_IN_USE_MEND = "stop the other program (`ss -ltnp` shows which one it is) or choose another port"
+_IN_USE_MEND = "stop the other program (`ss -lntup` shows which one it is) or choose another port"
 _PERMISSION_MEND = (
     "start vestibule as root (workers then become `process.user`), let systemd pass AmbientCapabilities=CAP_NET_BIND_SERVICE, "
     "or choose a port from 1024 up"
@@ -50,9 +53,18 @@ class ListenError(Exception):
 class _Key:
     """What makes two listeners the same socket."""
 
-    address: TcpAddress | UnixAddress | InheritedAddress
+    address: Address
     name: str
     """Only where the port is 0: then each listener has a port of its own."""
+
+    @property
+    def text(self) -> str:
+        """The same as a text, for another program."""
+        address = self.address
+        if isinstance(address, TcpAddress | UdpAddress):
+            kind = "tcp" if isinstance(address, TcpAddress) else "udp"
+            return f"{kind} {address.host} {address.port} {int(address.v6only)} {self.name}"
+        return f"unix {address.path}" if isinstance(address, UnixAddress) else f"systemd {address.name}"
 
 
 class _Door:
@@ -60,10 +72,12 @@ class _Door:
 
     def __init__(self, key: _Key) -> None:
         self.key = key
-        self.is_shared = not isinstance(key.address, TcpAddress)
+        self.is_shared = not isinstance(key.address, TcpAddress | UdpAddress)
         self.sockets: list[socket.socket] = []
         self.unix_path = ""
         self.unix_inode = 0
+        self.is_borrowed = False
+        """Another program serves it, too, and has the name of a unix socket in its care."""
 
     def close(self) -> None:
         """Close all; remove the name of a unix socket if it is still ours. Inherited sockets stay for a later reload."""
@@ -71,7 +85,7 @@ class _Door:
             return
         for sock in self.sockets:
             sock.close()
-        if self.unix_path:
+        if self.unix_path and not self.is_borrowed:
             try:
                 if os.stat(self.unix_path).st_ino == self.unix_inode:
                     os.unlink(self.unix_path)
@@ -114,7 +128,7 @@ class Opening:
         return {name: _render(place) for name, place in self._places.items()}
 
     def port(self, name: str) -> int:
-        """Return the port of a TCP listener, 0 for others."""
+        """Return the port of a listener, 0 for one that has none."""
         bound = self._places[name].sockets[0].getsockname()
         return int(bound[1]) if isinstance(bound, tuple) else 0
 
@@ -122,9 +136,11 @@ class Opening:
 class Listeners:
     """All listening sockets of the program. Paths of unix sockets count from `base`."""
 
-    def __init__(self, base: Path, inherited: dict[str, list[socket.socket]]) -> None:
+    def __init__(self, base: Path, inherited: dict[str, list[socket.socket]], handed: dict[str, list[socket.socket]] | None = None) -> None:
+        """`inherited` are systemd's by name; `handed` those of the program before, as its `by_key` named them."""
         self._base = base
         self._inherited = inherited
+        self._handed = handed or {}
         self._doors: dict[_Key, _Door] = {}
         self.current = Opening(0)
 
@@ -161,9 +177,23 @@ class Listeners:
                 door.close()
         for place in opening.places():
             place.door.sockets = place.sockets
+            place.door.is_borrowed = False
             _apply(place)
         self._doors = kept
         self.current = opening
+        for left in self._handed.values():
+            for sock in left:
+                sock.close()
+        self._handed = {}
+
+    def by_key(self) -> dict[str, list[int]]:
+        """Return the descriptors of all sockets, by what the program after us looks for."""
+        return {door.key.text: [sock.fileno() for sock in door.sockets] for door in self._doors.values()}
+
+    def bequeath(self) -> None:
+        """Leave the sockets to another program that has them, too: from now on closing them removes no name."""
+        for door in self._doors.values():
+            door.is_borrowed = True
 
     def abort(self, opening: Opening) -> None:
         """Close what was opened for a generation that is not used."""
@@ -183,15 +213,30 @@ class Listeners:
 
     def _open(self, place: _Place, slots: int) -> None:
         address = place.listener.address
-        if isinstance(address, TcpAddress):
-            if address.port and not self._is_ours(address.port):
+        handed = self._handed.pop(place.door.key.text, [])
+        if handed:
+            self._take_handed(place, handed, slots)
+        elif isinstance(address, TcpAddress | UdpAddress):
+            if address.port and not self._is_ours(address):
                 # Without SO_REUSEPORT: another program of ours on the port would not be noticed with it.
-                _tcp_socket(place.listener, address, address.port, reuse_port=False).close()
+                _port_socket(place.listener, address, address.port, reuse_port=False).close()
             _grow(place, slots)
         elif isinstance(address, UnixAddress):
             _open_unix(place, address, str(self._base / address.path))
         else:
             self._take_inherited(place, address)
+
+    def _take_handed(self, place: _Place, handed: list[socket.socket], slots: int) -> None:
+        address = place.listener.address
+        place.sockets = handed
+        place.door.is_borrowed = True
+        if isinstance(address, UnixAddress):
+            place.door.unix_path = str(self._base / address.path)
+            place.door.unix_inode = os.stat(place.door.unix_path).st_ino if os.path.exists(place.door.unix_path) else 0
+        elif isinstance(address, InheritedAddress):
+            self._inherited[address.name] = handed
+        else:
+            _grow(place, slots)
 
     def _take_inherited(self, place: _Place, address: InheritedAddress) -> None:
         name = place.listener.name
@@ -219,11 +264,11 @@ class Listeners:
             return []
         return self._inherited.setdefault(name, [sock])
 
-    def _is_ours(self, port: int) -> bool:
+    def _is_ours(self, address: TcpAddress | UdpAddress) -> bool:
         """Whether some socket of ours is on the port: then SO_REUSEPORT lets the new one in, and a probe would only see ourselves."""
         for door in self._doors.values():
-            for sock in [] if door.is_shared else door.sockets:
-                if sock.getsockname()[1] == port:
+            for sock in door.sockets if type(door.key.address) is type(address) else []:
+                if sock.getsockname()[1] == address.port:
                     return True
         return False
 
@@ -233,23 +278,23 @@ def _key(listener: Listener) -> _Key:
     if isinstance(address, UnixAddress):
         # Mode and owner may change while the socket stays.
         return _Key(UnixAddress(address.path), "")
-    free_port = isinstance(address, TcpAddress) and address.port == 0
+    free_port = isinstance(address, TcpAddress | UdpAddress) and address.port == 0
     return _Key(address, listener.name if free_port else "")
 
 
 def _grow(place: _Place, slots: int) -> None:
-    """Give a TCP door a socket for each slot. All share the port of the first, which matters where any free one was asked for."""
+    """Give the door of a port a socket for each slot. All share the port of the first, which matters where any free one was asked for."""
     address = place.door.key.address
-    if not isinstance(address, TcpAddress):
+    if not isinstance(address, TcpAddress | UdpAddress):
         return
     while len(place.sockets) < slots:
         port = place.sockets[0].getsockname()[1] if place.sockets else address.port
-        place.sockets.append(_tcp_socket(place.listener, address, port, reuse_port=True))
+        place.sockets.append(_port_socket(place.listener, address, port, reuse_port=True))
 
 
 def _listen(place: _Place) -> None:
     address = place.listener.address
-    if isinstance(address, InheritedAddress):
+    if isinstance(address, InheritedAddress | UdpAddress):
         return
     try:
         for sock in place.sockets:
@@ -275,29 +320,31 @@ def _apply(place: _Place) -> None:
         pass
 
 
-def _tcp_socket(listener: Listener, address: TcpAddress, port: int, reuse_port: bool) -> socket.socket:
+def _port_socket(listener: Listener, address: TcpAddress | UdpAddress, port: int, reuse_port: bool) -> socket.socket:
     """Return a bound socket. `*` is one socket for both families, or of IPv4 alone where there is no IPv6."""
+    kind = socket.SOCK_STREAM if isinstance(address, TcpAddress) else socket.SOCK_DGRAM
     try:
         if ":" in address.host:
-            return _bind(socket.AF_INET6, (address.host, port), address.v6only, reuse_port)
+            return _bind(kind, socket.AF_INET6, (address.host, port), address.v6only, reuse_port)
         if address.host != "*":
-            return _bind(socket.AF_INET, (address.host, port), None, reuse_port)
+            return _bind(kind, socket.AF_INET, (address.host, port), None, reuse_port)
         try:
-            return _bind(socket.AF_INET6, ("::", port), False, reuse_port)
+            return _bind(kind, socket.AF_INET6, ("::", port), False, reuse_port)
         except OSError as bad:
             # The kernel was built without IPv6, or it is switched off (ipv6.disable_ipv6=1).
             if bad.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 raise
-            return _bind(socket.AF_INET, ("0.0.0.0", port), None, reuse_port)
+            return _bind(kind, socket.AF_INET, ("0.0.0.0", port), None, reuse_port)
     except OSError as bad:
         raise _explain(listener.name, address, bad) from None
 
 
-def _bind(family: int, address: tuple[str, int], v6only: bool | None, reuse_port: bool) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+def _bind(kind: int, family: int, address: tuple[str, int], v6only: bool | None, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        # A restart must not wait for connections of the last run to leave TIME_WAIT.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind == socket.SOCK_STREAM:
+            # A restart must not wait for connections of the last run to leave TIME_WAIT. With datagrams it would hide another program.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if v6only is not None:
@@ -309,9 +356,9 @@ def _bind(family: int, address: tuple[str, int], v6only: bool | None, reuse_port
     return sock
 
 
-def _explain(name: str, address: TcpAddress, bad: OSError) -> ListenError:
+def _explain(name: str, address: TcpAddress | UdpAddress, bad: OSError) -> ListenError:
     host = f"[{address.host}]" if ":" in address.host else address.host
-    place = f"{host}:{address.port}"
+    place = f"{'' if isinstance(address, TcpAddress) else 'udp://'}{host}:{address.port}"
     if bad.errno == errno.EADDRINUSE:
         return ListenError(name, f"{place} is in use by another program; {_IN_USE_MEND}")
     if bad.errno in (errno.EACCES, errno.EPERM):
@@ -384,4 +431,5 @@ def _render(place: _Place) -> str:
     if isinstance(address, InheritedAddress):
         return f"systemd:{address.name}"
     host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{host}:{place.sockets[0].getsockname()[1]}"
+    scheme = "udp://" if isinstance(address, UdpAddress) else ""
+    return f"{scheme}{host}:{place.sockets[0].getsockname()[1]}"

@@ -63,7 +63,7 @@ class ErrorLog:
         self._fd = 2
         self._how = Syslog()
         self._is_terminal = sys.stderr.isatty()
-        self._syslog: _SyslogServer | None = None
+        self._syslog: SyslogServer | None = None
         self.addresses: Callable[[str], list[str]] = lambda name: []
         """Tells the addresses of a syslog server that is a name."""
 
@@ -77,7 +77,7 @@ class ErrorLog:
         fd = self._open(target)
         self._close()
         self._how = syslog
-        self._syslog = _SyslogServer(target, syslog, self) if is_syslog(target) else None
+        self._syslog = SyslogServer(target, syslog, self._find) if is_syslog(target) else None
         self._fd = fd
         self._target = target
         self._least = LEVELS.index(level)
@@ -134,6 +134,9 @@ class ErrorLog:
                 self._emit("info", kind, f"{window.suppressed} more lines of this kind were left out", {"suppressed": window.suppressed})
                 window.suppressed = 0
 
+    def _find(self, name: str) -> list[str]:
+        return self.addresses(name)
+
     def _open(self, target: str) -> int:
         if target == "off":
             return -1
@@ -175,25 +178,29 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
-class _SyslogServer(HostBook):
-    """A syslog server that the error log goes to."""
+class SyslogServer(HostBook):
+    """A syslog server that lines go to. `addresses` tells those of a name."""
 
-    def __init__(self, target: str, how: Syslog, log: ErrorLog) -> None:
+    def __init__(self, target: str, how: Syslog, addresses: Callable[[str], list[str]]) -> None:
         host, port, path = parse_syslog(target)
-        self._log = log
+        self._addresses = addresses
         self._head = SyslogHead(FACILITIES.index(how.facility), how.tag, FORMS.index(how.format))
         self._port = SyslogPort(host, port, path, self)
 
     def first(self, name: str) -> str:
         if ":" in name or not name.strip("0123456789."):
             return name
-        return next(iter(self._log.addresses(name)), "")
+        return next(iter(self._addresses(name)), "")
 
     def take(self, level: str, kind: str, text: str, details: dict[str, object]) -> bool:
         """Send a line; False if the server does not take it."""
         more = "".join(f" {name}={value}" for name, value in details.items())
-        line = _printable(f"{kind}: {text}{more}").encode(errors="replace")
-        return self._port.send(self._head.text(_SEVERITIES[level], int(time.time())) + line) == SENT
+        return self.say(_SEVERITIES[level], f"{kind}: {text}{more}")
+
+    def say(self, severity: int, text: str) -> bool:
+        """Send a text with the number of its severity; False if the server does not take it."""
+        line = _printable(text).encode(errors="replace")
+        return self._port.send(self._head.text(severity, int(time.time())) + line) == SENT
 
     def close(self) -> None:
         """Let go of the server."""
@@ -263,7 +270,8 @@ def access_log_paths(config: Config) -> Iterator[str]:
 
 def syslog_hosts(config: Config) -> Iterator[str]:
     """Yield the host of each syslog server that is not on this machine's file system."""
-    for target in (config.error_log.target, *_targets(config)):
+    events = [log.target for upstream in config.upstreams for log in upstream.events]
+    for target in (config.error_log.target, *_targets(config), *events):
         if is_syslog(target):
             host, _, _ = parse_syslog(target)
             if host:
@@ -286,7 +294,6 @@ def _targets_below(level: Site | Route) -> Iterator[str]:
 
 
 def _targets_of(log: AccessLog | None) -> Iterator[str]:
-    if log is not None:
-        yield log.target
-        for other in log.also:
-            yield other.target
+    for each in (log, *log.also) if log is not None else ():
+        if each.file is None:
+            yield each.target

@@ -4,7 +4,9 @@ Facts: whoever starts a service wants to know whether it serves, and when it sto
 and standard error the second. systemd wants READY=1 after each start and reload (sd_notify(3)).
 
 Rules:
-* SIGHUP reloads, SIGUSR1 reopens logs, SIGTERM and SIGINT drain and stop; the second of those stops at once.
+* SIGHUP reloads, SIGUSR1 reopens logs, SIGTERM and SIGINT drain and stop; the second of those stops at once. SIGUSR2 has the installed
+  program take over.
+* Who is succeeded finishes what its clients began, for as long as a day, and touches nothing that the two share.
 * This process keeps its rights and reads nothing of clients; `accounts.py` says why.
 * Everything opened here is closed here, in reverse order.
 
@@ -35,13 +37,19 @@ from vestibule.control.certs import Facts
 from vestibule.control.commands import Commands, CommandServer
 from vestibule.control.health import Health
 from vestibule.control.listeners import Listeners
+from vestibule.control.lists import Lists
 from vestibule.control.logs import AccessLogFiles, ErrorLog, LogError
+from vestibule.control.metrics.collect import Collector
+from vestibule.control.metrics.picture import Program
 from vestibule.control.notify import Notifier, take_inherited
+from vestibule.control.pairs import Pairs
 from vestibule.control.process import Account, worker_command
 from vestibule.control.reload import Outcome, Parts, Reloader
 from vestibule.control.resolver import Resolver
 from vestibule.control.source import ConfigSource, Draft
-from vestibule.control.supervisor import Supervisor
+from vestibule.control.succession import Heir, Succession
+from vestibule.control.supervisor import RETIRE_MS, Supervisor
+from vestibule.control.tables import Tables
 from vestibule.model.config import Config, Process
 from vestibule.model.diagnostic import Severity
 
@@ -65,6 +73,10 @@ class Signals:
     at_once: tuple[signal.Signals, ...] = ()
     reload: tuple[signal.Signals, ...] = (signal.SIGHUP,)
     reopen: tuple[signal.Signals, ...] = (signal.SIGUSR1,)
+    upgrade: tuple[signal.Signals, ...] = ()
+
+
+_NATIVE = Signals(upgrade=(signal.SIGUSR2,))
 
 
 class Serving:
@@ -85,10 +97,28 @@ def run(
 
     Raises `StartError` if it cannot be served. `command` starts a worker; without it, one of this program.
     """
-    return asyncio.run(_run(source, on_serving, command or worker_command(), signals or Signals()))
+    return asyncio.run(_run(source, on_serving, command or worker_command(), signals or _NATIVE))
 
 
 async def _run(source: ConfigSource, on_serving: Callable[[Serving], None], command: list[str], signals: Signals) -> int:
+    succession = Succession(os.environ)
+    try:
+        control, outcome = await _start(source, command, signals, succession)
+    except StartError as bad:
+        succession.refuse(bad.reasons)
+        raise
+    await succession.take_over()
+    # Whoever waits for us finds pid file and socket once we say that we serve.
+    await control.open_doors()
+    succession.opened()
+    on_serving(control.serving(outcome))
+    await control.serve()
+    await control.close()
+    return control.ended_by
+
+
+async def _start(source: ConfigSource, command: list[str], signals: Signals, succession: Succession) -> tuple[Control, Outcome]:
+    """Start what is configured. Raises `StartError`."""
     draft = source.read()
     if draft.config is None or not draft.ok:
         raise StartError([each.render() for each in draft.diagnostics if each.severity is Severity.ERROR])
@@ -99,17 +129,12 @@ async def _run(source: ConfigSource, on_serving: Callable[[Serving], None], comm
         journal.open_target(log.target, log.level, log.syslog)
     except (AccountError, LogError) as bad:
         raise StartError([str(bad)]) from None
-    control = Control(source, draft.config.process, journal, command, account, signals)
+    control = Control(source, draft.config.process, journal, command, account, signals, succession)
     outcome = await control.start(draft)
     if not outcome.ok:
         await control.close()
         raise StartError(outcome.reasons)
-    # Whoever waits for us finds pid file and socket once we say that we serve.
-    await control.open_doors()
-    on_serving(control.serving(outcome))
-    await control.serve()
-    await control.close()
-    return control.ended_by
+    return control, outcome
 
 
 class Control:
@@ -123,8 +148,12 @@ class Control:
         command: list[str],
         account: Account,
         signals: Signals,
+        succession: Succession,
     ) -> None:
         self.ended_by = 0
+        self._heir = Heir()
+        self._upgrading = False
+        self._told_to_stop = False
         self._signals = signals
         base = self._base = source.base
         self._source = source
@@ -138,14 +167,12 @@ class Control:
         self._store = DirectoryStore(state_dir / "acme")
         admin = base / process.admin_socket if process.admin_socket else socket_path(state_dir, os.getpid())
         self._admin = AdminServer(admin, self._command)
-        commands = Commands(self._status, self._change_server, lambda: self._reloader.config)
-        self._command_servers = [CommandServer(base, each, commands) for each in process.command_sockets]
         self._supervisor = Supervisor(journal, command, account)
         self._resolver = Resolver(journal, self._on_addresses)
         journal.addresses = self._resolver.known
         self._health = Health(journal, self._resolver, self._supervisor.tell_servers, state_dir)
         self._supervisor.server_states = self._health.states
-        self._listeners = Listeners(base, take_inherited(os.environ, os.getpid()))
+        self._listeners = Listeners(base, take_inherited(os.environ, os.getpid()), succession.sockets)
         parts = Parts(
             journal=journal,
             access_logs=AccessLogFiles(base),
@@ -158,12 +185,22 @@ class Control:
             health=self._health,
         )
         self._reloader = Reloader(source, parts)
+        self._collector = Collector(self._supervisor, lambda: self._reloader.config, self._describe, self._health.report)
+        self._supervisor.on_counts = self._collector.take
+        self._health.busy = self._collector.busy
+        self._supervisor.on_gone = self._collector.lose
+        lists = Lists(base, source.changes, self._reloader.change, lambda: self._reloader.config)
+        pairs = Pairs(base, source.changes, self._reloader.change, lambda: self._reloader.config)
+        tables = Tables(self._supervisor.counted, lambda: self._reloader.config)
+        commands = Commands(self._status, self._change_server, lambda: self._reloader.config, self._collector.fresh, [lists, pairs, tables])
+        self._command_servers = [CommandServer(base, each, commands) for each in process.command_sockets]
         self._keeper = Keeper(self._store, journal, self._supervisor.show_challenges, self._reloader.take_pairs)
         self._demand = Demand(self._store, journal, self._keeper, self._supervisor.tell_demanded)
         self._supervisor.on_asked = self._demand.asked
+        self._supervisor.on_sought = self._resolver.seek
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     # ------------------------------------------------------------ start, serve, end
 
@@ -178,6 +215,8 @@ class Control:
             loop.add_signal_handler(number, self._begin, self._reload)
         for number in self._signals.reopen:
             loop.add_signal_handler(number, self._begin, self._reopen)
+        for number in self._signals.upgrade:
+            loop.add_signal_handler(number, self._begin, self._upgrade)
         return await self._reloader.start(draft)
 
     def serving(self, outcome: Outcome) -> Serving:
@@ -193,33 +232,54 @@ class Control:
         self._want()
         self._begin(self._keeper.run)
         self._begin(self._demand.run)
+        self._begin(self._collector.run)
         await self._stop.wait()
+        if self._heir.pid:
+            await self._finish()
+            return
         self._notifier.stopping()
-        config = self._reloader.config
-        drain_ms = config.process.stop_ms if config is not None else self._process.stop_ms
+        drain_ms = self._stop_ms()
         self._journal.info("control.stop", f"stopping; exchanges in flight have {drain_ms / 1000:g} s")
         # New clients are refused from now on, here and, by Stop, in the workers.
         self._listeners.close()
         await self._supervisor.stop(drain_ms, self._hurry)
         self._journal.info("control.end", "stopped")
 
-    async def close(self) -> None:
-        """End whatever is left."""
+    async def _finish(self) -> None:
+        """Have the workers finish what was begun; new clients are another program's."""
+        self._rest()
+        self._listeners.close()
+        self._journal.info(
+            "control.succeeded", f"process {self._heir.pid} has taken over; what was begun here is finished", heir=self._heir.pid
+        )
+        await self._supervisor.stop(RETIRE_MS, self._hurry, spare_idle=True)
+        self._journal.info("control.end", "stopped")
+
+    def _rest(self) -> None:
+        """Begin nothing more."""
         for task in self._tasks:
             task.cancel()
         self._demand.close()
         self._keeper.close()
+        self._health.stop()
+
+    async def close(self) -> None:
+        """End whatever is left."""
+        self._rest()
         self._hurry.set()
         await self._supervisor.stop(0, self._hurry)
-        self._resolver.keep(set())
-        self._health.stop()
+        self._resolver.close()
         self._listeners.close()
+        await self._close_doors()
+        self._journal.flush()
+
+    async def _close_doors(self) -> None:
+        """Be reachable no more."""
         await self._admin.stop()
         for server in self._command_servers:
             server.stop()
-        if self._process.pid_file:
+        if self._process.pid_file and not self._heir.pid:
             (self._base / self._process.pid_file).unlink(missing_ok=True)
-        self._journal.flush()
 
     async def open_doors(self) -> None:
         """Become reachable for the command line and the service manager. What fails here is told and no reason to stop."""
@@ -252,19 +312,28 @@ class Control:
 
     # ------------------------------------------------------------ signals and the clock
 
-    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         task = asyncio.get_running_loop().create_task(work())
         # The loop keeps weak references only.
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._journal.error("control.bug", f"this is a bug of vestibule: {task.exception()!r}")
 
+    def _stop_ms(self) -> int:
+        """Return how long exchanges in flight have, as the configuration that serves says."""
+        config = self._reloader.config
+        return (self._process if config is None else config.process).stop_ms
+
     def _on_stop(self, number: int = 0) -> None:
-        if self._stop.is_set():
+        if self._heir.pid and not self._told_to_stop:
+            # The day that is left becomes the time that a stop gives.
+            self._told_to_stop = True
+            asyncio.get_running_loop().call_later(self._stop_ms() / 1000, self._hurry.set)
+        elif self._stop.is_set():
             self._hurry.set()
         self.ended_by = number
         self._stop.set()
@@ -276,8 +345,35 @@ class Control:
     async def _reload(self) -> None:
         self._notifier.reloading()
         await self._reloader.reload()
+        self._collector.wake()
         self._want()
         self._notifier.ready(self._status_line())
+
+    async def _upgrade(self) -> list[str]:
+        """Have the program that is installed now take over; return the reasons why it does not."""
+        if self._stop.is_set() or self._upgrading:
+            return ["it is stopping already" if self._stop.is_set() else "an upgrade is under way"]
+        if os.getpid() == 1:
+            return ["this is process 1, with which its container ends; start a new container instead"]
+        self._upgrading = True
+        heir = Heir()
+        try:
+            reasons = await heir.start(self._listeners.by_key(), self._notifier.environment(os.environ))
+        except asyncio.CancelledError:
+            heir.end()
+            raise
+        finally:
+            self._upgrading = False
+        if reasons:
+            self._journal.error("control.upgrade", f"no upgrade: {'; '.join(reasons)}")
+            return reasons
+        self._heir = heir
+        self._listeners.bequeath()
+        await self._close_doors()
+        self._notifier.succeeded(heir.pid)
+        await heir.go()
+        self._stop.set()
+        return []
 
     async def _reopen(self) -> None:
         await self._reloader.reopen_logs()
@@ -325,14 +421,33 @@ class Control:
         if command == "stop":
             self._on_stop()
             return {"ok": True}
+        if command == "upgrade":
+            reasons = await self._upgrade()
+            return {"ok": not reasons, "reasons": reasons, "pid": self._heir.pid}
         if command.startswith("upstream "):
             reasons = self._health.command(shlex.split(command)[1:])
             return {"ok": not reasons, "reasons": reasons}
-        return {"ok": False, "reasons": [f"there is no command `{command}`; known are reload, status, upstream, reopen, renew, stop"]}
+        return {
+            "ok": False,
+            "reasons": [f"there is no command `{command}`; known are reload, status, upstream, reopen, renew, upgrade, stop"],
+        }
 
     def _change_server(self, words: list[str]) -> list[str]:
         """Do what a command says of servers; return the reasons against it."""
         return self._health.command(words)
+
+    def _describe(self, at: float) -> Program:
+        """Return what metrics say of the program itself."""
+        return Program(
+            vestibule.__version__,
+            is_compiled(),
+            os.getpid(),
+            self._started_at,
+            at,
+            self._reloader.generation,
+            self._supervisor.count_workers(),
+            self._supervisor.deaths,
+        )
 
     async def _status(self) -> dict[str, object]:
         config = self._reloader.config

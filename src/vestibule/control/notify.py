@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 _FIRST_FD = 3
 
@@ -31,6 +31,16 @@ class Notifier:
     def reloading(self) -> None:
         """Say that a reload has begun; `ready` must follow, whatever becomes of it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def succeeded(self, pid: int) -> None:
+        """Say which process is the service from now on: only our word for it counts."""
+        self._send(f"MAINPID={pid}")
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment in which a process may speak for the service."""
+        if not self._address:
+            return dict(environment)
+        return {**environment, "NOTIFY_SOCKET": self._address.replace("\0", "@", 1)}
 
     def stopping(self) -> None:
         """Say that we are about to end."""

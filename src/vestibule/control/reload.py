@@ -31,6 +31,7 @@ from vestibule.control.acme.store import Store, StoreError
 from vestibule.control.acme.wanted import Demanded, Wanted, id_of, wishes_of
 from vestibule.control.authority import AuthorityError, LocalAuthority, subject_names
 from vestibule.control.certs import Facts, FileWatch, Loaded, Problem, load, new_ticket_key
+from vestibule.control.changes import Changes
 from vestibule.control.health import Health
 from vestibule.control.keys import mark_key
 from vestibule.control.listeners import ListenError, Listeners, Opening
@@ -51,6 +52,9 @@ NAME_PATIENCE_S = 1.5
 TICKET_KEY_S = 12 * 3600.0
 
 INTERNAL_REST_S = 1800.0
+
+# Why a change of a file by a command is served. What the configuration is warned of was told when it was read first.
+_COMMAND = "command"
 
 
 class Outcome:
@@ -144,9 +148,18 @@ class Reloader:
             return await self._attempt(draft, "start")
 
     async def reload(self) -> Outcome:
-        """Read the source anew and serve it."""
+        """Read the source anew and serve it. What commands made of its files is over with that."""
         async with self._lock:
-            return await self._attempt(await asyncio.to_thread(self._source.read), "reload")
+            taken = self._source.changes.take()
+            outcome = await self._attempt(await asyncio.to_thread(self._source.read), "reload")
+            if not outcome.ok:
+                self._source.changes.restore(taken)
+            return outcome
+
+    async def change(self) -> list[str]:
+        """Read the source anew with its files as commands made them, and serve it; return the reasons against it."""
+        async with self._lock:
+            return (await self._attempt(await asyncio.to_thread(self._source.read), _COMMAND)).reasons
 
     async def refresh(self, why: str) -> Outcome:
         """Serve the same configuration with its files as they are now."""
@@ -216,6 +229,8 @@ class Reloader:
         try:
             loaded = await self._serve(draft)
         except _Refused as refused:
+            # Names that only the refused configuration has are looked up no more.
+            self._parts.resolver.keep(names_of(self.config) if self.config is not None else set())
             outcome = Outcome(refused.reasons, warnings, self.generation)
             # A start that fails is told on standard error by the command line; twice would be once too often.
             if self.generation or journal.is_file:
@@ -227,7 +242,7 @@ class Reloader:
             warnings += [_render(draft, each) for each in loaded.problems]
             outcome = Outcome([], warnings, self._tried)
             journal.info("reload.served", f"generation {self._tried} is served", attempt=why, source=draft.name or "command line")
-        for warning in warnings:
+        for warning in warnings if why != _COMMAND else []:
             journal.warning("config.warning", warning)
         self.last = outcome
         return outcome
@@ -250,7 +265,7 @@ class Reloader:
             _start_workers(parts.supervisor, slots)
 
         # Gather.
-        loaded = await asyncio.to_thread(gather, config, draft.base, parts.authority, parts.store)
+        loaded = await asyncio.to_thread(gather, config, draft.base, parts.authority, parts.store, self._source.changes)
         if loaded.errors:
             raise _Refused([_render(draft, each) for each in loaded.errors])
         names = names_of(config)
@@ -278,12 +293,12 @@ class Reloader:
             parts.supervisor.abort(generation)
             parts.listeners.abort(opening)
             parts.access_logs.abort(logs)
-            parts.resolver.keep(names_of(self.config) if self.config is not None else set())
             raise _Refused(reasons)
 
         # Commit. DNS may have spoken while the workers prepared.
         known = parts.resolver.report()
         generation.assets.addresses = {name: known[name] for name in sorted(names)}
+        parts.resolver.ask_at(config.process)
         parts.listeners.commit(opening)
         parts.supervisor.commit(generation)
         parts.access_logs.commit(logs)
@@ -340,9 +355,10 @@ class Reloader:
         return [_at(draft, f"process.{name}", "this changes at the next start, not at a reload", "warning") for name in changed]
 
 
-def gather(config: Config, base: Path, authority: LocalAuthority, store: Store) -> Gathered:
-    """Read all files of a configuration and make what the local CA is to make. Blocks; never raises for a bad file."""
-    loaded = Gathered(load(config, base))
+def gather(config: Config, base: Path, authority: LocalAuthority, store: Store, changes: Changes | None = None) -> Gathered:
+    """Read all files of a configuration, as they are changed, and make what the local CA is to make. Blocks; never raises for a bad
+    file."""
+    loaded = Gathered(load(config, base, changes))
     wishes = wishes_of(config, base)
     loaded.wanted, loaded.demanded = wishes.wanted, wishes.demanded
     loaded.problems += wishes.problems

@@ -11,6 +11,8 @@ Rules:
 
 * A name that stands for many servers (`all:`, `srv:`) is asked of DNS itself, which tells how long its answer holds: that long it
   is believed, and no longer than `LONG_S`. What DNS does not know is looked up as others are (`/etc/hosts`).
+* A name that a request names is looked up once, for the worker that asks, at DNS servers of its own if there are some; `SOUGHT_MOST`
+  at a time, and further ones have no address.
 
 Not here: connecting, and which address is tried first (`net/connect.py`).
 """
@@ -24,7 +26,8 @@ import threading
 from collections.abc import Callable
 
 from vestibule.control.logs import ErrorLog, syslog_hosts
-from vestibule.model.config import Config
+from vestibule.model.config import Config, Process
+from vestibule.model.quantity import parse_resolver
 
 SHORT_S = 5.0
 LONG_S = 30.0
@@ -32,12 +35,14 @@ LONG_S = 30.0
 LEAST_S = 1.0
 # A lookup still running after this is left to its thread and asked anew.
 PATIENCE_S = 20.0
+SOUGHT_MOST = 64
 
 ALL_PREFIX = "all:"
 SRV_PREFIX = "srv:"
 _PREFIXES = {"one": "", "all": ALL_PREFIX, "srv": SRV_PREFIX}
 
 Lookup = Callable[[str], list[str]]
+Tell = Callable[[dict[str, list[str]]], None]
 
 
 class Found(list[str]):
@@ -117,6 +122,32 @@ def _services(name: str) -> list[str]:
     return Found(found, ttl)
 
 
+def look_up_at(servers: tuple[str, ...], kinds: tuple[str, ...]) -> Lookup:
+    """Return what asks DNS servers, and nobody else, for records of some kinds. It raises OSError where there are none."""
+
+    def ask(name: str) -> list[str]:
+        import dns.exception
+        import dns.nameserver
+        import dns.resolver
+
+        asked = dns.resolver.Resolver(configure=False)
+        asked.nameservers = [dns.nameserver.Do53Nameserver(*parse_resolver(each)) for each in servers]
+        found: list[str] = []
+        why = "no address"
+        for kind in kinds:
+            try:
+                answer = asked.resolve(name, kind, search=False, lifetime=PATIENCE_S / 3)
+            except (dns.exception.DNSException, OSError) as bad:
+                why = str(bad) or type(bad).__name__
+                continue
+            found += [record.address for record in answer]
+        if not found:
+            raise OSError(why)
+        return found
+
+    return ask
+
+
 class Resolver:
     """Watches names; `on_change` is given those that have other addresses than before."""
 
@@ -124,7 +155,10 @@ class Resolver:
         self._journal = journal
         self._on_change = on_change
         self._lookup = lookup
+        self._sought_lookup = lookup
         self._names: dict[str, _Name] = {}
+        self._sought: dict[str, list[Tell]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def addresses(self, names: set[str], patience_s: float) -> dict[str, list[str]]:
         """Return the addresses of names, watching those that are new; a name without an answer in time has none yet."""
@@ -143,6 +177,12 @@ class Resolver:
             if task is not None:
                 task.cancel()
 
+    def close(self) -> None:
+        """Watch and look up nothing any more."""
+        self.keep(set())
+        for seeking in list(self._tasks):
+            seeking.cancel()
+
     def known(self, name: str) -> list[str]:
         """Return what is known of a name."""
         entry = self._names.get(name)
@@ -151,6 +191,36 @@ class Resolver:
     def report(self) -> dict[str, list[str]]:
         """Return what is known now."""
         return {name: list(entry.addresses) for name, entry in self._names.items()}
+
+    def ask_at(self, process: Process) -> None:
+        """Ask the DNS servers of a configuration, if it names some, for what requests name from now on."""
+        kinds = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}[process.resolve]
+        self._sought_lookup = look_up_at(process.resolvers, kinds) if process.resolvers else self._lookup
+
+    def seek(self, name: str, tell: Tell) -> None:
+        """Look a name up once for somebody who is told its addresses, none where it has none or there is no room for one more."""
+        known = self.known(name)
+        waiting = self._sought.get(name)
+        if known or (waiting is None and len(self._sought) >= SOUGHT_MOST):
+            tell({name: known})
+        elif waiting is not None:
+            waiting.append(tell)
+        else:
+            self._sought[name] = [tell]
+            task = asyncio.get_running_loop().create_task(self._seek(name))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _seek(self, name: str) -> None:
+        addresses: list[str] = []
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                addresses = await _in_thread(self._sought_lookup, name)
+        except (TimeoutError, OSError):
+            pass  # the request that names it is logged with why it failed
+        finally:
+            for tell in self._sought.pop(name, []):
+                tell({name: list(addresses)})
 
     def _watch(self, name: str) -> _Name:
         entry = self._names[name] = _Name()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vestibule import dialects
+from vestibule.control.changes import Changes
 from vestibule.dialects.read import Loaded
 from vestibule.dialects.toml import for_command_line
 from vestibule.model.config import Config
@@ -39,13 +40,14 @@ class Draft:
 
 
 class Included:
-    """Reads the files that a configuration includes; their names count from `base`."""
+    """Reads the files that a configuration includes, as they are changed; their names count from `base`."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, changes: Changes | None = None) -> None:
         self._base = base
+        self._changes = changes or Changes()
 
     def __call__(self, path: str) -> str:
-        return (self._base / path).read_text(encoding="utf-8")
+        return self._changes.where(self._base / path).read_text(encoding="utf-8")
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -63,6 +65,7 @@ class ConfigFile:
 
     def __init__(self, path: str, dialect: str = "", workers: int | None = None) -> None:
         self.name = path
+        self.changes = Changes()
         self._workers = workers
         self._path = Path(path).absolute()
         self._dialect = dialect
@@ -81,8 +84,9 @@ class ConfigFile:
         except UnicodeDecodeError as bad:
             return self._unreadable(f"byte {bad.start} is not UTF-8", "save the file as UTF-8")
         except OSError as bad:
-            return self._unreadable(f"it cannot be read: {bad.strerror}", "give this user access to it")
-        loaded = dialects.load(self.name, text, Included(self.base), self._dialect)
+            mend = "give this user access to it" if isinstance(bad, PermissionError) else "name a file"
+            return self._unreadable(f"it cannot be read: {bad.strerror}", mend)
+        loaded = dialects.load(self.name, text, Included(self.base, self.changes), self._dialect)
         return Draft(loaded, self.base, self.name, self._workers)
 
     def _unreadable(self, what: str, mend: str) -> Draft:
@@ -97,6 +101,7 @@ class CommandLine:
     def __init__(self, build: Callable[[], Loaded], workers: int | None) -> None:
         # A daemon may change its directory later; what was typed counts from here.
         self.base = Path.cwd()
+        self.changes = Changes()
         self._build = build
         self._workers = workers
 
@@ -123,6 +128,11 @@ class ConfigSource(Protocol):
         """Where the files it names count from."""
         ...
 
+    @property
+    def changes(self) -> Changes:
+        """What commands made of the files it names."""
+        ...
+
     def read(self) -> Draft:
-        """Read and check it."""
+        """Read and check it, with the files it names as they are changed."""
         ...

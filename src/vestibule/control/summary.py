@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from vestibule.control.authority import how_to_trust
 from vestibule.link.messages import ACME_PREFIX, INTERNAL_PREFIX
-from vestibule.model.config import ANY_HOST, Config, Files, Listener, Proxy, Redirect, Respond, Server, Site, Source, Switch, Upstream
+from vestibule.model.config import (
+    ANY_HOST,
+    Config,
+    Files,
+    Listener,
+    Metrics,
+    Proxy,
+    Redirect,
+    Respond,
+    Server,
+    Site,
+    Source,
+    Switch,
+    Upstream,
+)
 
 if TYPE_CHECKING:
     from vestibule.control.main import Serving
@@ -68,6 +82,8 @@ def _targets(source: Source, config: Config) -> Iterator[str]:
         yield f"redirect ({source.status})"
     elif isinstance(source, Respond):
         yield f"answer {source.status}"
+    elif isinstance(source, Metrics):
+        yield f"metrics ({source.form})"
     elif isinstance(source, Files):
         yield f"files in {source.root}"
         if source.otherwise is not None:
@@ -117,13 +133,22 @@ def tell_status(answer: dict[str, Any]) -> Iterator[str]:
         yield f"server         {tell_server(each)}"
     for worker in answer["workers"]:
         figures = worker.get("figures")
-        shown = (
-            ", ".join(f"{key} {value}" for key, value in figures.items() if not isinstance(value, dict | list)) if figures else "no answer"
-        )
+        shown = _figures(figures) if figures else "no answer"
         replaced = f", replaced {worker['replaced']} times" if worker["replaced"] else ""
         yield f"worker {worker['slot']:<7} process {worker['pid']}, up {_span(worker['uptime_s'])}{replaced}: {shown}"
     if answer["stopping"]:
         yield "stopping"
+
+
+def _figures(figures: dict[str, Any]) -> str:
+    """Write what a worker counts: what is not zero, connections and requests in any case."""
+    shown = [f"{key} {figures.get(key, 0)}" for key in ("connections", "requests")]
+    for key, value in figures.items():
+        if key == "resident_bytes":
+            shown.append(f"resident {value / 1e6:.1f} MB")
+        elif value and key not in ("connections", "requests") and not isinstance(value, dict | list):
+            shown.append(f"{key.replace('_', ' ')} {value}")
+    return ", ".join(shown)
 
 
 def _demanded(told: dict[str, Any]) -> Iterator[str]:

@@ -30,19 +30,23 @@ from vestibule.link.messages import (
     Assets,
     Certificates,
     Challenges,
+    Collect,
     Commit,
+    Counts,
     Demanded,
     Drained,
     Event,
     Hello,
     KeyPair,
     Message,
+    Pages,
     Prepare,
     Ready,
     Refused,
     ReopenLogs,
     Servers,
     ServerState,
+    Sought,
     Status,
     StatusRequest,
     Stop,
@@ -145,6 +149,15 @@ class Supervisor:
         self.server_states: Callable[[], dict[str, ServerState]] = dict
         self.on_asked: Callable[[str], None] = lambda name: None
         """Told of each name that a client asks a worker for and that worker has no certificate for."""
+        self.on_sought: Callable[[str, Callable[[dict[str, list[str]]], None]], None] = lambda name, tell: None
+        """Told of each host that a request names and a worker knows nothing of, with what tells that worker."""
+        self.on_counts: Callable[[int, dict[str, Any], dict[str, Any]], None] = lambda pid, counters, gauges: None
+        """Told what a worker has counted."""
+        self.on_gone: Callable[[int], None] = lambda pid: None
+        """Told of each worker that has ended."""
+        self.deaths = 0
+        """Workers that died unasked and were replaced."""
+        self._pages: dict[str, str] = {}
 
     # ------------------------------------------------------------ generations
 
@@ -234,6 +247,22 @@ class Supervisor:
             for worker in self._everyone():
                 worker.tell(Servers(states))
 
+    def ask_counts(self) -> list[int]:
+        """Have every worker say what it counted; return their process ids."""
+        for worker in self._everyone():
+            worker.tell(Collect())
+        return [worker.pid for worker in self._everyone()]
+
+    def show_pages(self, pages: dict[str, str]) -> None:
+        """Have every worker show these pages of figures, and those that are started later."""
+        self._pages = pages
+        for worker in self._everyone():
+            worker.tell(Pages(pages))
+
+    def count_workers(self) -> int:
+        """Return how many workers run."""
+        return len(self._everyone())
+
     def reopen_logs(self, logs: dict[str, int]) -> None:
         """Have the workers write to these files from now on."""
         if self.current is not None:
@@ -266,23 +295,36 @@ class Supervisor:
         self._statuses = {id: asked for id, asked in self._statuses.items() if not asked[1].done()}
         return rows
 
-    def _ask(self, worker: WorkerProcess) -> asyncio.Future[dict[str, Any]]:
+    async def counted(self, table: str, forget: str) -> list[dict[str, Any]]:
+        """Return what each worker has counted in a table, having forgotten a key of it first, or with `*` all."""
+        asked = [self._ask(worker, table, forget) for worker in self._workers()]
+        if asked:
+            await asyncio.wait(asked, timeout=STATUS_S)
+        found = [future.result() for future in asked if future.done() and not future.cancelled()]
+        for future in asked:
+            future.cancel()
+        return found
+
+    def _ask(self, worker: WorkerProcess, table: str = "", forget: str = "") -> asyncio.Future[dict[str, Any]]:
         self._status_id += 1
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._statuses[self._status_id] = (worker, future)
-        worker.tell(StatusRequest(self._status_id))
+        worker.tell(StatusRequest(self._status_id, table, forget))
         return future
 
     # ------------------------------------------------------------ the end
 
-    async def stop(self, drain_ms: int, hurry: asyncio.Event) -> None:
-        """Have the workers finish what is in flight and end; cut them when the time is over or `hurry` is set."""
+    async def stop(self, drain_ms: int, hurry: asyncio.Event, spare_idle: bool = False) -> None:
+        """Have the workers finish what is in flight and end; cut them when the time is over or `hurry` is set.
+
+        With `spare_idle`, connections that wait for a request may still send one.
+        """
         self._stopping = True
         for slot in self._slots:
             _cancel(slot)
         for worker in self._everyone():
             if worker.generation:
-                worker.tell(Stop(drain_ms))
+                worker.tell(Stop(drain_ms, spare_idle))
             else:
                 # It never served: nothing to finish, and it may be busy with its own start.
                 worker.signal(signal.SIGKILL)
@@ -332,8 +374,12 @@ class Supervisor:
             asked = self._statuses.pop(message.id, None)
             if asked is not None and not asked[1].done():
                 asked[1].set_result(message.figures)
+        elif isinstance(message, Counts):
+            self.on_counts(worker.pid, message.counters, message.gauges)
         elif isinstance(message, Asked):
             self.on_asked(message.name)
+        elif isinstance(message, Sought):
+            self.on_sought(message.name, lambda names: worker.tell(Addresses(names)))
         elif isinstance(message, Drained):
             worker.drained = True
 
@@ -365,6 +411,8 @@ class Supervisor:
             worker.tell(Addresses(self.current.assets.addresses))
         if self._challenges.tokens or self._challenges.handshakes:
             worker.tell(self._challenges)
+        if self._pages:
+            worker.tell(Pages(self._pages))
         states = self.server_states()
         if states:
             worker.tell(Servers(states))
@@ -392,6 +440,7 @@ class Supervisor:
         for asked, future in self._statuses.values():
             if asked is worker:
                 future.cancel()
+        self.on_gone(worker.pid)
         if worker in self._retiring:
             self._retiring.remove(worker)
         elif worker.slot < len(self._slots) and self._slots[worker.slot].worker is worker:
@@ -405,6 +454,7 @@ class Supervisor:
         """Tell of a death nobody asked for, and have the slot filled again."""
         lived = time.monotonic() - worker.started_at
         slot.deaths += 1
+        self.deaths += 1
         slot.failures = slot.failures + 1 if lived < HEALTHY_S else 1
         self._journal.error(
             "worker.died",

@@ -1,33 +1,36 @@
 """The configuration languages, and how a file's language is recognised.
 
-Rules: a dialect is text to model and touches no file; imports ``model`` only.
+Rules: a dialect is text to model and touches no file; imports ``model`` only. It is imported when a text of it is read, since
+nobody has files of all.
 
 Not here: reading files (``control``), what a configuration means at run time (``compile``).
 """
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from vestibule.dialects import apache, caddy, haproxy, nginx, toml
 from vestibule.dialects.read import Loaded, ReadText, read_nothing
 from vestibule.model.diagnostic import Span, did_you_mean, error
-
-Parse: TypeAlias = Callable[[str, str, ReadText], Loaded]
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One language: its name, the file name endings that say it, its reader, and what only its texts have in them."""
+    """One language: its name, which is that of its package, the file name endings that say it, and what only its texts have in them."""
 
     name: str
     endings: tuple[str, ...]
-    parse: Parse
     sign: re.Pattern[str] | None = None
 
+    def parse(self, name: str, text: str, read_text: ReadText) -> Loaded:
+        """Read a text; ``name`` is what its mistakes are told by."""
+        read: Loaded = importlib.import_module(f"{__name__}.{self.name}").parse(name, text, read_text)
+        return read
+
+
+_ABSURD = re.compile("[0-9]{1000}")
 
 _APACHE = re.compile(
     r"^[ \t]*(?:</?(?:VirtualHost|IfModule|IfDefine|Location|LocationMatch|Proxy|Directory)\b[^\n]*>"
@@ -47,16 +50,17 @@ _HAPROXY = re.compile(
 
 _CADDY = re.compile(
     r"^[ \t]*(?:(?:reverse_proxy|handle|handle_path|respond|redir|encode|file_server|basic_?auth|tls|import)\b[^;\n]*"
-    r"|[^\s;#]+ \{)[ \t]*\r?$",
+    r"|[^\s;#]+ \{)[ \t]*\r?$"
+    r"|\A\s*\{\s*\"(?:apps|admin|logging|storage)\"\s*:",
     re.MULTILINE,
 )
 
 DIALECTS = (
-    Dialect("toml", (".toml",), toml.parse),
-    Dialect("apache", ("httpd.conf", "apache2.conf", ".apache"), apache.parse, _APACHE),
-    Dialect("nginx", ("nginx.conf", ".nginx"), nginx.parse, _NGINX),
-    Dialect("haproxy", ("haproxy.cfg", ".haproxy"), haproxy.parse, _HAPROXY),
-    Dialect("caddy", ("caddyfile", ".caddy"), caddy.parse, _CADDY),
+    Dialect("toml", (".toml",)),
+    Dialect("apache", ("httpd.conf", "apache2.conf", ".apache"), _APACHE),
+    Dialect("nginx", ("nginx.conf", ".nginx"), _NGINX),
+    Dialect("haproxy", ("haproxy.cfg", ".haproxy"), _HAPROXY),
+    Dialect("caddy", ("caddyfile", ".caddy", "caddy.json"), _CADDY),
 )
 
 
@@ -84,6 +88,11 @@ def load(name: str, text: str, read_text: ReadText = read_nothing, dialect: str 
     if wanted is None:
         found = error(Span(name), "unknown-dialect", "this is no configuration vestibule knows", "name its language with `--dialect`")
         return Loaded(None, (found,), (name,))
+    absurd = _ABSURD.search(text)
+    if absurd is not None:
+        # Python itself refuses to read numbers of some thousand digits.
+        span = Span(name, text.count("\n", 0, absurd.start()) + 1, absurd.start() - text.rfind("\n", 0, absurd.start()))
+        return Loaded(None, (error(span, "bad-value", "a number of a thousand digits and more", "write a smaller one"),), (name,))
     for each in DIALECTS:
         if each.name == wanted:
             return each.parse(name, text, read_text)

@@ -13,8 +13,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vestibule.model.config import Action, Compression, ErrorRoute, Forwarding, Limits, PathMatch, Route, Source, Switch, Timeouts
-from vestibule.model.expr import Expr
+from vestibule.model.config import (
+    Action,
+    AuthRequest,
+    Compression,
+    ErrorRoute,
+    Forwarding,
+    Limits,
+    PathMatch,
+    Route,
+    SetHeader,
+    Source,
+    Switch,
+    Timeouts,
+    When,
+)
+from vestibule.model.expr import Expr, Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,8 @@ class Piece:
 
     def before(self, request: Sequence[Action], response: Sequence[Action] = ()) -> Piece:
         """Return the piece that does these actions first; those on the answer come after its own."""
+        if self.forwarding is not None and self.forwarding.host == "upstream":
+            request = [_asked_for_itself(action) for action in request]
         return replace(self, request=(*request, *self.request), response=(*self.response, *response))
 
     def route(self, test: Expr | None = None, path: PathMatch | None = None) -> Route:
@@ -48,6 +64,16 @@ class Piece:
             errors=self.errors,
             compression=self.compression,
         )
+
+
+def _asked_for_itself(action: Action) -> Action:
+    """Return an action that asks with the Host of the client, where the route it comes to stand in gives its server another."""
+    if isinstance(action, When):
+        actions = tuple([_asked_for_itself(each) for each in action.actions])
+        return replace(action, actions=actions, otherwise=tuple([_asked_for_itself(each) for each in action.otherwise]))
+    if not isinstance(action, AuthRequest) or any(isinstance(each, SetHeader) and each.name.lower() == "host" for each in action.request):
+        return action
+    return replace(action, request=(SetHeader("Host", Var("host_port")), *action.request))
 
 
 def switched(routes: Sequence[Route], last: Piece) -> Piece:

@@ -76,6 +76,10 @@ class Loaded:
         return self.config is not None and not has_errors(self.diagnostics)
 
 
+Parse: TypeAlias = Callable[[str, str, ReadText], Loaded]
+"""Reads a text. Takes the name it is told by in mistakes, the text, and what reads others."""
+
+
 def read_nothing(path: str) -> str:
     """Refuse to read: the ``ReadText`` of a text that stands alone."""
     raise FileNotFoundError(f"{path} cannot be read here")

@@ -93,6 +93,11 @@ def parse_address(text: bytes) -> int:
     return parse_v6(text.partition(b"%")[0])
 
 
+def format_v4(value: int) -> bytes:
+    """Write an IPv4 address."""
+    return b"%d.%d.%d.%d" % (value >> 24, value >> 16 & 255, value >> 8 & 255, value & 255)
+
+
 def format_v6(value: int) -> bytes:
     """Write an IPv6 address as RFC 5952 section 4 has it."""
     groups = [b"%x" % ((value >> shift) & 0xFFFF) for shift in range(112, -16, -16)]

@@ -8,6 +8,7 @@ Facts (RFC 8446 4.1.2, 5.1; RFC 6066 3; RFC 7301 3.1)
 Rules
   1. What is read is not taken out: all bytes go on to whoever speaks TLS.
   2. What cannot be a ClientHello is `NOT_TLS`, as soon as that can be told; nothing is guessed from a broken one.
+  3. A record is looked at once, however small the pieces are in which a client sends its hello: no byte costs more than another.
 
 Not here: what is done with the names (`proxy/raw.py`), TLS itself.
 """
@@ -39,29 +40,34 @@ class ClientHello:
     def __init__(self) -> None:
         self.name = b""
         self.protocols: list[bytes] = []
+        self._message = bytearray()  # what the records before `_at` hold
+        self._at = 0
 
     def read(self, data: bytes) -> int:
-        """Look at all bytes that have come so far. Returns NEED, FOUND or NOT_TLS."""
+        """Look at all bytes that have come so far, which begin with those of the last time. Returns NEED, FOUND or NOT_TLS."""
         if not data:
             return NEED
         if data[0] != _HANDSHAKE or (len(data) > 1 and data[1] != 3):
             return NOT_TLS
-        message = b""
-        at = 0
-        while at + 5 <= len(data):
+        message = self._message
+        while self._at + 5 <= len(data):
+            at = self._at
             length = data[at + 3] << 8 | data[at + 4]
             if data[at] != _HANDSHAKE or data[at + 1] != 3 or not 0 < length <= _RECORD_MOST:
                 return NOT_TLS
-            message += data[at + 5 : at + 5 + length]
-            if message[0:1] and message[0] != _CLIENT_HELLO:
+            if not message and len(data) > at + 5 and data[at + 5] != _CLIENT_HELLO:
                 return NOT_TLS
+            end = at + 5 + length
+            if end > len(data):
+                break
+            message += data[at + 5 : end]
+            self._at = end
             if len(message) >= 4:
                 size = message[1] << 16 | message[2] << 8 | message[3]
                 if size > HELLO_MOST:
                     return NOT_TLS
                 if len(message) >= 4 + size:
-                    return self._take(message[4 : 4 + size])
-            at += 5 + length
+                    return self._take(bytes(message[4 : 4 + size]))
         return NEED if len(data) < HELLO_MOST else NOT_TLS
 
     def _take(self, body: bytes) -> int:

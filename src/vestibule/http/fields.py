@@ -41,7 +41,7 @@ from vestibule.http.name import (
     find_name,
 )
 from vestibule.http.number import parse_decimal
-from vestibule.http.target import check_authority
+from vestibule.http.target import is_authority
 
 # Field values may hold VCHAR, obs-text, SP and HTAB (RFC 9110 5.5); CR and LF are counted apart.
 _CONTROLS: Final = bytes(c for c in range(256) if (c < 32 and c not in (9, 10, 13)) or c == 127)
@@ -74,6 +74,7 @@ class Fields:
         self.keep_alive = False
         self.expects_continue = False
         self.host: bytes | None = None
+        self.bad_host = False  # there is one, and it names no host; `host` is None then
         self.upgrade = b""
         self.nominated: list[bytes] = []
         self.has_hop_by_hop = False
@@ -94,6 +95,10 @@ class Fields:
     def pairs(self) -> list[tuple[bytes, bytes]]:
         """Return (lower-case name, value) of every line in order, as HTTP/2 sends them."""
         return [(self.names[i].lower, _value(self.lines[i])) for i in range(len(self.names))]
+
+    def spelled(self) -> list[tuple[bytes, bytes]]:
+        """Return (name as it is written, value) of every line in order."""
+        return [(line[: line.find(b":")], _value(line)) for line in self.lines]
 
     def end_to_end(self) -> "Fields":
         """Return the section without hop-by-hop fields and those that Connection names (RFC 9110 7.6.1).
@@ -269,11 +274,12 @@ def _read_role(fields: Fields, role: int, value: bytes, side: int) -> None:
             raise _bad_framing(side, f"Transfer-Encoding: {_shown(value)}")
         fields.chunked = True
     elif role == HOST:
-        if fields.host is not None and side == CLIENT:
+        if (fields.host is not None or fields.bad_host) and side == CLIENT:
             raise ProtocolError(CLIENT_BAD_HOST, "Host twice")
-        if value and side == CLIENT:
-            check_authority(value)
-        fields.host = value
+        if value and side == CLIENT and not is_authority(value):
+            fields.bad_host = True
+        else:
+            fields.host = value
     elif role == EXPECT:
         if side == CLIENT:
             if value.lower() != b"100-continue" or fields.expects_continue:

@@ -42,7 +42,7 @@ from vestibule.http.fields import EMPTY, Fields, FieldsTable, parse_trailers
 from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.http.name import TOKEN_CHARS
 from vestibule.http.number import parse_hex
-from vestibule.http.target import check_authority, check_target, split_absolute
+from vestibule.http.target import check_authority, check_target, is_same, split_absolute
 
 # Event codes.
 NEED: Final = 0  # feed more bytes
@@ -75,13 +75,15 @@ _METHOD_LONGEST: Final = 32
 
 
 class HeadLimits:
-    """What a head may measure: bytes of the whole head, bytes of the target, number of field lines; and how its lines may end."""
+    """What a head may measure: bytes of the whole head, bytes of the target, number of field lines; how its lines may end; and whether
+    a request may say no host."""
 
-    def __init__(self, head: int = 16_384, target: int = 8_192, fields: int = 100, bare_lf: bool = False) -> None:
+    def __init__(self, head: int = 16_384, target: int = 8_192, fields: int = 100, bare_lf: bool = False, hostless: bool = False) -> None:
         self.head = head
         self.target = target
         self.fields = fields
         self.bare_lf = bare_lf
+        self.hostless = hostless
 
 
 @mypyc_attr(allow_interpreted_subclasses=False)
@@ -362,6 +364,14 @@ class RequestReader(Reader):
         self.ended = self._begin_body(fields)
         return HEAD
 
+    def obey(self, limits: HeadLimits, table: FieldsTable) -> None:
+        """Read the next request by these limits, of which the table holds the number of fields."""
+        self.limits = limits
+        if table is not self._table:
+            self._table = table
+            self._last_block = b""
+            self._last_fields = EMPTY
+
     def forget(self) -> None:
         """Give up what only saves work: the connection has been idle for a while."""
         self.head = None
@@ -385,8 +395,8 @@ class RequestReader(Reader):
         check_target(target)
         authority = fields.host
         if authority is None:
-            if version != b"HTTP/1.0":
-                raise ProtocolError(CLIENT_BAD_HOST, "no Host")
+            if not self.limits.hostless and (fields.bad_host or version != b"HTTP/1.0"):
+                raise ProtocolError(CLIENT_BAD_HOST, repr((fields.get(b"host") or b"")[:80])[1:] if fields.bad_host else "no Host")
             authority = b""
         if target[:1] != b"/":
             target, authority = self._check_other_form(method, target, authority)
@@ -419,7 +429,7 @@ class RequestReader(Reader):
             return target, authority
         named, origin = split_absolute(target)
         check_authority(named)
-        if authority and named.lower() != authority.lower():
+        if authority and named.lower() != authority.lower() and not is_same(named, authority, target[:5].lower() == b"https"):
             raise ProtocolError(CLIENT_BAD_TARGET, "the target names another host than Host")
         return origin, named
 

@@ -46,7 +46,6 @@ from vestibule.http.h2_frames import (
     WINDOW_DEFAULT,
     goaway_frame,
     settings_frame,
-    window_frame,
 )
 from vestibule.http.h2_request import PROTOCOL, RequestMaker
 from vestibule.http.h2_schedule import HEADLESS, H2Stream, parse_priority
@@ -118,8 +117,7 @@ class H2(Control):
         settings.append((wire.MAX_HEADER_LIST_SIZE, limits.head))
         settings.append((wire.NO_RFC7540_PRIORITIES, 1))
         self.out.append(settings_frame(settings))
-        if options.connection_window > WINDOW_DEFAULT:
-            self.out.append(window_frame(0, options.connection_window - WINDOW_DEFAULT))
+        self.first_credit = options.connection_window - WINDOW_DEFAULT
 
     def feed(self, data: bytes) -> None:
         """Append what the peer sent."""

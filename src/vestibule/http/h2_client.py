@@ -69,14 +69,6 @@ class H2Client(H2):
         else:
             self.reset(stream, code)
 
-    def release(self, stream: H2Stream) -> None:
-        """The answer was taken whole; what is queued of the request still goes out."""
-        if stream.local_ended and stream.remote_ended:
-            stream.released = True
-            self.drop(stream)
-        else:
-            super().release(stream)
-
     # Reading.
 
     def on_opened(self, stream_id: int, end: bool, block: bytes) -> int:

@@ -81,6 +81,7 @@ class Control(Sender):
         self.detail = ""
         self.acknowledged = False  # the peer has taken our SETTINGS
         self.greeted = False  # the peer's first SETTINGS came
+        self.first_credit = 0  # of the connection, beyond what both begin with; given once the peer's SETTINGS came
         self.peer_tunnels = False  # the peer takes extended CONNECT (RFC 8441 3)
         self.peer_streams = _STREAMS_USUAL  # streams that the peer allows at a time
         self.last_taken = 0  # of a GOAWAY that came: streams above it were not looked at
@@ -193,14 +194,18 @@ class Control(Sender):
             self._move_windows(window - self.peer_window)
             self.peer_window = window
         self.out.append(wire.SETTINGS_ACK)
+        if self.first_credit > 0:
+            # Behind the acknowledgement, which some peers want next after our SETTINGS.
+            self.out.append(wire.window_frame(0, self.first_credit))
+            self.first_credit = 0
         return ON
 
     def _move_windows(self, by: int) -> None:
         """A new initial window moves all streams' windows, below zero if need be (RFC 9113 6.9.2)."""
         for stream in self.streams.values():
-            stream.send_window += by
-            if stream.send_window > WINDOW_MOST:
+            if stream.send_window + by > WINDOW_MOST:
                 raise ConnectionLost(FLOW_CONTROL_ERROR, "window of a stream over the most")
+            stream.send_window += by
             if stream.has_output():
                 self.schedule.add(stream)
 

@@ -224,6 +224,8 @@ class RequestMaker:
         """Return the one authority that `:authority` and `host` agree on (RFC 9113 8.3.1)."""
         host = section.host
         if not said:
+            if host is None and self.limits.hostless:
+                return b""
             if host is None:
                 raise ProtocolError(CLIENT_BAD_HOST, "neither :authority nor host")
             authority = host
@@ -334,6 +336,9 @@ def check_pair(name: bytes, value: bytes) -> int:
 
 def _block(authority: bytes, lines: list[bytes], framing: bytes) -> bytes:
     """Return the header section as HTTP/1 would send it."""
+    if not authority:
+        # Only where a request may say no host.
+        return joined(lines) + framing
     return b"".join((b"Host: ", authority, b"\r\n", joined(lines), framing))
 
 

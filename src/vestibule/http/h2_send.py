@@ -197,11 +197,15 @@ class Sender:
     def _local_ended(self, stream: H2Stream) -> None:
         stream.local_ended = True
         self.answers += 1
+        if stream.remote_ended or stream.released:
+            self._over(stream)
+
+    def _over(self, stream: H2Stream) -> None:
+        """Let go of a stream on which all is sent, and nobody reads what else may come."""
         if stream.remote_ended:
-            self.drop(stream)
-        elif stream.released:
-            # The answer is whole and nobody wants the rest of the request (RFC 9113 8.1).
-            self.reset(stream, NO_ERROR)
+            self.drop(stream)  # it is closed, and no frame may follow (RFC 9113 5.1)
+        else:
+            self.reset(stream, NO_ERROR)  # RFC 9113 8.1
 
     # Messages.
 
@@ -255,7 +259,7 @@ class Sender:
         stream.released = True
         self._return_withheld(stream)
         if stream.local_ended and not stream.gone:
-            self.reset(stream, NO_ERROR)
+            self._over(stream)
 
     # Credit.
 

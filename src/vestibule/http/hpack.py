@@ -377,7 +377,8 @@ class Encoder:
         out.append(b"\x82" if method == b"GET" else b"\x83" if method == b"POST" else b"\x02" + encode_string(method))
         out.append(b"\x87" if scheme == b"https" else b"\x86")
         out.append(b"\x04" + encode_string(path))
-        out.append(b"\x01" + encode_string(authority))
+        if authority:
+            out.append(b"\x01" + encode_string(authority))
         if protocol:
             out.append(_PROTOCOL_NAME + encode_string(protocol))
         out.append(self.section(fields, True))

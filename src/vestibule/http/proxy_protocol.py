@@ -3,7 +3,8 @@
 Facts (haproxy.org, proxy-protocol.txt)
   Version 1 is one line of at most 107 bytes, `PROXY TCP4 192.0.2.1 198.51.100.1 56324 443` and CRLF. Version 2 begins with
   twelve bytes that can begin nothing else, then version and command, family, and the length of what follows: addresses, then
-  TLVs. LOCAL (a health check of the proxy's own) and UNKNOWN say nothing: the connection's own addresses count.
+  TLVs. LOCAL (a health check of the proxy's own) and UNKNOWN say nothing: the connection's own addresses count. So HAProxy and
+  nginx read other families, too, although the text would have them refused.
   A TLV of type 3 holds a CRC32C of the whole header, which a receiver must check where it is there.
 
 Rules
@@ -16,7 +17,7 @@ Not here: who may send such a header (`proxy/entry.py`).
 
 from typing import Final
 
-from vestibule.http.address import parse_v4, parse_v6
+from vestibule.http.address import format_v4, format_v6, parse_v4, parse_v6
 from vestibule.http.number import parse_decimal
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
@@ -26,6 +27,7 @@ V2: Final = 2
 # The longest line of version 1, CRLF included, and how much a header of version 2 may hold behind its first 16 bytes. Real ones
 # with all TLVs stay under a kilobyte.
 _LINE_MOST: Final = 107
+_CR: Final = 13
 _BODY_MOST: Final = 4_096
 
 _LOCAL: Final = 0
@@ -68,11 +70,12 @@ def parse_proxy_header(data: bytes) -> ProxyHeader | None:
 
 
 def _parse_v1(data: bytes) -> ProxyHeader | None:
-    end = data.find(b"\r\n", 0, _LINE_MOST)
-    if end < 0:
-        if len(data) >= _LINE_MOST or b"\n" in data:
-            raise ProxyProtocolError("a line without its end")
+    # The first LF, so that what is refused does not depend on the pieces it comes in.
+    end = data.find(b"\n", 0, _LINE_MOST) - 1
+    if end < 0 and len(data) < _LINE_MOST:
         return None
+    if end < 0 or data[end] != _CR:
+        raise ProxyProtocolError("a line without its end")
     header = ProxyHeader(end + 2)
     words = data[:end].split(b" ")
     if words[1] == b"UNKNOWN":
@@ -83,7 +86,7 @@ def _parse_v1(data: bytes) -> ProxyHeader | None:
         value = parse_v4(words[at]) if words[1] == b"TCP4" else parse_v6(words[at])
         if value < 0:
             raise ProxyProtocolError("an address that is none")
-        text = words[at] if words[1] == b"TCP4" else v6_text(value)
+        text = words[at] if words[1] == b"TCP4" else _v6_or_v4_text(value)
         if at == 2:
             header.source = text
         else:
@@ -124,8 +127,6 @@ def _parse_v2(data: bytes) -> ProxyHeader | None:
     elif family in (_TCP4, _UDP4, _TCP6, _UDP6):
         at = _addresses(header, body, 4 if family in (_TCP4, _UDP4) else 16)
         _tlvs(header, data[: header.size], 16 + at)
-    else:
-        raise ProxyProtocolError("an address family that does not exist")
     return header
 
 
@@ -197,44 +198,21 @@ def _address_text(raw: bytes) -> bytes:
     value = 0
     for byte in raw:
         value = value << 8 | byte
-    if len(raw) == 4:
-        return v4_text(value)
-    if value >> 32 == 0xFFFF:
-        return v4_text(value & 0xFFFFFFFF)
-    return v6_text(value)
+    return format_v4(value) if len(raw) == 4 else _v6_or_v4_text(value)
 
 
-def v4_text(value: int) -> bytes:
-    """Write an IPv4 address."""
-    return b"%d.%d.%d.%d" % (value >> 24, value >> 16 & 255, value >> 8 & 255, value & 255)
-
-
-def v6_text(value: int) -> bytes:
-    """Write an IPv6 address in the one form of RFC 5952: lower case, the longest run of zero groups left out."""
-    groups = [value >> shift & 0xFFFF for shift in (112, 96, 80, 64, 48, 32, 16, 0)]
-    best = 0
-    best_at = -1
-    run = 0
-    for at in range(9):
-        if at < 8 and groups[at] == 0:
-            run += 1
-            continue
-        if run > best and run > 1:
-            best = run
-            best_at = at - run
-        run = 0
-    if best_at < 0:
-        return b":".join([b"%x" % group for group in groups])
-    head = b":".join([b"%x" % group for group in groups[:best_at]])
-    tail = b":".join([b"%x" % group for group in groups[best_at + best :]])
-    return head + b"::" + tail
+def _v6_or_v4_text(value: int) -> bytes:
+    """Write an IPv6 address, and one that stands for an address of IPv4 as that."""
+    return format_v4(value & 0xFFFFFFFF) if value >> 32 == 0xFFFF else format_v6(value)
 
 
 # ---------------------------------------------------------------- writing
 
 
-def proxy_header(version: int, source: bytes, source_port: int, destination: bytes, destination_port: int) -> bytes:
-    """Write the header that tells a server who is connected.
+def proxy_header(
+    version: int, source: bytes, source_port: int, destination: bytes, destination_port: int, datagrams: bool = False
+) -> bytes:
+    """Write the header that tells a server who is connected, or, of version 2 alone, who sends `datagrams`.
 
     Addresses are as `Client` has them; where one of the two is none (a unix socket), the header says that nothing is known.
     """
@@ -243,14 +221,14 @@ def proxy_header(version: int, source: bytes, source_port: int, destination: byt
     if four >= 0 and to_four >= 0:
         if version == V1:
             return b"PROXY TCP4 %b %b %d %d\r\n" % (source, destination, source_port, destination_port)
-        return _v2_bytes(_TCP4, _raw(four, 4) + _raw(to_four, 4), source_port, destination_port)
+        return _v2_bytes(_UDP4 if datagrams else _TCP4, _raw(four, 4) + _raw(to_four, 4), source_port, destination_port)
     six = _as_v6(source, four)
     to_six = _as_v6(destination, to_four)
     if six < 0 or to_six < 0:
         return b"PROXY UNKNOWN\r\n" if version == V1 else SIGNATURE + b"\x20\0\0\0"
     if version == V1:
-        return b"PROXY TCP6 %b %b %d %d\r\n" % (v6_text(six), v6_text(to_six), source_port, destination_port)
-    return _v2_bytes(_TCP6, _raw(six, 16) + _raw(to_six, 16), source_port, destination_port)
+        return b"PROXY TCP6 %b %b %d %d\r\n" % (format_v6(six), format_v6(to_six), source_port, destination_port)
+    return _v2_bytes(_UDP6 if datagrams else _TCP6, _raw(six, 16) + _raw(to_six, 16), source_port, destination_port)
 
 
 def _as_v6(text: bytes, four: int) -> int:

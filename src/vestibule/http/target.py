@@ -4,7 +4,8 @@ Facts: a target is in origin, absolute, authority or asterisk form (RFC 9112 3.2
 path that a router and an application read differently are a way around access rules.
 
 Rules: a target is forwarded as it came; it is *matched* in normal form: percent-encoded characters
-decoded except an encoded slash or percent sign, dot segments resolved, empty segments merged.
+decoded except an encoded slash or percent sign, dot segments resolved, empty segments merged. A dot segment
+beside an encoded slash climbs for those readers alone that take that for a slash, so it is refused.
 """
 
 from typing import Final
@@ -29,13 +30,21 @@ def check_target(target: bytes) -> None:
 
 def check_authority(authority: bytes) -> None:
     """Raise ProtocolError unless this is a host with an optional port (RFC 9110 7.2): no user, path or list."""
-    host, port = split_authority(authority)
+    if not is_authority(authority):
+        raise ProtocolError(CLIENT_BAD_HOST, repr(authority[:80])[1:])
+
+
+def is_authority(authority: bytes) -> bool:
+    """Tell whether this is a host with an optional port."""
+    try:
+        host, port = split_authority(authority)
+    except ProtocolError:
+        return False
     if host[:1] == b"[":
         good = len(host) > 3 and not host[1:-1].translate(None, _LITERAL_CHARS)
     else:
-        good = bool(host) and not host.translate(None, _NAME_CHARS)
-    if not good or len(port) > 5 or port.translate(None, _DIGITS) or (port and not 0 < _port(port) < 65536):
-        raise ProtocolError(CLIENT_BAD_HOST, repr(authority[:80])[1:])
+        good = bool(host) and host.find(b"..") < 0 and not host.translate(None, _NAME_CHARS)
+    return good and len(port) <= 5 and not port.translate(None, _DIGITS) and (not port or 0 < _port(port) < 65536)
 
 
 def split_authority(authority: bytes) -> tuple[bytes, bytes]:
@@ -50,6 +59,14 @@ def split_authority(authority: bytes) -> tuple[bytes, bytes]:
         return authority[: end + 1], authority[end + 2 :]
     host, _, port = authority.partition(b":")
     return host, port
+
+
+def is_same(one: bytes, other: bytes, tls: bool) -> bool:
+    """Tell whether two authorities of a scheme are one (RFC 9110 4.2.3): no port, and an empty one, are that of the scheme."""
+    usual = b"443" if tls else b"80"
+    host, port = split_authority(one)
+    other_host, other_port = split_authority(other)
+    return host.lower() == other_host.lower() and (port or usual) == (other_port or usual)
 
 
 def _port(digits: bytes) -> int:
@@ -90,11 +107,14 @@ def split_absolute(target: bytes) -> tuple[bytes, bytes]:
 def normal_path(path: bytes) -> bytes:
     """Return the path as routing sees it.
 
-    Raises ProtocolError for a broken percent-encoding, an encoded NUL, or a path that climbs over the root.
+    Raises ProtocolError for a broken percent-encoding, an encoded NUL, a path that climbs over the root, or one
+    that climbs only for who takes an encoded slash for a slash.
     """
     # `find`, because `in` between bytes first tries the left one as a number, and fails expensively.
     if path.find(b"%") >= 0:
         path = _decode(path)
+        if path.find(b"%2F") >= 0:
+            _check_encoded_slashes(path)
     if path.find(b"//") >= 0 or path.find(b"/.") >= 0:
         path = _resolve(path)
     return path
@@ -114,6 +134,26 @@ def _decode(path: bytes) -> bytes:
         out.append(b"%2F" if byte == b"/" else b"%25" if byte == b"%" else byte)
         out.append(part[2:])
     return b"".join(out)
+
+
+def _check_encoded_slashes(path: bytes) -> None:
+    """Refuse dot segments that an encoded slash hides, and those that take away a segment with one in it."""
+    kept: list[bytes] = []
+    for segment in path.split(b"/"):
+        parts = segment.split(b"%2F")
+        if segment == b"..":
+            if kept and kept.pop().find(b"%2F") >= 0:
+                raise ProtocolError(CLIENT_BAD_TARGET, "a dot segment behind an encoded slash")
+        elif len(parts) > 1 and (b".." in parts or b"." in parts):
+            raise ProtocolError(CLIENT_BAD_TARGET, "a dot segment beside an encoded slash")
+        elif segment not in (b"", b"."):
+            kept.append(segment)
+
+
+def with_slashes(path: bytes) -> bytes:
+    """Return a path in normal form as it is for who takes an encoded slash for a slash (RFC 3986 2.2 leaves it open)."""
+    path = path.replace(b"%2F", b"/")
+    return _resolve(path) if path.find(b"//") >= 0 else path
 
 
 def _resolve(path: bytes) -> bytes:

@@ -16,12 +16,14 @@ import os
 from vestibule.link.frame import FrameReader, LinkError, Packet, frame, packets
 from vestibule.link.messages import (
     Asked,
+    Counts,
     Drained,
     Event,
     Hello,
     Message,
     Ready,
     Refused,
+    Sought,
     Status,
     from_json,
 )
@@ -97,7 +99,7 @@ class ControlEnd:
 
 def is_from_worker(message: Message) -> bool:
     """Whether it is a worker that says this."""
-    return isinstance(message, (Hello, Ready, Refused, Status, Event, Asked, Drained))
+    return isinstance(message, (Hello, Ready, Refused, Status, Counts, Event, Asked, Sought, Drained))
 
 
 def _encode(message: Message, count: int) -> bytes:

@@ -1,7 +1,7 @@
 """The messages between the control process and its workers.
 
 Facts: to a worker go Prepare, Commit, Abort, Addresses, Servers, Certificates, Challenges, Demanded, Stop, StopNow, ReopenLogs and
-StatusRequest; from it come Hello, Ready, Refused, Status, Event, Asked and Drained. A worker's life: Hello; then Prepare → Ready or
+StatusRequest; from it come Hello, Ready, Refused, Status, Event, Asked, Sought and Drained. A worker's life: Hello; then Prepare → Ready or
 Refused, Commit or Abort, any number of times; then Stop → Drained, and the process ends.
 
 Rules:
@@ -27,6 +27,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 INTERNAL_PREFIX: Final = "internal:"
 
 # The asset under this prefix and a site's name is the certificate issued for that site by ACME, or what stands in for it.
+SERVER_PREFIX: Final = "server "
 ACME_PREFIX: Final = "acme:"
 
 
@@ -64,7 +65,7 @@ class Assets:
     `authorities`: PEM by the path of a CA file as the model writes it (`UpstreamTls.ca`, `TlsProfile.client_ca`).
     `revocations`: PEM by the path of a file of revocation lists as the model writes it (`TlsProfile.client_crl`,
     `UpstreamTls.crl`).
-    `client_certificates`: by upstream name, what is shown to it.
+    `client_certificates`: by upstream name, what is shown to it; of single servers by their file, with `SERVER_PREFIX` before it.
     `addresses`: the IP addresses of each `Server.host` that is a name; empty while it has none.
     `mark_key`: in hex, what marks of sticky clients are signed with, the same in all workers and after restarts.
     `ticket_key`: 80 bytes in hex, the same in all workers, so that a TLS session resumes with any of them.
@@ -174,22 +175,26 @@ class Addresses(Message):
 
 
 class ServerState:
-    """How a server stands: what checks say, and what a command said (`ready`, `drain`, `maintenance`, or nothing; -1 is no weight)."""
+    """How a server stands: what checks say, and what a command said (`ready`, `drain`, `maintenance`, or nothing; -1 is no weight).
 
-    def __init__(self, up: bool, mode: str, weight: int) -> None:
+    `most` is how many connections its agent wants at a time: 0 any number, -1 as configured.
+    """
+
+    def __init__(self, up: bool, mode: str, weight: int, most: int = -1) -> None:
         self.up = up
         self.mode = mode
         self.weight = weight
+        self.most = most
 
     def to_json(self) -> dict[str, object]:
-        return {"up": self.up, "mode": self.mode, "weight": self.weight}
+        return {"up": self.up, "mode": self.mode, "weight": self.weight, "most": self.most}
 
     @staticmethod
     def from_json(data: dict[str, Any], place: str) -> "ServerState":
         mode = _text(data, "mode", place)
         if mode not in SERVER_MODES:
             raise LinkError(f"{place}.mode: `{mode}` is unknown")
-        return ServerState(_bool(data, "up", place), mode, _int(data, "weight", place))
+        return ServerState(_bool(data, "up", place), mode, _int(data, "weight", place), _int(data, "most", place))
 
 
 class Servers(Message):
@@ -244,15 +249,37 @@ class Demanded(Message):
         return {"type": "demanded", "pairs": pairs, "refused_ms": self.refused_ms}
 
 
-class Stop(Message):
-    """Accept no more, finish what is in flight within `drain_ms`, say Drained and end."""
-
-    def __init__(self, drain_ms: int) -> None:
-        super().__init__()
-        self.drain_ms = drain_ms
+class Collect(Message):
+    """Answer with Counts."""
 
     def to_json(self) -> dict[str, object]:
-        return {"type": "stop", "drain_ms": self.drain_ms}
+        return {"type": "collect"}
+
+
+class Pages(Message):
+    """Show these pages of figures from now on, by their keys, and no others; the first line of each is its type. No answer."""
+
+    def __init__(self, pages: dict[str, str]) -> None:
+        super().__init__()
+        self.pages = pages
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "pages", "pages": self.pages}
+
+
+class Stop(Message):
+    """Accept no more, finish what is in flight within `drain_ms`, say Drained and end.
+
+    With `spare_idle`, connections that wait for a request may still send one; its answer is their last.
+    """
+
+    def __init__(self, drain_ms: int, spare_idle: bool = False) -> None:
+        super().__init__()
+        self.drain_ms = drain_ms
+        self.spare_idle = spare_idle
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "stop", "drain_ms": self.drain_ms, "spare_idle": self.spare_idle}
 
 
 class StopNow(Message):
@@ -275,14 +302,17 @@ class ReopenLogs(Message):
 
 
 class StatusRequest(Message):
-    """Answer with Status of the same id."""
+    """Answer with Status of the same id: figures, or, where a table is named, what is counted in it. `forget` has keys of it forgotten
+    first: one, or with `*` all."""
 
-    def __init__(self, id: int) -> None:
+    def __init__(self, id: int, table: str = "", forget: str = "") -> None:
         super().__init__()
         self.id = id
+        self.table = table
+        self.forget = forget
 
     def to_json(self) -> dict[str, object]:
-        return {"type": "status_request", "id": self.id}
+        return {"type": "status_request", "id": self.id, "table": self.table, "forget": self.forget}
 
 
 # ---------------------------------------------------------------- from a worker
@@ -335,6 +365,18 @@ class Status(Message):
         return {"type": "status", "id": self.id, "figures": self.figures}
 
 
+class Counts(Message):
+    """What a worker has counted: `counters` only grow, `gauges` are what there is now. The answer to Collect, and a last word."""
+
+    def __init__(self, counters: dict[str, Any], gauges: dict[str, Any]) -> None:
+        super().__init__()
+        self.counters = counters
+        self.gauges = gauges
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "counts", "counters": self.counters, "gauges": self.gauges}
+
+
 class Event(Message):
     """A line for the error log. `kind` groups lines for the rate limit (a fault kind, or a name such as `tls.ticket`)."""
 
@@ -358,6 +400,17 @@ class Asked(Message):
 
     def to_json(self) -> dict[str, object]:
         return {"type": "asked", "name": self.name}
+
+
+class Sought(Message):
+    """A request names a host of which nothing is known. Answer with Addresses, none where it has none."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def to_json(self) -> dict[str, object]:
+        return {"type": "sought", "name": self.name}
 
 
 class Drained(Message):
@@ -410,8 +463,12 @@ def _from_control(kind: str, data: dict[str, Any], fds: list[int]) -> Message | 
     if kind == "demanded":
         refused = {name: _as_int(value, f"{kind}.refused_ms.{name}") for name, value in _dict(data, "refused_ms", kind).items()}
         return Demanded(_pairs(data, "pairs", kind), refused)
+    if kind == "collect":
+        return Collect()
+    if kind == "pages":
+        return Pages(_texts(data, "pages", kind))
     if kind == "stop":
-        return Stop(_int(data, "drain_ms", kind))
+        return Stop(_int(data, "drain_ms", kind), _bool(data, "spare_idle", kind))
     if kind == "stop_now":
         return StopNow()
     if kind == "reopen_logs":
@@ -419,7 +476,7 @@ def _from_control(kind: str, data: dict[str, Any], fds: list[int]) -> Message | 
         _check_indexes(list(logs.values()), fds, f"{kind}.logs")
         return ReopenLogs(logs, fds)
     if kind == "status_request":
-        return StatusRequest(_int(data, "id", kind))
+        return StatusRequest(_int(data, "id", kind), _text(data, "table", kind), _text(data, "forget", kind))
     return None
 
 
@@ -432,6 +489,8 @@ def _from_worker(kind: str, data: dict[str, Any]) -> Message | None:
         return Refused(_int(data, "generation", kind), _text_list(data.get("reasons"), f"{kind}.reasons"))
     if kind == "status":
         return Status(_int(data, "id", kind), _dict(data, "figures", kind))
+    if kind == "counts":
+        return Counts(_dict(data, "counters", kind), _dict(data, "gauges", kind))
     if kind == "event":
         level = _text(data, "level", kind)
         if level not in LEVELS:
@@ -439,6 +498,8 @@ def _from_worker(kind: str, data: dict[str, Any]) -> Message | None:
         return Event(level, _text(data, "kind", kind), _text(data, "text", kind), _texts(data, "details", kind))
     if kind == "asked":
         return Asked(_text(data, "name", kind))
+    if kind == "sought":
+        return Sought(_text(data, "name", kind))
     if kind == "drained":
         return Drained()
     return None

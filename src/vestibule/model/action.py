@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from vestibule.model.expr import Expr
 
 
 @dataclass(frozen=True, slots=True)
 class SetHeader:
-    """Give a field one value, replacing all it had. An empty value removes the field."""
+    """Give a field one value, replacing all it had. An empty value removes the field, unless empty ones are kept."""
 
     name: str
     """The field."""
     value: Expr
     """Its value."""
+    keep_empty: bool = False
+    """Whether a field without a value is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddHeader:
-    """Add one more line of a field. An empty value adds none."""
+    """Add one more line of a field. An empty value adds none, unless empty ones are kept."""
 
     name: str
     """The field."""
     value: Expr
     """Its value."""
+    keep_empty: bool = False
+    """Whether a field without a value is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Rewrite:
     """The new path, which must begin with ``/``; None keeps it."""
     query: Expr | None = None
     """The new query without its ``?``; an empty one removes it; None keeps it."""
+    upstream_only: bool = False
+    """Whether the server alone sees the change: variables, and whoever answers in the place of an error, go by the target before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ class StripPrefix:
 
     prefix: str
     """The prefix, beginning with ``/``."""
+    ignore_case: bool = False
+    """Whether ASCII letters are compared in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,25 @@ class DropBody:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadBody:
+    """Wait for the body of the request before what follows, where ``body`` finds it then. What does not come in time is answered 408.
+    Among the actions of a response the answer is held back until its body is there; the client gets 504 if it does not come in time."""
+
+    least: int = 16_384
+    """How many bytes are enough, if the body is not over before; 65536 at most."""
+    time_ms: int = 30_000
+    """How long is waited."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetBody:
+    """Send the request on with another body; its own is read and goes nowhere. Such a request is not sent twice. Request only."""
+
+    body: Expr
+    """The body."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClientCertificate:
     """Let only requests pass whose client showed a certificate that was accepted in the TLS handshake; others get an error
     page. The TLS profile of the listener says which are. Request only."""
@@ -101,15 +128,17 @@ class BasicAuth:
     ``{SSHA}``, ``{SHA}``), or with ``{PLAIN}`` and the password itself."""
     realm: str = "vestibule"
     """What the browser shows when it asks."""
+    delay_ms: int = 0
+    """How long the answer to a request without the right password is held back, which slows those who guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthRequest:
-    """Ask a server whether the request may pass. The question has the request's fields and no body; an answer from 200 to 299
-    lets it pass. Otherwise, or without an answer, it does not. Request only."""
+    """Ask a server, or a route of the site, whether the request may pass. The question has the request's fields and no body; an answer
+    from 200 to 299 lets it pass. Otherwise, or without an answer, it does not. Request only."""
 
-    upstream: str
-    """Who is asked."""
+    upstream: str = ""
+    """Who is asked; empty where a route is."""
     path: Expr | None = None
     """The path of the question; None is that of the request."""
     query: Expr | None = None
@@ -124,6 +153,13 @@ class AuthRequest:
     pass_answer: bool = False
     """Whether the client gets the whole of an answer that does not let it pass, a redirect to a login for instance. Otherwise 401
     and 403 are passed on, and anything else is 500."""
+    route: str = ""
+    """The name of a route of the site that is asked in place of a server, whatever its conditions are."""
+    refused: tuple[Action, ...] = ()
+    """What is done where the answer is 401 or 403, in place of passing that on, such as asking for a password; what lets the request pass
+    has the last word."""
+    status_as: str = ""
+    """The name that the status of an answer that lets the request pass is kept under, where ``kept`` finds it; empty keeps none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +182,11 @@ class RateLimit:
     """Limits with the same zone name count together; without one, each counts by itself."""
     keys: int = 16_384
     """The most keys that are remembered; then the one that came longest ago is forgotten."""
+    status_as: str = ""
+    """The name that what became of the request is kept under, where ``kept`` finds it: ``PASSED``, ``DELAYED`` or ``REJECTED``, or, in a
+    trial, ``DELAYED_DRY_RUN`` or ``REJECTED_DRY_RUN``; empty keeps nothing."""
+    trial: bool = False
+    """Whether nobody is held up, and it is only counted and kept what would have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +202,11 @@ class ConcurrencyLimit:
     """The status of the refusal, 400 to 599."""
     zone: str = ""
     """Limits with the same zone name count together; without one, each counts by itself."""
+    status_as: str = ""
+    """The name that what became of the request is kept under, where ``kept`` finds it: ``PASSED`` or ``REJECTED``, or, in a trial,
+    ``REJECTED_DRY_RUN``; empty keeps nothing."""
+    trial: bool = False
+    """Whether nobody is held up, and it is only counted and kept what would have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +239,7 @@ class Count:
     name: str
     """The name that the result is kept under."""
     add: int = 1
-    """How many are counted; 0 only looks."""
+    """How many are counted; 0 counts nothing and remembers the key."""
     period_ms: int = 0
     """The time that counts; 0 is all for as long as the key is remembered."""
     while_open: bool = False
@@ -202,6 +248,12 @@ class Count:
     """The most keys that are remembered; then the one that came longest ago is forgotten."""
     expire_ms: int = 0
     """How long a key is remembered that nobody touches; 0 is for ever."""
+    how: Literal["add", "set", "look", "find"] = "add"
+    """``add`` counts. ``set`` makes ``add`` of what was there. ``look`` counts nothing and leaves the key as it is, remembered or not;
+    ``find`` as well, and keeps 1 if it is remembered, else 0."""
+    of: Literal["requests", "bytes_in", "bytes_out"] = "requests"
+    """What is counted: this once, or, when the exchange is over, the bytes of its body that were taken from the client or given to
+    it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +270,21 @@ class SetVariable:
 
 @dataclass(frozen=True, slots=True)
 class SetMethod:
-    """Send another method to the server; one that is no method is not taken, nor is HEAD, and a HEAD stays one. Request only."""
+    """Send another method to the server; one that is no method is not taken, nor is HEAD. Who asked with HEAD gets no body,
+    whatever the server was asked with. Request only."""
 
     method: Expr
     """The method."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimeouts:
+    """Give this request other time-outs than its route has, in all that it goes through. Request only."""
+
+    response_head_ms: int | None = None
+    """How long the head of the answer may take; a silence in bodies may last as long, too. Left out, both stay as they are."""
+    tunnel_idle_ms: int | None = None
+    """How long nothing may pass in a tunnel. Left out, it stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +311,35 @@ class SetStatus:
     """Give the answer another status. Response only."""
 
     status: int
-    """The status, 200 to 599, but for those that have no body."""
+    """The status, 200 to 599, but for those that have no body; 0 is that of the error in whose place the answer is, if it is."""
     reason: str = ""
     """The words behind it; empty is the usual ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddTrailer:
+    """Add a field behind the body of an answer, with the value that there is then; an empty one adds none. Clients of HTTP/1.0 get
+    none, and an answer without a body has none. The length of other answers is not told then. Response only."""
+
+    name: str
+    """The field."""
+    value: Expr
+    """Its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Substitute:
+    """Put other texts in the place of some in the body of an answer, as it passes. An answer that is compressed or made here keeps its
+    body. Several are done in order. Response only."""
+
+    texts: tuple[tuple[str, Expr], ...]
+    """What is looked for, upper and lower case of ASCII alike, and what takes its place."""
+    types: tuple[str, ...] = ("text/html",)
+    """The media types of answers; ``*`` is any."""
+    once: bool = True
+    """Whether each is replaced where it is found first and nowhere else."""
+    keep_validators: bool = False
+    """Whether ``Last-Modified`` and ``ETag`` stay; a tag becomes a weak one then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,12 +372,14 @@ RequestAction: TypeAlias = (
     | Deny
     | HangUp
     | DropBody
+    | SetBody
     | ClientCertificate
     | BasicAuth
     | AuthRequest
     | RateLimit
     | ConcurrencyLimit
     | SetMethod
+    | SetTimeouts
     | EarlyHint
 )
 """A step that makes sense before the source only."""
@@ -300,10 +391,13 @@ Action: TypeAlias = (
     | EditHeader
     | RequestAction
     | BandwidthLimit
+    | ReadBody
     | Count
     | SetVariable
     | RemoveHeaders
     | SetStatus
+    | AddTrailer
+    | Substitute
     | ReplaceAnswer
     | When
 )

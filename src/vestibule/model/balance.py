@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from vestibule.model.expr import Expr
+from vestibule.model.settings import Severity, Syslog
+
+_SYSLOG = Syslog()
 
 BalanceMethod: TypeAlias = Literal["round_robin", "least_connections", "peak_ewma", "random_two", "source", "hash", "first"]
 
@@ -33,6 +36,12 @@ class Balance:
     """For ``source``: how many bits of an IPv6 address count."""
     slow_start_ms: int = 0
     """How long the share of a server that is back grows to its whole; 0 gives it all at once."""
+    overflow: bool = False
+    """Whether backups, and servers of a later ``priority``, serve as well while every server before them has all the connections it
+    may have (``max_connections``). Otherwise requests wait for one."""
+    table: Literal["", "sdbm", "djb2", "crc32"] = ""
+    """For ``hash``: the sum of the key that says which place of a table of all servers, laid out by weight, is meant. Whoever knows the
+    sum knows the server, as HAProxy's users do; but nearly all keys move when a server comes or goes. Empty is the hash that moves few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +122,9 @@ class Outliers:
 class HealthCheck:
     """Asking servers whether they are well, from the control process."""
 
-    kind: Literal["immich", "http", "tcp", "tls"] = "immich"
+    kind: Literal["immich", "http", "tcp", "tls", "talk"] = "immich"
     """``immich``: ``/api/server/ping`` must answer 200 with ``pong``. ``http``: a request of your own. ``tcp``: a connection.
-    ``tls``: a connection with a handshake."""
+    ``tls``: a connection with a handshake. ``talk``: a connection on which something is said."""
     method: str = "GET"
     """For ``http``: the method."""
     path: str = "/"
@@ -132,6 +141,15 @@ class HealthCheck:
     """For ``http``: a text that the first 64 KiB of the answer must contain."""
     pattern: str = ""
     """For ``http``: a regular expression that must be found there."""
+    head_pattern: str = ""
+    """For ``http``: a regular expression that must be found in the head of the answer, whose lines end with CR and LF."""
+    talk: tuple[str, ...] = ()
+    """For ``talk``: what is said, step by step. ``send TEXT`` and ``send_hex BYTES`` are sent; ``expect TEXT``, ``expect_hex BYTES`` and
+    ``expect_pattern PATTERN`` wait for what must be in what the server said since then, and ``refuse``, ``refuse_hex`` and
+    ``refuse_pattern`` are for what must not. ``connect`` and ``connect PORT`` begin another connection, ``await N`` has the next step
+    wait for so many bytes, or for the end (``await 0``). ``explain PATTERN`` takes what is told of the check from its groups ``code``
+    (digits), ``number`` (bytes, the lowest first) and ``info``, ``tell TEXT`` says it. From ``disagree`` on a server that says something
+    else counts as one that has answered so, and not as one that breaks its protocol."""
     port: int = 0
     """Another port to ask; 0 is the server's."""
     interval_ms: int = 2_000
@@ -149,18 +167,42 @@ class HealthCheck:
     jitter: int = 10
     """How much the time between checks varies, in percent, so that they do not all come at once."""
     tls: Literal["auto", "always", "never"] = "auto"
-    """For ``immich`` and ``http``: whether TLS is spoken; ``auto`` does as requests do."""
+    """For ``immich``, ``http`` and ``talk``: whether TLS is spoken; ``auto`` does as requests do."""
     tls_name: str = ""
     """The name to send (SNI) and to verify, instead of the one that requests have."""
     proxy_protocol: Literal["auto", "never", "v1", "v2"] = "auto"
     """Whether a check begins with a PROXY header, which names no client; ``auto`` does as requests do."""
+    version: Literal["1.1", "1.0"] = "1.1"
+    """For ``http``: the version of HTTP; with ``1.0`` a Host is sent only where one is said."""
+    alpn: tuple[str, ...] = ()
+    """For ``tls`` and ``talk``: the protocols that are offered (ALPN), most wanted first; none takes no part in that."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventLog:
+    """Where is told what becomes of servers: lines of text at a syslog server, in HAProxy's words, which programs look for. The error
+    log has the same as JSON."""
+
+    target: str
+    """``syslog:HOST:PORT`` or ``syslog:/dev/log``."""
+    syslog: Syslog = _SYSLOG
+    """What stands before lines; each has a severity of its own."""
+    most: Severity = "debug"
+    """Lines that are less serious are not sent."""
+    least: Severity = "emerg"
+    """Lines that are more serious are sent as ones that are as serious as this."""
+    checks: bool = False
+    """Whether outcomes of checks are told as well, each that is news; otherwise only servers that come and go."""
+    servers: tuple[tuple[str, str], ...] = ()
+    """Names of servers, each with the address it stands for; others are called by their address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
     """Asking a program beside each server how the server wants to be used, from the control process. It is connected to, may be sent
     a text, and answers with a line of words: ``up`` and ``down`` say whether the server is well (besides ``health``, and both must
-    agree), ``ready``, ``drain`` and ``maint`` what it takes, ``75%`` its share of its weight. What is not said stays as it was; one
+    agree), ``ready``, ``drain`` and ``maint`` what it takes, ``75%`` its share of its weight, ``maxconn:30`` how many
+    connections it has at a time, in each worker (``maxconn:0`` any number). What is not said stays as it was; one
     that does not answer changes nothing. Commands hold against it, and ``enable`` forgets a ``drain`` or ``maint`` of its own."""
 
     port: int = 0

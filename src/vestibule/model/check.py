@@ -9,22 +9,21 @@ names resolve (``control``); what this build cannot do yet (``compile``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
 
 from vestibule.model.check_acme import check_acme
+from vestibule.model.check_expr import MAX_DEPTH, TOKEN, check_pattern, check_test, check_text
 from vestibule.model.check_layer4 import check_layer4
 from vestibule.model.check_route import (
-    MAX_DEPTH,
-    TOKEN,
+    FRAMING,
     check_actions,
     check_again,
     check_compression,
     check_errors,
-    check_pattern,
     check_source,
-    check_test,
-    check_text,
+    route_names,
 )
 from vestibule.model.check_upstream import check_upstream
 from vestibule.model.config import (
@@ -36,6 +35,7 @@ from vestibule.model.config import (
     ClientCertificate,
     Config,
     ErrorLog,
+    EventLog,
     Forwarding,
     InheritedAddress,
     Limits,
@@ -46,14 +46,16 @@ from vestibule.model.config import (
     TcpAddress,
     Timeouts,
     TlsProfile,
+    UdpAddress,
     UnixAddress,
+    Upstream,
     When,
     routes_inside,
 )
 from vestibule.model.diagnostic import Diagnostic, Span, has_errors
 from vestibule.model.expr import Phase
 from vestibule.model.findings import Findings
-from vestibule.model.quantity import parse_host, parse_listen_host, parse_network, parse_port
+from vestibule.model.quantity import parse_host, parse_listen_host, parse_network, parse_port, parse_resolver
 from vestibule.model.syslog import is_syslog, parse_syslog
 
 _CONNECTION_TIMEOUTS = ("request_head_ms", "keep_alive_ms", "tls_handshake_ms")
@@ -68,6 +70,7 @@ def check(config: Config, place: Callable[[str], Span] | None = None) -> tuple[D
     ``place`` maps a path in the model to a place in a file; without it the path itself is the place.
     """
     found = Findings(place or (lambda path: Span(key=path)))
+    _check_texts(found, config)
     _check_names(found, config)
     _check_process(found, config)
     for at, listener in enumerate(config.listeners):
@@ -75,19 +78,41 @@ def check(config: Config, place: Callable[[str], Span] | None = None) -> tuple[D
     _check_addresses(found, config.listeners)
     for at, upstream in enumerate(config.upstreams):
         check_upstream(found, f"upstreams[{at}]", upstream)
+        _check_event_logs(found, f"upstreams[{at}].events", upstream)
     for at, profile in enumerate(config.tls_profiles):
         _check_profile(found, f"tls_profiles[{at}]", profile)
     for at, certificate in enumerate(config.certificates):
         if not certificate.cert:
             found.error(f"certificates[{at}].cert", "empty-value", "a certificate needs a file")
+    names = _Names(config)
     for at, site in enumerate(config.sites):
-        _check_site(found, f"sites[{at}]", site, config)
+        _check_site(found, f"sites[{at}]", site, config, names)
     check_acme(found, config)
     _check_hosts(found, config)
     # What nobody uses is worth a word only when the references themselves are right.
     if not has_errors(found.diagnostics):
         _check_unused(found, config)
     return tuple(found.diagnostics)
+
+
+def _check_texts(found: Findings, config: Config) -> None:
+    """No text has a NUL: none is a file name then, and whoever reads it in C reads another one."""
+    # Looking at each text takes as long as all other checks together.
+    if "\\x00" in repr(config):
+        for path in _with_nul(config, ""):
+            found.error(path, "bad-value", "a NUL byte is not allowed here")
+
+
+def _with_nul(value: object, path: str) -> Iterator[str]:
+    if isinstance(value, str):
+        if "\0" in value:
+            yield path
+    elif isinstance(value, tuple):
+        for at, item in enumerate(value):
+            yield from _with_nul(item, f"{path}[{at}]")
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _with_nul(getattr(value, field.name), f"{path}.{field.name}" if path else field.name)
 
 
 def _check_names(found: Findings, config: Config) -> None:
@@ -97,12 +122,22 @@ def _check_names(found: Findings, config: Config) -> None:
     found.unique("certificates", "certificate", [each.name for each in config.certificates])
     found.unique("tls_profiles", "TLS profile", [each.name for each in config.tls_profiles])
     if not config.sites and not any(listener.routes for listener in config.listeners):
-        found.error("sites", "empty-list", "there is no site", "a site is a host and where to send its requests")
+        hint = "a site is a host and where to send its requests"
+        # Servers that are only watched are no mistake.
+        if any(upstream.health is not None or upstream.agent is not None for upstream in config.upstreams):
+            found.warning("sites", "empty-list", "there is no site", hint)
+        else:
+            found.error("sites", "empty-list", "there is no site", hint)
 
 
 def _check_process(found: Findings, config: Config) -> None:
     found.at_least("process.workers", config.process.workers, 0)
     found.at_least("process.stop_ms", config.process.stop_ms, 0)
+    for at, text in enumerate(config.process.resolvers):
+        try:
+            parse_resolver(text)
+        except ValueError as bad:
+            found.error(f"process.resolvers[{at}]", "bad-address", str(bad), "write an address such as `192.168.1.1` or `[::1]:5353`")
     _check_command_sockets(found, config)
     for at, network in enumerate(config.trusted_proxies):
         try:
@@ -128,6 +163,8 @@ def _check_command_sockets(found: Findings, config: Config) -> None:
             found.error(f"{path}.path", "empty-value", "a socket needs a path")
         elif socket.path in [each.path for each in sockets[:at]]:
             found.error(f"{path}.path", "duplicate-name", f"there are two sockets at {socket.path}")
+        if not re.fullmatch(r"fd@[0-9]{1,6}|tcp:.*:[0-9]{1,5}|(?!fd@|tcp:).*", socket.path, re.DOTALL):
+            found.error(f"{path}.path", "bad-value", f"`{socket.path}` is no socket", "write a path, `tcp:127.0.0.1:9999` or `fd@3`")
         if not 0 <= socket.mode <= _MAX_MODE:
             found.error(f"{path}.mode", "out-of-range", f"0o{socket.mode:o} are no permissions", "write `0o660`")
 
@@ -172,6 +209,16 @@ def _check_forwarding(found: Findings, path: str, forwarding: Forwarding | None)
         return
     if forwarding.client_field and not TOKEN.fullmatch(forwarding.client_field):
         found.error(f"{path}.client_field", "bad-field", f"`{forwarding.client_field}` is no field name")
+    for at, network in enumerate(forwarding.trusted):
+        try:
+            parse_network(network)
+        except ValueError as bad:
+            found.error(f"{path}.trusted[{at}]", "bad-network", str(bad))
+    for at, name in enumerate(forwarding.hide):
+        if not TOKEN.fullmatch(name) or name.lower() in FRAMING:
+            found.error(f"{path}.hide[{at}]", "bad-field", f"`{name}` is no field that can be hidden")
+    if forwarding.client_announced and forwarding.client_field:
+        found.error(f"{path}.client_announced", "conflict", "a field says who the client is", "keep one of the two")
     if forwarding.host in ("client", "upstream"):
         return
     host, colon, port = forwarding.host.rpartition(":")
@@ -186,7 +233,7 @@ def _check_forwarding(found: Findings, path: str, forwarding: Forwarding | None)
         found.error(f"{path}.host", "bad-host", str(bad), "write `client`, `upstream` or a host")
 
 
-def _check_log(found: Findings, path: str, log: AccessLog | ErrorLog) -> None:
+def _check_log(found: Findings, path: str, log: AccessLog | ErrorLog | EventLog) -> None:
     """Check where a log goes."""
     if not log.target:
         found.error(f"{path}.target", "empty-value", "a log needs a target", "write `off` for none")
@@ -201,6 +248,15 @@ def _check_log(found: Findings, path: str, log: AccessLog | ErrorLog) -> None:
         found.error(
             f"{path}.syslog.tag", "bad-value", f"`{log.syslog.tag}` is no tag", "write a short name without blanks, `:` and brackets"
         )
+
+
+def _check_event_logs(found: Findings, path: str, upstream: Upstream) -> None:
+    """Check where is told what becomes of servers."""
+    for at, log in enumerate(upstream.events):
+        _check_log(found, f"{path}[{at}]", log)
+        if log.target and not is_syslog(log.target):
+            message = f"events are told at syslog servers, and `{log.target}` is none"
+            found.error(f"{path}[{at}].target", "bad-value", message, "write `syslog:127.0.0.1:514`; the error log has them, too")
 
 
 def _check_access_log(found: Findings, path: str, log: AccessLog | None) -> None:
@@ -220,6 +276,10 @@ def _check_access_log(found: Findings, path: str, log: AccessLog | None) -> None
     if log.template is not None:
         check_text(found, f"{path}.template", log.template, Phase.LOG)
     check_test(found, f"{path}.when", log.when, Phase.LOG)
+    if log.file is not None:
+        check_text(found, f"{path}.file", log.file, Phase.LOG)
+        if log.target in ("stdout", "stderr", "off") or is_syslog(log.target):
+            found.error(f"{path}.file", "conflict", f"`{log.target}` is no directory", "name the directory as `target`")
 
 
 # ---------------------------------------------------------------- listeners
@@ -227,8 +287,8 @@ def _check_access_log(found: Findings, path: str, log: AccessLog | None) -> None
 
 def _check_listener(found: Findings, path: str, listener: Listener, config: Config) -> None:
     address = listener.address
-    if isinstance(address, TcpAddress):
-        _check_tcp(found, f"{path}.address", address)
+    if isinstance(address, TcpAddress | UdpAddress):
+        _check_port(found, f"{path}.address", address)
     elif isinstance(address, UnixAddress):
         if not address.path:
             found.error(f"{path}.address.path", "empty-value", "a unix socket needs a path")
@@ -250,7 +310,7 @@ def _check_listener(found: Findings, path: str, listener: Listener, config: Conf
     _check_access_log(found, f"{path}.access_log", listener.access_log)
 
 
-def _check_tcp(found: Findings, path: str, address: TcpAddress) -> None:
+def _check_port(found: Findings, path: str, address: TcpAddress | UdpAddress) -> None:
     if not 0 <= address.port <= 65_535:
         found.error(f"{path}.port", "out-of-range", f"{address.port} is no port", "ports are from 1 to 65535")
     try:
@@ -270,7 +330,7 @@ def _check_addresses(found: Findings, listeners: Sequence[Listener]) -> None:
 
 def _overlap(one: Listener, other: Listener) -> bool:
     a, b = one.address, other.address
-    if isinstance(a, TcpAddress) and isinstance(b, TcpAddress):
+    if (isinstance(a, TcpAddress) and isinstance(b, TcpAddress)) or (isinstance(a, UdpAddress) and isinstance(b, UdpAddress)):
         if a.port != b.port or a.port == 0:
             return False
         return a.host == b.host or _covers(a, b) or _covers(b, a)
@@ -279,8 +339,8 @@ def _overlap(one: Listener, other: Listener) -> bool:
     return isinstance(a, InheritedAddress) and a == b
 
 
-def _covers(wide: TcpAddress, narrow: TcpAddress) -> bool:
-    """Whether a wildcard takes the connections of the other address."""
+def _covers(wide: TcpAddress | UdpAddress, narrow: TcpAddress | UdpAddress) -> bool:
+    """Whether a wildcard takes what comes to the other address."""
     if wide.host == "*" or (wide.host == "::" and not wide.v6only):
         return True
     if wide.host == "::":
@@ -295,7 +355,7 @@ def _check_profile(found: Findings, path: str, profile: TlsProfile) -> None:
         found.error(f"{path}.minimum", "conflict", f"TLS {profile.minimum} is newer than the newest, {profile.maximum}")
     if profile.client_verify == "optional" and not profile.client_ca:
         found.error(f"{path}.client_verify", "conflict", "client certificates are not asked for", "set `client_ca`")
-    for name in ("client_crl", "client_depth"):
+    for name in ("client_crl", "client_depth", "client_ca_more"):
         if getattr(profile, name) and not profile.client_ca:
             found.error(f"{path}.{name}", "conflict", "there are no authorities whose certificates this is about", "set `client_ca`")
     found.at_least(f"{path}.client_depth", profile.client_depth, 0)
@@ -304,8 +364,18 @@ def _check_profile(found: Findings, path: str, profile: TlsProfile) -> None:
 # ---------------------------------------------------------------- sites
 
 
-def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
-    known = {listener.name: listener for listener in config.listeners}
+class _Names:
+    """What sites refer to, by name; looked for once, since there may be thousands of both."""
+
+    def __init__(self, config: Config) -> None:
+        self.listeners = {each.name: each for each in config.listeners}
+        self.certificates = dict.fromkeys([each.name for each in config.certificates])
+        self.upstreams = dict.fromkeys([each.name for each in config.upstreams])
+        self.profiles = {each.name: each for each in config.tls_profiles}
+
+
+def _check_site(found: Findings, path: str, site: Site, config: Config, names: _Names) -> None:
+    known = names.listeners
     for at, pattern in enumerate(site.host_patterns):
         check_pattern(found, f"{path}.host_patterns[{at}]", pattern)
     if not site.hosts and not site.host_patterns:
@@ -316,26 +386,36 @@ def _check_site(found: Findings, path: str, site: Site, config: Config) -> None:
         if name in site.listeners[:at]:
             found.error(f"{path}.listeners[{at}]", "duplicate-name", f"the listener `{name}` is named twice")
         else:
-            found.reference(f"{path}.listeners[{at}]", "listener", name, list(known))
-    certificates = [each.name for each in config.certificates]
+            found.reference(f"{path}.listeners[{at}]", "listener", name, known)
     for at, name in enumerate(site.certificates):
-        found.reference(f"{path}.certificates[{at}]", "certificate", name, certificates)
+        found.reference(f"{path}.certificates[{at}]", "certificate", name, names.certificates)
     here = [known[name] for name in site.listeners if name in known]
     _check_site_tls(found, path, site, here)
-    _check_client_certificates(found, path, site, here, config)
-    upstreams = [each.name for each in config.upstreams]
+    _check_client_certificates(found, path, site, here, names)
+    upstreams = names.upstreams
     check_actions(found, f"{path}.request", site.request, Phase.REQUEST)
     check_actions(found, f"{path}.response", site.response, Phase.RESPONSE)
     check_source(found, f"{path}.source", site.source, upstreams)
     for place, action in _request_actions(path, site):
         if isinstance(action, AuthRequest):
-            found.reference(f"{place}.upstream", "upstream", action.upstream, upstreams)
+            _check_asked(found, place, action, upstreams, site)
     check_again(found, path, site)
     check_compression(found, f"{path}.compression", site.compression)
     check_errors(found, f"{path}.errors", site.errors, upstreams)
     timeouts, limits = config.timeouts, config.limits
     _check_level(found, path, site, timeouts, limits)
     _check_nested_levels(found, path, site, site.timeouts or timeouts, site.limits or limits)
+
+
+def _check_asked(found: Findings, path: str, ask: AuthRequest, upstreams: Collection[str], site: Site) -> None:
+    """Check who is asked: an upstream, or a route of the same site."""
+    if not ask.route:
+        found.reference(f"{path}.upstream", "upstream", ask.upstream, upstreams)
+        return
+    found.reference(f"{path}.route", "route", ask.route, route_names(site))
+    for name, value in (("upstream", ask.upstream), ("request", ask.request)):
+        if value:
+            found.error(f"{path}.{name}", "conflict", "a route is asked, which says itself what goes where", "take one of them away")
 
 
 def _check_site_tls(found: Findings, path: str, site: Site, listeners: Sequence[Listener]) -> None:
@@ -362,11 +442,10 @@ def _check_site_tls(found: Findings, path: str, site: Site, listeners: Sequence[
         found.at_least(f"{path}.hsts.max_age_s", site.hsts.max_age_s, 0)
 
 
-def _check_client_certificates(found: Findings, path: str, site: Site, listeners: Sequence[Listener], config: Config) -> None:
+def _check_client_certificates(found: Findings, path: str, site: Site, listeners: Sequence[Listener], names: _Names) -> None:
     """What only clients with a certificate may see needs a listener that asks for one."""
-    profiles = {each.name: each for each in config.tls_profiles}
     for listener in listeners:
-        profile = profiles.get(listener.tls_profile)
+        profile = names.profiles.get(listener.tls_profile)
         if listener.tls and (profile is None or not profile.asks_clients):
             message = f"clients are not asked for a certificate on the listener `{listener.name}`, so nobody could pass"
             hint = "give it a TLS profile with `client_ca`"
@@ -393,8 +472,11 @@ def _request_actions(path: str, site: Site) -> list[tuple[str, Action]]:
         place, some = waiting.pop()
         for at, action in enumerate(some):
             found.append((f"{place}[{at}]", action))
-            if isinstance(action, When) and place.count(".actions") <= MAX_DEPTH:
+            if isinstance(action, When) and place.count(".actions") + place.count(".otherwise") <= MAX_DEPTH:
                 waiting.append((f"{place}[{at}].actions", action.actions))
+                waiting.append((f"{place}[{at}].otherwise", action.otherwise))
+            if isinstance(action, AuthRequest) and place.count(".refused") <= MAX_DEPTH:
+                waiting.append((f"{place}[{at}].refused", action.refused))
     return found
 
 

@@ -1,21 +1,21 @@
-"""Checks of what happens to a request: routes, sources, actions, expressions.
+"""Checks of what happens to a request: routes, sources, actions.
 
 Rules:
-* Each place of use has a phase; an expression that needs a later one is a mistake, not an empty value at run time.
 * Message framing belongs to the codecs: no action may touch the fields that carry it (RFC 9112 section 6).
 
-Not here: listeners, sites, upstreams and what refers to what (``check``).
+Not here: expressions (``check_expr``), listeners, sites, upstreams and what refers to what (``check``).
 """
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from vestibule.model.check_expr import CONTROL, MAX_DEPTH, TOKEN, check_pattern, check_test, check_text, is_secret
 from vestibule.model.config import (
     Action,
     AddHeader,
+    AddTrailer,
     Again,
     AuthRequest,
     BandwidthLimit,
@@ -31,9 +31,11 @@ from vestibule.model.config import (
     ErrorRoute,
     Files,
     HangUp,
+    Metrics,
     PathMatch,
     Proxy,
     RateLimit,
+    ReadBody,
     Redirect,
     RemoveHeader,
     RemoveHeaders,
@@ -41,78 +43,38 @@ from vestibule.model.config import (
     RequestAction,
     Respond,
     Route,
+    SetBody,
     SetHeader,
     SetMethod,
     SetStatus,
+    SetTimeouts,
     SetVariable,
     Site,
     Source,
     StripPrefix,
+    Substitute,
     Switch,
     When,
     routes_inside,
 )
-from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import (
     EMPTY,
-    AllOf,
-    AnyOf,
-    Call,
-    Compare,
     Concat,
     Const,
-    Default,
     Expr,
-    If,
-    InNet,
-    Kind,
-    Match,
-    Not,
     Phase,
-    Var,
-    children,
 )
 from vestibule.model.findings import Findings
-from vestibule.model.quantity import parse_network
-from vestibule.model.vocabulary import FUNCTIONS, VARIABLES, kind_of
 
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""RFC 9110 section 5.6.2: what a field name or a method may be made of."""
-
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+_BARE = (204, 205, 206, 304)
+_BODY_MOST = 65_536
 _PACE = re.compile(r"[0-9]{1,15}(?:[kKmMgG]|[KMG]i?B|kB|B)?", re.ASCII)
 
-_SECRET = re.compile(
-    r"\{PLAIN\}.*|\{S?SHA\}[A-Za-z0-9+/]{27,}=*|\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}"
-    r"|\$argon2id\$v=19\$m=[0-9]{1,6},t=[0-9]{1,2},p=[0-9]{1,2}\$[A-Za-z0-9+/]{11,64}\$[A-Za-z0-9+/]{16,172}"
-    r"|\$(?:1|apr1)\$[^$:]{0,8}\$[./A-Za-z0-9]{22}"
-    r"|\$5\$(?:rounds=[0-9]{1,7}\$)?[^$:]{0,16}\$[./A-Za-z0-9]{43}|\$6\$(?:rounds=[0-9]{1,7}\$)?[^$:]{0,16}\$[./A-Za-z0-9]{86}",
-    re.DOTALL,
-)
-"""Forms of stored passwords that ``BasicAuth`` knows."""
-
-_FRAMING = frozenset(("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"))
+_TYPE = re.compile(r"[A-Za-z0-9.+-]+/(?:[A-Za-z0-9.+-]+|\*)")
+FRAMING = frozenset(("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
-def is_secret(text: str) -> bool:
-    """Tell whether a stored password has a form that ``BasicAuth`` knows."""
-    return _SECRET.fullmatch(text) is not None
-
-
-MAX_DEPTH = 32
-"""Switches inside switches and conditions inside conditions. Nobody writes more; recursion stays bounded."""
-
-_PHASE_WORDS = {
-    Phase.ACCEPT: "once a connection is accepted",
-    Phase.TLS: "after the TLS handshake",
-    Phase.REQUEST: "once the request head is read",
-    Phase.UPSTREAM: "once a server is chosen",
-    Phase.RESPONSE: "once the response head is read",
-    Phase.LOG: "in the access log",
-}
-
-
-def check_source(found: Findings, path: str, source: Source, upstreams: Sequence[str], depth: int = 0) -> None:
+def check_source(found: Findings, path: str, source: Source, upstreams: Collection[str], depth: int = 0) -> None:
     """Check who answers, nested routes included."""
     if isinstance(source, Proxy):
         found.reference(f"{path}.upstream", "upstream", source.upstream, upstreams)
@@ -124,6 +86,8 @@ def check_source(found: Findings, path: str, source: Source, upstreams: Sequence
             found.error(f"{path}.location", "empty-value", "a redirect needs a location")
     elif isinstance(source, Again):
         pass  # where it leads is looked at once the site is known
+    elif isinstance(source, Metrics):
+        found.at_least(f"{path}.refresh_s", source.refresh_s, 0)
     elif depth >= MAX_DEPTH:
         found.error(path, "too-deep", f"routes are nested more than {MAX_DEPTH} deep")
     elif isinstance(source, Files):
@@ -135,12 +99,17 @@ def check_source(found: Findings, path: str, source: Source, upstreams: Sequence
 def check_again(found: Findings, path: str, site: Site) -> None:
     """Check that what goes round in a site leads somewhere."""
     routes = _routes_of(path, site.source, site.errors)
-    names = {route.name for _, route in routes if route.name}
+    names = route_names(site)
     if isinstance(site.source, Again):
         found.error(f"{path}.source", "conflict", "this goes round in itself", "say who answers")
     for place, route in routes:
         if isinstance(route.source, Again) and route.source.to:
-            found.reference(f"{place}.source.to", "route", route.source.to, sorted(names))
+            found.reference(f"{place}.source.to", "route", route.source.to, names)
+
+
+def route_names(site: Site) -> list[str]:
+    """Return the names of all routes of a site."""
+    return sorted({route.name for _, route in _routes_of("", site.source, site.errors) if route.name})
 
 
 def _routes_of(path: str, source: Source, errors: tuple[ErrorRoute, ...] | None) -> list[tuple[str, Route]]:
@@ -164,6 +133,12 @@ def _check_count(found: Findings, path: str, count: Count, phase: Phase) -> None
     found.at_least(f"{path}.keys", count.keys, 1)
     if count.while_open and (count.period_ms or count.add != 1):
         found.error(f"{path}.while_open", "conflict", "what counts while it is open counts one, and has no period")
+    if count.how != "add" and count.while_open:
+        found.error(f"{path}.how", "conflict", f"`{count.how}` counts nothing, and so nothing while it is open")
+    if count.how == "set" and count.period_ms:
+        found.error(f"{path}.how", "conflict", "a number that is set has no period")
+    if count.of != "requests" and (count.how != "add" or count.while_open or count.add != 1):
+        found.error(f"{path}.of", "conflict", "bytes are counted as many as there are, and in no other way")
 
 
 def _check_answer(found: Findings, path: str, source: Respond | ReplaceAnswer, phase: Phase) -> None:
@@ -189,7 +164,7 @@ def _check_target(found: Findings, path: str, new: Expr | None, query: Expr | No
         check_text(found, f"{path}.query", query, Phase.REQUEST)
 
 
-def _check_files(found: Findings, path: str, files: Files, upstreams: Sequence[str], depth: int) -> None:
+def _check_files(found: Findings, path: str, files: Files, upstreams: Collection[str], depth: int) -> None:
     if not files.root:
         found.error(f"{path}.root", "empty-value", "files need the directory they are in")
     if files.strip and not files.strip.startswith("/"):
@@ -197,30 +172,45 @@ def _check_files(found: Findings, path: str, files: Files, upstreams: Sequence[s
     for at, name in enumerate(files.index):
         if not name or "/" in name or name in (".", "..") or "\0" in name:
             found.error(f"{path}.index[{at}]", "bad-value", f"`{name}` is no name of a file in a directory")
+    for at, name in enumerate(files.hide):
+        if not name or name.strip("/") in ("", ".", "..") or "\0" in name or ("/" in name and not name.startswith("/")):
+            found.error(f"{path}.hide[{at}]", "bad-value", f"`{name}` is neither a name nor a path that begins with `/`")
+    if files.status and (not 200 <= files.status <= 599 or files.status in _BARE):
+        found.error(f"{path}.status", "out-of-range", f"{files.status} is no status of an answer with a body", "use 200 to 599")
     for at, each in enumerate(files.tries):
         check_text(found, f"{path}.tries[{at}]", each, Phase.REQUEST)
     for place, kind in ((f"{path}.default_type", files.default_type), *((f"{path}.types", kind) for _, kind in files.types)):
-        if not kind or _CONTROL.search(kind):
+        if not kind or CONTROL.search(kind):
             found.error(place, "bad-value", f"`{kind}` is no media type")
     if files.otherwise is not None:
         check_source(found, f"{path}.otherwise", files.otherwise, upstreams, depth + 1)
 
 
-def check_errors(found: Findings, path: str, errors: Sequence[ErrorRoute], upstreams: Sequence[str], depth: int = 0) -> None:
+def check_errors(found: Findings, path: str, errors: Sequence[ErrorRoute], upstreams: Collection[str], depth: int = 0) -> None:
     """Check who answers in the place of errors."""
     for at, error in enumerate(errors):
         place = f"{path}[{at}]"
         for index, status in enumerate(error.statuses):
-            if not (400 <= status <= 599 or (error.upstream and 300 <= status <= 599)):
+            if not (400 <= status <= 599 or (error.upstream and 200 <= status <= 599)):
                 found.error(f"{place}.statuses[{index}]", "out-of-range", f"{status} is no status of an error", "use 400 to 599")
         if error.status and not 200 <= error.status <= 599:
             found.error(f"{place}.status", "out-of-range", f"{error.status} is no final status", "use 200 to 599, or 0")
+        for index, field in enumerate(error.passes):
+            check_field_name(found, f"{place}.passes[{index}]", field)
+        if error.when is not None:
+            check_test(found, f"{place}.when", error.when, Phase.RESPONSE)
+        for index, (name, value) in enumerate(error.keep):
+            if not name:
+                found.error(f"{place}.keep[{index}]", "empty-value", "what is kept needs a name")
+            check_text(found, f"{place}.keep[{index}]", value, Phase.RESPONSE, is_field=False)
+        if (error.when is not None or error.keep) and not error.upstream:
+            found.error(f"{place}.upstream", "conflict", "only the answer of an upstream can be looked at", "add `upstream = true`")
         check_actions(found, f"{place}.request", error.request, Phase.REQUEST)
         check_actions(found, f"{place}.response", error.response, Phase.RESPONSE)
         check_source(found, f"{place}.source", error.source, upstreams, depth + 1)
 
 
-def _check_switch(found: Findings, path: str, switch: Switch, upstreams: Sequence[str], depth: int) -> None:
+def _check_switch(found: Findings, path: str, switch: Switch, upstreams: Collection[str], depth: int) -> None:
     if not switch.routes:
         found.error(f"{path}.routes", "empty-list", "there is no route here", "without a route every request gets 404")
     closed = False
@@ -233,7 +223,7 @@ def _check_switch(found: Findings, path: str, switch: Switch, upstreams: Sequenc
             closed = True
 
 
-def check_route(found: Findings, path: str, route: Route, upstreams: Sequence[str], depth: int) -> None:
+def check_route(found: Findings, path: str, route: Route, upstreams: Collection[str], depth: int) -> None:
     """Check a route: its condition, actions and source. Overrides of limits are checked by ``check``."""
     if route.path is not None:
         _check_path(found, f"{path}.path", route.path)
@@ -287,30 +277,50 @@ def check_actions(found: Findings, path: str, actions: Sequence[Action], phase: 
             if not action.name:
                 found.error(f"{place}.name", "empty-value", "what is kept needs a name")
             check_text(found, f"{place}.value", action.value, phase, is_field=False)
-        elif isinstance(action, (SetStatus, ReplaceAnswer)):
+        elif isinstance(action, (SetStatus, ReplaceAnswer, AddTrailer, Substitute)):
             if phase is not Phase.RESPONSE:
                 found.error(place, "wrong-place", "there is no answer yet", "use `deny`, or a route that answers")
             elif isinstance(action, ReplaceAnswer):
                 _check_answer(found, place, action, phase)
-            elif not 200 <= action.status <= 599 or action.status in (204, 304):
+            elif isinstance(action, AddTrailer):
+                check_field_name(found, f"{place}.name", action.name)
+                check_text(found, f"{place}.value", action.value, Phase.LOG)  # taken at the end
+            elif isinstance(action, Substitute):
+                _check_substitute(found, place, action, phase)
+            elif action.status and (not 200 <= action.status <= 599 or action.status in (204, 304)):
                 found.error(f"{place}.status", "out-of-range", f"{action.status} cannot be the status of any answer", "use 200 to 599")
-            elif _CONTROL.search(action.reason):
+            elif CONTROL.search(action.reason):
                 found.error(f"{place}.reason", "control-byte", "the reason has a control byte in it")
+        elif isinstance(action, ReadBody):
+            _check_read_body(found, place, action)
         elif phase is not Phase.REQUEST:
             found.error(place, "wrong-place", "this cannot be done to a response")
         else:
-            _check_request_action(found, place, action)
+            _check_request_action(found, place, action, depth)
+
+
+def _check_substitute(found: Findings, path: str, action: Substitute, phase: Phase) -> None:
+    if not action.texts:
+        found.error(f"{path}.texts", "empty-list", "nothing is looked for")
+    for at, (text, value) in enumerate(action.texts):
+        if not text:
+            found.error(f"{path}.texts[{at}]", "empty-value", "an empty text is everywhere")
+        check_text(found, f"{path}.texts[{at}]", value, phase, is_field=False)
+    for at, kind in enumerate(action.types):
+        if kind != "*" and not _TYPE.fullmatch(kind):
+            found.error(f"{path}.types[{at}]", "bad-value", f"`{kind}` is no media type", "write `text/html`, `text/*` or `*`")
 
 
 def _check_basic_auth(found: Findings, path: str, auth: BasicAuth) -> None:
     if not auth.users:
         found.error(f"{path}.users", "empty-list", "nobody could pass, since there is no user")
-    if _CONTROL.search(auth.realm):
+    found.at_least(f"{path}.delay_ms", auth.delay_ms, 0)
+    if CONTROL.search(auth.realm):
         found.error(f"{path}.realm", "control-byte", "the realm has a control byte in it")
     names = [name for name, _ in auth.users]
     for at, (name, secret) in enumerate(auth.users):
         place = f"{path}.users[{at}]"
-        if not name or ":" in name or _CONTROL.search(name):
+        if not name or ":" in name or CONTROL.search(name):
             found.error(place, "bad-user", f"`{name}` is no user name", "it has no colon and is not empty (RFC 7617 section 2)")
         elif name in names[:at]:
             found.error(place, "duplicate-name", f"there are two users named `{name}`")
@@ -319,17 +329,25 @@ def _check_basic_auth(found: Findings, path: str, auth: BasicAuth) -> None:
             found.error(place, "bad-hash", message, "make a bcrypt or SHA-512 one, with `htpasswd -B` or `openssl passwd -6`")
 
 
+def _check_read_body(found: Findings, path: str, action: ReadBody) -> None:
+    found.at_least(f"{path}.time_ms", action.time_ms, 1)
+    if not 1 <= action.least <= _BODY_MOST:
+        found.error(f"{path}.least", "out-of-range", f"{action.least} bytes are not held back", f"use 1 to {_BODY_MOST}")
+
+
 def _check_request_action(
     found: Findings,
     path: str,
     action: RequestAction,
+    depth: int,
 ) -> None:
     if isinstance(action, BasicAuth):
         _check_basic_auth(found, path, action)
     elif isinstance(action, AuthRequest):
         _check_auth_request(found, path, action)
+        check_actions(found, f"{path}.refused", action.refused, Phase.REQUEST, depth + 1)
     elif isinstance(action, (RateLimit, ConcurrencyLimit)):
-        _check_limit(found, path, action)
+        check_limit(found, path, action, Phase.REQUEST)
     elif isinstance(action, ClientCertificate):
         if not 400 <= action.status <= 499:
             found.error(f"{path}.status", "out-of-range", f"{action.status} is no status of a client's mistake", "use 400 to 499")
@@ -340,9 +358,17 @@ def _check_request_action(
         check_text(found, f"{path}.method", action.method, Phase.REQUEST)
         if isinstance(action.method, Const) and not TOKEN.fullmatch(str(action.method.value)):
             found.error(f"{path}.method", "bad-method", f"`{action.method.value}` is no method")
+    elif isinstance(action, SetTimeouts):
+        if action.response_head_ms is None and action.tunnel_idle_ms is None:
+            found.error(path, "empty-value", "no time-out is set")
+        for name, time in (("response_head_ms", action.response_head_ms), ("tunnel_idle_ms", action.tunnel_idle_ms)):
+            if time is not None:
+                found.at_least(f"{path}.{name}", time, 1)
     elif isinstance(action, EarlyHint):
         check_field_name(found, f"{path}.name", action.name)
         check_text(found, f"{path}.value", action.value, Phase.REQUEST)
+    elif isinstance(action, SetBody):
+        check_text(found, f"{path}.body", action.body, Phase.REQUEST, is_field=False)
     elif isinstance(action, (HangUp, DropBody)):
         pass  # there is nothing in it
     elif isinstance(action, StripPrefix):
@@ -369,8 +395,9 @@ def _check_auth_request(found: Findings, path: str, ask: AuthRequest) -> None:
             check_field_name(found, f"{path}.copy[{at}]", name)
 
 
-def _check_limit(found: Findings, path: str, limit: RateLimit | ConcurrencyLimit) -> None:
-    check_text(found, f"{path}.key", limit.key, Phase.REQUEST, is_field=False)
+def check_limit(found: Findings, path: str, limit: RateLimit | ConcurrencyLimit, phase: Phase) -> None:
+    """Check a limit of how many may come, or be there at a time; its key is asked for in a phase."""
+    check_text(found, f"{path}.key", limit.key, phase, is_field=False)
     if not 400 <= limit.status <= 599:
         found.error(f"{path}.status", "out-of-range", f"{limit.status} is no error status", "use 400 to 599")
     if isinstance(limit, ConcurrencyLimit):
@@ -407,7 +434,7 @@ def check_compression(found: Findings, path: str, compression: Compression | Non
         found.error(f"{path}.level", "out-of-range", f"{compression.level} is no level", "levels are from 1 to 9")
     found.at_least(f"{path}.min_bytes", compression.min_bytes, 0)
     for at, kind in enumerate(compression.types):
-        if kind != "*" and not re.fullmatch(r"[A-Za-z0-9.+-]+/(?:[A-Za-z0-9.+-]+|\*)", kind):
+        if kind != "*" and not _TYPE.fullmatch(kind):
             found.error(f"{path}.types[{at}]", "bad-value", f"`{kind}` is no media type", "write `text/html`, `text/*` or `*`")
 
 
@@ -415,203 +442,10 @@ def check_field_name(found: Findings, path: str, name: str) -> None:
     """Check the name of a field that an action sets or removes."""
     if not TOKEN.fullmatch(name):
         found.error(path, "bad-field", f"`{name}` is no field name")
-    elif name.lower() in _FRAMING:
+    elif name.lower() in FRAMING:
         found.error(
             path,
             "framing-field",
             f"`{name}` is not yours to change",
             "it belongs to one connection, and vestibule writes it",
         )
-
-
-def check_pattern(found: Findings, path: str, pattern: str) -> None:
-    """Check that a regular expression is one."""
-    try:
-        with warnings.catch_warnings():
-            # That a later Python may read it otherwise is no mistake of the file.
-            warnings.simplefilter("ignore", FutureWarning)
-            re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as bad:
-        found.error(path, "bad-regex", f"`{pattern}` is no regular expression: {bad}")
-
-
-# ---------------------------------------------------------------- expressions
-
-
-def check_text(found: Findings, path: str, expr: Expr, phase: Phase, is_field: bool = True) -> None:
-    """Check an expression that yields text in a place of the given phase; a field's value has no control bytes."""
-    _check_expr(found, path, expr, phase, 0)
-    if kind_of(expr) is Kind.TEST:
-        found.error(path, "wrong-kind", "a text is expected here, not a test", 'write `if(test, "yes", "no")`')
-    if not is_field:
-        return
-    for part in expr.parts if isinstance(expr, Concat) else (expr,):
-        if isinstance(part, Const) and _CONTROL.search(str(part.value)):
-            found.error(path, "control-byte", "the value has a control byte in it, a line break for instance")
-
-
-def check_test(found: Findings, path: str, expr: Expr, phase: Phase) -> None:
-    """Check an expression that yields true or false in a place of the given phase."""
-    _check_expr(found, path, expr, phase, 0)
-    if kind_of(expr) is not Kind.TEST:
-        found.error(path, "wrong-kind", "a test is expected here, not a value", 'compare it with something: `== "x"`')
-
-
-def _check_expr(found: Findings, path: str, expr: Expr, phase: Phase, depth: int) -> None:
-    """Check the parts of an expression. Kinds are judged by the parent, names and phases by the node itself."""
-    if depth > MAX_DEPTH:
-        found.error(path, "too-deep", f"the expression is nested more than {MAX_DEPTH} deep")
-        return
-    if isinstance(expr, Var):
-        _check_variable(found, path, expr, phase)
-    elif isinstance(expr, Call):
-        _check_call(found, path, expr)
-    elif isinstance(expr, Compare):
-        _check_compare(found, path, expr)
-    elif isinstance(expr, Match):
-        check_pattern(found, path, expr.pattern)
-    elif isinstance(expr, InNet):
-        for network in expr.networks:
-            try:
-                parse_network(network)
-            except ValueError as bad:
-                found.error(path, "bad-network", str(bad))
-    for child in children(expr):
-        _check_expr(found, path, child, phase, depth + 1)
-    _check_child_kinds(found, path, expr)
-
-
-def _check_child_kinds(found: Findings, path: str, expr: Expr) -> None:
-    """Tests stand where tests are asked for, and nowhere else."""
-    tests: tuple[Expr, ...] = ()
-    if isinstance(expr, (AllOf, AnyOf)):
-        tests = expr.tests
-    elif isinstance(expr, (Not, If)):
-        tests = (expr.test,)
-    if any(kind_of(each) is not Kind.TEST for each in tests):
-        found.error(path, "wrong-kind", "`and`, `or`, `not` and `if` join tests, not values", "compare the value first")
-    needs_text = isinstance(expr, (Concat, Match)) or (isinstance(expr, Default) and kind_of(expr) is not Kind.TEST)
-    if needs_text and any(kind_of(each) is Kind.TEST for each in children(expr)):
-        found.error(path, "wrong-kind", "a text is expected here, not a test", 'write `if(test, "yes", "no")`')
-
-
-def _check_variable(found: Findings, path: str, var: Var, phase: Phase) -> None:
-    variable = VARIABLES.get(var.name)
-    if variable is None:
-        hint = did_you_mean(var.name, list(VARIABLES))
-        if not hint.startswith("did"):
-            hint = "see the reference of variables"
-        found.error(path, "unknown-variable", f"there is no variable `{var.name}`", hint)
-        return
-    if variable.argument and not var.argument:
-        found.error(path, "argument", f"`{var.name}` needs a {variable.argument} name", f"write `{var.name}:NAME`")
-    elif var.argument and not variable.argument:
-        found.error(path, "argument", f"`{var.name}` takes no argument")
-    elif variable.argument == "field" and not TOKEN.fullmatch(var.argument):
-        found.error(path, "bad-field", f"`{var.argument}` is no field name")
-    if variable.phase > phase:
-        found.error(
-            path,
-            "too-early",
-            f"`{var.name}` is not known yet",
-            f"it is known {_PHASE_WORDS[variable.phase]}, and this is used {_PHASE_WORDS[phase]}",
-        )
-
-
-def _check_call(found: Findings, path: str, call: Call) -> None:
-    function = FUNCTIONS.get(call.function)
-    if function is None:
-        hint = did_you_mean(call.function, list(FUNCTIONS))
-        found.error(path, "unknown-function", f"there is no function `{call.function}`", hint)
-        return
-    if len(call.arguments) != len(function.arguments):
-        count = len(function.arguments)
-        plural = "" if count == 1 else "s"
-        found.error(path, "argument", f"`{call.function}` takes {count} argument{plural}, not {len(call.arguments)}")
-        return
-    for wanted, argument in zip(function.arguments, call.arguments, strict=True):
-        is_test = kind_of(argument) is Kind.TEST
-        if is_test != (wanted is Kind.TEST) or (wanted is Kind.NUMBER and kind_of(argument) is not Kind.NUMBER):
-            found.error(path, "wrong-kind", f"`{call.function}` takes a {wanted.value}, not a {kind_of(argument).value}")
-    if call.function == "capture":
-        _check_capture(found, path, call.arguments[1], call.arguments[2])
-    elif call.function in _FIXED:
-        _check_fixed(found, path, call)
-
-
-_DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-_SUMS = ("crc32", "djb2", "sdbm", "murmur2")
-_FORMS = ("merge-slashes", "strip-dot", "strip-dotdot", "strip-dotdot-full", "sort-by-name", "decode-unreserved", "to-uppercase")
-_JSON_PLACE = re.compile(r"\$?(?:\.[A-Za-z0-9_$-]+|\[\d{1,6}\]|\['[^']*'\]|\[\"[^\"]*\"\])+")
-_FIXED = {
-    "digest": (1,),
-    "hmac": (1,),
-    "checksum": (1,),
-    "field": (1, 2, 3),
-    "word": (1, 2, 3),
-    "slice": (1, 2),
-    "trim_start": (1,),
-    "trim_end": (1,),
-    "replace": (1, 2, 3),
-    "mask": (1, 2),
-    "list_item": (1,),
-    "replace_items": (1,),
-    "normalize": (1,),
-    "format_date": (1, 2),
-    "json_value": (1,),
-    "is_user": (1,),
-}
-"""Arguments of functions that are known beforehand: they say how the first one is read."""
-
-
-def _check_fixed(found: Findings, path: str, call: Call) -> None:
-    name = call.function
-    given = [call.arguments[at] for at in _FIXED[name]]
-    fixed = [each.value for each in given if isinstance(each, Const)]
-    if len(fixed) < len(given):
-        found.error(path, "argument", f"only the first argument of `{name}` may differ from request to request")
-        return
-    known = _DIGESTS if name in ("digest", "hmac") else {"checksum": _SUMS, "normalize": _FORMS}.get(name, ())
-    if known and fixed[0] not in known:
-        found.error(path, "argument", f"`{fixed[0]}` is unknown to `{name}`", f"known are {', '.join(known)}")
-    if name in ("field", "word") and (fixed[0] == 0 or not fixed[2]):
-        found.error(path, "argument", f"`{name}` counts from 1, and needs separators")
-    if name == "mask" and not all(isinstance(bits, int) and 0 <= bits <= most for bits, most in zip(fixed, (32, 128), strict=True)):
-        found.error(path, "argument", "an address has not so many bits", "up to 32 of IPv4, and up to 128 of IPv6")
-    if name == "is_user":
-        for line in str(fixed[0]).split("\n"):
-            user, colon, secret = line.partition(":")
-            if not user or not colon or not is_secret(secret):
-                found.error(path, "bad-hash", f"`{user}` has no password that is stored in a way that is known here")
-    if name == "json_value" and not _JSON_PLACE.fullmatch(str(fixed[0])):
-        found.error(path, "argument", f"`{fixed[0]}` is no place of a document", "write `$.user.roles[0]`")
-    if name == "list_item" and fixed[0] == 0:
-        found.error(path, "argument", "`list_item` counts from 1, or from the end from -1")
-    if name == "format_date" and fixed[1] not in ("local", "utc"):
-        found.error(path, "argument", f"`{fixed[1]}` is neither `local` nor `utc`")
-    if name in ("replace", "replace_items"):
-        check_pattern(found, path, str(fixed[0]))
-
-
-def _check_capture(found: Findings, path: str, pattern: Expr, group: Expr) -> None:
-    """A pattern is compiled once, so it must be known beforehand, and so must its group."""
-    if not isinstance(pattern, Const) or not isinstance(group, Const):
-        found.error(path, "argument", "the pattern and the group of `capture` are fixed texts")
-        return
-    try:
-        compiled = re.compile(str(pattern.value))
-    except (re.error, OverflowError, RecursionError):
-        check_pattern(found, path, str(pattern.value))
-        return
-    name = str(group.value)
-    has_number = name.isascii() and name.isdigit() and len(name) < 4 and int(name) <= compiled.groups
-    if not has_number and name not in compiled.groupindex:
-        found.error(path, "argument", f"`{pattern.value}` has no group `{name}`")
-
-
-def _check_compare(found: Findings, path: str, compare: Compare) -> None:
-    kinds = (kind_of(compare.left), kind_of(compare.right))
-    if Kind.TEST in kinds:
-        found.error(path, "wrong-kind", "a test cannot be compared", "it is true or false already; use `not`")
-    elif (Kind.NUMBER in kinds or compare.op not in ("==", "!=")) and kinds != (Kind.NUMBER, Kind.NUMBER):
-        found.error(path, "wrong-kind", f"`{compare.op}` compares two numbers here, and one side is none")

@@ -6,14 +6,21 @@ Not here: whether a route uses them (``check``).
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
-from vestibule.model.check_route import check_field_name, check_text
+from vestibule.model.check_expr import check_text
+from vestibule.model.check_route import check_field_name
 from vestibule.model.config import Balance, HealthCheck, Outliers, Passive, Pool, Retry, Server, Sticky, Upstream, UpstreamTls
 from vestibule.model.expr import Phase
 from vestibule.model.findings import Findings
+from vestibule.model.quantity import parse_server_host
+from vestibule.model.talk import read_step
 
 # Node's default `keepAliveTimeout`.
 _NODE_IDLE_MS = 5_000
+
+# unix(7): `sun_path` has 108 bytes, the last of which is 0.
+_SOCKET_PATH_MOST = 107
 
 # RFC 9110 5.6.2: what a name of a cookie is made of (RFC 6265 4.1.1).
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -23,14 +30,22 @@ _ATTRIBUTE = re.compile(r"[ -:<-~]*")
 
 def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
     """Check one upstream."""
-    if not upstream.servers:
+    if upstream.address is not None:
+        _check_address(found, path, upstream)
+    elif not upstream.servers:
         found.error(f"{path}.servers", "empty-list", f"the upstream `{upstream.name}` has no server")
     elif all(server.backup for server in upstream.servers):
         found.error(f"{path}.servers", "conflict", "every server is a backup", "one at least must not be")
+    asks = upstream.health is not None and (upstream.health.tls == "always" or upstream.health.kind == "tls")
     for at, server in enumerate(upstream.servers):
         _check_server(found, f"{path}.servers[{at}]", server, upstream.tls)
-    asks = upstream.health is not None and (upstream.health.tls == "always" or upstream.health.kind == "tls")
-    if upstream.servers and upstream.tls != UpstreamTls() and not any(server.tls for server in upstream.servers) and not asks:
+        if not server.tls and not asks and (server.tls_name or not server.tls_verify):
+            message = "this server does not speak TLS, and so has no name and nothing to verify in it"
+            found.warning(f"{path}.servers[{at}]", "unused", message, "write `https://` before its address")
+    if upstream.tls.minimum > upstream.tls.maximum:
+        text = f"TLS {upstream.tls.minimum} is newer than the newest, {upstream.tls.maximum}"
+        found.error(f"{path}.tls.minimum", "conflict", text)
+    if not _speaks_tls(upstream) and upstream.tls != UpstreamTls() and not asks:
         found.warning(f"{path}.tls", "unused", "no server of this upstream speaks TLS", "write `https://` before it")
     if upstream.tls.key and not upstream.tls.cert:
         found.error(f"{path}.tls.key", "conflict", "a key needs its certificate", "set `cert`")
@@ -41,6 +56,10 @@ def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
     _check_pool(found, f"{path}.pool", upstream.pool)
     if upstream.pool.protocol == "h2":
         _check_h2(found, path, upstream)
+    elif upstream.pool.protocol == "auto":
+        _check_announced(found, path, upstream)
+        if not _speaks_tls(upstream):
+            found.warning(f"{path}.pool.protocol", "unused", "no server of this upstream speaks TLS, so all speak HTTP/1.1", "leave it out")
     _check_retry(found, f"{path}.retry", upstream.retry)
     _check_balance(found, f"{path}.balance", upstream.balance)
     _check_passive(found, f"{path}.passive", upstream.passive)
@@ -52,18 +71,46 @@ def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
     if upstream.health is not None:
         _check_health(found, f"{path}.health", upstream)
     _check_agent(found, path, upstream)
+    if upstream.unreachable_status and not 500 <= upstream.unreachable_status <= 599:
+        found.error(f"{path}.unreachable_status", "out-of-range", f"{upstream.unreachable_status} says that it is somebody else's mistake")
+
+
+def _speaks_tls(upstream: Upstream) -> bool:
+    """Tell whether some server speaks TLS; where there is none at all, nothing is said of it."""
+    if upstream.address is not None:
+        return upstream.address_tls
+    return not upstream.servers or any(server.tls for server in upstream.servers)
+
+
+def _check_address(found: Findings, path: str, upstream: Upstream) -> None:
+    """Check an upstream whose server each request names: what looks at several servers has nothing to look at."""
+    assert upstream.address is not None
+    check_text(found, f"{path}.address", upstream.address, Phase.REQUEST, is_field=False)
+    if upstream.servers:
+        found.error(f"{path}.servers", "conflict", "each request names its server, so there is no other", "say `servers` or `address`")
+    for name in ("sticky", "outliers", "health", "agent"):
+        if getattr(upstream, name) is not None:
+            found.error(f"{path}.{name}", "conflict", "which servers there are is not known beforehand", "name them in `servers`")
+    if upstream.balance != Balance():
+        found.error(f"{path}.balance", "conflict", "each request names its server; there is nothing to choose")
 
 
 def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) -> None:
     if server.path:
         if server.host or server.port:
             found.error(path, "conflict", "a server has a host and port or the path of a socket, not both")
-        elif server.tls and tls.verify and not tls.name:
+        elif server.tls and tls.verify and server.tls_verify and not (tls.name or server.tls_name):
             found.error(path, "missing", "TLS over a unix socket needs a name to verify", "set the `name` in `tls`")
+        size = len(server.path.encode("utf-8", "surrogateescape"))
+        if size > _SOCKET_PATH_MOST:
+            text = f"the path of the socket has {size} bytes, and the kernel takes {_SOCKET_PATH_MOST} at most"
+            found.error(f"{path}.path", "out-of-range", text, "put the socket, or a link to it, where the path is shorter")
     elif not server.host:
         found.error(path, "missing", "a server needs a host and a port, or the path of a socket")
     elif not 1 <= server.port <= 65_535:
         found.error(f"{path}.port", "out-of-range", f"{server.port} is no port", "ports are from 1 to 65535")
+    elif not _is_host(server.host):
+        found.error(f"{path}.host", "bad-value", f"`{server.host}` cannot be a host name")
     found.at_least(f"{path}.max_connections", server.max_connections, 1)
     found.at_least(f"{path}.max_fails", server.max_fails, 0)
     found.at_least(f"{path}.fail_window_ms", server.fail_window_ms, 1)
@@ -76,15 +123,28 @@ def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) 
         found.error(f"{path}.weight", "out-of-range", f"{server.weight} is no weight", "weights are from 1 to 65535")
 
 
-def _check_h2(found: Findings, path: str, upstream: Upstream) -> None:
-    """Check what HTTP/2 to an upstream rules out."""
+def _is_host(text: str) -> bool:
+    try:
+        parse_server_host(f"[{text}]" if ":" in text else text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_announced(found: Findings, path: str, upstream: Upstream) -> None:
+    """Check that no server that may speak HTTP/2 is told of one client."""
     for at, server in enumerate(upstream.servers):
-        if server.proxy_protocol:
+        if server.proxy_protocol and (server.tls or upstream.pool.protocol == "h2"):
             help_ = "leave one of them out; the client's address is in X-Forwarded-For"
             found.error(f"{path}.servers[{at}].proxy_protocol", "conflict", "an HTTP/2 connection carries requests of many clients", help_)
+
+
+def _check_h2(found: Findings, path: str, upstream: Upstream) -> None:
+    """Check what HTTP/2 to an upstream rules out."""
+    _check_announced(found, path, upstream)
     if upstream.pool.bare_lf:
         found.error(f"{path}.pool.bare_lf", "conflict", "HTTP/2 has no lines", "leave it out")
-    if upstream.health is not None and upstream.health.kind not in ("tcp", "tls"):
+    if upstream.health is not None and upstream.health.kind not in ("tcp", "tls", "talk"):
         found.error(f"{path}.health.kind", "conflict", "checks speak HTTP/1.1, and this upstream HTTP/2", 'say `kind = "tcp"` or `"tls"`')
 
 
@@ -93,6 +153,11 @@ def _check_pool(found: Findings, path: str, pool: Pool) -> None:
     found.at_least(f"{path}.max_idle", pool.max_idle, 0)
     found.at_least(f"{path}.max_connections", pool.max_connections, 1)
     found.at_least(f"{path}.max_waiting", pool.max_waiting, 0)
+    if pool.local_address:
+        try:
+            ip_address(pool.local_address)
+        except ValueError:
+            found.error(f"{path}.local_address", "bad-address", f"`{pool.local_address}` is no address", "write one of this machine's")
     found.at_least(f"{path}.wait_ms", pool.wait_ms, 1)
     if pool.idle_ms >= _NODE_IDLE_MS and pool.max_idle:
         found.warning(
@@ -135,6 +200,8 @@ def _check_balance(found: Findings, path: str, balance: Balance) -> None:
         elif bits != most and balance.method != "source":
             found.error(f"{path}.{name}", "conflict", "only `source` looks at addresses")
     found.at_least(f"{path}.slow_start_ms", balance.slow_start_ms, 0)
+    if balance.table and (balance.method != "hash" or balance.bound):
+        found.error(f"{path}.table", "conflict", "a table is for `hash` without a `bound`", "leave one of them out")
 
 
 def _check_passive(found: Findings, path: str, passive: Passive) -> None:
@@ -213,26 +280,43 @@ def _check_health(found: Findings, path: str, upstream: Upstream) -> None:
     assert health is not None
     plain = HealthCheck()
     if health.kind != "http":
-        for name in ("method", "path", "host", "headers", "content", "statuses", "body", "pattern"):
+        for name in ("method", "path", "version", "host", "headers", "content", "statuses", "body", "pattern", "head_pattern"):
             if getattr(health, name) != getattr(plain, name) and not (name == "host" and health.kind == "immich"):
                 found.error(f"{path}.{name}", "conflict", f"a check of kind `{health.kind}` has no `{name}`", 'say `kind = "http"`')
+    if (health.kind == "talk") != bool(health.talk):
+        found.error(
+            f"{path}.talk",
+            "conflict",
+            "`talk` is for checks of kind `talk`, which need it",
+            'say `talk = ["send PING\\r\\n", "expect +PONG"]`',
+        )
+    for at, step in enumerate(health.talk):
+        try:
+            read_step(step)
+        except ValueError as bad:
+            found.error(f"{path}.talk[{at}]", "bad-value", str(bad))
     if not _TOKEN.fullmatch(health.method):
         found.error(f"{path}.method", "bad-value", f"`{health.method}` is no method")
-    if not health.path.startswith("/") or not re.fullmatch("[!-~]+", health.path):
+    # OPTIONS may ask for nothing in particular (RFC 9110 9.3.7).
+    if (not health.path.startswith("/") and (health.path, health.method) != ("*", "OPTIONS")) or not re.fullmatch("[!-~]+", health.path):
         found.error(f"{path}.path", "bad-path", f"`{health.path}` is no path", "begin with `/` and escape what is not ASCII")
     if not re.fullmatch("[!-~]*", health.host):
         found.error(f"{path}.host", "bad-host", f"`{health.host}` is no host")
     for name, value in health.headers:
-        check_field_name(found, f"{path}.headers", name)
+        # A check has its connection for itself, and may ask for another protocol.
+        if name.lower() not in ("connection", "upgrade"):
+            check_field_name(found, f"{path}.headers", name)
         if not re.fullmatch("[ -~\t]*", value):
             found.error(f"{path}.headers", "bad-value", f"`{value}` cannot be the value of a field", "use printable ASCII")
-    try:
-        re.compile(health.pattern.encode())
-    except (re.error, OverflowError, RecursionError, UnicodeError) as bad:
-        found.error(f"{path}.pattern", "bad-pattern", f"this is no regular expression: {bad}")
+    for name in ("pattern", "head_pattern"):
+        try:
+            re.compile(getattr(health, name).encode())
+        except (re.error, OverflowError, RecursionError, UnicodeError) as bad:
+            found.error(f"{path}.{name}", "bad-pattern", f"this is no regular expression: {bad}")
     if health.tls != "auto" and health.kind in ("tcp", "tls"):
         found.error(f"{path}.tls", "conflict", "the kind of this check says whether TLS is spoken", 'say `kind = "tcp"` or `"tls"`')
-    _check_statuses(found, f"{path}.statuses", health.statuses, 200)
+    # 101 ends an exchange, too: what follows is another protocol.
+    _check_statuses(found, f"{path}.statuses", tuple([each for each in health.statuses if each != 101]), 200)
     if not 0 <= health.port <= 65_535:
         found.error(f"{path}.port", "out-of-range", f"{health.port} is no port", "ports are from 1 to 65535")
     for name in ("interval_ms", "fast_ms", "timeout_ms"):

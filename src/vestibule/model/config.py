@@ -25,6 +25,7 @@ from vestibule.model.acme import BUILT_IN_ISSUERS, Acme, Challenge, DnsProvider,
 from vestibule.model.action import (
     Action,
     AddHeader,
+    AddTrailer,
     AuthRequest,
     BandwidthLimit,
     BasicAuth,
@@ -37,19 +38,23 @@ from vestibule.model.action import (
     EditHeader,
     HangUp,
     RateLimit,
+    ReadBody,
     RemoveHeader,
     RemoveHeaders,
     ReplaceAnswer,
     RequestAction,
     Rewrite,
+    SetBody,
     SetHeader,
     SetMethod,
     SetStatus,
+    SetTimeouts,
     SetVariable,
     StripPrefix,
+    Substitute,
     When,
 )
-from vestibule.model.balance import Agent, Balance, HealthCheck, Outliers, Passive, Sticky
+from vestibule.model.balance import Agent, Balance, EventLog, HealthCheck, Outliers, Passive, Sticky
 from vestibule.model.door import (
     BUILT_IN_PROFILES,
     Address,
@@ -58,9 +63,10 @@ from vestibule.model.door import (
     Listener,
     TcpAddress,
     TlsProfile,
+    UdpAddress,
     UnixAddress,
 )
-from vestibule.model.layer4 import TcpRoute
+from vestibule.model.layer4 import Sessions, TcpRoute
 from vestibule.model.settings import (
     REDACTED,
     AccessLog,
@@ -77,6 +83,7 @@ from vestibule.model.source import (
     Again,
     ErrorRoute,
     Files,
+    Metrics,
     PathMatch,
     Proxy,
     Redirect,
@@ -103,6 +110,7 @@ __all__ = [
     "Acme",
     "Action",
     "AddHeader",
+    "AddTrailer",
     "Address",
     "Again",
     "Agent",
@@ -125,6 +133,7 @@ __all__ = [
     "EditHeader",
     "ErrorLog",
     "ErrorRoute",
+    "EventLog",
     "Files",
     "Forwarding",
     "HangUp",
@@ -134,6 +143,7 @@ __all__ = [
     "Issuer",
     "Limits",
     "Listener",
+    "Metrics",
     "OnDemand",
     "Outliers",
     "Passive",
@@ -142,6 +152,7 @@ __all__ = [
     "Process",
     "Proxy",
     "RateLimit",
+    "ReadBody",
     "Redirect",
     "RemoveHeader",
     "RemoveHeaders",
@@ -152,20 +163,25 @@ __all__ = [
     "Rewrite",
     "Route",
     "Server",
+    "Sessions",
+    "SetBody",
     "SetHeader",
     "SetMethod",
     "SetStatus",
+    "SetTimeouts",
     "SetVariable",
     "Site",
     "Source",
     "Sticky",
     "StripPrefix",
+    "Substitute",
     "Switch",
     "Syslog",
     "TcpAddress",
     "TcpRoute",
     "Timeouts",
     "TlsProfile",
+    "UdpAddress",
     "UnixAddress",
     "Upstream",
     "UpstreamTls",
@@ -237,6 +253,8 @@ class Site:
     host_patterns: tuple[str, ...] = ()
     """Further hosts, by regular expressions found in them without regard to case. They are tried where no name of a site fits, in
     written order over all sites."""
+    default_host: str = ""
+    """What ``host`` is for a request that names none, as one of HTTP/1.0 may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,3 +296,24 @@ class Config:
     def wants_acme(self) -> bool:
         """Whether any certificate is issued automatically."""
         return any(site.acme or site.on_demand for site in self.sites)
+
+    @property
+    def metrics(self) -> tuple[Metrics, ...]:
+        """All sources that show figures."""
+        found: list[Metrics] = []
+        for site in self.sites:
+            found += _metrics_of(site.source, site.errors)
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def wants_counts(self) -> bool:
+        """Whether anybody wants to know how many requests there are: a page, or whoever sends commands."""
+        return bool(self.metrics or self.process.command_sockets)
+
+
+def _metrics_of(source: Source, errors: tuple[ErrorRoute, ...] | None) -> list[Metrics]:
+    """Return the sources at and inside a source that show figures."""
+    found = [source] if isinstance(source, Metrics) else []
+    for _, route in routes_inside("", source, errors):
+        found += _metrics_of(route.source, route.errors)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from vestibule.model.layer4 import TcpRoute
+from vestibule.model.layer4 import Sessions, TcpRoute
 from vestibule.model.settings import AccessLog, Limits, Timeouts
 
 BUILT_IN_PROFILES = ("intermediate", "modern")
@@ -15,6 +15,18 @@ BUILT_IN_PROFILES = ("intermediate", "modern")
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
     """A TCP port to listen on."""
+
+    port: int
+    """The port, 1 to 65535, or 0 for any free one."""
+    host: str = "*"
+    """An IPv4 or IPv6 address, or ``*`` for every address of both families."""
+    v6only: bool = True
+    """For an IPv6 address: leave IPv4 clients out. ``*`` takes both whatever this says."""
+
+
+@dataclass(frozen=True, slots=True)
+class UdpAddress:
+    """A UDP port to listen on."""
 
     port: int
     """The port, 1 to 65535, or 0 for any free one."""
@@ -46,7 +58,7 @@ class InheritedAddress:
     """``FileDescriptorName=`` of the socket unit."""
 
 
-Address: TypeAlias = TcpAddress | UnixAddress | InheritedAddress
+Address: TypeAlias = TcpAddress | UdpAddress | UnixAddress | InheritedAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,20 @@ class Listener:
     alpn: tuple[str, ...] = ()
     """With ``tls`` and ``routes``: the protocols offered to clients (ALPN), most wanted first, as their servers speak them; empty
     takes no part in that."""
+    proxy_protocol_mode: Literal["strict", "open", "note"] = "strict"
+    """What becomes of a PROXY header. With ``strict`` those who may send one are who connected from then on, and anybody else's
+    connection is closed; with ``open`` anybody must send one, and that of the others is known (``announced_ip`` and its kin) and
+    changes nothing; with ``note`` it changes nothing for anybody, and ``forwarding`` says whether it is believed."""
+    sessions: Sessions | None = None
+    """Of a UDP listener: what belongs together, and for how long."""
+    refused_sni: tuple[str, ...] = ()
+    """Hosts, and with ``*.`` all directly below one, for which no TLS handshake is made, whatever certificates there are."""
+    half_close: bool = True
+    """With ``routes``, whether one side may end what it sends and go on reading, so that each direction of a connection ends by itself
+    (RFC 9293 section 3.6). Without it the whole connection ends with either, once what came before has been passed on."""
+    hostless: bool = False
+    """Whether a request of HTTP/1.1 or HTTP/2 may say no host at all, or in HTTP/1 what is none; it goes where names that no site has go,
+    and on without one. RFC 9112 section 3.2 wants such a request of HTTP/1.1 refused (400), and most servers behind do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +141,22 @@ class TlsProfile:
     """Whether sessions may be resumed."""
     client_ca: str = ""
     """A PEM file of the authorities whose client certificates are accepted; empty asks for none."""
-    client_verify: Literal["require", "optional", "any"] = "require"
+    client_verify: Literal["require", "optional", "any", "shown"] = "require"
     """Whether a client must show a certificate, may, or may show any, which is then for the routes and the upstream to judge
-    by ``tls_client_verify``: ``any`` needs no ``client_ca``."""
+    by ``tls_client_verify``: ``any`` needs no ``client_ca``. With ``shown`` it may be any and must be there."""
     client_crl: str = ""
     """A PEM file of revocation lists; with it every authority of ``client_ca`` on the way needs one that is in force."""
     client_depth: int | None = None
     """How many authorities may stand between a client's certificate and one of ``client_ca``; unset leaves that open."""
     suites: tuple[str, ...] = ()
     """OpenSSL names of suites for TLS 1.3; empty takes all three that the library has."""
+    client_ca_more: str = ""
+    """A PEM file of further authorities, beside those of ``client_ca``; empty is none."""
 
     @property
     def asks_clients(self) -> bool:
         """Whether clients are asked for a certificate."""
-        return bool(self.client_ca) or self.client_verify == "any"
+        return bool(self.client_ca) or self.client_verify in ("any", "shown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +173,5 @@ class Certificate:
     """A file of which one line opens an encrypted key."""
     chain: str = ""
     """A PEM file with the certificates of those who signed, where ``cert`` does not hold them."""
+    hosts: tuple[str, ...] = ()
+    """The names it is shown for on sites for any host, instead of those in it; with ``!`` before it one that it is not for, ``!*`` none."""

@@ -27,6 +27,8 @@ class Kind(Enum):
     NUMBER = "number"
     TEST = "test"
     ADDRESS = "address"
+    LIST = "list"
+    """Several texts. Only functions take it."""
 
 
 class Phase(IntEnum):

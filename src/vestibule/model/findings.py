@@ -8,7 +8,7 @@ Not here: the checks (``check``, ``check_route``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from vestibule.model.diagnostic import Diagnostic, Span, did_you_mean, error, warning
 
@@ -28,11 +28,11 @@ class Findings:
         """Note what is allowed and probably not meant."""
         self.diagnostics.append(warning(self._place(path), code, message, hint))
 
-    def reference(self, path: str, what: str, name: str, known: Sequence[str]) -> bool:
+    def reference(self, path: str, what: str, name: str, known: Collection[str]) -> bool:
         """Note a name that refers to nothing; tell whether it refers to something."""
         if name in known:
             return True
-        self.error(path, "unknown-reference", f"there is no {what} `{name}`", did_you_mean(name, known))
+        self.error(path, "unknown-reference", f"there is no {what} `{name}`", did_you_mean(name, list(known)))
         return False
 
     def at_least(self, path: str, value: int | None, lowest: int) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from vestibule.model.config import ANY_HOST, Address, InheritedAddress, Server, TcpAddress, UnixAddress
+from vestibule.model.config import ANY_HOST, Address, InheritedAddress, Server, TcpAddress, UdpAddress, UnixAddress
 
 _SIZE_UNITS = {
     "TiB": 1024**4,
@@ -103,8 +103,14 @@ def parse_listen(text: str) -> Address:
     """Read an address to listen on.
 
     ``8080``, ``:8080`` and ``*:8080`` are every address of both families; ``127.0.0.1:80`` and ``[::1]:80`` one of
-    them; ``unix:/path`` a unix socket; ``systemd:name`` one passed by socket activation.
+    them; ``udp://`` before one of these takes datagrams; ``unix:/path`` is a unix socket; ``systemd:name`` one passed by socket
+    activation.
     """
+    if text.startswith("udp://"):
+        address = parse_listen(text.removeprefix("udp://"))
+        if not isinstance(address, TcpAddress):
+            raise ValueError("expected a port after `udp://`, with or without an address")
+        return UdpAddress(address.port, address.host)
     if text.startswith("unix:"):
         if len(text) == len("unix:"):
             raise ValueError("expected the path of a socket after `unix:`")
@@ -141,7 +147,8 @@ def format_listen(address: Address) -> str:
         return f"unix:{address.path}"
     if isinstance(address, InheritedAddress):
         return f"systemd:{address.name}"
-    return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
+    place = f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
+    return f"udp://{place}" if isinstance(address, UdpAddress) else place
 
 
 def parse_network(text: str) -> str:

@@ -60,7 +60,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """What upstreams are told about the client. Trusted peers are those in ``Config.trusted_proxies``."""
+    """What upstreams are told about the client, and what clients are not told of them. Trusted peers are those in ``trusted_proxies`` of
+    the whole unless said otherwise."""
 
     x_forwarded: Literal["set", "remove", "pass"] = "set"
     """X-Real-IP, X-Forwarded-For, -Proto, -Host and -Port. ``set`` writes them, replacing what an untrusted peer sent and
@@ -78,6 +79,12 @@ class Forwarding:
     where there is none; ``-`` asks none of them, and the client is who connected."""
     client_walk: bool = True
     """Whether that list is walked from its end past all trusted addresses; otherwise its last address alone is believed."""
+    client_announced: bool = False
+    """Whether the PROXY header of a trusted peer says who the client is, instead of a field; for listeners that only note it."""
+    trusted: tuple[str, ...] = ()
+    """The networks of trusted peers here; none named is those of ``trusted_proxies`` of the whole."""
+    hide: tuple[str, ...] = ()
+    """Fields of upstreams' answers that clients do not get."""
 
 
 Facility = Literal[
@@ -127,6 +134,9 @@ class AccessLog:
     """What stands before lines that go to a syslog server."""
     also: tuple[AccessLog, ...] = ()
     """Further logs of the same exchanges."""
+    file: Expr | None = None
+    """The file below ``target``, which is a directory then: each line goes to the one that this says when the exchange is over. Workers
+    open it when they have lines for it, so it needs no opening anew once it was moved away. Every variable may be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +154,11 @@ class ErrorLog:
 
 @dataclass(frozen=True, slots=True)
 class CommandSocket:
-    """A unix socket that takes HAProxy's commands, for programs that speak them."""
+    """A socket that takes HAProxy's commands, for programs that speak them."""
 
     path: str
-    """The file of the socket."""
+    """The file of the socket; or ``tcp:HOST:PORT``, or ``fd@N`` for a socket that listens already. Who reaches one of these two may say
+    all that ``level`` allows: keep them to this machine."""
     mode: int = 0o600
     """Its permissions."""
     user: str = ""
@@ -158,6 +169,11 @@ class CommandSocket:
     """What may be asked there: ``user`` figures, ``operator`` what went wrong too, ``admin`` changes of servers."""
     servers: tuple[tuple[str, str], ...] = ()
     """Names of servers, ``UPSTREAM/NAME``, each with the address it stands for; others are called by their address."""
+    numbers: tuple[tuple[str, str], ...] = ()
+    """Numbers of upstreams, where they have some; others are counted."""
+    lists: tuple[tuple[str, str], ...] = ()
+    """Files whose lines commands may show and change, each with what it is: ``map``, ``acl`` or ``crt-list``; and tables of counts, with
+    ``table``, their type, their size, and their counters with a colon and the period in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +193,14 @@ class Process:
     admin_socket: str = ""
     """The unix socket ``vestibule reload`` and ``status`` talk to; empty puts it into the state directory."""
     command_sockets: tuple[CommandSocket, ...] = ()
-    """Unix sockets that take HAProxy's commands (``show stat``, ``set server``)."""
+    """Sockets that take HAProxy's commands (``show stat``, ``set server``)."""
     stop_ms: int = 30_000
     """How long exchanges in flight may go on after SIGTERM before they are cut."""
+    resolvers: tuple[str, ...] = ()
+    """DNS servers, addresses with a port or without, that are asked for the hosts that requests name (``address`` of an upstream); empty
+    asks as the system does. Hosts that are written down are looked up by the system in any case."""
+    resolve: Literal["any", "ipv4", "ipv6"] = "any"
+    """Which addresses those servers are asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,21 +82,65 @@ class Files:
     """Endings of names without their dot, in lower case, each with its Content-Type, besides those that are known."""
     hidden: bool = False
     """Whether names that begin with a dot are served."""
+    hide: tuple[str, ...] = ()
+    """Names of files and directories that count as not there; one that begins with ``/`` is a path below the root. ``*`` and ``?``
+    stand for what they do in a shell, without ``/``."""
+    listing: bool = False
+    """Whether a directory without an index is listed: a page, or JSON for who asks for it (Accept). ``?sort=name``, ``size`` or
+    ``time``, ``order=desc`` and ``limit`` are understood."""
+    precompressed: tuple[Literal["gzip", "br", "zstd"], ...] = ()
+    """Codings in which files stand beside those they were made of, with ``.gz``, ``.br`` or ``.zst`` behind their names; the first
+    that the client takes is sent."""
+    status: int = 0
+    """The status of files that are sent, whole then; 0 is the usual ones."""
+    slash: Literal["url", "path", "bare", "stay"] = "url"
+    """How a client that asks for a directory without the ``/`` is sent there: ``url`` by the whole URL (301), ``path`` by the path that
+    it asked for (308), unless that was rewritten to the directory; ``bare`` by the path alone (301); ``stay`` answers it."""
 
 
-Source: TypeAlias = Proxy | Respond | Redirect | Switch | Again | Files
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """A page with the figures of the whole proxy, some seconds old at most. Who may see it is for the actions before it to say."""
+
+    form: Literal["prometheus", "json", "html", "nginx", "apache", "haproxy"] = "prometheus"
+    """How the figures are written: for Prometheus (or as OpenMetrics, where it is accepted), as JSON, as a page for people, as nginx's
+    ``stub_status``, as httpd's ``server-status`` (for people, and with ``?auto`` for programs), as HAProxy's statistics (for people, and
+    with ``;csv`` for programs)."""
+    version: bool = True
+    """Whether pages for people say which version this is."""
+    refresh_s: int = 0
+    """After how many seconds browsers load a page for people again; 0 leaves that to them."""
+    only: tuple[str, ...] = ()
+    """The sites, listeners and upstreams that are shown; empty shows all."""
+    title: str = ""
+    """What pages for people say of this machine."""
+    names: tuple[tuple[str, str], ...] = ()
+    """Names of servers, as ``upstream/name`` and the address; the others have their address as a name."""
+
+    def pages(self) -> tuple[str, str]:
+        """Return the kinds of page: what is shown, and what is shown where a request asks for it."""
+        other = {"prometheus": "openmetrics", "apache": "apache_auto", "haproxy": "haproxy_csv"}
+        return self.form, other.get(self.form, self.form)
+
+    def key(self, kind: str) -> str:
+        """Name a page of this source among those of all, the same in every process."""
+        return f"{kind} {self.version} {self.only} {self.title!r} {self.names}"
+
+
+Source: TypeAlias = Proxy | Respond | Redirect | Switch | Again | Files | Metrics
 """Who answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorRoute:
-    """Who answers in the place of an error. Its request is a GET (or the HEAD it was) without a body, and no error that it meets
-    itself is routed again."""
+    """Who answers in the place of an error. Its request is a GET (or the HEAD it was) without a body, if ``whole`` does not say otherwise,
+    and no error that it meets itself is routed again."""
 
     source: Source
     """Who answers."""
     statuses: tuple[int, ...] = ()
-    """The statuses of errors that it is for; none named is all from 400 to 599."""
+    """The statuses of errors that it is for; none named is all from 400 to 599, or with ``when`` from 200.
+    With ``upstream`` any from 200 on may be named."""
     status: int | None = None
     """The status that the client sees; None is the error's own, 0 is that of the answer."""
     upstream: bool = False
@@ -105,6 +149,16 @@ class ErrorRoute:
     """Actions before the source, in order."""
     response: tuple[Action, ...] = ()
     """Actions on the answer, in order, before those of the site or route."""
+    when: Expr | None = None
+    """A test of the answer that is replaced. What arose here meets no test; without one there is nothing to meet."""
+    keep: tuple[tuple[str, Expr], ...] = ()
+    """What is kept of the answer that is replaced, by the names under which ``kept`` finds it."""
+    passes: tuple[str, ...] = ()
+    """Fields of the answer that is replaced that go on into the new one. What another server says of them itself stays; its cookies and
+    those of the first one are both set."""
+    whole: bool = False
+    """Whether it is asked by the method that the request had, and with its body, where no server had any of it and the error is not the
+    client's."""
 
 
 @dataclass(frozen=True, slots=True)

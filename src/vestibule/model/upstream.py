@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from vestibule.model.balance import Agent, Balance, HealthCheck, Outliers, Passive, Sticky
+from vestibule.model.balance import Agent, Balance, EventLog, HealthCheck, Outliers, Passive, Sticky
+from vestibule.model.expr import Expr
 
 RetryCause: TypeAlias = Literal["connect", "lost", "timeout", "invalid"]
 
@@ -57,6 +58,14 @@ class Server:
     """Another address of it."""
     agent_port: int = 0
     """Another port of it."""
+    tls_name: str = ""
+    """The name to send (SNI) and to verify, instead of the ``name`` of ``tls``."""
+    tls_verify: bool = True
+    """Whether its certificate must be valid for its name, where ``tls`` says that those of servers must."""
+    tls_cert: str = ""
+    """The client certificate to show to it, PEM with its key, instead of the ``cert`` of ``tls``."""
+    tls_ciphers: tuple[str, ...] = ()
+    """The ciphers of TLS 1.2 to offer to it, instead of the ``ciphers`` of ``tls``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,16 @@ class UpstreamTls:
     """Its key; empty when it is in ``cert``."""
     password_file: str = ""
     """A file of which one line opens an encrypted key."""
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version to speak."""
+    maximum: Literal["1.2", "1.3"] = "1.3"
+    """The newest version to offer."""
+    ciphers: tuple[str, ...] = ()
+    """OpenSSL names of ciphers to offer for TLS 1.2; empty offers the library's."""
+    suites: tuple[str, ...] = ()
+    """OpenSSL names of suites to offer for TLS 1.3; empty offers all three that the library has. Checks offer all."""
+    groups: tuple[str, ...] = ()
+    """OpenSSL names of key exchange groups to offer; empty offers the library's, as checks do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +112,16 @@ class Pool:
     """Requests that may wait for a connection; further ones are answered 503."""
     wait_ms: int = 30_000
     """How long a request may wait for a connection (503)."""
-    protocol: Literal["http/1.1", "h2"] = "http/1.1"
+    protocol: Literal["http/1.1", "h2", "auto"] = "http/1.1"
     """What its servers speak. ``h2`` is HTTP/2, which gRPC needs: by ALPN over TLS, by prior knowledge (h2c) otherwise. Requests share
-    connections there, ``max_connections`` counts requests, and WebSockets are streams, for servers that take them (RFC 8441)."""
+    connections there, ``max_connections`` counts requests, and WebSockets are streams, for servers that take them (RFC 8441).
+    ``auto`` offers both to servers with TLS, and each chooses (ALPN) whenever a connection is made; WebSockets have HTTP/1.1 then, and
+    servers without TLS, too. Checks speak HTTP/1.1."""
     bare_lf: bool = False
     """Whether a line of an answer's head may end with LF alone, as scripts write it; otherwise that is an error (502)."""
+    local_address: str = ""
+    """The address of this machine that connections are made from; only addresses of its family are connected to. Empty leaves it to
+    the system, as checks do in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +129,7 @@ class Retry:
     """When a request is tried again. A request that may have had an effect is never sent twice."""
 
     attempts: int = 3
-    """Tries in all, the first included."""
+    """Tries in all, the first included. Meeting a kept connection that the server had closed is none, the first time."""
     on: tuple[RetryCause, ...] = ("connect", "lost")
     """What is tried again. ``connect``: no connection could be made, so any request. The others are for requests that may be
     repeated (GET, HEAD, OPTIONS, PUT, DELETE) and whose body was not sent yet: ``lost``, the connection broke before the answer;
@@ -145,6 +169,15 @@ class Upstream:
     """Whether servers are asked how they are."""
     agent: Agent | None = None
     """Whether programs beside the servers are asked how these want to be used."""
+    address: Expr | None = None
+    """Where each request goes, made of the request, instead of servers: a host or an address, with a port or without. Whoever may ask
+    can have requests sent wherever the expression lets them."""
+    address_tls: bool = False
+    """Whether to speak TLS there."""
+    unreachable_status: int = 0
+    """The status of the answer where no connection to any server came about: 500 to 599. 0 is 502, and 504 where it took too long."""
+    events: tuple[EventLog, ...] = ()
+    """Where is told what becomes of the servers, besides the error log."""
 
     def server_key(self, server: Server) -> str:
         """Name a server among those of all upstreams, the same in every process."""

@@ -28,6 +28,9 @@ from vestibule.net.timers import Deadline, Timed
 # RFC 8305 5: the recommended delay between attempts.
 _NEXT_AFTER_MS: Final = 250
 
+# IP_BIND_ADDRESS_NO_PORT: the port is chosen when it is known where to, so one may serve for many servers.
+_PORT_LATER: Final = 24
+
 
 @trait
 class Dialer:
@@ -42,12 +45,13 @@ class Dialer:
 
 
 class Endpoint:
-    """One address to connect to: an IP address with a port, or a unix socket's path."""
+    """One address to connect to: an IP address with a port, or a unix socket's path. `local` is our own to connect from, if it is said."""
 
     def __init__(self, family: int, host: str, port: int) -> None:
         self.family = family
         self.host = host
         self.port = port
+        self.local = ""
 
     def text(self) -> str:
         if self.family == socket.AF_UNIX:
@@ -80,11 +84,13 @@ class _Attempt(Pollable):
         self.endpoint = endpoint
 
     def on_readable(self) -> None:
-        self.on_writable()  # an error is reported as readable, too
+        """It failed: reading was not asked for, and an error is reported as readable and comes before all else."""
+        if self.dial is not None:
+            self.dial.on_attempt(self, self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
     def on_writable(self) -> None:
         if self.dial is not None:
-            self.dial.on_attempt(self, self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            self.dial.on_attempt(self, 0)
 
     def close_fd(self) -> None:
         self.sock.close()
@@ -129,17 +135,19 @@ class Dial(Timed, Later):
         try:
             sock = socket.socket(endpoint.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         except OSError as error:
-            self._fault = _fault_of(error.errno or 0, endpoint)
+            self._fault = fault_of(error.errno or 0, endpoint)
             return False
         if endpoint.family == socket.AF_UNIX:
             code = sock.connect_ex(endpoint.host)
         else:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            code = sock.connect_ex((endpoint.host, endpoint.port))
+            code = bind_local(sock, endpoint) if endpoint.local else 0
+            if code == 0:
+                code = sock.connect_ex((endpoint.host, endpoint.port))
         if code not in (0, EINPROGRESS):
             # EAGAIN from a unix socket: its backlog is full, which is as good as refused.
             sock.close()
-            self._fault = _fault_of(code, endpoint)
+            self._fault = fault_of(code, endpoint)
             return False
         attempt = _Attempt(self, sock, endpoint)
         self._attempts.append(attempt)
@@ -157,7 +165,7 @@ class Dial(Timed, Later):
             self._stop()
             dialer.on_dialed(attempt.sock, attempt)
             return
-        self._fault = _fault_of(code, attempt.endpoint)
+        self._fault = fault_of(code, attempt.endpoint)
         self._reactor.doom(attempt)
         if self._next < len(self._endpoints):
             self._try_next()
@@ -191,6 +199,17 @@ class Dial(Timed, Later):
         self._attempts.clear()
 
 
-def _fault_of(code: int, endpoint: Endpoint) -> Fault:
+def bind_local(sock: socket.socket, endpoint: Endpoint) -> int:
+    """Have a socket connect from our own address that its endpoint names; return the number of an error, or 0."""
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, _PORT_LATER, 1)
+        sock.bind((endpoint.local, 0))
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
+def fault_of(code: int, endpoint: Endpoint) -> Fault:
+    """Return the fault that an error of connecting is."""
     detail = f"{endpoint.text()}: {os.strerror(code)}"
     return Fault(UPSTREAM_REFUSED if code in (ECONNREFUSED, ENOENT, EAGAIN) else UPSTREAM_UNREACHABLE, detail)

@@ -2,7 +2,10 @@
 
 Facts: `accept4` on a ready listener may be asked several times before it would block; each further one
 saves a turn. When descriptors run out the connection stays in the kernel's queue and epoll reports it
-for ever, so the listener must look away for a while. A client may be gone before it is accepted.
+for ever, so the listener must look away for a while. A client may be gone before it is accepted. A connection has the TCP_NODELAY
+of its listener (Linux). Python asks the kernel for the family, type and protocol of a descriptor unless it is told.
+
+Rules: what the kernel has said already is not asked for again: who connected, and to which address if only one is listened on.
 
 Not here: what happens to a connection (`proxy/entry.py`), binding (the control process).
 """
@@ -27,7 +30,8 @@ _PAUSE_MS: Final = 250
 class Acceptor:
     """Who gets the connections."""
 
-    def on_accepted(self, sock: socket.socket) -> None:
+    def on_accepted(self, sock: socket.socket, peer: tuple[str, int] | None, local: tuple[str, int] | None) -> None:
+        """Take a connection, and both its ends: None is that of a unix socket, and for `local` also one to be asked for."""
         raise NotImplementedError
 
     def is_full(self) -> bool:
@@ -46,9 +50,18 @@ class Listener(Pollable, Timed):
         self._acceptor = acceptor
         self._deadline = Deadline(self)
         self._open = True
+        self._family = int(sock.family)
+        self._kind = int(sock.type)
+        self._local: tuple[str, int] | None = None
+        if self._family != socket.AF_UNIX:
+            bound = sock.getsockname()
+            if bound[0] not in ("0.0.0.0", "::", "::ffff:0.0.0.0"):
+                self._local = (bound[0], bound[1])
 
     def start(self) -> None:
         """Begin to accept."""
+        if self._family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reactor.add(self, READ)
 
     def on_readable(self) -> None:
@@ -57,7 +70,7 @@ class Listener(Pollable, Timed):
                 self._look_away()
                 return
             try:
-                fd, _address = self.sock._accept()  # type: ignore[attr-defined]  # the method below accept(), because accept() switches to blocking
+                fd, address = self.sock._accept()  # type: ignore[attr-defined]  # the method below accept(), because accept() switches to blocking
             except BlockingIOError:
                 return
             except OSError as error:
@@ -65,9 +78,12 @@ class Listener(Pollable, Timed):
                     self._look_away()
                     return
                 continue  # this one is gone already
-            sock = socket.socket(fileno=fd)
+            sock = socket.socket(self._family, self._kind, self.sock.proto, fileno=fd)
             sock.setblocking(False)
-            self._acceptor.on_accepted(sock)
+            peer: tuple[str, int] | None = None
+            if self._family != socket.AF_UNIX:
+                peer = (address[0], address[1])
+            self._acceptor.on_accepted(sock, peer, self._local)
 
     def on_writable(self) -> None:
         """Never asked for."""

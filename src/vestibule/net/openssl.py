@@ -10,7 +10,7 @@ Facts
   OpenSSL keeps errors in a queue, where the `ssl` module would find them at its next call.
 
 Rules: what cannot be reached is told (`False`, or Unreachable), never passed over: the caller knows
-whether going on without it is safe. Nothing here is called per request.
+whether going on without it is safe. Nothing here is called per request, a little per piece of a long body.
 
 Not here: what contexts are made of (`tls.py`).
 """
@@ -23,8 +23,17 @@ from typing import Any, Final
 _SET_TICKET_KEYS: Final = 59  # SSL_CTRL_SET_TLSEXT_TICKET_KEYS in openssl/ssl.h
 _SET_GROUPS_LIST: Final = 92  # SSL_CTRL_SET_GROUPS_LIST
 _SET_CACHE_MODE: Final = 44  # SSL_CTRL_SET_SESS_CACHE_MODE
+_SET_BUFFER_SIZE: Final = 117  # BIO_C_SET_BUFF_SIZE in openssl/bio.h
+_OF_READS: Final = 0
+_OF_WRITES: Final = 1
+_SET_CONNECTION: Final = 109  # BIO_C_SET_SSL
+_FLUSH: Final = 11  # BIO_CTRL_FLUSH
+_SHOULD_RETRY: Final = 8  # BIO_FLAGS_SHOULD_RETRY
+_LEAVE_OPEN: Final = 0  # BIO_NOCLOSE
 _VERIFY_PEER: Final = 1  # SSL_VERIFY_PEER
+_FAIL_WITHOUT: Final = 2  # SSL_VERIFY_FAIL_IF_NO_PEER_CERT
 TICKET_KEY_BYTES: Final = 80
+SOURCE_LEAST: Final = 4_097  # what a buffer of OpenSSL's own size has no place for (BIO_f_buffer(3))
 
 # The layouts above are known up to this version of Python.
 _UNKNOWN_FROM: Final = (3, 15)
@@ -69,6 +78,30 @@ def _declare(library: Any) -> None:
     """Say what the functions take, as their manual pages do. Raises AttributeError if one is missing."""
     library.SSL_CTX_ctrl.restype = ctypes.c_long
     library.SSL_CTX_ctrl.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
+    library.BIO_f_buffer.restype = ctypes.c_void_p
+    library.BIO_f_buffer.argtypes = []
+    library.BIO_f_ssl.restype = ctypes.c_void_p
+    library.BIO_f_ssl.argtypes = []
+    library.BIO_read.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
+    library.BIO_free_all.restype = None
+    library.BIO_free_all.argtypes = [ctypes.c_void_p]
+    library.BIO_new.restype = ctypes.c_void_p
+    library.BIO_new.argtypes = [ctypes.c_void_p]
+    library.BIO_new_socket.restype = ctypes.c_void_p
+    library.BIO_new_socket.argtypes = [ctypes.c_int, ctypes.c_int]
+    library.BIO_push.restype = ctypes.c_void_p
+    library.BIO_push.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    library.BIO_int_ctrl.restype = ctypes.c_long
+    library.BIO_int_ctrl.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_int]
+    library.BIO_ctrl.restype = ctypes.c_long
+    library.BIO_ctrl.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
+    library.BIO_test_flags.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    library.BIO_number_written.restype = ctypes.c_uint64
+    library.BIO_number_written.argtypes = [ctypes.c_void_p]
+    library.SSL_set0_rbio.restype = None
+    library.SSL_set0_rbio.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    library.SSL_set0_wbio.restype = None
+    library.SSL_set0_wbio.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     library.SSL_CTX_set_ciphersuites.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     library.SSL_CTX_set_verify_depth.restype = None
     library.SSL_CTX_set_verify_depth.argtypes = [ctypes.c_void_p, ctypes.c_int]
@@ -79,6 +112,9 @@ def _declare(library: Any) -> None:
     library.SSL_CTX_add_client_CA.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     library.SSL_get_verify_result.restype = ctypes.c_long
     library.SSL_get_verify_result.argtypes = [ctypes.c_void_p]
+    library.SSL_get_certificate.restype = ctypes.c_void_p
+    library.SSL_get_certificate.argtypes = [ctypes.c_void_p]
+    library.i2d_X509.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     library.d2i_X509.restype = ctypes.c_void_p
     library.d2i_X509.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_char_p), ctypes.c_long]
     library.ERR_clear_error.restype = None
@@ -209,11 +245,12 @@ def set_depth(made: ssl.SSLContext, depth: int) -> None:
     _LIBRARY.SSL_CTX_set_verify_depth(_context_of(made), depth)
 
 
-def ask_any(made: ssl.SSLContext) -> None:
-    """Ask clients for a certificate and go on with any, or none; `verify_result` says what it was. Raises ValueError."""
+def ask_any(made: ssl.SSLContext, needed: bool = False) -> None:
+    """Ask clients for a certificate and go on with any, or, unless one is needed, none; `verify_result` says what it was. Raises
+    ValueError."""
     if _LIBRARY is None:
         raise Unreachable("taking any client certificate")
-    _LIBRARY.SSL_CTX_set_verify(_context_of(made), _VERIFY_PEER, _GO_ON)
+    _LIBRARY.SSL_CTX_set_verify(_context_of(made), _VERIFY_PEER | (_FAIL_WITHOUT if needed else 0), _GO_ON)
 
 
 def name_authority(made: ssl.SSLContext, der: bytes) -> None:
@@ -228,18 +265,115 @@ def name_authority(made: ssl.SSLContext, der: bytes) -> None:
         _LIBRARY.ERR_clear_error()
 
 
-def verify_result(connection: ssl.SSLObject) -> int:
-    """Return OpenSSL's number for what verifying the peer's certificate came to; 0 if it is to be believed, -1 if unknown.
-
-    Also right for a resumed session, which remembers what was found when it began.
-    """
+def _address_of(connection: ssl.SSLObject) -> Any:
+    """Return OpenSSL's `SSL *` of a connection, or None where it cannot be reached."""
     inner: Any = connection
     inner = inner._sslobj
     head = object.__basicsize__
     word = ctypes.sizeof(ctypes.c_void_p)
     if _LIBRARY is None or ctypes.c_void_p.from_address(id(inner) + head + 2 * word).value != id(inner.context):
-        return -1
-    return int(_LIBRARY.SSL_get_verify_result(ctypes.c_void_p.from_address(id(inner) + head + word)))
+        return None
+    return ctypes.c_void_p.from_address(id(inner) + head + word)
+
+
+def verify_result(connection: ssl.SSLObject) -> int:
+    """Return OpenSSL's number for what verifying the peer's certificate came to; 0 if it is to be believed, -1 if unknown.
+
+    Also right for a resumed session, which remembers what was found when it began.
+    """
+    address = _address_of(connection)
+    return -1 if address is None else int(_LIBRARY.SSL_get_verify_result(address))
+
+
+class Source:
+    """A connection that OpenSSL reads for from its socket, and that gives many records with one call. Must be closed before it is gone."""
+
+    def __init__(self, chain: int, into: bytearray) -> None:
+        self._chain = chain
+        self._into: Any = (ctypes.c_char * len(into)).from_buffer(into)  # keeps the bytes where they are
+        self._address = ctypes.addressof(self._into)
+
+    def read(self, most: int) -> int:
+        """Decrypt what has come to the start of the buffer, up to `most` bytes (at least `SOURCE_LEAST`); return how many."""
+        return max(int(_LIBRARY.BIO_read(self._chain, self._address, most)), 0)
+
+    def is_drained(self) -> bool:
+        """Tell whether the last read stopped since no further record is whole. If it was not for that, the connection says what for."""
+        return bool(_LIBRARY.BIO_test_flags(self._chain, _SHOULD_RETRY))
+
+    def close(self) -> None:
+        """Let go of the connection. It may not be read from here again."""
+        _LIBRARY.BIO_free_all(self._chain)
+        self._chain = 0
+
+
+def read_from(connection: ssl.SSLObject, descriptor: int, most: int, into: bytearray) -> Source | None:
+    """Have OpenSSL itself read from a socket from now on, `most` bytes at a time; what it was given in memory must be used up.
+
+    What the buffer holds, neither epoll nor `pending` tells. None: it cannot.
+    """
+    address = _address_of(connection)
+    if address is None:
+        return None
+    # Not SSL_set_read_ahead(3): it moves all it has read to the front before each record.
+    buffer, _ = _buffered(descriptor, most, _OF_READS)
+    _LIBRARY.SSL_set0_rbio(address, buffer)
+    # A buffer over the connection reads from it until it is full. It keeps nothing itself: from its own size on it reads to where it
+    # was told to. Both are ours; they hold the socket's buffer once more and the connection not at all.
+    records = _LIBRARY.BIO_new(_LIBRARY.BIO_f_ssl())
+    _LIBRARY.BIO_ctrl(records, _SET_CONNECTION, _LEAVE_OPEN, address)
+    return Source(_LIBRARY.BIO_push(_LIBRARY.BIO_new(_LIBRARY.BIO_f_buffer()), records), into)
+
+
+def own_certificate(connection: ssl.SSLObject) -> bytes:
+    """Return the certificate that we showed in a handshake (DER); nothing where OpenSSL is hidden."""
+    found = _address_of(connection)
+    certificate = None if found is None else _LIBRARY.SSL_get_certificate(found)
+    size = 0 if not certificate else int(_LIBRARY.i2d_X509(certificate, None))
+    if size <= 0:
+        return b""
+    buffer = ctypes.create_string_buffer(size)
+    # i2d moves the pointer that it is given (i2d_X509(3)).
+    _LIBRARY.i2d_X509(certificate, ctypes.byref(ctypes.c_void_p(ctypes.addressof(buffer))))
+    return buffer.raw
+
+
+class Sink:
+    """Where OpenSSL itself writes: a buffer before a socket. Both are the connection's, and gone with it."""
+
+    def __init__(self, buffer: int, end: int) -> None:
+        self._buffer = buffer
+        self._end = end
+
+    def flush(self) -> bool:
+        """Send what the buffer holds; False: the socket did not take it all yet. Raises OSError where it takes nothing any more."""
+        if _LIBRARY.BIO_ctrl(self._buffer, _FLUSH, 0, None) == 1:
+            return True
+        if _LIBRARY.BIO_test_flags(self._buffer, _SHOULD_RETRY):
+            return False
+        raise BrokenPipeError("write failed")
+
+    def sent(self) -> int:
+        """Return how many bytes the socket took."""
+        return int(_LIBRARY.BIO_number_written(self._end))
+
+
+def write_to(connection: ssl.SSLObject, descriptor: int, most: int) -> Sink | None:
+    """Have OpenSSL write to a socket from now on, `most` bytes at a time; what it wrote to memory must be taken. None: it cannot."""
+    address = _address_of(connection)
+    if address is None:
+        return None
+    buffer, end = _buffered(descriptor, most, _OF_WRITES)
+    _LIBRARY.SSL_set0_wbio(address, buffer)
+    return Sink(buffer, end)
+
+
+def _buffered(descriptor: int, most: int, direction: int) -> tuple[int, int]:
+    """Return a buffer of `most` bytes in one direction before a socket, and that socket's end."""
+    buffer = _LIBRARY.BIO_new(_LIBRARY.BIO_f_buffer())
+    _LIBRARY.BIO_int_ctrl(buffer, _SET_BUFFER_SIZE, most, direction)
+    end = _LIBRARY.BIO_new_socket(descriptor, _LEAVE_OPEN)
+    return _LIBRARY.BIO_push(buffer, end), end
 
 
 def words_of(result: int) -> str:

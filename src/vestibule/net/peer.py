@@ -1,9 +1,9 @@
-"""The certificate a client showed in its handshake, as variables and rules want it.
+"""Who is at the other end: an address, and the certificate a client showed in its handshake, as variables and rules want them.
 
 Facts: a distinguished name is written after RFC 4514, last part first, as nginx, httpd and Caddy do. A
 certificate that is shown is proven to be the client's own (RFC 8446 4.4.3) even where it is not verified.
 
-Rules: it is read when somebody asks, once for a connection. What cannot be read is empty, never guessed.
+Rules: a certificate is read when somebody asks, once for a connection. What cannot be read is empty, never guessed.
 
 Not here: who asks for it and which authorities count (`tls.py`).
 """
@@ -13,9 +13,10 @@ import hashlib
 import ssl
 from typing import Any, Final
 
-from vestibule.net.openssl import verify_result, words_of
+from vestibule.net.openssl import own_certificate, verify_result, words_of
 
 VERIFIED: Final = b"SUCCESS"
+_DAY_MS: Final = 86_400_000
 
 
 class PeerCertificate:
@@ -35,7 +36,7 @@ class PeerCertificate:
 
             try:
                 self._parsed = x509.load_der_x509_certificate(self.der)
-            except ValueError:
+            except (ValueError, x509.InvalidVersion):
                 return None  # OpenSSL is more tolerant
         return self._parsed
 
@@ -78,6 +79,11 @@ class PeerCertificate:
         found = self._certificate()
         return b"" if found is None else _moment(found.not_valid_after_utc)
 
+    def days_left(self, now_ms: int) -> int:
+        """Return for how many whole days it is valid yet."""
+        found = self._certificate()
+        return 0 if found is None else max(0, int(found.not_valid_after_utc.timestamp() * 1_000) - now_ms) // _DAY_MS
+
     def sha256(self) -> bytes:
         """Return its SHA-256 in hexadecimal."""
         return hashlib.sha256(self.der).hexdigest().encode()
@@ -101,6 +107,42 @@ def peer_certificate(connection: ssl.SSLObject) -> PeerCertificate | None:
     return None if der is None else PeerCertificate(der, verify_result(connection))
 
 
+class Secured:
+    """What TLS has settled with the other end."""
+
+    def __init__(self, connection: ssl.SSLObject) -> None:
+        self._connection = connection
+
+    def own_certificate(self) -> bytes:
+        """Return the certificate that we showed (DER); nothing where there is none, or OpenSSL is hidden."""
+        return own_certificate(self._connection)
+
+    def peer_certificate(self) -> bytes:
+        """Return the certificate that the other end showed (DER), believed or not; nothing where there is none."""
+        return self._connection.getpeercert(True) or b""
+
+    def version(self) -> bytes:
+        """Return the version of TLS."""
+        return (self._connection.version() or "").encode("ascii")
+
+    def cipher(self) -> bytes:
+        """Return the name of the cipher suite."""
+        found = self._connection.cipher()
+        return b"" if found is None else found[0].encode("ascii")
+
+    def shared_ciphers(self) -> bytes:
+        """Return the names of the cipher suites that a client offered and we take, with colons between."""
+        return ":".join([name for name, _, _ in self._connection.shared_ciphers() or ()]).encode("ascii")
+
+    def protocol(self) -> bytes:
+        """Return what was agreed on by ALPN."""
+        return (self._connection.selected_alpn_protocol() or "").encode("ascii")
+
+    def is_resumed(self) -> bool:
+        """Tell whether a session was resumed."""
+        return self._connection.session_reused is True
+
+
 def _text_of(certificate: Any, part: str) -> bytes:
     if certificate is None:
         return b""
@@ -113,3 +155,10 @@ def _text_of(certificate: Any, part: str) -> bytes:
 
 def _moment(at: Any) -> bytes:
     return f"{at:%b} {at.day:2d} {at:%H:%M:%S %Y} GMT".encode()
+
+
+def address_text(address: str) -> bytes:
+    """Write an address as logs and headers want it: an IPv4 client of a dual-stack socket as IPv4."""
+    if address.startswith("::ffff:") and "." in address:
+        address = address[7:]
+    return address.partition("%")[0].encode("ascii")

@@ -1,16 +1,17 @@
-"""Bytes from one plain socket to another through a pipe, without passing through this program.
+"""Bytes from one socket to another past the streams on them: plain ones through a pipe, those of TLS as they are decrypted.
 
 Facts
   splice(2) moves pages between a socket and a pipe. A gigabyte costs about half the CPU of reading and
   writing it, less with a large pipe. What the sink did not take stays in the pipe: the pipe *is* the
   buffer, and its size the bound.
+  What OpenSSL decrypted lies in the reactor's scratch. Sent from there it is still in the processor's cache, and is not copied again.
 
 Rules
   1. A relay begins to move only when the sink's own queue is empty, so order is kept.
-  2. While the pipe holds anything, the source is not read: one pipe full is the most that is in flight.
+  2. While the pipe or the sink's queue holds anything, the source is not read: one pipe full, or one read, is the most that is in flight.
   3. A pipe that still holds bytes when its relay is stopped is closed, never lent again.
 
-Not here: which bodies may be relayed (`proxy/relays.py`), TLS (its bytes must pass through OpenSSL).
+Not here: which bodies may be relayed (`proxy/relays.py`), encrypting (a sink is a plain socket).
 """
 
 import fcntl
@@ -19,8 +20,9 @@ from typing import Final
 
 from mypy_extensions import trait
 
-from vestibule.net.reactor import READ, WRITE
-from vestibule.net.transport import Bypass, Transport
+from vestibule.net.reactor import READ, SCRATCH_BYTES, WRITE
+from vestibule.net.tls_transport import TlsTransport
+from vestibule.net.transport import Bypass, PlainTransport, Transport
 
 PIPE_BYTES: Final = 1_048_576
 _KEPT_PIPES: Final = 16
@@ -32,7 +34,7 @@ class Watcher:
     """Who is told how a relay goes on."""
 
     def on_moved(self, relay: "Relay", count: int) -> None:
-        """So many more bytes are with the sink; `relay.left` says how many are still to come."""
+        """So many more bytes are with the sink, or in its queue; `relay.left` says how many are still to come."""
         raise NotImplementedError
 
     def on_source_end(self, relay: "Relay") -> None:
@@ -78,18 +80,14 @@ class Pipes:
 
 
 class Relay(Bypass):
-    """One direction between two plain transports, for `left` bytes; -1 is until the source ends."""
+    """One direction between two transports, for `left` bytes; -1 is until the source ends."""
 
-    def __init__(self, source: Transport, sink: Transport, left: int, watcher: Watcher, pipes: Pipes) -> None:
+    def __init__(self, source: Transport, sink: PlainTransport, left: int, watcher: Watcher) -> None:
         self.source = source
         self.sink = sink
         self.left = left
-        self._to_read = left  # bytes the source has still to give
-        self._held = 0  # bytes in the pipe
-        self._watcher = watcher
-        self._pipes = pipes
-        self._pipe = pipes.lend()
         self.stopped = False
+        self._watcher = watcher
 
     def begin(self) -> None:
         """Take over the readiness of both ends."""
@@ -106,6 +104,49 @@ class Relay(Bypass):
         sink.sink_bypass = None
         if not sink.closed and sink.interest & WRITE and sink.queued() == 0:
             sink.reactor.want(sink, sink.interest & ~WRITE)
+
+    def _hold_source(self) -> None:
+        """Read nothing while the sink has not taken what it has."""
+        source = self.source
+        if source.known & READ:
+            source.pause()
+        # Epoll was told not to and reports it all the same: the source is broken, and would be reported for ever.
+        elif source.patient:
+            source.reactor.mute(source)  # until the sink has taken what is held: there may be more that came before
+        else:
+            self.stop()
+            source.lose("reset")
+
+    def _read_on(self) -> None:
+        sink = self.sink
+        if sink.interest & WRITE:
+            sink.reactor.want(sink, sink.interest & ~WRITE)
+        if not self.source.interest & READ:
+            self.source.resume()
+
+    def _tell(self, count: int) -> None:
+        """Tell the watcher of `count` bytes more; with the last of them the relay is over."""
+        if self.left > 0:
+            self.left -= count
+        if self.left == 0:
+            self.stop()
+        self._watcher.on_moved(self, count)
+
+
+class SplicingRelay(Relay):
+    """Between two plain sockets, through a pipe: the bytes never come into this program."""
+
+    def __init__(self, source: PlainTransport, sink: PlainTransport, left: int, watcher: Watcher, pipes: Pipes) -> None:
+        super().__init__(source, sink, left, watcher)
+        self._to_read = left  # bytes the source has still to give
+        self._held = 0  # bytes in the pipe
+        self._pipes = pipes
+        self._pipe = pipes.lend()
+
+    def stop(self) -> None:
+        if self.stopped:
+            return
+        super().stop()
         if self._held:
             self._pipe.close()
         else:
@@ -114,12 +155,7 @@ class Relay(Bypass):
     def on_source_ready(self) -> None:
         source = self.source
         if self.sink.queued() or self._held:
-            if not source.known & READ:
-                # Epoll was told not to and reports it all the same: the source is broken, and would be reported for ever.
-                self.stop()
-                source.lose("reset")
-                return
-            source.pause()
+            self._hold_source()
             return
         want = PIPE_BYTES if self._to_read < 0 or self._to_read > PIPE_BYTES else self._to_read
         try:
@@ -160,8 +196,6 @@ class Relay(Bypass):
             sink.break_off(error.strerror or "write failed")
             return
         self._held -= count
-        if self.left > 0:
-            self.left -= count
         if count:
             sink.bytes_out += count
             sink.active_ms = sink.reactor.now_ms
@@ -171,13 +205,30 @@ class Relay(Bypass):
         elif self._to_read:
             self._read_on()
         if count:
-            if self.left == 0:
-                self.stop()
-            self._watcher.on_moved(self, count)
+            self._tell(count)
 
-    def _read_on(self) -> None:
-        sink = self.sink
-        if sink.interest & WRITE:
-            sink.reactor.want(sink, sink.interest & ~WRITE)
-        if not self.source.interest & READ:
-            self.source.resume()
+
+class DecryptingRelay(Relay):
+    """From a TLS socket that OpenSSL reads by itself to a plain one: each read is sent from where it was decrypted to."""
+
+    def __init__(self, source: TlsTransport, sink: PlainTransport, left: int, watcher: Watcher) -> None:
+        super().__init__(source, sink, left, watcher)
+        self._tls = source
+
+    def on_source_ready(self) -> None:
+        if self.sink.queued():
+            self._hold_source()
+            return
+        source = self._tls
+        most = SCRATCH_BYTES if self.left < 0 or self.left > SCRATCH_BYTES else self.left
+        count = source.decrypt(most)
+        if count:
+            self.sink.send(source.reactor.view[:count])
+            self._tell(count)
+        if source.is_over():
+            self.stop()
+        source.settle()
+
+    def on_sink_ready(self) -> None:
+        if self.sink.queued() == 0:
+            self._read_on()

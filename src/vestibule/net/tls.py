@@ -35,10 +35,11 @@ _PRIORITIZE_CHACHA: Final = 1 << 21  # SSL_OP_PRIORITIZE_CHACHA in openssl/ssl.h
 ACME_TLS: Final = "acme-tls/1"
 ACME_OFFER: Final = b"\x0aacme-tls/1"
 
-# What becomes of a client's certificate: one is required, one is verified if there is one, any is taken.
+# What becomes of a client's certificate: one is required, one is verified if there is one, any is taken, any is and has to be there.
 VERIFY_REQUIRED: Final = "require"
 VERIFY_OPTIONAL: Final = "optional"
 VERIFY_ANY: Final = "any"
+VERIFY_SHOWN: Final = "shown"
 
 
 @mypyc_attr(native_class=False)
@@ -89,8 +90,8 @@ class ClientAuth:
             made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
         if self.depth >= 0:
             openssl.set_depth(made, self.depth)
-        if self.verify == VERIFY_ANY:
-            openssl.ask_any(made)
+        if self.verify in (VERIFY_ANY, VERIFY_SHOWN):
+            openssl.ask_any(made, self.verify == VERIFY_SHOWN)
         else:
             made.verify_mode = ssl.CERT_OPTIONAL if self.verify == VERIFY_OPTIONAL else ssl.CERT_REQUIRED
 
@@ -114,9 +115,7 @@ def server_context(
     Raises ValueError or ssl.SSLError with the reason.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
-    made.maximum_version = ssl.TLSVersion.TLSv1_2 if maximum == "1.2" else ssl.TLSVersion.TLSv1_3
-    made.set_ciphers(ciphers or INTERMEDIATE_CIPHERS)
+    _limit(made, minimum, maximum, ciphers or INTERMEDIATE_CIPHERS, suites, groups)
     # Our order holds, but a client that wants ChaCha20 first, as phones without AES instructions do, gets it.
     made.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA
     made.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
@@ -125,10 +124,6 @@ def server_context(
     add_pair(made, chain_pem, key_pem)
     if alpn:
         openssl.set_protocols(made, alpn)
-    if suites:
-        openssl.set_suites(made, suites)
-    if groups:
-        openssl.set_groups(made, groups)
     if clients is not None:
         clients.arm(made)
     if not ticket_key:
@@ -147,16 +142,21 @@ def client_context(
     key_pem: bytes = b"",
     check_name: bool = True,
     crl_pem: bytes = b"",
-    protocol: str = "http/1.1",
+    offers: tuple[str, ...] = ("http/1.1",),
+    minimum: str = "1.2",
+    maximum: str = "1.3",
+    ciphers: str = "",
+    suites: str = "",
+    groups: str = "",
 ) -> ssl.SSLContext:
-    """Make the context for connections to an upstream that speaks this protocol; with none, ALPN is left out.
+    """Make the context for connections to an upstream that may speak these protocols; with none, ALPN is left out.
 
     Raises ValueError or ssl.SSLError with the reason.
 
     With `crl_pem` every authority on the way needs a revocation list that is in force (RFC 5280 6.3).
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    _limit(made, minimum, maximum, ciphers, suites, groups)
     if not verify:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
@@ -171,9 +171,21 @@ def client_context(
             made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
     if chain_pem:
         add_pair(made, chain_pem, key_pem)
-    if protocol:
-        made.set_alpn_protocols([protocol])
+    if offers:
+        made.set_alpn_protocols(list(offers))
     return made
+
+
+def _limit(made: ssl.SSLContext, minimum: str, maximum: str, ciphers: str, suites: str, groups: str) -> None:
+    """Set versions, ciphers, suites and groups of a context; empty leaves the library's. Raises ValueError or ssl.SSLError."""
+    made.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
+    made.maximum_version = ssl.TLSVersion.TLSv1_2 if maximum == "1.2" else ssl.TLSVersion.TLSv1_3
+    if ciphers:
+        made.set_ciphers(ciphers)
+    if suites:
+        openssl.set_suites(made, suites)
+    if groups:
+        openssl.set_groups(made, groups)
 
 
 def add_pair(made: ssl.SSLContext, chain_pem: bytes, key_pem: bytes) -> None:
@@ -242,6 +254,8 @@ class TlsChoice:
         """Where certificates of names that nobody wrote down are; None where there are no such hosts."""
         self._exact: dict[str, ssl.SSLContext] = {}
         self._wildcards: dict[str, ssl.SSLContext] = {}
+        self._refused: set[str] = set()
+        self._spared: set[str] = set()
         self._hosts = DemandedHosts()
         self._contexts = DemandedContexts()
         self._demanded: dict[str, _Demanded] = {}
@@ -260,16 +274,26 @@ class TlsChoice:
         else:
             self._exact[name] = context
 
+    def refuse(self, name: str) -> None:
+        """Refuse handshakes for a host name, or for one label more with `*.name`, whatever there is for it."""
+        self._refused.add(name.lower().rstrip("."))
+
+    def spare(self, name: str) -> None:
+        """Have no wildcard be for a host name."""
+        self._spared.add(name.lower().rstrip("."))
+
     def find(self, name: str) -> ssl.SSLContext | None:
         """Return the context for a server name (empty where the client sent none), or None to refuse."""
         if name:
             name = name.lower().rstrip(".")
+            _, _, parent = name.partition(".")
+            if self._refused and (name in self._refused or f"*.{parent}" in self._refused):
+                return None
             found = self._exact.get(name)
             if found is not None:
                 return found
-            _, _, parent = name.partition(".")
             found = self._wildcards.get(parent)
-            if found is not None:
+            if found is not None and name not in self._spared:
                 return found
             if self.demand is not None and self._hosts.has(name):
                 found = self._find_demanded(self.demand, name)

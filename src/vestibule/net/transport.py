@@ -1,11 +1,8 @@
-"""A connected socket with an output queue, plain or TLS.
+"""A connected socket with an output queue.
 
 Facts
   A socket buffer takes what it takes; the rest waits for EPOLLOUT. Sending from inside a callback
   invites callbacks from inside sending, and that is where proxies lose bytes.
-  OpenSSL may hold decrypted bytes that epoll cannot see, so after every read the TLS object is drained
-  until it wants more. One record is at most 16 KiB; a gigabyte is 65,536 of them, so each microsecond
-  per record is 0.07 s per gigabyte.
 
 Rules
   1. `write` only queues and cannot fail. `flush`, called by the reactor at the top of the stack, sends.
@@ -15,33 +12,27 @@ Rules
   3. After `on_lost` or `close` no callback comes any more.
   4. `pause` stops reading at the source: no EPOLLIN, so the kernel's window closes on the peer.
 
-Not here: zero-copy between two transports (`relay.py`), TLS settings (`tls.py`).
+Not here: TLS (`tls_transport.py`), zero-copy between two transports (`relay.py`).
 """
 
 import socket
-import ssl
-from typing import Any, Final, Protocol
+from typing import Final
 
 from mypy_extensions import trait
 
-from vestibule.net.reactor import PLAIN_READ_BYTES, READ, RECORD_BYTES, SCRATCH_BYTES, WRITE, Pollable, Reactor
+from vestibule.net.reactor import PLAIN_READ_BYTES, READ, WRITE, Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
-from vestibule.net.tls import ACME_OFFER, AskedObject
 
 # Queue size at which the writer is told to stop. It bounds memory per direction together with one read.
 MARK: Final = 65_536
 _LOW: Final = MARK // 2
 
 # Pieces up to this total are joined for one send; beyond it the copy costs more than a second look.
-_JOIN_MOST: Final = 65_536
+JOIN_MOST: Final = 65_536
 
 # From this total on, several pieces are sent as they are, since joining them would copy them all. No more than so many.
 _GATHER_LEAST: Final = 32_768
 _GATHER_MOST: Final = 64
-
-# Plaintext handed to OpenSSL at a time: eight records, about what a socket buffer takes in one go.
-_ENCRYPT_MOST: Final = 131_072
-_RECORD: Final = RECORD_BYTES
 
 # How long a closing transport waits for a peer that takes none of what is queued.
 _CLOSING_IDLE_MS: Final = 30_000
@@ -85,14 +76,6 @@ class Bypass:
 
     def on_sink_ready(self) -> None:
         raise NotImplementedError
-
-
-class TlsObject(Protocol):
-    """What we use of the object under `ssl.SSLObject`."""
-
-    def read(self, most: int, into: memoryview, /) -> int: ...
-    def write(self, data: bytes | memoryview, /) -> int: ...
-    def pending(self) -> int: ...
 
 
 class Transport(Pollable, Timed):
@@ -198,7 +181,7 @@ class Transport(Pollable, Timed):
             self.reactor.timers.arm(self._patience, self.reactor.now_ms + _CLOSING_IDLE_MS)
 
     def can_relay(self) -> bool:
-        """Tell whether bytes may be moved from or to the socket by the kernel."""
+        """Tell whether bytes may be moved from or to the socket past the owner."""
         return False
 
     def is_quiet(self) -> bool:
@@ -334,8 +317,24 @@ class Transport(Pollable, Timed):
 class PlainTransport(Transport):
     """Bytes as they are."""
 
+    def __init__(self, reactor: Reactor, sock: socket.socket, owner: Owner | None) -> None:
+        super().__init__(reactor, sock, owner)
+        self._full = False  # the last read took all that was asked for
+
     def can_relay(self) -> bool:
         return not self.closed and not self._ending
+
+    def send(self, data: memoryview) -> None:
+        """Send bytes at once, with nothing queued before them. What the kernel does not take is copied and queued."""
+        try:
+            sent = self.sock.send(data)
+        except OSError:
+            sent = 0  # the next flush meets it again, and tells
+        self.bytes_out += sent
+        if sent:
+            self.active_ms = self.reactor.now_ms
+        if sent < len(data):
+            self.write(bytes(data[sent:]))
 
     def on_readable(self) -> None:
         bypass = self.source_bypass
@@ -346,8 +345,14 @@ class PlainTransport(Transport):
             # epoll tells of a reset whatever was asked for; reading now would collect what nobody takes.
             self.reactor.mute(self)
             return
+        data = b""
         try:
-            count = self.sock.recv_into(self.reactor.scratch, PLAIN_READ_BYTES)
+            if self._full:
+                # Likely as much again, and then this is the piece itself; else it would be cut to its length, or copied.
+                data = self.sock.recv(PLAIN_READ_BYTES)
+                count = len(data)
+            else:
+                count = self.sock.recv_into(self.reactor.scratch, PLAIN_READ_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
@@ -363,8 +368,9 @@ class PlainTransport(Transport):
             return
         self.bytes_in += count
         self.active_ms = self.reactor.now_ms
+        self._full = count == PLAIN_READ_BYTES
         if owner is not None:
-            owner.on_data(bytes(self.reactor.view[:count]))
+            owner.on_data(data if data else bytes(self.reactor.view[:count]))
 
     def flush(self) -> None:
         self._dirty = False
@@ -375,7 +381,7 @@ class PlainTransport(Transport):
                 if not self._send_pieces():
                     return
                 continue
-            data = self._take_queue(_JOIN_MOST)
+            data = self._take_queue(JOIN_MOST)
             size = len(data)
             try:
                 sent = self.sock.send(data)
@@ -423,242 +429,3 @@ class PlainTransport(Transport):
         self.reactor.want(self, self.interest | WRITE)
         self._pay()
         return False
-
-
-class TlsTransport(Transport):
-    """An `ssl.SSLObject` over memory BIOs, fed and emptied by large reads and sends."""
-
-    def __init__(
-        self, reactor: Reactor, sock: socket.socket, owner: Owner | None, tls: ssl.SSLContext, server_side: bool, server_name: str | None
-    ) -> None:
-        super().__init__(reactor, sock, owner)
-        self._inward = ssl.MemoryBIO()
-        self._outward = ssl.MemoryBIO()
-        self.tls = tls.wrap_bio(self._inward, self._outward, server_side=server_side, server_hostname=server_name)
-        # The wrapped object directly, because the Python method around each of its calls is paid per record.
-        wrapper: Any = self.tls
-        self._records: TlsObject = wrapper._sslobj
-        self.secured = False
-        self.watches_hello = False  # only while a challenge of ACME is open
-        self._hello = b""
-        self._leftover = b""  # ciphertext the kernel did not take
-        self._peer_ended = False
-
-    def start(self, before: Pollable | None = None) -> None:
-        super().start(before)
-        if not self.tls.server_side:
-            self._shake()
-
-    def take_over(self, before: Transport, early: bytes) -> None:
-        """Speak TLS, as a server, on a socket that `before` has read from; `early` are bytes of TLS that came meanwhile."""
-        before.surrender()
-        self.start(before)
-        if early:
-            self.bytes_in += len(early)
-            self._inward.write(early)
-            if self.watches_hello:
-                self._look_for_validation(early)
-            # Not done by these bytes: a client's last ones answer ours.
-            self._shake()
-
-    def on_readable(self) -> None:
-        try:
-            count = self.sock.recv_into(self.reactor.scratch)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.lose(error.strerror or "read failed")
-            return
-        if count == 0:
-            self._on_fin()
-            return
-        self.bytes_in += count
-        self.active_ms = self.reactor.now_ms
-        self._inward.write(self.reactor.view[:count])
-        if not self.secured:
-            if self.watches_hello:
-                self._look_for_validation(bytes(self.reactor.view[:count]))
-            if not self._shake():
-                return
-        self._decrypt()
-
-    def _look_for_validation(self, data: bytes) -> None:
-        """Note whether the client offers the protocol of ACME's validation: the choice of certificate comes before that of protocol."""
-        self._hello += data
-        tls = self.tls
-        if ACME_OFFER in self._hello and isinstance(tls, AskedObject):
-            tls.validates = True
-        if len(self._hello) > _RECORD:
-            self.watches_hello = False
-
-    def _on_fin(self) -> None:
-        self.pause()
-        owner = self.owner
-        if owner is None:
-            self.abort()
-        elif not self.secured:
-            self.lose("closed during the TLS handshake")
-        elif not self._peer_ended:
-            # No close_notify: somebody on the path may have cut the stream (RFC 8446 6.1), but clients
-            # do it too. The reader of a message knows whether it was whole.
-            self._peer_ended = True
-            owner.on_end()
-
-    def _shake(self) -> bool:
-        """Take the handshake further; return whether it is done and the transport still open."""
-        try:
-            self.tls.do_handshake()
-        except ssl.SSLWantReadError:
-            self._soon_if_pending()
-            return False
-        except (ssl.SSLError, OSError) as error:
-            self._send_alert()
-            self.lose(_reason(error))
-            return False
-        self.secured = True
-        self._soon_if_pending()
-        owner = self.owner
-        if owner is not None:
-            owner.on_secured()
-        if self._queued:
-            self._soon()
-        return not self.closed
-
-    def _decrypt(self) -> None:
-        """Read all records that are complete, into one piece, and hand it on."""
-        tls = self._records
-        scratch = self.reactor.view
-        records = self.reactor.records
-        filled = 0
-        ended = False
-        while filled + _RECORD <= SCRATCH_BYTES:
-            try:
-                # Full records find their place cut out already: a slice costs as much as the call.
-                into = records[filled // _RECORD] if filled % _RECORD == 0 else scratch[filled : filled + _RECORD]
-                got = tls.read(_RECORD, into)
-            except ssl.SSLWantReadError:
-                break
-            except ssl.SSLZeroReturnError:
-                ended = True
-                break
-            except (ssl.SSLError, OSError) as error:
-                self.lose(_reason(error))
-                return
-            if got == 0:
-                ended = True
-                break
-            filled += got
-            # After a full record there is likely more; after a short one asking is cheaper than an exception.
-            if got < _RECORD and self._inward.pending == 0 and tls.pending() == 0:
-                break
-        more = not ended and filled + _RECORD > SCRATCH_BYTES
-        if self._outward.pending:
-            self._soon()
-        if filled:
-            owner = self.owner
-            if owner is not None:
-                owner.on_data(bytes(scratch[:filled]))
-        if more and not self.closed:
-            self._decrypt()
-        elif ended:
-            self._on_notify()
-
-    def _on_notify(self) -> None:
-        owner = self.owner
-        if self.closed or self._peer_ended:
-            return
-        self._peer_ended = True
-        self.pause()
-        if owner is not None:
-            owner.on_end()
-
-    def _soon_if_pending(self) -> None:
-        if self._outward.pending:
-            self._soon()
-
-    def _send_alert(self) -> None:
-        """Try once to send what OpenSSL has to say about a failed handshake."""
-        if self._outward.pending:
-            try:
-                self.sock.send(self._outward.read())
-            except OSError:
-                pass  # the alert is a courtesy
-
-    def _has_leftover(self) -> bool:
-        return bool(self._leftover) or self._outward.pending > 0
-
-    def _say_goodbye(self) -> None:
-        if not self.secured or self._ended:
-            return
-        try:
-            self.tls.unwrap()
-        except (ssl.SSLError, OSError, ValueError):
-            pass  # want-read is the normal case: the peer's own close_notify is not waited for
-        if self._outward.pending:
-            try:
-                self.sock.send(self._outward.read())
-            except OSError:
-                pass  # the peer is gone or its window is shut; FIN follows all the same
-
-    def flush(self) -> None:
-        self._dirty = False
-        if self.closed:
-            return
-        while True:
-            if not self._leftover:
-                if self._queue and self.secured and not self._encrypt():
-                    return
-                if not self._outward.pending:
-                    break
-                self._leftover = self._outward.read()
-            size = len(self._leftover)
-            try:
-                sent = self.sock.send(self._leftover)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                self.break_off(error.strerror or "write failed")
-                return
-            self.bytes_out += sent
-            if sent:
-                self.active_ms = self.reactor.now_ms
-            if sent < size:
-                if sent:
-                    self._leftover = self._leftover[sent:]
-                self.reactor.want(self, self.interest | WRITE)
-                self._pay()
-                return
-            self._leftover = b""
-        if not self._queue:
-            self._flushed()
-
-    def _encrypt(self) -> bool:
-        """Turn a piece of the queue into records; return False if the transport was lost over it."""
-        data = self._take_queue(_RECORD)
-        size = len(data)
-        try:
-            if size <= _RECORD:
-                self._records.write(data)
-            else:
-                # OpenSSL takes one record at a time; a view spares the copy of the rest.
-                view = memoryview(data)
-                if size > _ENCRYPT_MOST:
-                    self._queue.insert(0, data[_ENCRYPT_MOST:])
-                    size = _ENCRYPT_MOST
-                done = 0
-                while done < size:
-                    done += self._records.write(view[done : min(done + _RECORD, size)])
-        except (ssl.SSLError, OSError) as error:
-            self.lose(_reason(error))
-            return False
-        self._queued -= size
-        return True
-
-
-def _reason(error: OSError) -> str:
-    """Say what OpenSSL said, in its own short words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
-    return error.strerror or str(error)

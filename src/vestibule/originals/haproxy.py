@@ -2,6 +2,7 @@
 
 Facts: it stays in the foreground unless `-D` or `daemon` says otherwise. USR1 drains, TERM and INT end at once; with a master
 (`-W`, `-Ws`) USR2 and HUP reload, and who was ended by a signal exits with 128 and its number. Several files are one configuration.
+With `-d` there is one worker, unless `nbthread` says more.
 
 Rules: files that a configuration names count from the working directory.
 """
@@ -76,9 +77,12 @@ class _HAProxy:
         process = config.process
         if self.pid_file:
             process = replace(process, pid_file=str(Path(self.pid_file).absolute()))
-        if not process.workers and "-W" not in self.given:
-            process = replace(process, workers=0)
-        return replace(config, process=process)
+        if not process.workers and "-d" in self.given:
+            # Who debugs wants what HAProxy's threads share, as turns and kept connections, in one place.
+            process = replace(process, workers=1)
+        # HAProxy takes requests that say no host, and vtest and simple monitors send such.
+        listeners = tuple([replace(each, hostless=True) for each in config.listeners])
+        return replace(config, process=process, listeners=listeners)
 
     def is_daemon(self) -> bool:
         """Tell whether to go into the background."""

@@ -122,7 +122,9 @@ class _Httpd:
         return 0
 
     def control(self, command: str) -> int:
-        """Send the running program what `-k` says."""
+        """Send the running program what `-k` says, unless it would have to read a file with mistakes."""
+        if command in ("graceful", "restart") and not diagnostics_of(self.source)[2]:
+            return self.test()
         config = self.source.read().config
         path = Path(config.process.pid_file if config is not None else PID)
         return send(path, _SIGNALS[command], lambda text: say(f"httpd (pid?) not running: {text}"))

@@ -16,9 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vestibule import dialects
+from vestibule.control.changes import Changes
 from vestibule.control.inspect import inspect
 from vestibule.control.main import Serving, Signals, StartError, run
 from vestibule.control.source import ConfigSource, Draft, Included
+from vestibule.control.watch import Watch
 from vestibule.dialects.read import Loaded
 from vestibule.model.config import Config
 from vestibule.model.diagnostic import Diagnostic, Severity, Span, error
@@ -82,6 +84,7 @@ class Text:
         adjust: Callable[[Config], Config] | None = None,
     ) -> None:
         self.name = name
+        self.changes = Changes()
         self._base = base
         self._load = load
         self._adjust = adjust
@@ -93,7 +96,7 @@ class Text:
 
     def read(self) -> Draft:
         """Read and check it."""
-        draft = Draft(self._load(Included(self._base)), self._base, self.name)
+        draft = Draft(self._load(Included(self._base, self.changes)), self._base, self.name)
         draft.diagnostics = tuple([each for each in draft.diagnostics if not each.message.startswith(_DONE_HERE)])
         if draft.config is not None and self._adjust is not None:
             draft.config = self._adjust(draft.config)
@@ -133,24 +136,27 @@ def errors_of(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
 # ---------------------------------------------------------------- serving
 
 
-def serve(source: ConfigSource, signals: Signals, daemon: bool, refuse: Callable[[list[str]], int]) -> int:
+def serve(source: ConfigSource, signals: Signals, daemon: bool, refuse: Callable[[list[str]], int], watched: Path | None = None) -> int:
     """Serve until told to stop; return the number of the signal that said so, negated, or an exit status.
 
-    As a daemon, this process returns 0 once another one serves. `refuse` tells why it cannot start and returns the status.
+    As a daemon, this process returns 0 once another one serves. `refuse` tells why it cannot start and returns the status. SIGHUP, by
+    which a change of the file that is `watched` is told, must be one of the signals that reload.
     """
+    watch = Watch(watched)
     if daemon:
-        return _serve_apart(source, signals, refuse)
+        return _serve_apart(source, signals, refuse, watch)
+
+    def on_serving(serving: Serving) -> None:
+        del serving
+        watch.begin()
+
     try:
-        return -run(source, _nothing, signals=signals)
+        return -run(source, on_serving, signals=signals)
     except StartError as bad:
         return refuse(bad.reasons)
 
 
-def _nothing(serving: Serving) -> None:
-    del serving
-
-
-def _serve_apart(source: ConfigSource, signals: Signals, refuse: Callable[[list[str]], int]) -> int:
+def _serve_apart(source: ConfigSource, signals: Signals, refuse: Callable[[list[str]], int], watch: Watch) -> int:
     """Have a child of ours serve, and wait until it does."""
     hears, tells = os.pipe()
     sys.stdout.flush()
@@ -170,6 +176,7 @@ def _serve_apart(source: ConfigSource, signals: Signals, refuse: Callable[[list[
 
     def on_serving(serving: Serving) -> None:
         del serving
+        watch.begin()
         os.write(tells, b"ok\n")
         os.close(tells)
 

@@ -31,20 +31,19 @@ CONF = "/etc/nginx/nginx.conf"
 PID = "/run/nginx.pid"
 LOGS = "/var/log/nginx"
 
-_SERVED = ("ssl", "v2", "realip", "auth_request")
+_SERVED = ("ssl", "v2", "realip", "auth_request", "sub")
 _NOT_SERVED = (
-    *("fastcgi", "scgi", "uwsgi", "grpc", "memcached", "ssi", "autoindex", "mirror", "charset", "userid", "browser", "empty_gif"),
-    *("referer", "split_clients", "tunnel", "upstream_least_time"),
+    *("fastcgi", "scgi", "uwsgi", "grpc", "memcached", "ssi", "autoindex", "mirror", "userid", "browser", "empty_gif"),
+    "tunnel",
 )
-_NOT_IN_STREAM = ("return", "pass", "limit_conn", "split_clients", "upstream_least_time")
+_IN_STREAM = ("ssl", "ssl_preread", "realip")
 MODULES = " ".join(
     (
         *(f"--with-http_{name}_module" for name in _SERVED),
         *(f"--without-http_{name}_module" for name in _NOT_SERVED),
         "--without-http-cache",
         "--with-stream",
-        "--with-stream_ssl_preread_module",
-        *(f"--without-stream_{name}_module" for name in _NOT_IN_STREAM),
+        *(f"--with-stream_{name}_module" for name in _IN_STREAM),
     )
 )
 

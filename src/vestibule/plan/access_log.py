@@ -113,6 +113,8 @@ class JsonLog(LogLine):
                 line += b',"head_ms":%d' % ex.head_ms
             if ex.connect_ms >= 0:
                 line += b',"upstream_connect_ms":%d' % ex.connect_ms
+        if ex.datagrams_in:
+            line += b',"datagrams_in":%d,"datagrams_out":%d' % (ex.datagrams_in, ex.datagrams_out)
         slots = ex.variables
         if slots is not None and slots[REQUEST_ID_SLOT]:
             line += b',"request_id":' + json_text(slots[REQUEST_ID_SLOT])
@@ -238,8 +240,12 @@ class Redacted(Node):
 
     def find(self, ex: Exchange) -> bytes | None:
         found = self._inner.find(ex)
-        if not found:
-            return found
+        return self._redacted(found) if found else found
+
+    def items(self, ex: Exchange) -> list[bytes]:
+        return [self._redacted(value) for value in self._inner.items(ex) if value]
+
+    def _redacted(self, found: bytes) -> bytes:
         if self._form == AS_TARGET:
             return self._redactor.target(found)
         if self._form == AS_QUERY:
@@ -254,6 +260,25 @@ AS_LINK: Final = 2
 AS_SECRET: Final = 3
 
 
+_FIELD_VARIABLES: Final = frozenset(
+    (
+        "header",
+        "upstream_header",
+        "each_upstream_header",
+        "header_line",
+        "each_header",
+        "request_header",
+        "request_header_line",
+        "each_request_header",
+        "response_header",
+        "response_header_line",
+        "each_response_header",
+        "auth_header",
+    )
+)
+"""Variables whose argument is the name of a field, and whose value is one."""
+
+
 def redacted_variable(name: str, argument: str, node: Node, redactor: Redactor) -> Node:
     """Return a variable as a log may have it: the node itself unless it can hold a secret."""
     if name in ("target", "path", "decoded_path"):
@@ -262,7 +287,7 @@ def redacted_variable(name: str, argument: str, node: Node, redactor: Redactor) 
         return Redacted(node, redactor, AS_QUERY)
     if name == "cookie" or (name == "arg" and redactor.is_secret(argument.encode("utf-8", "surrogateescape"))):
         return Redacted(node, redactor, AS_SECRET)
-    if name in ("header", "response_header"):
+    if name in _FIELD_VARIABLES:
         field = argument.lower()
         if field.encode("utf-8", "surrogateescape") in SECRET_FIELDS:
             return Redacted(node, redactor, AS_SECRET)

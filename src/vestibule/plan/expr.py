@@ -64,6 +64,11 @@ class Node:
         """Return the truth of a test; a value is true when it is there and not empty."""
         return bool(self.find(ex))
 
+    def items(self, ex: Exchange) -> list[bytes]:
+        """Return the values of a list; a text is its only one, and none where it is empty."""
+        text = self.find(ex)
+        return [text] if text else []
+
 
 class NumberNode(Node):
     """Yields a number; a negative one is absent."""

@@ -11,8 +11,11 @@ from typing import Final
 
 from vestibule.exchange import Exchange
 from vestibule.http.dates import http_date
+from vestibule.plan.expiry import Expiry
 from vestibule.plan.expr import EXCHANGE, Const, Node, NumberNode
 from vestibule.plan.items import make_item_call
+from vestibule.plan.lists import make_list_call
+from vestibule.plan.lookup import Executable, Existing
 from vestibule.plan.texts import make_text_call
 
 _UNRESERVED: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
@@ -48,6 +51,18 @@ def url_decode(text: bytes) -> bytes:
             out.append(b"%")
             out.append(part)
     return b"".join(out)
+
+
+def form_decoded(text: bytes) -> bytes | None:
+    """Return a name or a value of a form as it was before it was coded; None where an escape is broken."""
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    if b"%" not in text:
+        return text
+    for part in text.split(b"%")[1:]:
+        if len(part) < 2 or part[:2].translate(None, _HEX):
+            return None
+    return url_decode(text)
 
 
 class Lower(Node):
@@ -190,6 +205,28 @@ class Replace(Node):
         return b"".join(parts)
 
 
+class FormTexts(Node):
+    """All values of a name in a form that another node yields, decoded; pairs with a broken escape are none."""
+
+    def __init__(self, inner: Node, name: bytes) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._name = name
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.find(ex)
+        if not text:
+            return None
+        values: list[bytes] = []
+        for pair in text.split(b"&"):
+            name, _, value = pair.partition(b"=")
+            if name == self._name or (name and form_decoded(name) == self._name):
+                plain = form_decoded(value)
+                if plain is not None:
+                    values.append(plain)
+        return b",".join(values) if values else None
+
+
 class HttpDate(Node):
     """A moment from now on, as HTTP writes it."""
 
@@ -223,10 +260,16 @@ def make_call(name: str, arguments: list[Node]) -> Node | None:
     made = make_text_call(name, arguments)
     if made is None:
         made = make_item_call(name, arguments)
+    if made is None:
+        made = make_list_call(name, arguments)
     if made is not None:
         return made
     if len(arguments) == 3:
         return _make_of_three(name, arguments[0], arguments[1], arguments[2])
+    if name in ("existing", "executable") and len(arguments) == 2 and isinstance(arguments[0], Const):
+        return (Existing if name == "existing" else Executable)(arguments[0].value, arguments[1])
+    if name == "form_texts" and len(arguments) == 2 and isinstance(arguments[1], Const):
+        return FormTexts(arguments[0], arguments[1].value)
     if len(arguments) != 1:
         return None
     inner = arguments[0]
@@ -259,6 +302,9 @@ def _make_replace(arguments: list[Node]) -> Node | None:
 def _make_of_three(name: str, first: Node, second: Node, third: Node) -> Node | None:
     if name == "replace_prefix":
         return ReplacePrefix(first, second, third)
+    if name == "expiry" and isinstance(third, Const):
+        since = None if isinstance(second, Const) and not second.value else second
+        return Expiry(first, since, third.value == b"date")
     if name == "capture" and isinstance(second, Const) and isinstance(third, Const):
         return Capture(first, second.value, third.value)
     return None

@@ -13,7 +13,8 @@ import time
 from typing import Final
 
 from vestibule.exchange import Exchange
-from vestibule.plan.expr import Const, ConstNumber, Node, NumberNode, TruthNode
+from vestibule.plan.certificates import CertificatePart, is_part
+from vestibule.plan.expr import Const, Node, TruthNode
 from vestibule.plan.password import Users
 
 _BLANK: Final = b" \t"
@@ -36,11 +37,6 @@ _WAYS: Final = (
 _STEP: Final = re.compile(rb"\.([A-Za-z0-9_$-]+)|\[(\d{1,6})\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
 
 
-def items_of(text: bytes) -> list[bytes]:
-    """Return the items of a list without outer blanks; there is none in an empty text."""
-    return [item.strip(_BLANK) for item in pieces_of(text)] if text.strip(_BLANK) else []
-
-
 def pieces_of(text: bytes) -> list[bytes]:
     """Return what stands between the commas of a list; a comma inside quotes is none."""
     if b'"' not in text:
@@ -61,36 +57,6 @@ def pieces_of(text: bytes) -> list[bytes]:
         at += 1
     items.append(text[begin:])
     return items
-
-
-class ListItem(Node):
-    """One item of a list, counted from 1, or from the end from -1."""
-
-    def __init__(self, inner: Node, index: int) -> None:
-        super().__init__(inner.scope)
-        self._inner = inner
-        self._index = index
-
-    def find(self, ex: Exchange) -> bytes | None:
-        text = self._inner.find(ex)
-        if text is None:
-            return None
-        if b"," not in text:
-            return text if self._index in (1, -1) else None
-        items = items_of(text)
-        at = self._index - 1 if self._index > 0 else len(items) + self._index
-        return items[at] if 0 <= at < len(items) else None
-
-
-class ListCount(NumberNode):
-    """How many items a list has."""
-
-    def __init__(self, inner: Node) -> None:
-        super().__init__(inner.scope)
-        self._inner = inner
-
-    def value(self, ex: Exchange) -> int:
-        return len(items_of(self._inner.text(ex)))
 
 
 class ReplaceItems(Node):
@@ -299,21 +265,16 @@ def make_item_call(name: str, arguments: list[Node]) -> Node | None:
     if not arguments:
         return None
     inner = arguments[0]
-    if name == "list_count" and len(arguments) == 1:
-        return ListCount(inner)
     second = arguments[1] if len(arguments) > 1 else inner
-    if len(arguments) == 2:
-        if name == "list_item" and isinstance(second, ConstNumber):
-            return ListItem(inner, second.fixed or -1)
-        if isinstance(second, Const):
-            if name == "list_item":
-                return None
-            if name == "normalize":
-                return Normalize(inner, second.value) if second.value in _WAYS else None
-            if name == "json_value":
-                return JsonValue(inner, second.value)
-            if name == "is_user":
-                return IsUser(inner, users_of(second.value))
+    if len(arguments) == 2 and isinstance(second, Const):
+        if name == "normalize":
+            return Normalize(inner, second.value) if second.value in _WAYS else None
+        if name == "json_value":
+            return JsonValue(inner, second.value)
+        if name == "certificate":
+            return CertificatePart(inner, second.value) if is_part(second.value) else None
+        if name == "is_user":
+            return IsUser(inner, users_of(second.value))
     if len(arguments) == 3 and isinstance(second, Const):
         third = arguments[2]
         if name == "replace_items":

@@ -10,6 +10,8 @@ Rules
   A request never waits for its log. What cannot be written waits here, up to a bound; then lines are
   lost, and counted.
   Only whole lines are written to what others write to as well, unless a line is longer than a piece.
+  A log that the configuration names no more is written to by the exchanges that began with it, and let go
+  with the last of them.
 
 Not here: what a line says (`access_log.py`), when to flush (`compile.py`), opening of files (the control process).
 """
@@ -36,12 +38,12 @@ _PIPE_BUF: Final = 4_096
 class Flusher:
     """Whoever calls `flush` some time after the first line."""
 
-    def flush_soon(self) -> None:
+    def flush_soon(self, sink: "LogSink") -> None:
         raise NotImplementedError
 
 
 class LogSink(State):
-    """One log of one worker. Until `use` gave it a descriptor, lines wait."""
+    """One log of one worker. Until `use` gave it a descriptor, lines wait. What it holds is let go when nothing refers to it."""
 
     def __init__(self, flusher: Flusher) -> None:
         self.lost = 0
@@ -88,7 +90,7 @@ class LogSink(State):
             self.lost += 1
             return
         if not self.waiting:
-            self._flusher.flush_soon()
+            self._flusher.flush_soon(self)
         self._lines.append(line)
         self.waiting += len(line)
         if self.waiting >= _BATCH and self._patient:
@@ -133,7 +135,10 @@ class LogSink(State):
             return len(piece)
 
     def close(self) -> None:
-        """Write the rest, if it goes, and let go."""
+        """Write what waits, if it goes. Lines of exchanges in flight may still come."""
+        self.flush()
+
+    def __del__(self) -> None:
         self._let_go()
 
 

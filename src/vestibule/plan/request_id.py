@@ -23,7 +23,7 @@ class _Counter:
     def draw(self) -> bytes:
         if self.pid != os.getpid():
             self.pid = os.getpid()
-            self.begin = os.urandom(8).hex().encode("ascii")
+            self.begin = os.urandom(12).hex().encode("ascii")
         self.count += 1
         return self.begin + b"%08x" % self.count
 

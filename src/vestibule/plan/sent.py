@@ -48,12 +48,16 @@ class SentFields(Fields):
 
 
 class RewrittenHead(RequestHead):
-    """A request whose target was rewritten; `came_target` is the one the client sent."""
+    """A request whose target was rewritten; `came_target` is the one the client sent.
+
+    `own_target` is what stands for the target everywhere but upstream, if that is another one.
+    """
 
     def __init__(self, head: RequestHead, target: bytes, came_target: bytes) -> None:
         super().__init__(head.method, target, head.authority, head.fields, head.protocol)
         self.came_target = came_target
         self.came_method: bytes = came_method(head)
+        self.own_target: bytes = head.own_target if isinstance(head, RewrittenHead) else b""
 
 
 class Line:
@@ -75,6 +79,11 @@ def came_fields(head: RequestHead) -> Fields:
 def came_target(head: RequestHead) -> bytes:
     """Return the target as the client sent it."""
     return head.came_target if isinstance(head, RewrittenHead) else head.target
+
+
+def own_target(head: RequestHead) -> bytes:
+    """Return the target as the plan sees it."""
+    return head.own_target or head.target if isinstance(head, RewrittenHead) else head.target
 
 
 def came_method(head: RequestHead) -> bytes:

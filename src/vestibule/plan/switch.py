@@ -5,7 +5,8 @@ dictionaries when it is made: exact paths by the path, prefixes by each length t
 
 Rules
   A switch answers as the plain ordered list would; a property test compares both.
-  The path is brought into normal form only where some route looks at it; one that has none is refused.
+  The path is brought into normal form only where some route looks at it; one that has none is refused, and so is
+  one whose route depends on whether an encoded slash is a slash: the server behind may read it either way.
 
 Not here: what routes mean (`model/config.py`), paths (`http/target.py`).
 """
@@ -15,8 +16,16 @@ from typing import Final
 
 from vestibule.contract import Plan, Source
 from vestibule.exchange import Exchange
-from vestibule.fault import CLIENT_MISDIRECTED, CLIENT_NO_CERTIFICATE, PROXY_NO_ROUTE, PROXY_NO_SITE, Fault, ProtocolError
-from vestibule.http.target import host_of, normal_path
+from vestibule.fault import (
+    CLIENT_BAD_TARGET,
+    CLIENT_MISDIRECTED,
+    CLIENT_NO_CERTIFICATE,
+    PROXY_NO_ROUTE,
+    PROXY_NO_SITE,
+    Fault,
+    ProtocolError,
+)
+from vestibule.http.target import host_of, normal_path, with_slashes
 from vestibule.plan.expr import Node
 from vestibule.plan.sources.challenge import OpenTokens
 from vestibule.plan.steps.deny import refuse
@@ -52,6 +61,7 @@ class HostSwitch(Source):
         self._elsewhere: set[bytes] = set()
         self._strict_sni = False
         self._wants_certificate = False
+        self._takes_any = False
         self._known: dict[bytes, Plan] = {}
         self._tokens: OpenTokens | None = None
         self._challenge = default
@@ -76,14 +86,15 @@ class HostSwitch(Source):
         """Note a host that is served on other listeners only."""
         self._elsewhere.add(host)
 
-    def bind_to_sni(self, wants_certificate: bool) -> None:
+    def bind_to_sni(self, wants_certificate: bool, takes_any: bool = False) -> None:
         """Serve on a connection only the site that its handshake was for (RFC 9110 7.4).
 
         For listeners that ask for client certificates: who was let in for one site asks for another.
         `wants_certificate` says that nobody gets in without one, as the handshake does by itself: but
-        a connection may be older than the configuration that asks.
+        a connection may be older than the configuration that asks. With `takes_any` it need not be accepted.
         """
         self._strict_sni = True
+        self._takes_any = takes_any
         self._wants_certificate = wants_certificate
 
     def find(self, host: bytes) -> Plan | None:
@@ -123,9 +134,11 @@ class HostSwitch(Source):
         if self._strict_sni and ex.client.sni and self.find(ex.client.sni.lower()) is not plan:
             ex.fail(Fault(CLIENT_MISDIRECTED, f"the connection is for {ex.client.sni.decode('ascii', 'replace')}"))
             return
-        if self._wants_certificate and (ex.client.certificate is None or ex.client.certificate.result != 0):
-            ex.fail(Fault(CLIENT_NO_CERTIFICATE, "the connection is older than the configuration"))
-            return
+        if self._wants_certificate:
+            shown = ex.client.certificate
+            if shown is None or (shown.result != 0 and not self._takes_any):
+                ex.fail(Fault(CLIENT_NO_CERTIFICATE, "the connection is older than the configuration"))
+                return
         ex.enter(plan)
 
 
@@ -171,12 +184,14 @@ class Choice:
         return self._condition is None or self._condition.test(ex)
 
 
-class RuleSwitch(Source):
-    """Enters the plan of the first route that matches, in written order."""
+class RouteSwitch(Source):
+    """Enters the plan of the route that a request meets."""
 
     def __init__(self, choices: list[Choice]) -> None:
-        self._choices = choices
-        self._needs_path = _need_path(choices)
+        self._needs_path = False
+        for choice in choices:
+            if choice.kind != ANY:
+                self._needs_path = True
 
     def start(self, ex: Exchange) -> None:
         path = b""
@@ -186,20 +201,33 @@ class RuleSwitch(Source):
                 return
             path = found
         chosen = self.find(ex, path)
-        if chosen is None:
+        if path.find(b"%2F") >= 0 and self.find(ex, with_slashes(path)) is not chosen:
+            refuse(ex, ProtocolError(CLIENT_BAD_TARGET, "with the encoded slash read as a slash, another route is meant"))
+        elif chosen is None:
             ex.fail(Fault(PROXY_NO_ROUTE))
         else:
             ex.enter(chosen.plan)
 
     def find(self, ex: Exchange, path: bytes) -> Choice | None:
-        """Return the first route that a request with this normal path meets."""
+        """Return the route of a request with this normal path."""
+        raise NotImplementedError
+
+
+class RuleSwitch(RouteSwitch):
+    """Enters the plan of the first route that matches, in written order."""
+
+    def __init__(self, choices: list[Choice]) -> None:
+        super().__init__(choices)
+        self._choices = choices
+
+    def find(self, ex: Exchange, path: bytes) -> Choice | None:
         for choice in self._choices:
             if choice.matches(path) and choice.fits(ex):
                 return choice
         return None
 
 
-class PathSwitch(Source):
+class PathSwitch(RouteSwitch):
     """Enters the plan of one of many routes, chosen mostly by path.
 
     In WRITTEN order it is the first that matches. In BEST order, after nginx: an exact path; else the
@@ -208,8 +236,8 @@ class PathSwitch(Source):
     """
 
     def __init__(self, choices: list[Choice], order: int) -> None:
+        super().__init__(choices)
         self._order = order
-        self._needs_path = _need_path(choices)
         self._exact: dict[bytes, list[Choice]] = {}
         self._prefixes: dict[bytes, list[Choice]] = {}
         self._patterns: list[Choice] = []
@@ -229,21 +257,7 @@ class PathSwitch(Source):
                 self._others.append(choice)
         self._lengths = sorted(lengths, reverse=True)
 
-    def start(self, ex: Exchange) -> None:
-        path = b""
-        if self._needs_path:
-            found = _path_of(ex)
-            if found is None:
-                return
-            path = found
-        chosen = self.find(ex, path)
-        if chosen is None:
-            ex.fail(Fault(PROXY_NO_ROUTE))
-        else:
-            ex.enter(chosen.plan)
-
     def find(self, ex: Exchange, path: bytes) -> Choice | None:
-        """Return the route of a request with this normal path."""
         return self._find_best(ex, path) if self._order == BEST else self._find_first(ex, path)
 
     def _find_best(self, ex: Exchange, path: bytes) -> Choice | None:
@@ -291,13 +305,6 @@ def _earlier(one: Choice | None, other: Choice | None) -> Choice | None:
     if other is None:
         return one
     return one if one.at < other.at else other
-
-
-def _need_path(choices: list[Choice]) -> bool:
-    for choice in choices:  # noqa: SIM110 - because mypyc makes a slow generator of `any(...)`
-        if choice.kind != ANY:
-            return True
-    return False
 
 
 def _path_of(ex: Exchange) -> bytes | None:

@@ -38,7 +38,7 @@ class SyslogSink(LogSink):
             return
         datagram = self._head.text(self._severity, int(time.time())) + line[:-1]
         if not self.waiting:
-            self._flusher.flush_soon()
+            self._flusher.flush_soon(self)
         self._datagrams.append(datagram)
         self.waiting += len(datagram)
         if self.waiting >= _BATCH and not self._stuck:
@@ -60,7 +60,6 @@ class SyslogSink(LogSink):
             at += 1
         del self._datagrams[:at]
 
-    def close(self) -> None:
+    def _let_go(self) -> None:
         self.flush()
-        self.lost += len(self._datagrams)
         self._port.close()

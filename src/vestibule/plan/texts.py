@@ -16,10 +16,10 @@ import zlib
 from typing import Final
 
 from vestibule.exchange import Exchange
-from vestibule.http.address import format_v6, parse_v4, parse_v6
-from vestibule.plan.expr import Const, ConstNumber, Node, NumberNode
+from vestibule.http.address import Network, NetworkSet, bare_address, format_v4, format_v6, parse_address, parse_v4, parse_v6
+from vestibule.plan.expr import Const, ConstNumber, Node, NumberNode, TruthNode
 
-_CODINGS: Final = ("base64", "base64_decode", "base64url", "base64url_decode", "hex", "hex_decode", "json")
+_CODINGS: Final = ("base64", "base64_decode", "base64url", "base64url_decode", "hex", "hex_decode", "json", "address_bytes")
 _SUMS: Final = ("crc32", "djb2", "sdbm", "murmur2")
 _OPERATIONS: Final = ("add", "subtract", "multiply", "divide", "modulo", "bit_and", "bit_or", "bit_xor")
 _WORD: Final = 0xFFFFFFFF
@@ -39,6 +39,10 @@ def coded(name: str, text: bytes) -> bytes | None:
     if name == "json":
         shown = json.dumps(text.decode("utf-8", "ignore"), ensure_ascii=False)
         return shown[1:-1].encode()
+    if name == "address_bytes":
+        four = parse_v4(text)
+        six = parse_v6(text) if four < 0 else -1
+        return four.to_bytes(4, "big") if four >= 0 else six.to_bytes(16, "big") if six >= 0 else None
     try:
         if name == "hex_decode":
             return binascii.unhexlify(text)
@@ -194,8 +198,52 @@ class Mask(Node):
         four = parse_v4(text)
         if four < 0:
             return None
-        four = four >> (32 - self._bits4) << (32 - self._bits4)
-        return b"%d.%d.%d.%d" % (four >> 24 & 255, four >> 16 & 255, four >> 8 & 255, four & 255)
+        return format_v4(four >> (32 - self._bits4) << (32 - self._bits4))
+
+
+class MaskBy(Node):
+    """An address with the bits alone that a mask has, IPv4 inside IPv6 as IPv4; absent where there is no mask of its family."""
+
+    def __init__(self, inner: Node, mask4: bytes, mask6: bytes) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._mask4 = parse_v4(mask4)
+        self._mask6 = parse_v6(mask6)
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        if b":" in text:
+            six = parse_v6(text)
+            if six >> 32 != 0xFFFF:
+                return None if six < 0 or self._mask6 < 0 else format_v6(six & self._mask6)
+            four = six & 0xFFFFFFFF
+        else:
+            four = parse_v4(text)
+        return None if four < 0 or self._mask4 < 0 else format_v4(four & self._mask4)
+
+
+class BehindProxies(Node):
+    """An address, or, where it is one of some proxies, the one that they name last in a list; `walks` goes on behind further proxies."""
+
+    def __init__(self, address: Node, named: Node, proxies: NetworkSet, walks: bool) -> None:
+        super().__init__(max(address.scope, named.scope))
+        self._address = address
+        self._named = named
+        self._proxies = proxies
+        self._walks = walks
+
+    def find(self, ex: Exchange) -> bytes | None:
+        address = bare_address(self._address.text(ex))
+        if not self._proxies.has(address):
+            return address
+        for text in reversed(self._named.text(ex).split(b",")):
+            before = bare_address(text)
+            if not before:
+                break
+            address = before
+            if not self._walks or not self._proxies.has(address):
+                break
+        return address
 
 
 class ToNumber(NumberNode):
@@ -238,6 +286,18 @@ class Arithmetic(NumberNode):
         return left | right if name == "bit_or" else left ^ right
 
 
+class Before(TruthNode):
+    """True when a text stands before another, byte by byte."""
+
+    def __init__(self, first: Node, second: Node) -> None:
+        super().__init__(max(first.scope, second.scope))
+        self._first = first
+        self._second = second
+
+    def test(self, ex: Exchange) -> bool:
+        return self._first.text(ex) < self._second.text(ex)
+
+
 def make_text_call(name: str, arguments: list[Node]) -> Node | None:
     """Return the node of one of these functions, or None if there is none of the name with such arguments. What says how a text is
     taken apart must be fixed.
@@ -250,11 +310,17 @@ def make_text_call(name: str, arguments: list[Node]) -> Node | None:
         if name == "number":
             return ToNumber(inner)
         return Coded(name, inner) if name in _CODINGS else None
+    if count == 2 and name == "before":
+        return Before(inner, arguments[1])
     if count == 2 and name in _OPERATIONS:
         return Arithmetic(name, inner, arguments[1])
     if name == "hmac" and count == 3 and isinstance(arguments[1], Const):
         algorithm = arguments[1].value.decode("latin-1")
         return Digest(inner, algorithm, arguments[2]) if algorithm in hashlib.algorithms_guaranteed else None
+    if name == "behind_proxies" and count == 4 and isinstance(arguments[2], Const) and isinstance(arguments[3], Const):
+        # Networks are checked before; what is none has no address in it.
+        proxies = NetworkSet([Network(each) for each in arguments[2].value.split(b",") if parse_address(each.partition(b"/")[0]) >= 0])
+        return BehindProxies(inner, arguments[1], proxies, arguments[3].value == b"all")
     texts = [node.value for node in arguments[1:] if isinstance(node, Const)]
     numbers = [node.fixed for node in arguments[1:] if isinstance(node, ConstNumber)]
     return _make_fixed(name, inner, texts, numbers) if len(texts) + len(numbers) == count - 1 else None
@@ -273,6 +339,8 @@ def _make_fixed(name: str, inner: Node, texts: list[bytes], numbers: list[int]) 
             return Trim(inner, texts[0], name == "trim_start")
     if shape == (2, 1) and name in ("field", "word") and texts[0]:
         return Parts(inner, numbers[0], max(0, numbers[1]), texts[0], name == "word")
+    if shape == (0, 2) and name == "mask_by":
+        return MaskBy(inner, texts[0], texts[1])
     if shape == (2, 0) and name == "slice":
         return Slice(inner, max(0, numbers[0]), numbers[1])
     if shape == (2, 0) and name == "mask":

@@ -12,13 +12,56 @@ import time
 from typing import Final
 
 from vestibule.exchange import Exchange
-from vestibule.fault import ProtocolError
+from vestibule.fault import UPSTREAM, ProtocolError
 from vestibule.http.dates import Almanac
 from vestibule.http.target import host_of, normal_path
+from vestibule.plan.certificates import NODES
+from vestibule.plan.connection import (
+    AnnouncedIp,
+    AnnouncedPort,
+    AnnouncedServerIp,
+    AnnouncedServerPort,
+    AnnouncedTlv,
+    ClientPort,
+    ConnectionMs,
+    ConnectionNumber,
+    ConnectionRequests,
+    FirstBytes,
+    Hostname,
+    PeerIp,
+    ProcessId,
+    Scheme,
+    ServerIp,
+    ServerPort,
+    Tls,
+    TlsAlpn,
+    TlsCipher,
+    TlsCiphers,
+    TlsClientBase64,
+    TlsClientError,
+    TlsClientFingerprint,
+    TlsClientIssuer,
+    TlsClientName,
+    TlsClientNotAfter,
+    TlsClientNotBefore,
+    TlsClientPem,
+    TlsClientSerial,
+    TlsClientSha1,
+    TlsClientSubject,
+    TlsClientVerify,
+    TlsHello,
+    TlsProtocol,
+    TlsResumed,
+    TlsSession,
+    TlsSni,
+    TlsVersion,
+)
 from vestibule.plan.expr import CONNECTION, EXCHANGE, FIELDS, Const, Node, NumberNode, TruthNode
 from vestibule.plan.functions import url_decode
+from vestibule.plan.lists import make_list_variable
 from vestibule.plan.request_id import request_id
-from vestibule.plan.sent import LINE, came_fields, came_method, came_target
+from vestibule.plan.sent import LINE, came_fields, came_method, came_target, own_target
+from vestibule.plan.tries import ADDRESSES, CONNECT, HEAD, STATUSES, TOOK, Tried
 
 ALMANAC: Final = Almanac()
 
@@ -29,138 +72,6 @@ _VISIBLE: Final = bytes([code for code in range(32, 256) if code != 127])
 def now_ms() -> int:
     """Return milliseconds since 1970. Only texts for people use it; time-outs run on the reactor's clock."""
     return int(time.time() * 1000)
-
-
-# ---- the connection
-
-
-class PeerIp(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        return ex.client.address
-
-
-class ClientPort(NumberNode):
-    def value(self, ex: Exchange) -> int:
-        return ex.client.port
-
-
-class ServerIp(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        return ex.client.local_address
-
-
-class ServerPort(NumberNode):
-    def value(self, ex: Exchange) -> int:
-        return ex.client.local_port
-
-
-class Scheme(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        return ex.client.scheme
-
-
-class Tls(TruthNode):
-    def test(self, ex: Exchange) -> bool:
-        return ex.client.scheme == b"https"
-
-
-class TlsVersion(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        return ex.client.tls_version
-
-
-class TlsCipher(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        return ex.client.tls_cipher
-
-
-class TlsSni(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        return ex.client.sni
-
-
-class TlsHello(TruthNode):
-    def test(self, ex: Exchange) -> bool:
-        return ex.client.hello
-
-
-class TlsAlpn(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        return ex.client.alpn
-
-
-class TlsClientVerify(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        client = ex.client
-        if client.scheme != b"https":
-            return None
-        return b"NONE" if client.certificate is None else client.certificate.verdict
-
-
-class TlsClientError(NumberNode):
-    def value(self, ex: Exchange) -> int:
-        shown = ex.client.certificate
-        return 0 if shown is None else shown.result
-
-
-class TlsClientSubject(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.subject()
-
-
-class TlsClientName(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.name()
-
-
-class TlsClientIssuer(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.issuer()
-
-
-class TlsClientSerial(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.serial()
-
-
-class TlsClientFingerprint(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.sha256()
-
-
-class TlsClientSha1(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.sha1()
-
-
-class TlsClientNotBefore(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.not_before()
-
-
-class TlsClientNotAfter(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.not_after()
-
-
-class TlsClientBase64(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.base64()
-
-
-class TlsClientPem(Node):
-    def find(self, ex: Exchange) -> bytes | None:
-        shown = ex.client.certificate
-        return None if shown is None else shown.pem()
 
 
 class Protocol(Node):
@@ -188,14 +99,22 @@ class Target(Node):
 
 class Path(Node):
     def find(self, ex: Exchange) -> bytes | None:
-        return ex.request.path()
+        return _path(ex)
+
+
+def _path(ex: Exchange) -> bytes:
+    return own_target(ex.request).partition(b"?")[0]
+
+
+def _query(ex: Exchange) -> bytes:
+    return own_target(ex.request).partition(b"?")[2]
 
 
 class DecodedPath(Node):
     """The path in normal form. One that has none is refused before (`CheckPath`); in a log it stays as it is."""
 
     def find(self, ex: Exchange) -> bytes | None:
-        path = ex.request.path()
+        path = _path(ex)
         try:
             return normal_path(path)
         except ProtocolError:
@@ -204,7 +123,7 @@ class DecodedPath(Node):
 
 class Query(Node):
     def find(self, ex: Exchange) -> bytes | None:
-        return ex.request.query()
+        return _query(ex)
 
 
 class Arg(Node):
@@ -215,7 +134,7 @@ class Arg(Node):
         self._name = name
 
     def find(self, ex: Exchange) -> bytes | None:
-        query = ex.request.query()
+        query = _query(ex)
         if not query:
             return None
         for pair in query.split(b"&"):
@@ -228,6 +147,17 @@ class Arg(Node):
 class Host(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return host_of(ex.request.authority)
+
+
+class HostOr(Node):
+    """The host, or that of its site where the request names none."""
+
+    def __init__(self, otherwise: bytes) -> None:
+        super().__init__(FIELDS)
+        self._otherwise = otherwise
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return host_of(ex.request.authority) or self._otherwise
 
 
 class HostPort(Node):
@@ -274,6 +204,20 @@ class HeaderLines(NumberNode):
 
     def value(self, ex: Exchange) -> int:
         return len(came_fields(ex.request).get_all(self._lower))
+
+
+class HeaderNames(Node):
+    """The names of the lines that a request came with, in lower case."""
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return b",".join([name.lower for name in came_fields(ex.request).names])
+
+
+class Body(Node):
+    """What of the body was read and has not gone on."""
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.held_back_body()
 
 
 class RequestHeader(Node):
@@ -350,6 +294,14 @@ class TimeMs(NumberNode):
         return now_ms()
 
 
+class TlsClientDays(Node):
+    """How long the client's certificate is valid yet, which is less every day."""
+
+    def find(self, ex: Exchange) -> bytes | None:
+        shown = ex.client.certificate
+        return None if shown is None else b"%d" % shown.days_left(now_ms())
+
+
 class TimeLocal(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return ALMANAC.log(now_ms())
@@ -359,14 +311,16 @@ class TimeLocal(Node):
 
 
 class Upstream(Node):
-    """The name of the upstream of this plan, once it was asked."""
+    """The name of the upstream of this plan, once it was asked, or was to be."""
 
     def __init__(self, name: bytes) -> None:
         super().__init__(EXCHANGE)
         self._name = name
 
     def find(self, ex: Exchange) -> bytes | None:
-        return self._name if ex.upstream_name else None
+        if ex.upstream_name or ex.chosen is not None:
+            return self._name
+        return self._name if ex.fault is not None and ex.fault.kind.side == UPSTREAM else None
 
 
 class UpstreamAddress(Node):
@@ -425,6 +379,20 @@ class ResponseHeader(Node):
         return values[0] if len(values) == 1 else b", ".join(values)
 
 
+class UpstreamHeader(Node):
+    """A field of a server's last answer as it came."""
+
+    def __init__(self, lower: bytes) -> None:
+        super().__init__(EXCHANGE)
+        self._lower = lower
+
+    def find(self, ex: Exchange) -> bytes | None:
+        if ex.came is None:
+            return None
+        values = ex.came.get_all(self._lower)
+        return b", ".join(values) if values else None
+
+
 class ResponseHeaderLine(Node):
     """The last line of a field of the response as it is now."""
 
@@ -481,6 +449,25 @@ class BytesOut(NumberNode):
         return ex.response_bytes
 
 
+class RequestSize(NumberNode):
+    """Head and body of the request, as HTTP/1.1 writes them but for chunks."""
+
+    def value(self, ex: Exchange) -> int:
+        head = ex.request
+        line = len(came_method(head)) + len(came_target(head)) + len(head.protocol) + 4
+        return line + len(came_fields(head).block) + 2 + ex.request_bytes
+
+
+class ResponseSize(NumberNode):
+    """Head and body of the response, as HTTP/1.1 writes them but for chunks."""
+
+    def value(self, ex: Exchange) -> int:
+        size = ex.head_bytes
+        if size == 0 and ex.response is not None:
+            size = len(b"HTTP/1.1 200 \r\n") + len(ex.response.reason) + len(ex.response.fields.block) + 2
+        return size + ex.response_bytes
+
+
 class TotalMs(NumberNode):
     def value(self, ex: Exchange) -> int:
         return total_ms(ex)
@@ -506,6 +493,16 @@ class ErrorStatus(NumberNode):
         return ex.error_status
 
 
+class DatagramsIn(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return ex.datagrams_in
+
+
+class DatagramsOut(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return ex.datagrams_out
+
+
 class FaultKind(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return None if ex.fault is None else ex.fault.kind.name.encode()
@@ -520,10 +517,11 @@ def total_ms(ex: Exchange) -> int:
 class Place:
     """Where an expression stands: the names that are fixed there."""
 
-    def __init__(self, listener: bytes = b"", site: bytes = b"", upstream: bytes = b"") -> None:
+    def __init__(self, listener: bytes = b"", site: bytes = b"", upstream: bytes = b"", default_host: bytes = b"") -> None:
         self.listener = listener
         self.site = site
         self.upstream = upstream
+        self.default_host = default_host
 
 
 _NODES: Final[dict[str, Node]] = {
@@ -535,6 +533,9 @@ _NODES: Final[dict[str, Node]] = {
     "tls": Tls(CONNECTION),
     "tls_version": TlsVersion(CONNECTION),
     "tls_cipher": TlsCipher(CONNECTION),
+    "tls_resumed": TlsResumed(CONNECTION),
+    "tls_session": TlsSession(CONNECTION),
+    "tls_protocol": TlsProtocol(CONNECTION),
     "tls_sni": TlsSni(CONNECTION),
     "tls_alpn": TlsAlpn(CONNECTION),
     "tls_hello": TlsHello(CONNECTION),
@@ -548,8 +549,19 @@ _NODES: Final[dict[str, Node]] = {
     "tls_client_short_fingerprint": TlsClientSha1(CONNECTION),
     "tls_client_not_before": TlsClientNotBefore(CONNECTION),
     "tls_client_not_after": TlsClientNotAfter(CONNECTION),
+    "tls_client_days": TlsClientDays(EXCHANGE),
+    "tls_ciphers": TlsCiphers(CONNECTION),
     "tls_client_certificate": TlsClientBase64(CONNECTION),
     "tls_client_pem": TlsClientPem(CONNECTION),
+    "announced_ip": AnnouncedIp(CONNECTION),
+    "announced_port": AnnouncedPort(CONNECTION),
+    "announced_server_ip": AnnouncedServerIp(CONNECTION),
+    "announced_server_port": AnnouncedServerPort(CONNECTION),
+    "connection_number": ConnectionNumber(CONNECTION),
+    "connection_ms": ConnectionMs(EXCHANGE),
+    "connection_requests": ConnectionRequests(EXCHANGE),
+    "hostname": Hostname(CONNECTION),
+    "process_id": ProcessId(CONNECTION),
     # One connection may carry requests of HTTP/1.0 and of HTTP/1.1 with equal fields.
     "protocol": Protocol(EXCHANGE),
     "client_ip": ClientIp(FIELDS),
@@ -565,7 +577,14 @@ _NODES: Final[dict[str, Node]] = {
     "time_ms": TimeMs(EXCHANGE),
     "time_local": TimeLocal(EXCHANGE),
     "upstream_address": UpstreamAddress(EXCHANGE),
+    "tried_addresses": Tried(ADDRESSES),
+    "tried_statuses": Tried(STATUSES),
+    "tried_connect_seconds": Tried(CONNECT),
+    "tried_head_seconds": Tried(HEAD),
+    "tried_seconds": Tried(TOOK),
     "user": User(FIELDS),
+    "header_names": HeaderNames(FIELDS),
+    "body": Body(EXCHANGE),
     "upstream_mark": UpstreamMark(EXCHANGE),
     "upstream_connect_ms": UpstreamConnectMs(EXCHANGE),
     "status": Status(EXCHANGE),
@@ -576,15 +595,21 @@ _NODES: Final[dict[str, Node]] = {
     "proxied": Proxied(EXCHANGE),
     "bytes_in": BytesIn(EXCHANGE),
     "bytes_out": BytesOut(EXCHANGE),
+    "request_size": RequestSize(EXCHANGE),
+    "response_size": ResponseSize(EXCHANGE),
     "total_ms": TotalMs(EXCHANGE),
     "fault": FaultKind(EXCHANGE),
+    "datagrams_in": DatagramsIn(EXCHANGE),
+    "datagrams_out": DatagramsOut(EXCHANGE),
     "error_status": ErrorStatus(EXCHANGE),
 }
 
 
 def make_variable(name: str, argument: str, place: Place) -> Node | None:
     """Return the node of a variable, or None if there is no such variable."""
-    node = _NODES.get(name)
+    if name == "host" and place.default_host:
+        return HostOr(place.default_host)
+    node = _NODES.get(name) or NODES.get(name)
     if node is not None:
         return node
     if name == "listener":
@@ -602,6 +627,8 @@ def make_variable(name: str, argument: str, place: Place) -> Node | None:
         return Cookie(key)
     if name == "response_header":
         return ResponseHeader(key.lower())
+    if name == "upstream_header":
+        return UpstreamHeader(key.lower())
     if name == "header_line":
         return HeaderLine(key.lower())
     if name == "header_lines":
@@ -616,6 +643,10 @@ def make_variable(name: str, argument: str, place: Place) -> Node | None:
         return RequestHeaderLine(key.lower())
     if name == "kept":
         return Kept(key)
+    if name == "first_bytes":
+        return FirstBytes(int(argument))
     if name == "auth_header":
         return AuthHeader(key.lower())
-    return None
+    if name == "announced_tlv":
+        return AnnouncedTlv(argument)
+    return make_list_variable(name, key.lower())

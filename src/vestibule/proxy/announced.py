@@ -1,9 +1,10 @@
 """The PROXY header in front of a connection: the proxy before us says who its client is.
 
 Rules
-  1. Only a header from a network that is trusted for it is read; anybody else's connection is closed without an answer, and so is
-     one that begins with anything but a whole header. Both are counted.
+  1. STRICT: only a header from a network that is trusted for it is read; anybody else's connection is closed without an answer, and
+     so is one that begins with anything but a whole header. Both are counted.
   2. What the header says is what the connection is from here on: logs, fields, access rules and hashing know no other address.
+     OPEN: it is that for those who are trusted, and known beside the connection's own address for the others. NOTE: for all.
   3. A header that says nothing (LOCAL, UNKNOWN) leaves the connection's own addresses.
 
 Not here: the form of a header (`http/proxy_protocol.py`), what comes after it (`entry.py`).
@@ -37,9 +38,12 @@ class Doorman:
 
 
 class Announcement(Owner, Timed):
-    """A connection that has not said yet whose it is."""
+    """A connection that has not said yet whose it is; `counts` says that what it says is believed."""
 
-    def __init__(self, reactor: Reactor, tally: Tally, doorman: Doorman, transport: PlainTransport, client: Client, limit_ms: int) -> None:
+    def __init__(
+        self, reactor: Reactor, tally: Tally, doorman: Doorman, transport: PlainTransport, client: Client, limit_ms: int, counts: bool
+    ) -> None:
+        self._counts = counts
         self._tally = tally
         self._doorman = doorman
         self._transport = transport
@@ -60,6 +64,8 @@ class Announcement(Owner, Timed):
             return
         client = self._client
         if header.known:
+            client.announced = header
+        if header.known and self._counts:
             client.address = header.source
             client.port = header.source_port
             client.local_address = header.destination

@@ -38,6 +38,7 @@ class Server(Chosen):
         self, pool: Pool, weight: int = 1, backup: bool = False, standing: Standing | None = None, priority: int = 0, disabled: bool = False
     ) -> None:
         super().__init__()
+        self.address = pool.name.encode()
         self.pool = pool
         self.weight = weight
         self.backup = backup
@@ -135,12 +136,12 @@ class RandomTwo(Balancer):
         total = 0
         for server in servers:
             total += server.share
-        at = int(self._random.random() * total)
-        for server in servers:
-            at -= server.share
-            if at < 0:
-                return server
-        return servers[-1]
+        left = int(self._random.random() * total)
+        at = 0
+        while left >= servers[at].share:
+            left -= servers[at].share
+            at += 1
+        return servers[at]
 
 
 class First(Balancer):
@@ -223,6 +224,63 @@ class Hash(Balancer):
             if server.pool.load() < most:
                 left.append(server)
         return left or servers
+
+
+class TableHash(Balancer):
+    """A table of the servers, each as often as its weight, and a sum of the key that says which. Whoever knows the sum knows the
+    server, and all keys move when one comes or goes; in turn where there is no key."""
+
+    def __init__(self, key: KeyText, way: str) -> None:
+        self._key = key
+        self._way = way
+        self._shares: list[int] = []
+        self._table: list[int] = []
+
+    def choose(self, servers: list[Server], ex: Exchange) -> Server:
+        text = self._key.text(ex)
+        if not text:
+            return super().choose(servers, ex)
+        shares = [server.share for server in servers]
+        if shares != self._shares:
+            self._shares = shares
+            self._table = spread(shares)
+        if not self._table:
+            return super().choose(servers, ex)
+        return servers[self._table[_sum(text, self._way) % len(self._table)]]
+
+
+def spread(shares: list[int]) -> list[int]:
+    """Lay out places in a table by their shares, as HAProxy does: the first one first."""
+    divisor = 0
+    for share in shares:
+        divisor = math.gcd(divisor, share)
+    if divisor == 0:
+        return []
+    total = sum(shares) // divisor
+    credits = [0] * len(shares)
+    table: list[int] = []
+    for _ in range(total):
+        best = -1
+        most = 0
+        for at in range(len(shares)):
+            credits[at] += shares[at] // divisor
+            have = (credits[at] + total) // total
+            if shares[at] > 0 and (best < 0 or have > most):
+                best = at
+                most = have
+        credits[best] -= total
+        table.append(best)
+    return table
+
+
+def _sum(text: bytes, way: str) -> int:
+    """Return a sum of a text, modulo 2**32."""
+    if way == "crc32":
+        return zlib.crc32(text)
+    found = 5381 if way == "djb2" else 0
+    for byte in text:
+        found = (found * 33 + byte if way == "djb2" else found * 65599 + byte) & _WORD
+    return found
 
 
 def _stirred(x: int) -> int:

@@ -36,6 +36,7 @@ class Asking(Owner, Waiter, Timed):
         self._transport = transport
         self._client = client
         self._seen = b""
+        self._hello = ClientHello()
         self._name = ""  # while it waits
         self._demand: Demand | None = None  # where it waits; a reload may change the door's
         self._deadline = Deadline(self)
@@ -49,7 +50,7 @@ class Asking(Owner, Waiter, Timed):
             if len(self._seen) > HELLO_MOST:
                 self._end()
             return
-        hello = ClientHello()
+        hello = self._hello
         found = hello.read(self._seen)
         if found == NEED:
             return

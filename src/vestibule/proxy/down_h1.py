@@ -36,7 +36,6 @@ from vestibule.http.h1 import (
     HEAD,
     LAST_CHUNK,
     NEED,
-    PAUSED,
     TRAILERS,
     RequestReader,
     chunk_bytes,
@@ -96,7 +95,10 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         if self._linger_until:
             self._linger_on()
             return
-        self.reader.feed(data)
+        reader = self.reader
+        if self.exchange is None and reader.limits is not self.porch.door.limits:
+            reader.obey(self.porch.door.limits, self.porch.request_table)
+        reader.feed(data)
         self.advance()
 
     def on_end(self) -> None:
@@ -136,8 +138,6 @@ class H1DownConnection(Stream, Owner, Timed, Later):
 
     def advance(self) -> None:
         """Pull events while there are any and somebody wants them."""
-        if self._advancing:
-            return
         self._advancing = True
         try:
             self._pull()
@@ -153,16 +153,16 @@ class H1DownConnection(Stream, Owner, Timed, Later):
                 self._begin()
             elif event == DATA:
                 ex = self.exchange
-                if ex is not None:
-                    ex.on_request_body(reader.data, reader.ended)
+                assert ex is not None  # a request that is cut short ends the connection
+                ex.on_request_body(reader.data, reader.ended)
             elif event == TRAILERS:
                 ex = self.exchange
-                if ex is not None:
-                    ex.on_request_trailers(reader.trailers)
+                assert ex is not None
+                ex.on_request_trailers(reader.trailers)
             elif event == NEED:
                 self._on_need()
                 return
-            elif event == PAUSED:
+            else:  # PAUSED
                 if self.exchange is not None or self._closed:
                     if reader.has_rest():
                         self.transport.pause()  # a pipelined request waits in the kernel
@@ -253,7 +253,11 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         elif not modern:
             extra += b"Connection: keep-alive\r\n"
         self._keep = keep
-        return self.transport.write(b"".join((status_line(status, head.reason), fields.block, extra, b"\r\n")))
+        data = b"".join((status_line(status, head.reason), fields.block, extra, b"\r\n"))
+        ex = self.exchange
+        assert ex is not None  # as long as heads are sent
+        ex.head_bytes = len(data)
+        return self.transport.write(data)
 
     def _send_interim(self, head: ResponseHead, fields: Fields) -> bool:
         request = self.reader.head
@@ -298,9 +302,10 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self._done()
         transport = self.transport
         self._forget()
-        if fault.kind.side == CLIENT:
+        tells = self._counted or self._framing == _CHUNKED
+        if fault.kind.side == CLIENT and (tells or self._framing == _NONE):
             transport.abort()
-        elif self._counted or self._framing == _CHUNKED:
+        elif tells:
             transport.close()
         else:
             transport.reset()
@@ -334,8 +339,9 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self.reader.become_opaque()
         self.transport.resume()
         self.porch.tally.tunnels += 1
-        if self.exchange is not None:
-            self.reactor.timers.arm(self.deadline, self.reactor.now_ms + self.exchange.timeouts.tunnel_idle_ms)
+        ex = self.exchange
+        assert ex is not None
+        self.reactor.timers.arm(self.deadline, self.reactor.now_ms + ex.timeouts.tunnel_idle_ms)
         if self.reader.has_rest():
             self.reactor.call_later(self)
         return True
@@ -343,11 +349,10 @@ class H1DownConnection(Stream, Owner, Timed, Later):
     # ---- the end of an exchange, and of the connection
 
     def _done(self) -> None:
-        if self.exchange is not None:
-            self.exchange = None
-            self.porch.tally.exchanges -= 1
-            if self._opaque:
-                self.porch.tally.tunnels -= 1
+        self.exchange = None
+        self.porch.tally.exchanges -= 1
+        if self._opaque:
+            self.porch.tally.tunnels -= 1
 
     def _next(self) -> None:
         """Wait for the next request."""
@@ -365,7 +370,6 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             return
         if self.transport.is_paused():
             self.transport.resume()
-        reader.limits = self.porch.door.limits
         reader.restart()
         if reader.has_rest():
             self.reactor.call_later(self)
@@ -410,8 +414,6 @@ class H1DownConnection(Stream, Owner, Timed, Later):
 
     def on_deadline(self) -> None:
         ex = self.exchange
-        if self._closed:
-            return
         if self._linger_until:
             self._close()
         elif ex is None:

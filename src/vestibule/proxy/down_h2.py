@@ -157,12 +157,10 @@ class H2DownConnection(Pollable, Owner, Timed):
             if event == HEAD:
                 self._take_head()
             elif event == BODY:
-                stream = self.streams.get(codec.stream.id)
-                if stream is not None:
-                    stream.take_body(codec.data, codec.ended)
+                self.streams[codec.stream.id].take_body(codec.data, codec.ended)
             elif event == TRAILERS:
                 stream = self.streams.get(codec.stream.id)
-                if stream is not None:
+                if stream is not None:  # its answer is whole, and not all of it has gone
                     stream.take_trailers(codec.trailers)
             elif event == RESET:
                 stream = self.streams.get(codec.stream.id)
@@ -200,7 +198,7 @@ class H2DownConnection(Pollable, Owner, Timed):
         client = self.client
         client.requests += 1
         most = self.porch.door.requests_most
-        if 0 <= most <= client.requests:
+        if 0 <= most <= client.requests or self.porch.stopping:
             self._leave()
         ex = self._new_exchange(stream)
         stream.exchange = ex
@@ -270,8 +268,7 @@ class H2DownConnection(Pollable, Owner, Timed):
 
     def let_go(self, stream: "H2DownStream") -> None:
         """The exchange of this stream is over."""
-        if self.streams.pop(stream.slot.id, None) is None:
-            return
+        del self.streams[stream.slot.id]
         porch = self.porch
         porch.tally.exchanges -= 1
         if not self.streams and not self._closed and not self._lingering:
@@ -337,8 +334,6 @@ class H2DownConnection(Pollable, Owner, Timed):
     # ---- time (rule 4)
 
     def on_deadline(self) -> None:
-        if self._closed:
-            return
         now = self.reactor.now_ms
         timeouts = self.porch.door.timeouts
         codec = self.codec
@@ -352,7 +347,7 @@ class H2DownConnection(Pollable, Owner, Timed):
             self._expire(NO_ERROR, f"no SETTINGS within {timeouts.request_head_ms} ms (timeouts.request_head)")
         elif self._drain_until_ms and now >= self._drain_until_ms and not codec.is_drained():
             codec.finish_drain()
-            self.reactor.timers.arm(self.deadline, now + timeouts.keep_alive_ms)
+            self._look_at_streams(now)
             self.soon()
         elif codec.streams or self.streams:
             self._look_at_streams(now)
@@ -405,8 +400,7 @@ class H2DownConnection(Pollable, Owner, Timed):
                 self._fail_stream(slot, ex, Fault(CLIENT_TIMEOUT_BODY, f"{limit} ms (timeouts.body_idle)"))
             else:
                 next_ms = min(next_ms, now + limit)  # it is not the client's turn now, but may be soon
-        if not self._closed:
-            self.reactor.timers.arm(self.deadline, next_ms)
+        self.reactor.timers.arm(self.deadline, next_ms)
 
     def _fail_stream(self, slot: H2Stream, ex: Exchange | None, fault: Fault) -> None:
         if ex is not None:
@@ -474,8 +468,8 @@ class H2DownStream(Stream, Later):
         connection.codec.resume(self.slot)
         for i in range(len(early)):
             ex = self.exchange
-            if ex is not None:
-                ex.on_request_body(early[i], self._early_end and i == len(early) - 1)
+            assert ex is not None  # nothing is kept for one that is over
+            ex.on_request_body(early[i], self._early_end and i == len(early) - 1)
         connection.soon()
 
     # ---- from the exchange
@@ -520,10 +514,7 @@ class H2DownStream(Stream, Later):
     def abort(self, fault: Fault) -> None:
         """Reset the stream: what the client has of the answer is not the whole."""
         connection = self.connection
-        code = CANCEL if fault.kind.side == CLIENT else INTERNAL_ERROR
-        if fault.kind is CLIENT_ABUSE:
-            code = ENHANCE_YOUR_CALM
-        connection.codec.reset(self.slot, code)
+        connection.codec.reset(self.slot, CANCEL if fault.kind.side == CLIENT else INTERNAL_ERROR)
         self._done()
 
     def release(self) -> None:
@@ -537,8 +528,8 @@ class H2DownStream(Stream, Later):
         connection = self.connection
         connection.porch.tally.tunnels += 1
         ex = self.exchange
-        if ex is not None:
-            connection.look_by(connection.reactor.now_ms + ex.timeouts.tunnel_idle_ms)
+        assert ex is not None
+        connection.look_by(connection.reactor.now_ms + ex.timeouts.tunnel_idle_ms)
         if self._early:
             connection.reactor.call_later(self)
         return True

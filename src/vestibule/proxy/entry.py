@@ -13,13 +13,14 @@ from typing import Final
 from vestibule.contract import Client
 from vestibule.http.address import NetworkSet
 from vestibule.net.listen import Acceptor
-from vestibule.net.peer import peer_certificate
+from vestibule.net.peer import Secured, address_text, peer_certificate
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls import ACME_TLS, AskedObject
-from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
+from vestibule.net.tls_transport import TlsTransport
+from vestibule.net.transport import Owner, PlainTransport, Transport
 from vestibule.proxy.announced import Announcement, Doorman, may_announce
 from vestibule.proxy.demand import Asking
-from vestibule.proxy.door import Porch
+from vestibule.proxy.door import NOTE, STRICT, Porch
 from vestibule.proxy.down_h1 import H1DownConnection
 from vestibule.proxy.down_h2 import H2DownConnection
 from vestibule.proxy.raw import Inspection, RawDown
@@ -46,18 +47,15 @@ class Entry(Acceptor, Doorman):
             return True
         return False
 
-    def on_accepted(self, sock: socket.socket) -> None:
+    def on_accepted(self, sock: socket.socket, peer: tuple[str, int] | None, local: tuple[str, int] | None) -> None:
         porch = self.porch
         door = porch.door
         porch.tally.accepted += 1
         if door.connections_rate >= 0:
             # A second's worth may come at once: clients open several connections together.
             self._even_us = max(self._even_us, porch.reactor.now_ms * 1000) + _SECOND_US // max(1, door.connections_rate)
-        try:
-            client = _client_of(sock, b"http" if door.tls is None else b"https")
-        except OSError:
-            sock.close()  # gone already
-            return
+        client = _client_of(sock, peer, local, b"http" if door.tls is None else b"https")
+        client.since_ms = porch.reactor.now_ms
         if door.announcers is not None:
             self._await_header(door.announcers, sock, client)
             return
@@ -86,18 +84,21 @@ class Entry(Acceptor, Doorman):
     def _await_header(self, announcers: NetworkSet, sock: socket.socket, client: Client) -> None:
         """Read a PROXY header first, from those who may send one."""
         porch = self.porch
-        if not may_announce(announcers, client.address):
+        mode = porch.door.announcing
+        trusted = may_announce(announcers, client.address)
+        if not trusted and mode == STRICT:
             porch.tally.refused_headers += 1
             sock.close()
             return
         transport = PlainTransport(porch.reactor, sock, None)
-        transport.owner = Announcement(porch.reactor, porch.tally, self, transport, client, porch.door.timeouts.request_head_ms)
+        limit_ms = porch.door.timeouts.request_head_ms
+        transport.owner = Announcement(porch.reactor, porch.tally, self, transport, client, limit_ms, trusted and mode != NOTE)
         transport.start()
 
     def _pass_on(self, transport: PlainTransport, client: Client, early: bytes) -> None:
         """Carry a connection as it is, once its plan can choose."""
         porch = self.porch
-        if not porch.door.inspects:
+        if porch.door.inspects < 0:
             RawDown(porch, transport, client).begin(early)
             return
         inspection = Inspection(porch, transport, client)
@@ -163,24 +164,29 @@ class Greeting(Owner, Timed):
         client = self.client
         tls = transport.tls
         client.sni = tls.asked_name.encode("ascii", "replace") if isinstance(tls, AskedObject) else b""
-        client.tls_version = (tls.version() or "").encode("ascii")
-        cipher = tls.cipher()
-        client.tls_cipher = cipher[0].encode("ascii") if cipher is not None else b""
+        secured = Secured(tls)
+        client.secured = secured
+        client.tls_version = secured.version()
+        client.tls_cipher = secured.cipher()
         if tls.context.verify_mode != ssl.CERT_NONE:
             client.certificate = peer_certificate(tls)
-        protocol = tls.selected_alpn_protocol()
-        if protocol == ACME_TLS:
+        client.tls_resumed = secured.is_resumed()
+        session = tls.session
+        client.tls_session = session.id if session is not None else b""
+        protocol = secured.protocol()
+        client.tls_protocol = protocol
+        if protocol == ACME_TLS.encode():
             # The handshake was all the issuer wanted to see (RFC 8737 4).
             self._leave()
             transport.close()
             return
         if self.porch.door.raw:
             client.hello = True
-            client.alpn = (protocol or "").encode("ascii")
+            client.alpn = protocol
             self._leave()
             RawDown(self.porch, transport, client).begin(b"")
             return
-        self._start(protocol == "h2")
+        self._start(protocol == b"h2")
 
     def on_data(self, data: bytes) -> None:
         self._seen += data
@@ -234,18 +240,11 @@ class Greeting(Owner, Timed):
         self.transport.abort()
 
 
-def _client_of(sock: socket.socket, scheme: bytes) -> Client:
-    """Name both ends of a connection. Raises OSError if the client is gone."""
-    if sock.family == socket.AF_UNIX:
+def _client_of(sock: socket.socket, peer: tuple[str, int] | None, local: tuple[str, int] | None, scheme: bytes) -> Client:
+    """Name both ends of a connection."""
+    if peer is None:
         return Client(b"unix:", 0, b"unix:", 0, scheme)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    peer = sock.getpeername()
-    local = sock.getsockname()
-    return Client(_text(peer[0]), peer[1], _text(local[0]), local[1], scheme)
-
-
-def _text(address: str) -> bytes:
-    """Write an address as logs and headers want it: an IPv4 client of a dual-stack socket as IPv4."""
-    if address.startswith("::ffff:") and "." in address:
-        address = address[7:]
-    return address.partition("%")[0].encode("ascii")
+    if local is None:
+        asked = sock.getsockname()
+        local = (asked[0], asked[1])
+    return Client(address_text(peer[0]), peer[1], address_text(local[0]), local[1], scheme)

@@ -12,6 +12,7 @@ from typing import Final
 
 from mypy_extensions import trait
 
+from vestibule.counts import ServerCounts
 from vestibule.proxy.balance import Server
 from vestibule.proxy.pool import AddressBook, Pool
 from vestibule.proxy.standing import Board
@@ -51,6 +52,10 @@ class Kin:
         for place in [each for each in self._pools if each not in places]:
             self._pools.pop(place).close()
 
+    def count(self) -> int:
+        """Return how many pools there are."""
+        return len(self._pools)
+
     def all(self) -> list[Pool]:
         """Return the pools there are."""
         return list(self._pools.values())
@@ -74,6 +79,7 @@ class Family:
         self._off = off
         self.max_fails = -1
         self.fail_window_ms = -1
+        self.counts: ServerCounts | None = None  # of all of them
         self._known: dict[tuple[str, int, int, int], Server] = {}
 
     def version(self) -> int:
@@ -93,6 +99,7 @@ class Family:
                 standing.max_fails = self.max_fails
                 standing.fail_window_ms = self.fail_window_ms
                 server = Server(pool, weight, self._backup, standing, priority, self._off)
+                server.counts = self.counts
             known[place] = server
         self._known = known
         self._kin.keep({(place[0], place[1]) for place in known})

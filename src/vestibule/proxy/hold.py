@@ -49,9 +49,6 @@ class Hold(Timed):
         self._probe: Exchange | None = None
         self._deadline = Deadline(self)
 
-    def __len__(self) -> int:
-        return len(self._held)
-
     def put(self, ex: Exchange, fault: Fault) -> None:
         """Have a request wait. One that has tried comes back to its place."""
         held = _Held(ex, fault)

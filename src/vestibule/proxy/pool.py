@@ -10,6 +10,9 @@ Rules
   3. Waiting is first come, first served, and ends.
   4. Connections that carry several requests (HTTP/2) are shared: the fullest use of one comes before another. What is counted and
      limited there are requests.
+  5. Where the server may choose its version (ALPN), what it chose for the last connection is what it speaks. Until the first is made, and
+     after one failed while there was no other, requests wait for one connection and not for one each. A request for an upgrade has a
+     connection that offered HTTP/1.1 alone: few servers take WebSockets over HTTP/2.
 
 Not here: which server (`upstream.py`), retries (`upstream.py`).
 """
@@ -25,16 +28,24 @@ from vestibule.fault import UPSTREAM_BUSY, UPSTREAM_TIMEOUT_CONNECT, UPSTREAM_TL
 from vestibule.http.fields import FieldsTable
 from vestibule.http.h1 import HeadLimits
 from vestibule.http.proxy_protocol import proxy_header
-from vestibule.net.connect import Dial, Dialer, Endpoint, endpoints_of
+from vestibule.net.connect import Dial, Dialer, Endpoint, endpoints_of, fault_of
+from vestibule.net.datagram import connect_datagrams
 from vestibule.net.reactor import Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
-from vestibule.net.transport import Owner, PlainTransport, TlsTransport, Transport
+from vestibule.net.tls_transport import TlsTransport
+from vestibule.net.transport import Owner, PlainTransport, Transport
 from vestibule.proxy.raw import RawUp
+from vestibule.proxy.udp import UdpUp
 from vestibule.proxy.up_h1 import H1UpConnection, Keeper
 from vestibule.proxy.up_h2 import H2UpConnection, Sharer
 
 # Methods whose repetition does no harm (RFC 9110 9.2.2).
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"PROPFIND", b"REPORT"))
+
+# What a server speaks.
+_UNKNOWN: Final = 0
+_H1: Final = 1
+_H2: Final = 2
 
 
 class AddressBook:
@@ -49,6 +60,14 @@ class AddressBook:
         self._names[name] = addresses
         self.version += 1
 
+    def forget(self, name: str) -> None:
+        """Forget a name that requests named, or a configuration before."""
+        self._names.pop(name, None)
+
+    def names(self) -> list[str]:
+        """Return the names that something is known of, or that there is nothing."""
+        return list(self._names)
+
     def find(self, name: str) -> list[str]:
         """Return what is known; an address stands for itself."""
         return self._names.get(name, [])
@@ -58,7 +77,8 @@ class Target:
     """Where and how to connect: a host and port or a unix socket, plain or TLS.
 
     `announce` is the version of the PROXY header that connections begin with, 0 for none. `raw` connections carry bytes, not HTTP;
-    `h2` ones HTTP/2.
+    `h2` ones HTTP/2. With `datagrams` there is a session of its own for each exchange. With `narrow`, which offers HTTP/1.1 alone, the
+    server chooses its version from what `tls` offers.
     """
 
     def __init__(
@@ -71,6 +91,8 @@ class Target:
         announce: int = 0,
         raw: bool = False,
         h2: bool = False,
+        datagrams: bool = False,
+        narrow: ssl.SSLContext | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -80,7 +102,10 @@ class Target:
         self.announce = announce
         self.raw = raw
         self.h2 = h2
-        self.is_address = _is_address(host)
+        self.datagrams = datagrams
+        self.narrow = narrow
+        self.is_address = is_address(host)
+        self.local = ""  # the address that connections are made from, if it is said
 
     def text(self) -> str:
         """Return the server as logs name it."""
@@ -92,10 +117,17 @@ class Target:
     def endpoints(self, book: AddressBook) -> list[Endpoint]:
         if self.path:
             return [Endpoint(int(socket.AF_UNIX), self.path, 0)]
-        return endpoints_of([self.host] if self.is_address else book.find(self.host), self.port)
+        addresses = [self.host] if self.is_address else book.find(self.host)
+        if not self.local:
+            return endpoints_of(addresses, self.port)
+        found = endpoints_of([each for each in addresses if (":" in each) == (":" in self.local)], self.port)
+        for endpoint in found:
+            endpoint.local = self.local
+        return found
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Tell whether a host is an IP address and no name."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, host)
@@ -143,7 +175,10 @@ class Pool(Keeper, Sharer):
         self.table = table
         self.name = target.text()
         self.connections = 0  # made or being made
+        self.most = limits.connections_most  # at a time, -1 for any number
         self.closing = False
+        self._by_request = target.h2 or target.narrow is not None  # what is counted and limited (rule 4)
+        self._spoken = _H2 if target.h2 else _H1 if target.narrow is None else _UNKNOWN
         self._book = book
         self._idle: list[H1UpConnection] = []
         self._shared: list[H2UpConnection] = []
@@ -155,51 +190,83 @@ class Pool(Keeper, Sharer):
 
     def load(self) -> int:
         """Return how many exchanges it serves, or that wait for it."""
-        if self.target.h2:
+        if self._by_request:
             return self._carried() + len(self._waiting)
         return self.connections - len(self._idle) + len(self._waiting)
 
+    def waiting(self) -> int:
+        """Return how many exchanges wait for a connection to be free."""
+        return len(self._waiting)
+
     def is_full(self) -> bool:
         """Tell whether one more request would have to wait."""
-        most = self.limits.connections_most
-        if self.target.h2:
+        most = self.most
+        if self._by_request:
             return 0 <= most <= self._carried()
         return 0 <= most <= self.connections and not self._idle
+
+    def limit(self, told: int) -> None:
+        """Allow so many at a time: 0 is any number, -1 what the configuration says. Those above go when they are free."""
+        most = self.limits.connections_most if told < 0 else told or -1
+        if most == self.most:
+            return
+        self.most = most
+        while self._idle and self._is_over():
+            self._idle.pop(0).retire()
+        for _ in range(len(self._waiting)):
+            self._serve_next()
+
+    def _is_over(self) -> bool:
+        """Tell whether there are more connections than are allowed now; where requests are counted, they are not too many."""
+        return not self._by_request and 0 <= self.most < self.connections
 
     # ---- for exchanges
 
     def acquire(self, ex: Exchange, fresh: bool) -> None:
         """Give the exchange a connection, now or later, or a fault. `fresh` asks for a new one."""
-        if self.target.h2:
-            self._acquire_shared(ex)
+        if self._by_request:
+            if self._waiting or self.is_full() or not self._start(ex, fresh):
+                self._wait(ex)
+            return
+        if self.target.datagrams:
+            self._begin_session(ex)
             return
         if self.target.announce:
             self._acquire_announced(ex, fresh)
             return
         if not fresh:
-            careful = ex.request.method not in IDEMPOTENT
-            while self._idle:
-                connection = self._idle.pop()
-                if careful and not connection.is_usable():
-                    connection.retire()
-                    continue
-                connection.serve(ex, self.name)
+            if self._idle and ex.request.method in IDEMPOTENT:  # as most are: no call more than must be
+                self._idle.pop().serve(ex, self.name)
+                return
+            if self._serve_idle(ex):
                 return
         for opening in self._opening:
             if opening.ex is None and not self.target.raw:
                 opening.ex = ex  # it was begun for an exchange that is over: a storm of cancels must not dial again and again
                 return
-        most = self.limits.connections_most
+        most = self.most
         if 0 <= most <= self.connections:
             self._wait(ex)
             return
         self._open(ex)
 
-    # ---- shared connections (rule 4)
+    def _serve_idle(self, ex: Exchange) -> bool:
+        """Have an idle connection serve the exchange, if there is one that may (rule 2)."""
+        careful = ex.request.method not in IDEMPOTENT
+        while self._idle:
+            connection = self._idle.pop()
+            if careful and not connection.is_usable():
+                connection.retire()
+                continue
+            connection.serve(ex, self.name)
+            return True
+        return False
+
+    # ---- shared connections, and those that may be (rules 4 and 5)
 
     def _carried(self) -> int:
-        """Return how many exchanges the shared connections carry, or are made for."""
-        count = 0
+        """Return how many exchanges are carried, or have a connection made for them."""
+        count = self.connections - len(self._idle) - len(self._shared) - len(self._opening)
         for connection in self._shared:
             count += len(connection.streams)
         for opening in self._opening:
@@ -218,39 +285,51 @@ class Pool(Keeper, Sharer):
             return connection
         return None
 
-    def _acquire_shared(self, ex: Exchange) -> None:
-        if self._waiting or self.is_full():
-            self._wait(ex)
-            return
-        connection = self._roomy(ex.request.method not in IDEMPOTENT)
-        if connection is not None:
-            connection.serve(ex, self.name)
-            return
+    def _is_alone(self, ex: Exchange) -> bool:
+        """Tell whether the exchange must have a connection of HTTP/1.1, where the server may choose (rule 5)."""
+        return self.target.narrow is not None and ex.request.fields.upgrade != b""
+
+    def _start(self, ex: Exchange, fresh: bool) -> bool:
+        """Have a connection serve the exchange, or one be made for it; False if it shall wait for one that is being made."""
+        alone = self._is_alone(ex)
+        if not alone:
+            connection = self._roomy(ex.request.method not in IDEMPOTENT)
+            if connection is not None:
+                connection.serve(ex, self.name)
+                return True
+        if not fresh and (alone or self._spoken != _H2) and self._serve_idle(ex):
+            return True
         for opening in self._opening:
-            if opening.ex is None:
+            if opening.ex is None and (opening.narrow or not alone):
                 opening.ex = ex
-                return
-        if self._is_making():
-            self._wait(ex)  # it will have room for many
-            return
+                return True
+        if not alone and self._spoken != _H1 and self._is_making():
+            return False  # it will have room for many
         self._open(ex)
+        return True
 
     def _is_making(self) -> bool:
         """Tell whether a connection is being made, or has not yet heard how many requests the server takes at a time."""
-        return bool(self._opening) or True in [connection.is_new() for connection in self._shared]
+        for opening in self._opening:
+            if not opening.narrow:
+                return True
+        return True in [connection.is_new() for connection in self._shared]
 
     def _serve_waiting(self) -> None:
-        """Give shared connections those who wait, as far as there is room."""
+        """Give connections to those who wait, as far as there is room."""
         while self._waiting and not self.is_full():
-            connection = self._roomy(self._waiting[0].ex.request.method not in IDEMPOTENT)
-            if connection is None and self._is_making():
-                return
             waiter = self._waiting.popleft()
-            waiter.deadline.drop()
-            if connection is None:
-                self._open(waiter.ex)
+            if not self._start(waiter.ex, False):
+                self._waiting.appendleft(waiter)
                 return
-            connection.serve(waiter.ex, self.name)
+            waiter.deadline.drop()
+
+    def _learn(self, spoken: int) -> None:
+        """Note what the server chose for the last connection (rule 5)."""
+        self._spoken = spoken
+        if spoken == _H1:
+            for connection in list(self._shared):
+                connection.leave()
 
     def freed(self, connection: H2UpConnection) -> None:
         self._serve_waiting()
@@ -259,8 +338,7 @@ class Pool(Keeper, Sharer):
 
     def strike_off_shared(self, connection: H2UpConnection) -> None:
         self.connections -= 1
-        if connection in self._shared:
-            self._shared.remove(connection)
+        self._shared.remove(connection)
         self._serve_waiting()
 
     def _acquire_announced(self, ex: Exchange, fresh: bool) -> None:
@@ -274,7 +352,7 @@ class Pool(Keeper, Sharer):
                     return
                 connection.retire()
                 break
-        most = self.limits.connections_most
+        most = self.most
         if 0 <= most <= self.connections:
             if not self._idle:
                 self._wait(ex)
@@ -286,7 +364,26 @@ class Pool(Keeper, Sharer):
         """Return the PROXY header that tells the server of the client of an exchange."""
         client = ex.client
         port = client.port if ex.client_address == client.address else 0
-        return proxy_header(self.target.announce, ex.client_address, port, client.local_address, client.local_port)
+        version = self.target.announce
+        return proxy_header(version, ex.client_address, port, client.local_address, client.local_port, self.target.datagrams)
+
+    def _begin_session(self, ex: Exchange) -> None:
+        """Give the exchange a socket of its own, at once; nobody waits with datagrams in hand."""
+        most = self.limits.connections_most
+        if 0 <= most <= self.connections:
+            ex.on_fault(UP, Fault(UPSTREAM_BUSY, f"{self.name}: it has {self.connections} sessions"))
+            return
+        fault = Fault(UPSTREAM_UNRESOLVED, self.target.host)
+        for endpoint in self.target.endpoints(self._book):
+            try:
+                sock = connect_datagrams(endpoint)
+            except OSError as error:
+                fault = fault_of(error.errno or 0, endpoint)
+                continue
+            self.connections += 1
+            UdpUp(self.reactor, sock, self, self._header(ex) if self.target.announce else b"").serve(ex, self.name)
+            return
+        ex.on_fault(UP, fault)
 
     def cancel(self, ex: Exchange) -> None:
         """The exchange is over: whatever it waited for goes to somebody else."""
@@ -314,20 +411,20 @@ class Pool(Keeper, Sharer):
         self._waiting.remove(waiter)
         waiter.ex.on_fault(UP, Fault(UPSTREAM_BUSY, f"{self.name}: none was free within {self.limits.wait_ms} ms"))
 
-    def _open(self, ex: Exchange | None) -> None:
+    def _open(self, ex: Exchange) -> None:
         self.connections += 1
-        opening = _Opening(self, ex)
+        opening = _Opening(self, ex, self._is_alone(ex))
         self._opening.append(opening)
-        if self.target.announce and ex is not None:
+        if self.target.announce:
             opening.announced = self._header(ex)
         opening.start(self.target.endpoints(self._book))
 
     def _serve_next(self) -> None:
         """A place is free: make a connection for the one who waits longest."""
-        if self.target.h2:
+        if self._by_request:
             self._serve_waiting()
             return
-        most = self.limits.connections_most
+        most = self.most
         if self._waiting and (most < 0 or self.connections < most):
             waiter = self._waiting.popleft()
             waiter.deadline.drop()
@@ -342,7 +439,9 @@ class Pool(Keeper, Sharer):
         if self.target.raw:
             self._opened_raw(opening, transport)
             return
-        if self.target.h2:
+        if self.target.narrow is not None and not opening.narrow:
+            self._learn(_H2 if opening.chose_h2 else _H1)
+        if self.target.h2 or opening.chose_h2:
             self._opened_shared(opening, transport)
             return
         connection = H1UpConnection(self.reactor, transport, self, self.head_limits, self.table)
@@ -354,6 +453,8 @@ class Pool(Keeper, Sharer):
             connection.serve(ex, self.name)
         else:
             self.take_back(connection)
+        if self._by_request:
+            self._serve_waiting()
 
     def _opened_raw(self, opening: "_Opening", transport: Transport) -> None:
         ex = opening.ex
@@ -381,19 +482,25 @@ class Pool(Keeper, Sharer):
         """A connection could not be made."""
         self._opening.remove(opening)
         self.connections -= 1
+        kind = fault.kind  # what a client is told may be another (`Rules.told`)
         ex = opening.ex
         if ex is not None:
             ex.on_fault(UP, fault)
-        if self.target.h2 and not self._shared:
+        if self.target.narrow is not None and self.connections == 0:
+            self._spoken = _UNKNOWN
+        if self._by_request and self._spoken != _H1 and not self._shared and not self._is_making():
             # They waited for this connection, and another would not come about either.
-            for waiter in list(self._waiting):
-                if waiter in self._waiting:
-                    self._waiting.remove(waiter)
-                    waiter.deadline.drop()
-                    waiter.ex.on_fault(UP, fault)
+            waiting = self._waiting
+            self._waiting = deque()
+            for waiter in waiting:
+                waiter.deadline.drop()
+                waiter.ex.on_fault(UP, Fault(kind, fault.detail, fault.retry))
         self._serve_next()
 
     def take_back(self, connection: H1UpConnection) -> None:
+        if 0 <= self.most < self.connections and not self._by_request:  # `_is_over`, without a call
+            connection.retire()
+            return
         if self._waiting:
             if connection.announced:
                 connection.retire()  # it is one client's, and another waits; `strike_off` makes room
@@ -427,16 +534,16 @@ class Pool(Keeper, Sharer):
             shared.leave()
 
 
-class _Opening(Dialer, Owner):
+class _Opening(Dialer):
     """A connection being made for an exchange that may go away meanwhile."""
 
-    def __init__(self, pool: Pool, ex: Exchange | None) -> None:
+    def __init__(self, pool: Pool, ex: Exchange, narrow: bool) -> None:
         self.pool = pool
-        self.ex = ex
+        self.ex: Exchange | None = ex
+        self.narrow = narrow  # HTTP/1.1 alone is offered
+        self.chose_h2 = False
         self.began_ms = pool.reactor.now_ms
-        self.limit_ms = ex.timeouts.connect_ms if ex is not None else 5_000
-        self.secure: TlsTransport | None = None
-        self.deadline: Deadline | None = None
+        self.limit_ms = ex.timeouts.connect_ms
         self.announced = b""
 
     def start(self, endpoints: list[Endpoint]) -> None:
@@ -452,45 +559,54 @@ class _Opening(Dialer, Owner):
             transport.start(before)
             pool.opened(self, transport)
             return
-        self.secure = secure = TlsTransport(pool.reactor, sock, self, target.tls, False, target.tls_name or None)
-        self.deadline = Deadline(_Patience(self))
-        pool.reactor.timers.arm(self.deadline, self.began_ms + self.limit_ms)
+        context = target.narrow if self.narrow and target.narrow is not None else target.tls
+        secure = TlsTransport(pool.reactor, sock, None, context, False, target.tls_name or None)
+        secure.owner = _Handshake(self, secure)
         secure.start(before)
 
     def _announce(self, sock: socket.socket, before: Pollable) -> bool:
         """Send the PROXY header, which an empty socket buffer takes whole; return whether it did."""
         try:
-            if sock.send(self.announced) == len(self.announced):
-                return True
-        except OSError:
-            pass  # the server is gone again
-        self.pool.reactor.doom(before)
-        self.pool.failed(self, Fault(UPSTREAM_UNREACHABLE, f"{self.pool.name}: the PROXY header was not taken"))
-        return False
+            sock.sendall(self.announced)
+        except OSError:  # the server is gone again
+            self.pool.reactor.doom(before)
+            self.pool.failed(self, Fault(UPSTREAM_UNREACHABLE, f"{self.pool.name}: the PROXY header was not taken"))
+            return False
+        return True
 
     def on_dial_failed(self, fault: Fault) -> None:
         if fault.kind is UPSTREAM_UNRESOLVED:
             fault = Fault(UPSTREAM_UNRESOLVED, self.pool.target.host)
         self.pool.failed(self, fault)
 
+
+class _Handshake(Owner, Timed):
+    """TLS with an upstream, which may take what is left of the time to connect."""
+
+    def __init__(self, opening: _Opening, secure: TlsTransport) -> None:
+        self._opening = opening
+        self._secure = secure
+        self._deadline = Deadline(self)
+        opening.pool.reactor.timers.arm(self._deadline, opening.began_ms + opening.limit_ms)
+
     def on_secured(self) -> None:
-        if self.deadline is not None:
-            self.deadline.drop()
-        secure = self.secure
-        assert secure is not None
-        if self.pool.target.h2 and secure.tls.selected_alpn_protocol() != "h2":
-            self._fail(Fault(UPSTREAM_TLS, f"{self.pool.name} does not speak HTTP/2 (ALPN)"))
+        opening = self._opening
+        pool = opening.pool
+        opening.chose_h2 = self._secure.tls.selected_alpn_protocol() == "h2"
+        if pool.target.h2 and not opening.chose_h2:
+            self._fail(Fault(UPSTREAM_TLS, f"{pool.name} does not speak HTTP/2 (ALPN)"))
             return
-        self.pool.opened(self, secure)
+        self._deadline.drop()
+        pool.opened(self._opening, self._secure)
 
     def on_data(self, data: bytes) -> None:
-        self._fail(Fault(UPSTREAM_TLS, "bytes before the handshake was over"))
+        """Nothing comes before the handshake is over."""
 
     def on_end(self) -> None:
-        self._fail(Fault(UPSTREAM_TLS, "closed during the handshake"))
+        """A connection that ends before the handshake is over is lost."""
 
     def on_lost(self, detail: str) -> None:
-        self._fail(Fault(UPSTREAM_TLS, f"{self.pool.name}: {detail}"))
+        self._fail(Fault(UPSTREAM_TLS, f"{self._opening.pool.name}: {detail}"))
 
     def on_drained(self) -> None:
         """Nothing is written before the handshake is over."""
@@ -498,22 +614,10 @@ class _Opening(Dialer, Owner):
     def on_stopping(self) -> None:
         """An exchange waits for this connection, and it is given the time to."""
 
-    def on_late(self) -> None:
-        self._fail(Fault(UPSTREAM_TIMEOUT_CONNECT, f"TLS, {self.limit_ms} ms (timeouts.connect)"))
+    def on_deadline(self) -> None:
+        self._fail(Fault(UPSTREAM_TIMEOUT_CONNECT, f"TLS, {self._opening.limit_ms} ms (timeouts.connect)"))
 
     def _fail(self, fault: Fault) -> None:
-        if self.deadline is not None:
-            self.deadline.drop()
-        if self.secure is not None:
-            self.secure.abort()
-        self.pool.failed(self, fault)
-
-
-class _Patience(Timed):
-    """The time a TLS handshake with an upstream may take."""
-
-    def __init__(self, opening: _Opening) -> None:
-        self._opening = opening
-
-    def on_deadline(self) -> None:
-        self._opening.on_late()
+        self._deadline.drop()
+        self._secure.abort()
+        self._opening.pool.failed(self._opening, fault)

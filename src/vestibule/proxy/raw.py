@@ -2,7 +2,8 @@
 
 Facts
   A TCP connection through a proxy is an exchange that is a tunnel from its first byte: the same plan, the same choice of a
-  server, the same back pressure and the same log line as a WebSocket's. Each direction ends by itself (RFC 9293 3.6).
+  server, the same back pressure and the same log line as a WebSocket's. Each direction ends by itself (RFC 9293 3.6),
+  unless the plan says that both end with one.
   A TLS client says which host it wants before anything is encrypted, so a connection can be routed without being opened.
 
 Rules
@@ -71,13 +72,11 @@ class RawDown(Stream, Owner, Timed):
 
     def hand_over(self, doorman: Doorman) -> None:
         """Give the connection to somebody else, who begins where the client began."""
-        ex = self.exchange
         transport = self.transport
         early = self._began
+        self._carried().withdraw()
         self.exchange = None
         self._leave()
-        if ex is not None:
-            ex.withdraw()
         assert isinstance(transport, PlainTransport)
         doorman.admit(transport, self.client, early)
 
@@ -139,21 +138,22 @@ class RawDown(Stream, Owner, Timed):
 
     # ---- from the transport
 
+    def _carried(self) -> Exchange:
+        ex = self.exchange
+        assert ex is not None  # once it is over, the transport tells us nothing more
+        return ex
+
     def on_data(self, data: bytes) -> None:
-        if self.exchange is not None:
-            self.exchange.on_request_body(data, False)
+        self._carried().on_request_body(data, False)
 
     def on_end(self) -> None:
-        if self.exchange is not None:
-            self.exchange.on_request_body(b"", True)
+        self._carried().on_request_body(b"", True)
 
     def on_lost(self, detail: str) -> None:
-        if self.exchange is not None:
-            self.exchange.on_fault(DOWN_SIDE, Fault(CLIENT_GONE, detail))
+        self._carried().on_fault(DOWN_SIDE, Fault(CLIENT_GONE, detail))
 
     def on_drained(self) -> None:
-        if self.exchange is not None:
-            self.exchange.on_drain(DOWN_SIDE)
+        self._carried().on_drain(DOWN_SIDE)
 
     def on_secured(self) -> None:
         """The handshake was over before."""
@@ -162,9 +162,7 @@ class RawDown(Stream, Owner, Timed):
         """A connection goes on until it ends, or until the time for stopping is over."""
 
     def on_deadline(self) -> None:
-        ex = self.exchange
-        if ex is None:
-            return
+        ex = self._carried()
         now = self.porch.reactor.now_ms
         due = self.transport.active_ms + ex.timeouts.tunnel_idle_ms
         if due > now:
@@ -191,6 +189,7 @@ class RawUp(Stream, Owner):
         ex.on_switched(_OPENED)
         if self._ended:
             ex.request_ended = True
+            ex.on_half_closed()
 
     # ---- from the exchange
 
@@ -252,26 +251,30 @@ class RawUp(Stream, Owner):
 
     # ---- from the transport
 
+    def _carried(self) -> Exchange:
+        ex = self.exchange
+        assert ex is not None  # as above
+        return ex
+
     def on_data(self, data: bytes) -> None:
-        if self.exchange is not None:
-            self.exchange.on_response_body(data, False)
+        ex = self._carried()
+        if ex.head_ms < 0:
+            ex.head_ms = self.reactor.now_ms - ex.began_ms
+        ex.on_response_body(data, False)
 
     def on_end(self) -> None:
-        if self.exchange is not None:
-            self.exchange.on_response_body(b"", True)
+        self._carried().on_response_body(b"", True)
 
     def on_lost(self, detail: str) -> None:
-        ex = self.exchange
+        ex = self._carried()
         self.exchange = None
         self._strike()
-        if ex is not None:
-            if ex.up is self:
-                ex.up = None
-            ex.on_fault(UP_SIDE, Fault(UPSTREAM_LOST, detail))
+        if ex.up is self:
+            ex.up = None
+        ex.on_fault(UP_SIDE, Fault(UPSTREAM_LOST, detail))
 
     def on_drained(self) -> None:
-        if self.exchange is not None:
-            self.exchange.on_drain(UP_SIDE)
+        self._carried().on_drain(UP_SIDE)
 
     def on_secured(self) -> None:
         """The handshake was over before this connection was made."""
@@ -281,31 +284,38 @@ class RawUp(Stream, Owner):
 
 
 class Inspection(Owner, Timed):
-    """A connection whose ClientHello is awaited, for the plan to know which name it asks for."""
+    """A connection whose first bytes are awaited, for the plan to know what it asks for: its ClientHello, and as many as are looked at."""
 
     def __init__(self, porch: Porch, transport: PlainTransport, client: Client) -> None:
         self._porch = porch
         self._transport = transport
         self._client = client
         self._seen = b""
+        self._hello = ClientHello()
+        self._said = NEED
         self._deadline = Deadline(self)
         porch.tally.connections += 1
         porch.reactor.timers.arm(self._deadline, porch.reactor.now_ms + porch.door.timeouts.tls_handshake_ms)
 
     def on_data(self, data: bytes) -> None:
         self._seen += data
-        hello = ClientHello()
-        said = hello.read(self._seen)
-        if said == NEED:
-            return
-        if said == FOUND:
+        if self._said == NEED:
+            self._read_hello()
+        if self._said != NEED and len(self._seen) >= self._porch.door.inspects:
+            self._begin()
+
+    def _read_hello(self) -> None:
+        hello = self._hello
+        self._said = hello.read(self._seen)
+        if self._said == FOUND:
             self._client.hello = True
             self._client.sni = hello.name
             self._client.alpn = b",".join(hello.protocols)
-        self._begin()
 
     def _begin(self) -> None:
         self._leave()
+        if self._porch.door.inspects > 0:
+            self._client.first = self._seen
         RawDown(self._porch, self._transport, self._client).begin(self._seen)
 
     def _leave(self) -> None:
@@ -330,7 +340,7 @@ class Inspection(Owner, Timed):
         self._transport.abort()
 
     def on_deadline(self) -> None:
-        """Not every protocol lets the client speak first: go on without a name."""
+        """Not every protocol lets the client speak first: go on with what there is."""
         self._begin()
 
 

@@ -1,6 +1,6 @@
-"""Which bodies bypass the program, and how tunnels begin.
+"""Which bodies bypass the streams, and how tunnels begin.
 
-Facts: a relay saves about half the CPU of a large body and costs a pipe and a few calls to set up; under
+Facts: a relay between plain sockets saves about half the CPU of a large body and costs a pipe and a few calls to set up; under
 64 KiB it does not pay. A WebSocket carries a few bytes now and then: two pipes for each would cost
 megabytes for nothing, so tunnels pass through the streams as opaque bytes.
 
@@ -11,7 +11,9 @@ from typing import Final
 
 from vestibule.contract import UP, Relays
 from vestibule.exchange import Exchange
-from vestibule.net.relay import Pipes, Relay, Watcher
+from vestibule.net.relay import DecryptingRelay, Pipes, Relay, SplicingRelay, Watcher
+from vestibule.net.tls_transport import TlsTransport
+from vestibule.net.transport import PlainTransport
 
 # Below this the ordinary path is cheaper.
 _LEAST: Final = 65_536
@@ -50,9 +52,15 @@ class BodyRelays(Relays):
             return False
         source = up.relay_port() if side == UP else down.relay_port()
         sink = down.relay_port() if side == UP else up.relay_port()
-        if source is None or sink is None or source.source_bypass is not None or sink.sink_bypass is not None:
+        if source is None or not isinstance(sink, PlainTransport) or source.source_bypass is not None or sink.sink_bypass is not None:
             return False
-        relay = Relay(source, sink, left, _Carrier(ex, side), self.pipes)
+        carrier = _Carrier(ex, side)
+        relay: Relay
+        if isinstance(source, PlainTransport):
+            relay = SplicingRelay(source, sink, left, carrier, self.pipes)
+        else:
+            assert isinstance(source, TlsTransport)  # there is no other
+            relay = DecryptingRelay(source, sink, left, carrier)
         self._active.setdefault(ex, []).append(relay)
         relay.begin()
         return True

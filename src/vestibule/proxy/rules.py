@@ -13,7 +13,7 @@ Not here: the counters (`standing.py`).
 
 from typing import Final
 
-from vestibule.fault import IF_REUSED, SAFE, UPSTREAM_BUSY, UPSTREAM_DOWN, UPSTREAM_LOST, UPSTREAM_UNRESOLVED, Fault
+from vestibule.fault import IF_REUSED, SAFE, UPSTREAM_BUSY, UPSTREAM_DOWN, UPSTREAM_LOST, UPSTREAM_UNRESOLVED, Fault, FaultKind
 from vestibule.proxy.standing import Standing
 
 # Causes of another try, besides connections that could not be made and kept ones that were closed.
@@ -40,6 +40,7 @@ class Rules:
         self.budget = 0
         self.within_ms = 0
         self.saved = SAVED_MOST
+        self.unreachable_status = 0
 
         self.max_fails = 0
         self.window_ms = 10_000
@@ -71,6 +72,13 @@ class Rules:
         return True
 
     # ---- failures
+
+    def told(self, fault: Fault) -> None:
+        """Have the client told of a connection that did not come about as the upstream wants it."""
+        kind = fault.kind
+        status = self.unreachable_status
+        if status and kind.retry == SAFE and kind.status != status:
+            fault.kind = FaultKind(kind.name, kind.side, status, kind.retry, kind.text, kind.mend)
 
     def counts(self, fault: Fault) -> bool:
         """Tell whether a fault is the server's failure."""

@@ -35,6 +35,7 @@ class Standing:
         self.up = True
         self.mode = AS_CONFIGURED
         self.weight = -1
+        self.most = -1  # connections at a time: 0 is any number, -1 as configured
         # Of the configuration, where this server has its own; -1 is as the others'.
         self.max_fails = -1
         self.fail_window_ms = -1
@@ -69,7 +70,7 @@ class Standing:
         self.back_at_ms = until_ms
         self._board.version += 1
 
-    def told(self, up: bool, mode: int, weight: int, now_ms: int) -> None:
+    def told(self, up: bool, mode: int, weight: int, now_ms: int, most: int) -> None:
         """Take what the control process says."""
         if up and not self.up:
             self.back_at_ms = now_ms
@@ -78,6 +79,7 @@ class Standing:
         self.up = up
         self.mode = mode
         self.weight = weight
+        self.most = most
         self._board.version += 1
 
     def learn(self, took_ms: int, now_ms: int) -> None:
@@ -115,9 +117,9 @@ class Board:
             self._by_key[key] = standing
         return standing
 
-    def told(self, key: str, up: bool, mode: str, weight: int, now_ms: int) -> None:
+    def told(self, key: str, up: bool, mode: str, weight: int, now_ms: int, most: int = -1) -> None:
         """Take what the control process says of a server."""
-        self.find(key).told(up, MODES.index(mode), weight, now_ms)
+        self.find(key).told(up, MODES.index(mode), weight, now_ms, most)
 
     def keep(self, upstreams: list[str]) -> None:
         """Forget the servers of all other upstreams."""

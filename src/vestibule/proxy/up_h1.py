@@ -42,7 +42,6 @@ from vestibule.http.h1 import (
     LAST_CHUNK,
     NEED,
     PAUSED,
-    TRAILERS,
     HeadLimits,
     ResponseReader,
     chunk_bytes,
@@ -50,8 +49,10 @@ from vestibule.http.h1 import (
     request_bytes,
 )
 from vestibule.http.head import RequestHead, ResponseHead
+from vestibule.net.peer import Secured
 from vestibule.net.reactor import Reactor
 from vestibule.net.timers import Deadline, Timed
+from vestibule.net.tls_transport import TlsTransport
 from vestibule.net.transport import Owner, Transport
 
 # Interim responses before a final one: an upstream that never stops sending them is broken.
@@ -95,6 +96,10 @@ class H1UpConnection(Stream, Owner, Timed):
         self._opaque = False
         self._interims = 0
 
+    def secured(self) -> Secured | None:
+        transport = self.transport
+        return Secured(transport.tls) if isinstance(transport, TlsTransport) else None
+
     # ---- serving
 
     def serve(self, ex: Exchange, name: str) -> None:
@@ -117,7 +122,8 @@ class H1UpConnection(Stream, Owner, Timed):
     # ---- from the exchange
 
     def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
-        assert isinstance(head, RequestHead)
+        ex = self.exchange
+        assert isinstance(head, RequestHead) and ex is not None
         fields = head.fields
         # An upgrade asked for in HTTP/1.0 must be ignored (RFC 9110 7.8).
         self._upgrade = fields.upgrade if head.protocol != b"HTTP/1.0" else b""
@@ -125,7 +131,7 @@ class H1UpConnection(Stream, Owner, Timed):
         if end:
             self._on_request_sent()
         else:
-            self._arm_body()
+            self._arm_body(ex)
         data = request_bytes(head.method, head.target, fields, self._upgrade)
         # A body that was over before there was a connection: its framing is announced, so its end must be told.
         return self.transport.write(data + LAST_CHUNK if end and self._chunked else data)
@@ -159,10 +165,8 @@ class H1UpConnection(Stream, Owner, Timed):
         if ex is not None and not self._response_begun:
             self.reactor.timers.arm(self.deadline, self.reactor.now_ms + ex.timeouts.response_head_ms)
 
-    def _arm_body(self) -> None:
-        ex = self.exchange
-        if ex is not None:
-            self.reactor.timers.arm(self.deadline, self.reactor.now_ms + ex.timeouts.body_idle_ms)
+    def _arm_body(self, ex: Exchange) -> None:
+        self.reactor.timers.arm(self.deadline, self.reactor.now_ms + ex.timeouts.body_idle_ms)
 
     def pause(self) -> None:
         self.transport.pause()
@@ -270,10 +274,10 @@ class H1UpConnection(Stream, Owner, Timed):
             transport = self.transport
             self._strike()
             transport.abort()
-            if ex is not None:
-                if ex.up is self:
-                    ex.up = None
-                ex.on_fault(UP, Fault(error.kind, error.detail))
+            assert ex is not None  # nothing is read for nobody
+            if ex.up is self:
+                ex.up = None
+            ex.on_fault(UP, Fault(error.kind, error.detail))
 
     def _pull(self) -> None:
         reader = self.reader
@@ -295,7 +299,7 @@ class H1UpConnection(Stream, Owner, Timed):
                 return
             elif event == INTERIM:
                 self._on_interim(ex)
-            elif event == TRAILERS:
+            else:  # TRAILERS
                 ex.on_response_trailers(reader.trailers)
 
     def _on_head(self, ex: Exchange) -> None:
@@ -308,7 +312,7 @@ class H1UpConnection(Stream, Owner, Timed):
             self._on_switch(ex, head)
             return
         if self._request_ended:
-            self._arm_body()
+            self._arm_body(ex)
         ex.on_response(head, reader.ended)
 
     def _on_switch(self, ex: Exchange, head: ResponseHead) -> None:
@@ -348,8 +352,6 @@ class H1UpConnection(Stream, Owner, Timed):
     def on_deadline(self) -> None:
         ex = self.exchange
         now = self.reactor.now_ms
-        if self._closed:
-            return
         if ex is None:
             self._end()
             return

@@ -48,8 +48,10 @@ from vestibule.http.h2_control import BODY, HEAD, LEAVING, NEED, RESET, TRAILERS
 from vestibule.http.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM, error_name
 from vestibule.http.h2_schedule import H2Stream
 from vestibule.http.head import RequestHead, ResponseHead
+from vestibule.net.peer import Secured
 from vestibule.net.reactor import Later, Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
+from vestibule.net.tls_transport import TlsTransport
 from vestibule.net.transport import Owner, Transport
 from vestibule.proxy.frames import push
 
@@ -184,8 +186,6 @@ class H2UpConnection(Pollable, Owner, Timed):
     # ---- from the transport
 
     def on_data(self, data: bytes) -> None:
-        if self._closed:
-            return
         codec = self.codec
         was_new = not codec.is_greeted()
         self._heard_ms = codec.now_ms = self.reactor.now_ms
@@ -223,21 +223,18 @@ class H2UpConnection(Pollable, Owner, Timed):
             event = codec.next()
             if event == NEED:
                 return
-            stream = self._by_id.get(codec.stream.id)
             if event == LEAVING:
                 self._on_goaway()
             elif event == HEAD:
                 assert codec.answer is not None
-                if stream is not None:
-                    stream.take_head(codec.answer, codec.ended)
+                self._by_id[codec.stream.id].take_head(codec.answer, codec.ended)
             elif event == BODY:
-                if stream is not None:
-                    stream.take_body(codec.data, codec.ended)
+                self._by_id[codec.stream.id].take_body(codec.data, codec.ended)
             elif event == TRAILERS:
-                if stream is not None:
-                    stream.take_trailers(codec.trailers)
+                self._by_id[codec.stream.id].take_trailers(codec.trailers)
             elif event == RESET:
-                if stream is not None:
+                stream = self._by_id.get(codec.stream.id)
+                if stream is not None:  # its answer was whole, and what is left of the request was on its way
                     self._on_reset(stream)
             else:
                 self._on_broken()
@@ -334,8 +331,6 @@ class H2UpConnection(Pollable, Owner, Timed):
             self.reactor.timers.arm(self.deadline, at_ms)
 
     def on_deadline(self) -> None:
-        if self._closed:
-            return
         now = self.reactor.now_ms
         if not self.streams:
             if self.codec.streams:
@@ -381,6 +376,10 @@ class H2UpStream(Stream, Later):
         self._begun = False  # the final head came
         self._interims = 0
 
+    def secured(self) -> Secured | None:
+        transport = self.connection.transport
+        return Secured(transport.tls) if isinstance(transport, TlsTransport) else None
+
     def begun(self) -> bool:
         """Tell whether anything of an answer came."""
         return self._begun or self._interims > 0
@@ -390,8 +389,7 @@ class H2UpStream(Stream, Later):
     def take_head(self, head: ResponseHead, end: bool) -> None:
         """Pass on the head of an answer."""
         ex = self.exchange
-        if ex is None:
-            return
+        assert ex is not None  # who has none is not listed
         if head.status < 200:
             self._interims += 1
             if self._interims > _INTERIM_MOST:
@@ -443,14 +441,14 @@ class H2UpStream(Stream, Later):
     def take_body(self, data: bytes, end: bool) -> None:
         """Pass on a piece of the body."""
         ex = self.exchange
-        if ex is not None and (data or end):
-            ex.on_response_body(data, end)
+        assert ex is not None
+        ex.on_response_body(data, end)
 
     def take_trailers(self, fields: Fields) -> None:
         """Pass on the trailers."""
         ex = self.exchange
-        if ex is not None:
-            ex.on_response_trailers(fields)
+        assert ex is not None
+        ex.on_response_trailers(fields)
 
     def lose(self, detail: str) -> None:
         """The stream broke."""
@@ -462,7 +460,7 @@ class H2UpStream(Stream, Later):
     def spared(self, detail: str) -> None:
         """The server did not look at this request (rule 2)."""
         ex = self.exchange
-        whole = ex is not None and ex.request_ended and not ex.request_bytes and not self.begun()
+        whole = ex is not None and ex.request_ended and not ex.request_bytes and not ex.own_body and not self.begun()
         self.fail(Fault(UPSTREAM_LOST, detail, SAFE if whole else NEVER))
 
     def fail(self, fault: Fault) -> None:
@@ -501,7 +499,8 @@ class H2UpStream(Stream, Later):
     def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
         assert isinstance(head, RequestHead)
         connection = self.connection
-        if head.fields.upgrade and head.fields.upgrade.lower() == _WEBSOCKET and head.method == b"GET":
+        # One with a body is asked as if it did not ask, which a server may do, too (RFC 9110 7.8).
+        if end and head.fields.upgrade and head.fields.upgrade.lower() == _WEBSOCKET and head.method == b"GET":
             codec = connection.codec
             self.asks = True
             self._key = (head.fields.get(b"sec-websocket-key") or b"").strip()
@@ -534,8 +533,9 @@ class H2UpStream(Stream, Later):
         return more
 
     def pause(self) -> None:
-        if self.slot is not None:
-            self.connection.codec.pause(self.slot)
+        slot = self.slot
+        assert slot is not None
+        self.connection.codec.pause(slot)
 
     def resume(self) -> None:
         slot = self.slot
@@ -550,8 +550,8 @@ class H2UpStream(Stream, Later):
 
     def release(self) -> None:
         slot = self.slot
-        if slot is not None:
-            self.connection.codec.release(slot)
+        assert slot is not None
+        self.connection.codec.release(slot)
         self._leave()
 
     def open_tunnel(self) -> bool:

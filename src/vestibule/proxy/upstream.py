@@ -5,9 +5,11 @@ Facts: what a kept connection does when the server has closed it, and what may b
 Rules
   1. A request is sent again only when that cannot do anything twice: nothing of it was sent, or it is idempotent and had no
      body. What met a kept connection that the server had closed always is; other causes are asked for.
-  2. The second try goes to another server, or to a new connection where there is only one.
+  2. The second try goes to another server, or to a new connection where there is only one. Meeting a kept connection that the
+     server had closed is no attempt, the first time.
   3. Servers of the first rank that has one fit share the requests: rank is first whether they are backups, then priority.
-     Where failures alone keep all of them out, they serve all the same: a guess is better than an error.
+     Where failures alone keep all of them out, they serve all the same: a guess is better than an error. With `overflows` the
+     next rank serves as well while every server of those before it has all the connections it may have.
   4. A server in maintenance, or that checks say is down, never gets a request; one that drains, only those that belong to it.
 
 Not here: connections (`pool.py`), ways of choosing (`balance.py`), when a server is out (`rules.py`), checks (the control process).
@@ -66,9 +68,11 @@ class Upstream(Source, Owner, Resumer):
         families: list[Family] | None = None,
         reactor: Reactor | None = None,
         addresses: bool = False,
+        overflows: bool = False,
     ) -> None:
         self.name = name
         self.addresses = addresses
+        self.overflows = overflows
         self.tries_most = tries_most
         self.balancer = balancer or Balancer()
         self.rules = rules or Rules()
@@ -129,6 +133,12 @@ class Upstream(Source, Owner, Resumer):
         self._ask(ex, server, False)
 
     def retry(self, ex: Exchange, fault: Fault) -> bool:
+        if self._tries_again(ex, fault):
+            return True
+        self.rules.told(fault)
+        return False
+
+    def _tries_again(self, ex: Exchange, fault: Fault) -> bool:
         server = ex.chosen
         if not isinstance(server, Server):
             return False  # none was asked: a request that was held, or found nobody
@@ -139,6 +149,8 @@ class Upstream(Source, Owner, Resumer):
             return False
         held = ex.hold_until_ms > 0
         fresh = fault.kind is UPSTREAM_LOST
+        if fault.retry == IF_REUSED and ex.attempts is None:
+            ex.tries = 0  # no attempt (rule 2), but once: of a shared connection, or while all are in use, the next may have served, too
         if ex.tries >= self.tries_most or held or (not fresh and ex.tries >= len(self.servers)):
             return self._keep(ex, fault)
         other = self._choose_other(ex)
@@ -146,8 +158,11 @@ class Upstream(Source, Owner, Resumer):
             return False
         if other is None:
             return self._keep(ex, fault)
+        if server.counts is not None:
+            server.counts.repeated()
         ex.drop_up(fault)
         ex.waiting = True
+        ex.note_attempt(fault.kind.status, now, False)
         self._ask(ex, other, fresh)
         return True
 
@@ -188,6 +203,8 @@ class Upstream(Source, Owner, Resumer):
             ex.hold_until_ms = now + hold_ms
         elif ex.hold_until_ms <= now:
             return False
+        if ex.chosen is not None and ex.chosen.counts is not None:
+            ex.chosen.counts.repeated()
         ex.drop_up(fault)
         ex.waiting = True
         ex.chosen = None
@@ -219,8 +236,11 @@ class Upstream(Source, Owner, Resumer):
         other = self._choose_other(ex)
         if other is None or other is server or not rules.spend():
             return False
+        if server.counts is not None:
+            server.counts.repeated()
         ex.drop_up(Fault(UPSTREAM_LOST, f"another server is asked after status {head.status}"))
         ex.waiting = True
+        ex.note_attempt(head.status, now, False)
         self._ask(ex, other, False)
         return True
 
@@ -248,6 +268,8 @@ class Upstream(Source, Owner, Resumer):
                 if self.marks.strict:
                     return None
         fit = self._fit
+        if self.overflows and self._limited:
+            fit = self._first_free()
         if len(fit) == 1:
             return fit[0]
         if not fit:
@@ -258,6 +280,14 @@ class Upstream(Source, Owner, Resumer):
         """Return those with a connection free; where none has, all."""
         free = [server for server in servers if not server.pool.is_full()]
         return free or servers
+
+    def _first_free(self) -> list[Server]:
+        """Return the servers of the first rank that has a connection free; where none has, those of the first."""
+        for rank in self._ranks:
+            for server in rank:
+                if not server.pool.is_full():
+                    return rank
+        return self._fit
 
     def _may_stay(self, server: Server) -> bool:
         """Tell whether a client that belongs to a server may still go there."""
@@ -290,17 +320,18 @@ class Upstream(Source, Owner, Resumer):
         """Have these servers from now on."""
         self.servers = servers
         self.standings = [server.standing for server in servers]
-        self._limited = False
         for at in range(len(servers)):
             server = servers[at]
             server.bit = 1 << at
             server.owner = self
             server.watches = self.rules.looks_at_answers(len(servers) < 2, server.standing)
-            if server.pool.limits.connections_most >= 0:
-                self._limited = True
         if self.marks is not None:
             self.marks.take(servers)
         self._sort()
+
+    def look_again(self) -> None:
+        """Take in how its servers stand: what counts as a failure may be another thing than when it was made."""
+        self._take(self.servers)
 
     def _gather(self) -> None:
         """Take the servers that names stand for now."""
@@ -317,8 +348,12 @@ class Upstream(Source, Owner, Resumer):
         self._due_ms = _NEVER_MS
         fit: list[Server] = []
         out: list[Server] = []
+        self._limited = False
         for server in self.servers:
             standing = server.standing
+            server.pool.limit(standing.most)
+            if server.pool.most >= 0:
+                self._limited = True
             if not standing.up or standing.mode >= DRAIN or standing.weight == 0 or (server.disabled and standing.mode != READY):
                 continue
             self._weigh(server, now)
@@ -330,7 +365,8 @@ class Upstream(Source, Owner, Resumer):
         self._ranks = _ranked(fit or out)
         self._fit = self._ranks[0] if self._ranks else []
         alone = len(self._fit) == 1 and self._due_ms == _NEVER_MS and self.marks is None and not self.families and not self.addresses
-        self._only = self._fit[0] if alone else None
+        may_overflow = self.overflows and self._limited and len(self._ranks) > 1
+        self._only = self._fit[0] if alone and not may_overflow else None
 
     def _weigh(self, server: Server, now: int) -> None:
         """Count a server's share: less than its weight while it warms up."""
@@ -362,4 +398,4 @@ def _ranked(servers: list[Server]) -> list[list[Server]]:
 
 def _is_repeatable(ex: Exchange) -> bool:
     """Tell whether a request may be sent twice, and can: it is idempotent and had no body."""
-    return ex.request.method in IDEMPOTENT and ex.request_ended and not ex.request_bytes
+    return ex.request.method in IDEMPOTENT and ex.request_ended and not ex.request_bytes and not ex.own_body

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.control.papers import Paper
-from tests.e2e.rig import free_ports
+from tests.e2e.ports import free_ports
 
 START_S = 20.0
 NEEDED = ("pebble", "pebble-challtestsrv")

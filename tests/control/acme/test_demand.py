@@ -221,10 +221,10 @@ def test_questions_are_bounded_in_rate(stage: Callable[..., None], monkeypatch: 
 def test_an_endpoint_that_does_not_answer_is_a_no(stage: Callable[..., None]) -> None:
     async def play(rig: Rig) -> None:
         rig.endpoint.allowed = {"a.example.org"}
-        rig.endpoint.pause_s = 1.0
+        rig.endpoint.pause_s = 4.0
         began = time.monotonic()
         await rig.ask("a.example.org")
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 4.0
         assert (rig.ordered, len(rig.refused)) == ([], 1)
         (row,) = rig.demand.report()["refused"]  # type: ignore[misc]
         assert "did not say whether" in row["reason"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.control.acme import pebble as issuer
-from tests.e2e.rig import free_ports
+from tests.e2e.ports import free_ports
 from vestibule.control.acme import dns
 from vestibule.control.acme.proof import Proof, ProofError
 from vestibule.control.acme.store import DirectoryStore

@@ -4,7 +4,7 @@ import http.server
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.control.papers import Paper
-from vestibule.control.acme import renewal, work
+from vestibule.control.acme import keeper, renewal, work
 from vestibule.control.acme.client import RefusedError, Session, retry_time
 from vestibule.control.acme.records import Record, Story
 from vestibule.control.acme.store import DirectoryStore
@@ -136,11 +136,14 @@ class Advisor:
         self.info: object = {}
         self.retry_after = ""
         self.status = 200
+        self.meanwhile: Callable[[], object] = lambda: None
         outer = self
 
         class Answer(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
+                if self.path != "/dir":
+                    outer.meanwhile()
                 base = f"http://127.0.0.1:{self.server.server_address[1]}"  # type: ignore[index,str-bytes-safe]
                 resources = ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange", "renewalInfo")
                 names = {name: f"{base}/{name}" for name in resources}
@@ -238,3 +241,46 @@ def test_advice_is_written_down(advisor: Advisor, tmp_path: Path) -> None:
     asked = len(advisor.asked)
     work.advise(store, wanted)
     assert len(advisor.asked) == asked
+
+
+def test_a_renewal_somebody_asked_for_while_the_issuer_was_asked_for_advice_stands(advisor: Advisor, tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    paper = Paper("a.example", Paper("CA"))
+    record = Record(store, "id")
+    record.keep_pair(KeyPair(paper.pem, paper.key_pem()))
+    record.keep_story(Story(issuer="advisor", issued_at=5.0))
+    advisor.info = window(datetime.now(UTC) + timedelta(days=3))
+    advisor.meanwhile = lambda: keeper.force(store, "id")
+    work.advise(store, Wanted("id", ("a.example",), ("site",), (advisor.issuer,), "ecdsa", {}, {}))
+    story = record.story()
+    assert story.forced
+    assert story.renew_at > T0, "the advice was taken, too"
+
+
+def test_who_asks_for_a_renewal_takes_back_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written meanwhile by who has the lock is not overwritten with what was there before."""
+    monkeypatch.setattr(keeper, "FORCE_S", 30.0)
+    was_read = threading.Event()
+
+    class Watched(DirectoryStore):
+        def read(self, key: str) -> bytes | None:
+            was_read.set()
+            return super().read(key)
+
+    store = Watched(tmp_path)
+    record = Record(store, "id")
+    with store.lock("id", 1):
+        asking = threading.Thread(target=keeper.force, args=(store, "id"))
+        asking.start()
+        assert not was_read.wait(0.2)
+        record.keep_story(Story(issuer="advisor", issued_at=5.0))
+    asking.join(30)
+    assert (record.story().forced, record.story().issued_at) == (True, 5.0)
+
+
+def test_a_renewal_may_be_asked_for_while_an_order_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "FORCE_S", 0.0)
+    store = DirectoryStore(tmp_path)
+    with store.lock("id", 1):
+        keeper.force(store, "id")
+    assert Record(store, "id").story().forced

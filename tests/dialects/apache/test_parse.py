@@ -23,6 +23,7 @@ FILES = {
     "headers.conf": "RequestHeader set X-A 1\n",
     "broken.conf": "<VirtualHost *:80>\n",
     "/srv/www/.htaccess": "Require all denied\n",
+    "pools": "static one|two|three\ndynamic four\n",
     "colours": "# name value\nred crimson\nblue azure more\n",
     "loop.conf": "Include loop.conf\n",
     "/etc/letsencrypt/options-ssl-apache.conf": (
@@ -31,6 +32,7 @@ FILES = {
         "SSLHonorCipherOrder off\nSSLSessionTickets off\nSSLOptions +StrictRequire\n"
         'LogFormat "%h %l %u %t \\"%r\\" %>s %b" vhost_common\n'
     ),
+    "many": "".join([f"{name}:{{PLAIN}}secret\n" for name in "abcd"]),
     "users": "# people\nalice:$apr1$ABCDEFGH$0123456789012345678901\nbob:{PLAIN}secret\n",
 }
 GOLDEN = Golden(__file__, "h.conf", parse, FILES, usual=parse("usual", "Redirect / https://a.example/").config)
@@ -107,3 +109,9 @@ def test_no_text_raises(text: str) -> None:
 )
 def test_no_order_of_words_raises(words: list[str]) -> None:
     assert parse("h.conf", " ".join(words)).diagnostics is not None
+
+
+def test_only_what_httpd_takes_for_a_blank_is_one() -> None:
+    """U+001C is a blank to Python and a letter to httpd, so a line of it alone is the name of a directive."""
+    loaded = parse("h.conf", "ServerName a\n\x1c\n", GOLDEN.files)
+    assert [(each.code, each.span.line) for each in loaded.diagnostics] == [("unknown-directive", 2)]

@@ -14,7 +14,7 @@ from tests.plan.fakes import idle
 from vestibule.compile_expr import ExprMaker, Mistakes
 from vestibule.dialects import load, recognise
 from vestibule.dialects.caddy import parse
-from vestibule.model.config import BasicAuth, Respond, Rewrite
+from vestibule.model.config import BasicAuth, Respond, Rewrite, Switch
 from vestibule.model.diagnostic import Severity
 from vestibule.model.expr import Const
 from vestibule.plan.variables import Place
@@ -75,6 +75,26 @@ def test_what_the_environment_lacks_is_empty_and_told() -> None:
     assert found.config.sites[0].source == Respond(200, Const("xyzc"))
 
 
+@pytest.mark.parametrize(
+    ("word", "met"),
+    [
+        ("http/2", ["HTTP/2.0"]), ("http/1.1+", ["HTTP/1.1", "HTTP/2.0"]), ("http/1.0", ["HTTP/1.0"]), ("http/3+", []),
+    ],
+)  # fmt: skip
+def test_versions_of_requests_are_called_as_requests_are(word: str, met: list[str]) -> None:
+    found = parse("Caddyfile", f":80\n@a protocol {word}\nrespond @a yes\nrespond no\n").config
+    assert found is not None and isinstance(found.sites[0].source, Switch)
+    test = found.sites[0].source.routes[0].when
+    assert test is not None
+    node = ExprMaker(Mistakes()).test("a", test, Place())
+    seen = []
+    for version in ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0"):
+        ex = idle("/")
+        ex.request.protocol = version.encode()
+        seen += [version] if node.test(ex) else []
+    assert seen == met
+
+
 def test_there_are_enough_cases() -> None:
     assert len(CASES) >= 100
 
@@ -121,11 +141,13 @@ def test_what_is_found_later_can_be_placed() -> None:
         ("-a", "a=1&b=2&a=3&ab=4", "b=2&ab=4"),
         ("-a", "b=2&a", "b=2"),
         ("-a", "xa=1", "xa=1"),
+        ("-jo-b", "%6Ao-b=1&j%6f%2Db&b=2&jo%2b=3", "b=2&jo%2b=3"),
         ("a>c", "a=1&ba=2&a", "c=1&ba=2&c"),
         ("+a x/y", "", "a=x%2Fy"),
         ("+a x", "a=1", "a=1&a=x"),
         ("a x", "a=1&b=2", "b=2&a=x"),
         ("a x", "a=1", "a=x"),
+        ("a x", "%61=1", "a=x"),
     ],
 )
 def test_edits_of_a_query(edit: str, query: str, wanted: str) -> None:

@@ -68,3 +68,18 @@ def test_alerts_are_errors_where_they_are_read() -> None:
 def test_variables_stand_for_their_values() -> None:
     assert read('bind "${HOME}:$HOME" "${NOPE-x}" "$NOPE" \'$HOME\'\n', ENVIRONMENT)[0] == [["bind", "/root:/root", "x", "", "$HOME"]]
     assert "is not read" in read('a "$HOME"\n')[1][0]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("bind ${IP}:80,$IP:81", ["bind", "192.0.2.1:80,192.0.2.1:81"]),
+        ("server ${IP} ${IP}:$PORT check addr ${IP}", ["server", "${IP}", "192.0.2.1:2283", "check", "addr", "192.0.2.1"]),
+        ("server a [::1]:${NONE-80} cookie $IP", ["server", "a", "[::1]:80", "cookie", "$IP"]),
+        ("server a '${IP}:80'", ["server", "a", "${IP}:80"]),
+        ("log ${IP} local0", ["log", "192.0.2.1", "local0"]),
+        ("acl a path ${IP}", ["acl", "a", "path", "${IP}"]),
+    ],
+)
+def test_addresses_have_variables_without_quotes(line: str, words: list[str]) -> None:
+    assert read(line, {"IP": "192.0.2.1", "PORT": "2283"}) == ([words], [])

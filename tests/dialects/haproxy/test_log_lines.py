@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.dialects.haproxy.test_serve import serving
 from tests.e2e.client import Client
-from tests.e2e.rig import free_ports
+from tests.e2e.ports import free_ports
 
 TEXT = """\
 global
@@ -28,11 +28,16 @@ frontend door
     capture request header Host len 40
     http-request deny deny_status 403 if { path /denied }
     use_backend nobody if { path /lost }
+    use_backend empty if { path /none }
     default_backend photos
 
 backend photos
     mode http
     server one 127.0.0.1:UPSTREAM
+
+backend empty
+    mode http
+    server gone 127.0.0.1:NOBODY disabled
 
 backend nobody
     mode http
@@ -71,13 +76,16 @@ def test_requests_and_connections_are_told_to_syslog(tmp_path: Path, original: b
             for path, line in (
                 ("/a?b=1", rf"door photos/SERVER 0/0/\d+/\d+/\d+ 200 \d+ - - ---- {COUNTS}"),
                 ("/denied", rf"door door/<NOSRV> 0/-1/-1/-1/\d+ 403 \d+ - - (PR|LR)-- {COUNTS}"),
-                # A server that could not be reached has no name in vestibule's line, and the answer is 502.
-                ("/lost", rf"door (nobody|door)/SERVER 0/(0|-1)/-1/-1/\d+ 50[23] \d+ - - SC-- {COUNTS}"),
+                ("/lost", rf"door nobody/two 0/0/-1/-1/\d+ 503 \d+ - - SC-- {COUNTS}"),
+                ("/none", rf"door empty/<NOSRV> 0/-1/-1/-1/\d+ 503 \d+ - - SC-- {COUNTS}"),
             ):
                 Client(("127.0.0.1", port)).request("GET", path)
                 said = heard(server)
                 expected = HEAD + CAME + line.replace("SERVER", r"[^ ]+") + r'\{[^}]*\} "GET ' + re.escape(path) + ' HTTP/1.1"\n?'
                 assert re.fullmatch(expected, said), said
+            Client(("127.0.0.1", port), name="photos.test", version="h2").request("GET", "/h2?a")
+            said = heard(server)
+            assert said.rstrip().endswith(' {photos.test} "GET http://photos.test/h2?a HTTP/2.0"'), said
             with socket.create_connection(("127.0.0.1", raw), 10) as sock:
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 assert sock.recv(10_000)

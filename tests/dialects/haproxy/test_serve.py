@@ -12,7 +12,8 @@ import pytest
 from tests.differential.originals import Running
 from tests.e2e.certs import Authority, server
 from tests.e2e.client import Client
-from tests.e2e.rig import environment, free_ports
+from tests.e2e.ports import free_ports
+from tests.e2e.rig import environment
 from tests.e2e.upstream import Upstream
 
 HAPROXY = """\
@@ -120,7 +121,7 @@ def test_haproxy_with_a_password_and_both_families(tmp_path: Path, address: str)
         passed = client.request(
             "POST", "/api/assets?x=1", [credentials("anna:Gr33nTea"), ("X-Forwarded-For", "198.51.100.1")], b"abc" * 1000
         )
-        assert passed.status == 200
+        assert passed.status == 200, passed.body
         (seen,) = upstream.requests
         assert seen.body == b"abc" * 1000
         fields = {name.lower(): value for name, value in seen.fields}

@@ -48,8 +48,8 @@ def address_of(config: Config, name: str) -> str:
 
 def servers_of(config: Config, name: str) -> Upstream:
     (upstream,) = [each for each in config.upstreams if each.name == name]
-    # What is tried again, and how long a server is left out, every language has defaults of its own for, too.
-    return replace(upstream, name="", retry=Retry(), passive=Passive())
+    # What is tried again, how long a server is left out, and what is said then, every language has defaults of its own for, too.
+    return replace(upstream, name="", retry=Retry(), passive=Passive(), unreachable_status=0)
 
 
 def source_of(config: Config, source: Source, outer: Site | Route) -> object:
@@ -85,7 +85,14 @@ IGNORED = ("timeouts", "limits", "access_log", "https_port", "immich")
 
 def shape(config: Config) -> object:
     """Return what is compared."""
-    return [level_of(config, site, config) for site in config.sites]
+    return [without_ways_of_one(level_of(config, site, config)) for site in config.sites]
+
+
+def without_ways_of_one(data: object) -> object:
+    """Leave out whether fields without a value are kept, which HAProxy alone does, and what is hidden, which nginx alone does unasked."""
+    if isinstance(data, dict):
+        return {name: without_ways_of_one(value) for name, value in data.items() if name not in ("keep_empty", "hide")}
+    return [without_ways_of_one(each) for each in data] if isinstance(data, list) else data
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=[each.name for each in POLICIES])

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from vestibule.control.acme import dns, renewal, seen
 from vestibule.control.acme.proof import Proof, ProofError, handshake_pair
 from vestibule.control.acme.records import Record
-from vestibule.control.acme.store import Store, StoreError
+from vestibule.control.acme.store import Store, StoreBusy, StoreError
 from vestibule.control.acme.wanted import Dns, Wanted
 from vestibule.control.acme.work import Result, advise, try_once
 from vestibule.control.certs import Facts
@@ -34,6 +34,8 @@ _T = TypeVar("_T")
 LOOK_S = 2.0
 AT_ONCE = 4
 _SHOW_S = 15.0
+# Whoever writes down a word of advice has the lock that long at most.
+FORCE_S = 2.0
 
 ShowChallenges = Callable[[dict[str, str], dict[str, KeyPair]], Awaitable[None]]
 TakePairs = Callable[[dict[str, KeyPair], dict[str, Facts]], Awaitable[None]]
@@ -236,8 +238,17 @@ async def in_thread(work: Callable[[], _T]) -> _T:
 
 
 def force(store: Store, id: str) -> None:
-    """Note that a certificate is to be renewed now."""
+    """Note that a certificate is to be renewed now. Blocks."""
     record = Record(store, id)
+    try:
+        with store.lock(id, FORCE_S):
+            _note_forced(record)
+    except StoreBusy:
+        # An order is under way, which is such a renewal; nobody waits here for its end.
+        _note_forced(record)
+
+
+def _note_forced(record: Record) -> None:
     story = record.story()
     story.forced = True
     record.keep_story(story)

@@ -111,6 +111,13 @@ def take_advice(session: Session, chain_pem: str, story: Story, now: float) -> S
     return replace(story, ask_again_at=again, replaces=id, renew_at=renew_at, explanation=page)
 
 
+def with_advice(story: Story, advised: Story) -> Story:
+    """Return a story with the advice of another one, and nothing else of it."""
+    return replace(
+        story, renew_at=advised.renew_at, ask_again_at=advised.ask_again_at, replaces=advised.replaces, explanation=advised.explanation
+    )
+
+
 def _window_of(info: dict[str, Any]) -> tuple[float, float] | None:
     window = info.get("suggestedWindow")
     try:

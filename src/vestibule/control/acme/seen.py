@@ -5,8 +5,8 @@ a record was not there (RFC 2308), so it is asked only whose the name is: the zo
 (RFC 8555 section 8.4), its name servers and their addresses. A failed validation counts at the issuer, a wait does not.
 
 Rules:
-* Every server that answers must have the record. One that cannot be reached is left out: a home without IPv6 reaches half of the
-  addresses.
+* Every server that answers must have the record, and what it said last counts: one that is silent for once, or was not asked again
+  because time was over, has not got it by that. One that never answers is left out: a home without IPv6 reaches half of the addresses.
 * Where none can be reached, as behind a firewall that lets only its own resolver ask, the record is believed to be there after
   `BLIND_S`: the issuer may see more than we do.
 * No question takes longer than `_ASK_S`, none of it longer than the time that was given.
@@ -42,18 +42,19 @@ def wait_until_seen(proof: Proof, places: Places, within_s: float) -> None:
 
     began = time.monotonic()
     end = began + within_s
-    lacking: list[str] = []
     found: dict[str, list[str]] = {}
+    shows: dict[str, bool] = {}
     while True:
         try:
             found = found or _servers_of(proof.record_name, places)
-            lacking, answered = _lacking(proof, found, places, end)
+            _ask_all(proof, found, places, end, shows)
         except (DNSException, OSError):
-            lacking, answered = [], 0
+            pass  # nobody could be asked this time
         now = time.monotonic()
-        if answered and not lacking:
+        lacking = [server for server, there in shows.items() if not there]
+        if shows and not lacking:
             return
-        if not answered and now - began >= min(BLIND_S, within_s):
+        if not shows and now - began >= min(BLIND_S, within_s):
             return
         if now + _PAUSE_S > end:
             break
@@ -120,8 +121,8 @@ def _resolver(places: Places) -> Any:
     return made
 
 
-def _lacking(proof: Proof, servers: dict[str, list[str]], places: Places, end: float) -> tuple[list[str], int]:
-    """Return which servers answer without the record, and how many answer."""
+def _ask_all(proof: Proof, servers: dict[str, list[str]], places: Places, end: float, shows: dict[str, bool]) -> None:
+    """Ask the servers, and note of each that answers whether it shows the record."""
     import dns.exception
     import dns.flags
     import dns.message
@@ -130,8 +131,6 @@ def _lacking(proof: Proof, servers: dict[str, list[str]], places: Places, end: f
     question = dns.message.make_query(servers[""][0], "TXT")
     # Whose the zone is need not ask anybody.
     question.flags &= ~dns.flags.RD
-    lacking: list[str] = []
-    answered = 0
     for server, addresses in servers.items():
         for address in addresses if server else ():
             left = min(_ASK_S, end - time.monotonic())
@@ -141,11 +140,8 @@ def _lacking(proof: Proof, servers: dict[str, list[str]], places: Places, end: f
                 answer, _ = dns.query.udp_with_fallback(question, address, timeout=left, port=places.port)
             except (dns.exception.DNSException, OSError):
                 continue  # this address, not this server
-            answered += 1
-            if proof.record_value not in _texts(answer):
-                lacking.append(server)
+            shows[server] = proof.record_value in _texts(answer)
             break
-    return lacking, answered
 
 
 def _texts(answer: Any) -> list[str]:

@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from vestibule.control.certs import write_private
+
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 _LOCK_LOOK_S = 0.1
 
@@ -74,17 +76,7 @@ class DirectoryStore:
         path = self._path(key)
         try:
             self._make(path.parent)
-            fresh = path.with_name(f".{path.name}.{os.getpid()}")
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                with os.fdopen(fd, "wb") as file:
-                    file.write(value)
-                    file.flush()
-                    os.fsync(file.fileno())
-                fresh.rename(path)
-            except OSError:
-                fresh.unlink(missing_ok=True)
-                raise
+            write_private(path, value)
             _sync(path.parent)
         except OSError as bad:
             raise _explained(bad, self.root) from None

@@ -139,8 +139,9 @@ def advise(store: Store, wanted: Wanted) -> None:
             advised = renewal.take_advice(session, pair.chain_pem, story, now)
             session.close()
         with store.lock(wanted.id, LOCK_S):
-            # Somebody may have renewed meanwhile; advice about the old one is no use then.
-            if record.story().issued_at == story.issued_at:
-                record.keep_story(advised)
+            # Somebody may have renewed meanwhile, and advice about the old one is no use then; or have asked for a renewal, which stands.
+            kept = record.story()
+            if kept.issued_at == story.issued_at:
+                record.keep_story(renewal.with_advice(kept, advised))
     except (StoreBusy, StoreError):
         pass

@@ -1,17 +1,20 @@
 """``Require``, ``AuthType Basic``, and ``Order``, ``Allow``, ``Deny``, ``Satisfy`` of 2.2: who may enter.
 
-Facts: several requirements in one section are joined by *or*; the last section that fits a request and has any decides alone. What
-httpd 2.2 had (mod_access_compat) is asked besides, or, with ``Satisfy Any``, instead. Inside ``<Limit>`` requirements are for some
-methods only. ``AuthType`` and its kin come from sections around, too.
+Facts:
+* Several requirements in one section are joined by *or*; the last section that fits a request and has any decides alone.
+* What httpd 2.2 had (mod_access_compat) is asked besides, or, with ``Satisfy Any``, instead.
+* Inside ``<Limit>`` requirements are for some methods only. ``AuthType`` and its kin come from sections around, too.
+* ``AuthMerging`` joins the requirements of a section with those of the sections around it; without it they take their place.
+* What is required *not* to be is never a reason to let somebody in. Who may not enter is asked who he is, too.
 
-Rules: requirements are a tree of tests and users. What no user could mend is a refusal; what a user would mend asks for one. A tree
-whose branches want different users is an error.
+Rules: requirements are a tree of tests and users. What no user could mend is a refusal; what a user would mend asks for one. Where
+branches want different users, the tree is followed for each user of the file, and users of one fate are asked for together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from vestibule.dialects.apache.expressions import negated, read_test
@@ -22,20 +25,23 @@ from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.variables import Names
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import Action, BasicAuth, ClientCertificate, Deny, When
-from vestibule.model.expr import EMPTY, AllOf, AnyOf, Compare, Const, Expr, InNet, InSet, Not, Var
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Compare, Const, Expr, If, InNet, InSet, Not, Var
 
 _LOCAL = ("127.0.0.0/8", "::1/128")
 _REQUIRE = ("Require", "RequireAll", "RequireAny", "RequireNone")
 _COMPAT = ("Order", "Allow", "Deny", "Satisfy")
 _LIMITS = ("Limit", "LimitExcept")
+_MERGINGS = ("and", "or", "off")
+_MOST_FATES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Users:
-    """One of these users, or, with none named, any."""
+    """One of these users, or, with none named, any; or any but these."""
 
     names: tuple[str, ...]
     groups: tuple[str, ...] = ()
+    are_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +67,56 @@ class Access:
 
     def actions(self) -> tuple[Action, ...] | None:
         """Return the actions of the requirements of this section; None where it has none."""
+        tree = self._tree(self._scope)
+        return None if tree is None else self._lowered(self._merged(tree, 0))
+
+    def user(self) -> Expr:
+        """Return the name of the user of a request that passes: empty where it may without one."""
+        found = [each for action in self.actions() or () for each in (action.actions if isinstance(action, When) else (action,))]
+        if not any(isinstance(each, (BasicAuth, When)) for each in found):
+            return EMPTY
+        tree = self._tree(self._scope)
+        assert tree is not None
+        without = _value(self._merged(tree, 0), False)
+        return Var("user") if without == Const(False) else If(without, EMPTY, Var("user"))
+
+    def _tree(self, scope: Scope) -> _Tree | None:
+        """Return what a section requires by itself; None where it requires nothing."""
         parts: list[_Tree] = []
-        directives = self._scope.own(*_REQUIRE)
+        directives = scope.own(*_REQUIRE)
         if directives:
             parts.append(self._any(directives))
-        old = self._old(self._scope)
+        old = self._old(scope)
         if old is not None:
             parts.append(old)
-        for limit in self._scope.own(*_LIMITS):
+        for limit in scope.own(*_LIMITS):
             part = self._limited(limit)
             if part is not None:
                 parts.append(part)
         if not parts:
             return None
-        satisfy = self._scope.own("Satisfy")
+        satisfy = scope.own("Satisfy")
         every = not satisfy or satisfy[-1].text().lower() != "any"
-        return self._lowered(parts[0] if len(parts) == 1 else _Joined(every, tuple(parts)))
+        return parts[0] if len(parts) == 1 else _Joined(every, tuple(parts))
 
-    def asks_for_users(self) -> bool:
-        """Tell whether a request that passes has shown who it is from."""
-        actions = self.actions() or ()
-        return any(isinstance(each, BasicAuth) for each in actions)
+    def _merged(self, tree: _Tree, at: int) -> _Tree:
+        """Return what the section at a place, counted outwards, requires with what `AuthMerging` adds from those around it."""
+        directives = self._around[at].own("AuthMerging")
+        how = directives[-1].text().lower() if directives else "off"
+        if how not in _MERGINGS:
+            self._record.error(directives[-1].place(0), "bad-value", f"`{how}` is no way of merging", "write `Off`, `And` or `Or`")
+        if how not in ("and", "or"):
+            return tree
+        for place in range(at + 1, len(self._around)):
+            outer = self._tree(self._around[place])
+            if outer is not None:
+                return _Joined(how == "and", (self._merged(outer, place), tree))
+        return tree
+
+    def merges(self) -> Directive | None:
+        """Return what asks for the requirements of other sections, too."""
+        found = self._scope.own("AuthMerging")
+        return found[-1] if found and found[-1].text().lower() in ("and", "or") else None
 
     def client_certificate(self) -> tuple[Action, ...] | None:
         """Return the actions of ``SSLVerifyClient`` and ``SSLRequireSSL`` in this section; None where it has none."""
@@ -101,9 +136,6 @@ class Access:
     # ------------------------------------------------------------ trees
 
     def _lowered(self, tree: _Tree) -> tuple[Action, ...]:
-        wanted = self._users_of(tree)
-        if wanted is None:
-            return ()
         actions: list[Action] = []
         without = negated(_value(tree, False))
         hopeless = negated(_value(tree, True))
@@ -111,32 +143,59 @@ class Access:
             return (Deny(403),)
         if hopeless != Const(False):
             actions.append(When(hopeless, (Deny(403),)))
-        if not wanted or without == Const(False):
+        wanted = _alike(tree)
+        if wanted == [] or without == Const(False):
             return tuple(actions)
-        auth = self._basic_auth(wanted[0])
-        if auth is None:
-            return tuple(actions)
+        asked = self._fates(tree, hopeless) if wanted is None else self._basic_auth(wanted[0])
         # What no user could mend was refused before; the rest is asked.
         alone = without == Const(True) or (hopeless != Const(False) and without == hopeless) or _is_every(tree)
-        actions.append(auth if alone else When(without, (auth,)))
-        return tuple(actions)
+        return (*actions, *(asked if alone or not asked else (When(without, asked),)))
 
-    def _users_of(self, tree: _Tree) -> list[_Users] | None:
-        """Return the users a tree wants, one at most; None, noted, where branches want different ones in a way that cannot be said."""
-        found = list(dict.fromkeys(_users_in(tree)))
-        if len(found) < 2:
-            return found
-        if isinstance(tree, _Joined) and not tree.every and all(not isinstance(part, _Joined) for part in tree.parts):
-            if any(not each.names and not each.groups for each in found):
-                return [_Users(())]
-            names = tuple(dict.fromkeys([name for each in found for name in each.names]))
-            return [_Users(names, tuple(dict.fromkeys([group for each in found for group in each.groups])))]
-        not_built(self._record, self._scope.directives[0], 0, "a mixture of different users", "write one level of `RequireAny`")
-        return None
+    def _fates(self, tree: _Tree, refused: Expr) -> tuple[Action, ...]:
+        """Return how users are asked for, where it depends on the request which of them may enter. Some are refused already."""
+        everybody = self._basic_auth(_Users(()))
+        groups = {each: self._members(each) for each in dict.fromkeys(_users_in(tree))}
+        if not everybody or None in groups.values():
+            return ()
+        (auth,) = everybody
+        assert isinstance(auth, BasicAuth)
+        fates: dict[Expr, list[str]] = {}
+        for name, _ in auth.users:
+            known = {each: _has(each, members or (), name) for each, members in groups.items()}
+            fates.setdefault(_value(tree, known), []).append(name)
+        always = fates.pop(Const(True), [])
+        fates.pop(Const(False), None)
+        if len(fates) > _MOST_FATES:
+            not_built(self._record, self._scope.directives[0], 0, "so rich a mixture of users", "write fewer levels of `RequireAny`")
+            return ()
+        made: list[Action] = []
+        for chosen in range(2 ** len(fates)):
+            tests: list[Expr] = []
+            names = list(always)
+            for at, (fate, those) in enumerate(fates.items()):
+                is_met = bool(chosen >> at & 1)
+                tests.append(fate if is_met else negated(fate))
+                names += those if is_met else []
+            users = tuple([each for each in auth.users if each[0] in names])
+            test = _every(tests)
+            if not users and test == refused:
+                continue
+            # Where nobody may, the others are refused.
+            action: Action = BasicAuth(users, auth.realm) if users else Deny(403)
+            made.append(action if test == Const(True) else When(test, (action,)))
+        return tuple(made)
 
     def _any(self, directives: Sequence[Directive]) -> _Tree:
+        self._check_positive(directives)
         parts = tuple([self._one(each) for each in directives])
         return parts[0] if len(parts) == 1 else _Joined(False, parts)
+
+    def _check_positive(self, directives: Sequence[Directive]) -> None:
+        """Note what is required not to be, where one of several is enough: as in httpd it lets nobody in."""
+        for each in directives:
+            if _is_negative(each):
+                hint = "write it in `<RequireAll>`, beside who may, such as `Require all granted`"
+                self._record.error(each.span, "no-effect", f"`{each.written}` here says only who may not", hint)
 
     def _one(self, directive: Directive) -> _Tree:
         block = directive.block or ()
@@ -145,13 +204,13 @@ class Access:
         if not block:
             return Const(True)
         if directive.name == "requireall":
+            if all(_is_negative(each) for each in block):
+                self._check_positive(block)
             return _Joined(True, tuple([self._one(each) for each in block]))
-        inner = self._any(block)
         if directive.name == "requireany":
-            return inner
-        if _users_in(inner):
-            not_built(self._record, directive, 0, "users in `RequireNone`")
-        return negated(_value(inner, False))
+            return self._any(block)
+        self._check_positive(block)
+        return _Joined(True, tuple([_not(self._one(each)) for each in block]))
 
     def _require(self, directive: Directive) -> _Tree:
         words = list(directive.args)
@@ -161,11 +220,8 @@ class Access:
         kind = words[0].text.lower() if words else ""
         values = [word.text for word in words[1:]]
         if kind in ("valid-user", "user", "group"):
-            if is_not:
-                not_built(self._record, directive, 0, f"`Require not {kind}`", "name those who may")
-            if kind == "group":
-                return _Users((), tuple(values))
-            return _Users(tuple(values) if kind == "user" else ())
+            names = tuple(values) if kind == "user" else ()
+            return _Users(names, tuple(values) if kind == "group" else (), is_not)
         test = self._test(directive, kind, values)
         return negated(test) if is_not else test
 
@@ -242,7 +298,7 @@ class Access:
                 name = word[4:]
                 test = self._environment(name.removeprefix("!"))
                 tests.append(negated(test) if name.startswith("!") else test)
-            elif lower[0].isdigit() or ":" in lower:
+            elif lower[0].isdecimal() or ":" in lower:
                 tests.append(self._in_networks(directive, [word]))
             else:
                 not_built(self._record, directive, at, f"the name `{word}` of a client", "write its address")
@@ -274,7 +330,7 @@ class Access:
                 return found[-1]
         return None
 
-    def _basic_auth(self, users: _Users) -> BasicAuth | None:
+    def _basic_auth(self, users: _Users) -> tuple[Action, ...]:
         kind, file = self._nearest("AuthType"), self._nearest("AuthUserFile")
         span = self._scope.directives[0].span
         if kind is None or kind.text().lower() != "basic":
@@ -284,24 +340,24 @@ class Access:
                 not_built(self._record, kind, 0, f"`AuthType {kind.text()}`", "write `AuthType Basic`, over TLS")
             else:
                 self._record.error(kind.span if kind else span, "missing", "users are asked for by `AuthType Basic` only", "write it here")
-            return None
+            return ()
         if file is None:
             self._record.error(kind.span, "missing", "`AuthType Basic` needs its users", "add `AuthUserFile`")
-            return None
+            return ()
         provider = self._nearest("AuthBasicProvider")
         if provider is not None and provider.texts != ("file",):
             not_built(self._record, provider, 0, f"the users of `{' '.join(provider.texts)}`", "put them into a file")
         wanted = self._members(users)
         text = self._read(file)
         if text is None or wanted is None:
-            return None
+            return ()
         known: dict[str, str] = {}
         for line in text.splitlines():
             name, colon, secret = line.strip().partition(":")
             if colon and not name.startswith("#") and (not wanted or name in wanted):
                 known.setdefault(name, secret.partition(":")[0])
         realm = self._nearest("AuthName")
-        return BasicAuth(tuple(known.items()), realm.text() if realm is not None else "vestibule")
+        return (BasicAuth(tuple(known.items()), realm.text() if realm is not None else "vestibule"),)
 
     def _read(self, file: Directive) -> str | None:
         try:
@@ -337,10 +393,42 @@ def _users_in(tree: _Tree) -> list[_Users]:
     return [each for part in tree.parts for each in _users_in(part)] if isinstance(tree, _Joined) else []
 
 
-def _value(tree: _Tree, shown: bool) -> Expr:
-    """Return the test that a tree is, if users are shown, or if none is."""
+def _is_negative(directive: Directive) -> bool:
+    return directive.name == "requirenone" or (directive.name == "require" and directive.text().lower() == "not")
+
+
+def _alike(tree: _Tree) -> list[_Users] | None:
+    """Return the users a tree wants, one at most; None where it depends on the request who may enter."""
+    found = list(dict.fromkeys(_users_in(tree)))
+    if not any(each.are_out for each in found):
+        if len(found) < 2:
+            return found
+        if isinstance(tree, _Joined) and not tree.every and all(not isinstance(part, _Joined) for part in tree.parts):
+            if any(not each.names and not each.groups for each in found):
+                return [_Users(())]
+            names = tuple(dict.fromkeys([name for each in found for name in each.names]))
+            return [_Users(names, tuple(dict.fromkeys([group for each in found for group in each.groups])))]
+    return None
+
+
+def _not(tree: _Tree) -> _Tree:
+    """Return the opposite of a tree."""
     if isinstance(tree, _Users):
-        return Const(shown)
+        return replace(tree, are_out=not tree.are_out)
+    if isinstance(tree, _Joined):
+        return _Joined(not tree.every, tuple([_not(part) for part in tree.parts]))
+    return negated(tree)
+
+
+def _has(users: _Users, members: Sequence[str], name: str) -> bool:
+    """Tell whether a user who has shown who he is is one of these; all members are named, or everybody is meant."""
+    return (not members or name in members) != users.are_out
+
+
+def _value(tree: _Tree, shown: bool | dict[_Users, bool]) -> Expr:
+    """Return the test that a tree is, if users are shown, or if none is, or if one is who is among some users."""
+    if isinstance(tree, _Users):
+        return Const(shown if isinstance(shown, bool) else shown[tree])
     if not isinstance(tree, _Joined):
         return tree
     parts = [_value(part, shown) for part in tree.parts]

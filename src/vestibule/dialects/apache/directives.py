@@ -68,7 +68,8 @@ _ROWS = _rows(
     ("Listen", "s", "1-2", "a listener; in a fragment without one, the addresses of its virtual hosts"),
     ("User Group", "s", "1", "the account to become once ports are bound"),
     ("PidFile", "s", "1", "the file that holds the process id"),
-    ("ErrorLog LogLevel", "sv", "1+", "the log of the program, from the outermost level"),
+    ("ErrorLog", "sv", "1", "the log of the program, from the outermost level"),
+    ("LogLevel", "sv", "1+", "the log of the program, from the outermost level"),
     ("GracefulShutdownTimeout", "s", "1", "how long exchanges in flight may go on once the program stops"),
     ("ListenBacklog", "s", "1", "connections the kernel keeps waiting"),
     # Sites.
@@ -114,21 +115,23 @@ _ROWS = _rows(
     ("DirectoryIndex", "svld", "1+", "the file of a directory; what is outside of sections counts"),
     ("FallbackResource", "svd", "1", "the file that is shown where there is none"),
     ("AddType", "svld", "2+", "the type of files by the ends of their names"),
-    ("SetHandler AddHandler ForceType AddOutputFilter", "svld", "1+", "an error where a file would be a program; nothing else"),
+    ("SetHandler AddHandler ForceType AddOutputFilter", "svld", "1+", "`server-status`; an error where a file would be a program"),
     ("AllowOverride AllowOverrideList", "d", "1+", "an error where there is a `.htaccess`, since none is read"),
-    ("ErrorDocument", "sv", "2", "a text, a path or an address in the place of an error"),
+    ("ErrorDocument", "svld", "2", "a text, a path or an address in the place of an error; also for the paths or the files of a section"),
     ("ProxyVia", "sv", "1", "`Off` is what vestibule does"),
     # Fields.
     ("Header", "svldp", "2+", "a field of the answer"),
     ("RequestHeader", "svldp", "2+", "a field of the request"),
     ("SetEnvIf SetEnvIfNoCase SetEnvIfExpr BrowserMatch BrowserMatchNoCase", "svl", "2+", "a variable, put in where `env=` asks for it"),
-    ("SetEnv UnsetEnv", "svl", "1+", "a variable, put in where `env=` asks for it"),
+    ("SetEnv", "svl", "1-2", "a variable, put in where `env=` asks for it"),
+    ("UnsetEnv", "svl", "1+", "a variable, put in where `env=` asks for it"),
     ("PassEnv", "svl", "1+", "a variable of the environment that the program was started in"),
     # Rewriting and redirects.
     ("RewriteEngine", "svdl", "1", "whether rules are looked at"),
     ("RewriteCond", "svdl", "2-3", "a condition of the rule below it"),
-    ("RewriteRule", "svdl", "2-3", "a redirect, a new path, an upstream, or a refusal; in a section no new path"),
-    ("RewriteMap", "sv", "2-3", "`txt:` with a few keys, and `int:`"),
+    ("RewriteRule", "svdl", "2-3", "a redirect, a new path, an upstream, or a refusal"),
+    ("RewriteBase", "svld", "1", "where new paths of rules in `<Directory>` begin that have no slash in front"),
+    ("RewriteMap", "sv", "2-3", "`txt:` and `rnd:` with a few keys, and `int:`"),
     ("RewriteOptions", "svld", "1+", "`Inherit` and its kin; others have no part here"),
     ("Redirect RedirectPermanent RedirectTemp", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),
     ("RedirectMatch", "svl", "1-3", "a redirect; only where no `ProxyPass` fits before it"),
@@ -142,7 +145,9 @@ _ROWS = _rows(
     # Who may.
     ("Require", "ldp", "1+", "403, or basic authentication"),
     ("RequireAll RequireAny RequireNone", "ldp", "0<", "joined requirements"),
-    ("Order Allow Deny Satisfy", "ldp", "1+", "the same as httpd 2.2 had it"),
+    ("Satisfy", "ldp", "1", "the same as httpd 2.2 had it"),
+    ("Order Allow Deny", "ldp", "1+", "the same as httpd 2.2 had it"),
+    ("AuthMerging", "ldp", "1", "`And` and `Or`: what the sections around require counts, too; `Off`: it does not"),
     ("Limit LimitExcept", "ldp", "1+<", "requirements of some methods"),
     ("AuthType", "ldp", "1", "`Basic`"),
     ("AuthName", "ldp", "1", "the realm"),
@@ -227,7 +232,6 @@ _ROWS += _rows(
     ("DeflateMemLevel DeflateWindowSize DeflateFilterNote FilterDeclare"
      " FilterProvider FilterChain BrotliCompressionQuality CacheEnable CacheDisable CacheRoot",
      "svld", "1+", "answers are passed on as the upstream made them"),
-    ("RewriteBase", "svld", "1", "rules in `<Directory>` are an error where they count"),
     ("LogLevelOverride BufferedLogs", "svld", "1+", "it has no part here"),
 )  # fmt: skip
 
@@ -240,7 +244,7 @@ _ROWS += _rows(
     ("ProxyHTMLEnable ProxyHTMLURLMap Substitute AddInputFilter ExtFilterDefine", "svld", "1+",
      "bodies are not changed; have the application write its own addresses"),
     ("AuthDigestProvider AuthDigestDomain AuthFormProvider AuthLDAPURL AuthLDAPBindDN AuthLDAPBindPassword"
-     " AuthMerging AuthDBDUserPWQuery OIDCProviderMetadataURL MellonEnable", "ldp", "1+", _LATER),
+     " AuthDBDUserPWQuery OIDCProviderMetadataURL MellonEnable", "ldp", "1+", _LATER),
     ("LimitXMLRequestBody LimitInternalRecursion", "svld", "1+", _LATER),
     ("SSLCACertificatePath SSLProxyCACertificatePath SSLCARevocationPath SSLUserName"
      " SSLCADNRequestFile", "svld", "1", _LATER),

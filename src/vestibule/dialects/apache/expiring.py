@@ -65,7 +65,7 @@ def _seconds(scope: Scope, directive: Directive, at: int) -> int | None:
     total = 0
     for number, unit in zip(words[::2], words[1::2], strict=False):
         worth = _UNITS.get(unit.removesuffix("s"))
-        if worth is None or not number.isdigit():
+        if worth is None or not number.isdecimal():
             scope.record.error(directive.place(at), "bad-value", f"`{number} {unit}` is no time", "write `access plus 1 month`")
             return None
         total += int(number) * worth

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from vestibule.dialects.apache.functions import FUNCTIONS_OF_HTTPD, call_of
+from vestibule.dialects.apache.functions import FUNCTIONS_OF_HTTPD, call_of, in_order, is_there
 from vestibule.dialects.apache.patterns import ip_networks, shell_pattern
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.record import Record
@@ -169,7 +169,10 @@ class _Parser:
         if operator == "-R":
             return InNet(Var("client_ip"), self._networks(word))
         if operator in _FILES:
-            raise _Bad(f"the test `{operator}` of a file", True)
+            made = is_there(operator, word)
+            if made is None:
+                raise _Bad(f"the test `{operator}` of a file", True)
+            return made
         raise _Bad(f"there is no operator `{operator}`")
 
     def _compared(self, left: Expr) -> Expr:
@@ -189,7 +192,8 @@ class _Parser:
                 same = Compare("==", left, right)
             return negated(same) if operator == "!=" else same
         if self._is("<", "<=", ">", ">="):
-            raise _Bad(f"a comparison of texts by `{operator}`", True)
+            self.next()
+            return in_order(operator, left, self.word(), False)
         if self._is("-in", "in"):
             self.next()
             return self._listed(left)
@@ -468,8 +472,9 @@ def negated(test: Expr) -> Expr:
     return test.test if isinstance(test, Not) else Not(test)
 
 
-def read_test(record: Record, names: Names, text: str, span: Span) -> Expr | None:
-    """Return the test that a text is; None, noted, where it is none."""
+def read_test(record: Record, names: Names, text: str, span: Span, leaves_groups: bool = False) -> Expr | None:
+    """Return the test that a text is; None, noted, where it is none. The groups of its last pattern are known behind it only where it
+    `leaves_groups`."""
     kept = names.rule
     parser = _Parser(names, text, span)
     try:
@@ -480,7 +485,8 @@ def read_test(record: Record, names: Names, text: str, span: Span) -> Expr | Non
         _note(record, bad, span)
         return None
     finally:
-        names.rule = kept
+        if not leaves_groups:
+            names.rule = kept
     return simpler(made)
 
 

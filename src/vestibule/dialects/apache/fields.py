@@ -15,12 +15,12 @@ from vestibule.dialects.apache.expressions import negated, read_string, read_tes
 from vestibule.dialects.apache.lexer import Word
 from vestibule.dialects.apache.proxying import appended
 from vestibule.dialects.apache.scope import not_built
-from vestibule.dialects.apache.sections import as_answered, both
+from vestibule.dialects.apache.sections import Section, as_answered, both
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.record import Record
-from vestibule.model.check_route import TOKEN
-from vestibule.model.config import Action, AddHeader, EditHeader, RemoveHeader, SetHeader, When
+from vestibule.model.check_expr import TOKEN
+from vestibule.model.config import Action, AddHeader, EditHeader, RemoveHeader, SetHeader, SetVariable, When
 from vestibule.model.expr import EMPTY, Call, Compare, Const, Default, Expr, If, Match, Var
 
 _ACTIONS = ("set", "append", "add", "merge", "unset", "setifempty", "edit", "edit*", "echo", "note")
@@ -69,11 +69,19 @@ class Fields:
     def _set(self, name: str, value: Expr, test: Expr | None) -> None:
         """Give a variable a value where a test holds."""
         environment = self._names.environment
+        self._names.settable.add(name)
         before = environment.get(name, EMPTY)
         if value == EMPTY and test is None:
             environment.pop(name, None)
         elif value != before:
             environment[name] = value if test is None or test == Const(True) else If(test, value, before)
+
+    def captured(self, section: Section) -> None:
+        """Set the variables of groups with names in the pattern of a section."""
+        if isinstance(section.test, Match):
+            for name in re.compile(section.test.pattern).groupindex:
+                value = Call("capture", (section.test.subject, Const(section.test.pattern), Const(name)))
+                self._set(f"MATCH_{name.upper()}", value, section.test)
 
     def _set_if(self, directive: Directive, inside: Expr | None) -> None:
         names = self._names
@@ -81,7 +89,7 @@ class Fields:
         names.rule = None
         first = 0 if directive.name in ("browsermatch", "browsermatchnocase", "setenvifexpr") else 1
         if directive.name == "setenvifexpr":
-            test = read_test(self._record, names, directive.text(0), directive.place(0))
+            test = read_test(self._record, names, directive.text(0), directive.place(0), leaves_groups=True)
         else:
             test = self._matched(directive, first)
         for word in directive.args[first + 1 :] if test is not None else ():
@@ -112,10 +120,13 @@ class Fields:
 
     # ------------------------------------------------------------ fields
 
-    def actions(self, directives: list[Directive], in_request: bool) -> tuple[tuple[Action, ...], dict[str, Expr]]:
-        """Return the actions of directives, and what is known of the fields they leave behind, by lower-case name."""
+    def actions(
+        self, directives: list[Directive], in_request: bool, before: dict[str, Expr] | None = None
+    ) -> tuple[tuple[Action, ...], dict[str, Expr]]:
+        """Return the actions of directives, and what is known of the fields they leave behind, by lower-case name; ``before`` says it of
+        those that directives have left here before."""
         actions: list[Action] = []
-        left: dict[str, Expr] = {}
+        left: dict[str, Expr] = dict(before or {})
         for directive in directives:
             made = self._action(directive, in_request, left)
             if made is not None:
@@ -133,7 +144,12 @@ class Fields:
             return None
         name = words[1].text.rstrip(":")
         if verb == "echo" and not in_request:
+            for word in words[2:]:
+                message = f"the condition `{word.text}` of `echo` is not built yet"
+                self._record.error(word.span, "not-built", message, "write `set`")
             return self._echo(words[1])
+        if verb == "note" and not in_request and len(words) > 2:
+            return self._noted(words, name)
         if verb in ("echo", "note"):
             not_built(self._record, replace(directive, args=tuple(words)), 0, f"`{verb}`", "write `set`")
             return None
@@ -158,6 +174,9 @@ class Fields:
             value = value if in_request else as_answered(value)
         have = left.get(name.lower(), Var("header" if in_request else "response_header", name))
         action, after = _made(verb, name, value, have)
+        if isinstance(action, SetHeader) and verb == "set" and (value == EMPTY or words[2].text.startswith("expr=")):
+            # What an expression makes is the value, also where that is nothing.
+            action = replace(action, keep_empty=not isinstance(value, Const) or value == EMPTY)
         tests = [condition_of(self._record, self._names, word) for word in condition if word.text.lower() != "early"]
         tests = tests if in_request else [as_answered(each) for each in tests]
         if not tests or tests[0] == Const(True):
@@ -167,6 +186,12 @@ class Fields:
             return None
         left[name.lower()] = If(tests[0], after, have)
         return When(tests[0], (action,))
+
+    def _noted(self, words: list[Word], name: str) -> Action:
+        """Return the action of ``Header note``, which keeps a field of the answer for logs."""
+        kept = SetVariable(f"note.{words[2].text}", Var("response_header", name))
+        tests = [as_answered(condition_of(self._record, self._names, word)) for word in words[3:4]]
+        return When(tests[0], (kept,)) if tests else kept
 
     def _edited(self, directive: Directive, words: list[Word], in_request: bool, left: dict[str, Expr]) -> Action | None:
         """Return the action of ``edit``, which changes each line of a field by a pattern."""
@@ -200,7 +225,19 @@ class Fields:
             message = f"`echo {word.text}`, which may be several fields, is not built yet"
             self._record.error(word.span, "not-built", message, "write `echo ^Name$` for each")
             return None
-        return AddHeader(name, Var("header", name))
+        return AddHeader(name, Var("request_header", name))
+
+
+def without_host(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Return actions without those that change the Host."""
+    kept: list[Action] = []
+    for each in actions:
+        if isinstance(each, When):
+            inside = without_host(each.actions)
+            kept += [replace(each, actions=inside)] if inside else []
+        elif getattr(each, "name", "").lower() != "host":
+            kept.append(each)
+    return tuple(kept)
 
 
 def condition_of(record: Record, names: Names, word: Word) -> Expr:

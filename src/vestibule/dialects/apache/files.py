@@ -30,7 +30,9 @@ _NOT_THERE, _NOBODY_ANSWERS = 503, 502
 _PATH = Var("decoded_path")
 _NAME = Call("capture", (_PATH, Const("([^/]*)$"), Const("1")))
 _MADE_BY_SCRIPTS = ("cgi-script", "php", "server-parsed", "send-as-is", "proxy:", "fcgi", "wsgi", "python", "perl")
-_HARMLESS_HANDLERS = ("type-map", "default-handler", "none", "server-status", "server-info", "balancer-manager")
+STATUS = "server-status"
+"""The handler that shows figures."""
+_HARMLESS_HANDLERS = ("type-map", "default-handler", "none", STATUS, "server-info", "balancer-manager")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class FileSites:
     def files(self, mapping: Mapping) -> Files:
         """Return the source of a directory."""
         fallback = self._scope.find("FallbackResource")
-        for section in self._directories(mapping):
+        for section in self.directories(mapping):
             own = Scope(self._record, section.block or ()).own("FallbackResource")
             fallback = own[-1] if own else fallback
         otherwise: Source | None = None
@@ -156,9 +158,9 @@ class FileSites:
         """Return the sections that are about files of a directory, each with the test of a file being inside, in the order they count."""
         found: list[tuple[Expr | None, Scope]] = []
         named: list[tuple[Expr | None, Scope]] = []
-        for directive in self._directories(mapping):
+        for directive in self.directories(mapping):
             scope = Scope(self._record, directive.block or ())
-            test = self._inside(directive, mapping)
+            test = self.inside(directive, mapping)
             found.append((test, scope))
             self._check(directive, scope, mapping)
             named += self._by_name(scope, test)
@@ -169,7 +171,7 @@ class FileSites:
     def _levels(self) -> list[Scope]:
         return [self._scope.outer, self._scope] if self._scope.outer is not None else [self._scope]
 
-    def _directories(self, mapping: Mapping) -> list[Directive]:
+    def directories(self, mapping: Mapping) -> list[Directive]:
         """Return the sections by directory that may be about files of a directory, the shortest path first, patterns last."""
         plain: list[Directive] = []
         patterns: list[Directive] = []
@@ -182,7 +184,7 @@ class FileSites:
                 plain.append(directive)
         return [*sorted(plain, key=lambda each: len(each.texts[-1].rstrip("/"))), *patterns]
 
-    def _inside(self, directive: Directive, mapping: Mapping) -> Expr | None:
+    def inside(self, directive: Directive, mapping: Mapping) -> Expr | None:
         """Return the test of a file being inside a section; None is always."""
         path = directive.texts[-1].rstrip("/")
         if directive.name == "directorymatch" or directive.text() == "~" or any(mark in path for mark in "*?["):
@@ -212,6 +214,9 @@ class FileSites:
                 continue
             inner = Scope(self._record, directive.block or ())
             self._check_handlers(inner)
+            for each in inner.own("RewriteRule", "ErrorDocument"):
+                hint = "write it in the section around, or the virtual host"
+                not_built(self._record, each, 0, f"`{each.written}` in `<{directive.written}>`", hint)
             test: Expr = Match(pattern, _NAME)
             found.append((test if inside is None else AllOf((inside, test)), inner))
         return found
@@ -219,8 +224,6 @@ class FileSites:
     def _check(self, directive: Directive, scope: Scope, mapping: Mapping) -> None:
         """Note what a section by directory says and would be forgotten."""
         self._check_handlers(scope)
-        for each in scope.own("RewriteRule"):
-            not_built(self._record, each, 0, "a rule in `<Directory>`", "write it in the virtual host, where the path begins with `/`")
         allow = scope.own("AllowOverride", "AllowOverrideList")
         if allow and allow[-1].text().lower() != "none":
             root = directive.texts[-1].rstrip("/")
@@ -242,8 +245,12 @@ class FileSites:
         """Note what a section by path makes of requests that is not proxying."""
         self._check_handlers(scope)
         for each in scope.own("SetHandler"):
-            if each.text().lower() in ("server-status", "server-info", "balancer-manager"):
-                self._record.warning(each.span, "left-out", f"there is no page `{each.text()}`", "`vestibule status` tells as much")
+            text = each.text().lower()
+            if text == "server-info":
+                self._record.warning(each.span, "left-out", f"there is no page `{each.text()}`", "`vestibule adapt` tells as much")
+            elif text == "balancer-manager":
+                hint = "leave it out; `vestibule upstream` changes servers, and `server-status` shows them"
+                not_built(self._record, each, 0, "the page `balancer-manager`", hint)
 
     def _check_handlers(self, scope: Scope) -> None:
         """Files that a script makes cannot be shown as they are."""
@@ -260,11 +267,14 @@ def error_routes(record: Record, scope: Scope, names: Names) -> tuple[ErrorRoute
     """Return what answers in the place of errors: ``ErrorDocument``, and ``ProxyErrorOverride``."""
     override = scope.find("ProxyErrorOverride")
     overrides = override is not None and override.text().lower() == "on"
-    only = tuple([int(word) for word in override.texts[1:] if word.isdigit()]) if override is not None else ()
+    only = tuple([int(word) for word in override.texts[1:] if word.isdecimal()]) if override is not None else ()
+    for word in override.args[1:] if override is not None else ():
+        if not word.text.isdecimal():
+            record.error(word.span, "bad-value", f"`{word.text}` is no status", "write 400 to 599")
     documents: dict[int, Directive] = {}
     for directive in scope.all("ErrorDocument"):
         status = directive.text(0)
-        if not status.isdigit() or not 400 <= int(status) <= 599:
+        if not status.isdecimal() or not 400 <= int(status) <= 599:
             record.error(directive.place(0), "bad-value", f"`{status}` is no status of an error", "write 400 to 599")
         else:
             documents[int(status)] = directive

@@ -60,8 +60,9 @@ def lines(file: str, text: str) -> list[Line]:
     return found
 
 
-def words(text: str, span: Span) -> list[Word]:
-    """Split the arguments of a directive; ``span`` is where ``text`` begins."""
+def words(text: str, span: Span, keeps_escaped: bool = False) -> list[Word]:
+    """Split the arguments of a directive; ``span`` is where ``text`` begins. ``keeps_escaped`` says that a backslash before a blank
+    keeps it from ending a word, as in rules."""
     found: list[Word] = []
     at = 0
     while True:
@@ -70,14 +71,15 @@ def words(text: str, span: Span) -> list[Word]:
         if at >= len(text):
             return found
         begin = at
-        word, at = _quoted(text, at) if text[at] in "\"'" else _plain(text, at)
+        word, at = _quoted(text, at) if text[at] in "\"'" else _plain(text, at, keeps_escaped)
         found.append(Word(word, Span(span.file, span.line, span.column + begin)))
 
 
-def _plain(text: str, at: int) -> tuple[str, int]:
+def _plain(text: str, at: int, keeps_escaped: bool) -> tuple[str, int]:
     end = at
     while end < len(text) and text[end] not in _BLANK:
-        end += 1
+        # The backslash stays, and is the pattern's.
+        end += 2 if keeps_escaped and text[end] == "\\" and text[end + 1 : end + 2].isspace() else 1
     return text[at:end], end
 
 
@@ -96,6 +98,6 @@ def _quoted(text: str, at: int) -> tuple[str, int]:
 
 def name_of(line: Line) -> str:
     """Return the name of the directive or section of a line, as written, without ``<`` or ``</``."""
-    found = re.match(r"</?([^\s>]+)|(\S+)", line.text)
+    found = re.match(rf"</?([^{_BLANK}>]+)|([^{_BLANK}]+)", line.text)
     assert found is not None  # a line is never empty
     return found[1] or found[2]

@@ -97,7 +97,7 @@ class Doors:
         """Read an address; ``*`` as a port, or none, is ``default``."""
         text = word.text
         host, colon, port = text.rpartition(":")
-        if text.isdigit():
+        if text.isdecimal():
             host, port = "*", text
         elif not colon or text.endswith("]"):
             host, port = text, "*"

@@ -395,7 +395,9 @@ def _timeouts_of(scope: Scope) -> Timeouts:
         key, _, value = word.text.partition("=")
         if key.lower() == "header":
             longest = value.partition(",")[0].rpartition("-")[2]
-            head = int(longest) * 1_000 if longest.isdigit() and int(longest) else idle
+            head = int(longest) * 1_000 if longest.isdecimal() and int(longest) else idle
+        elif key.lower() not in ("body", "handshake"):
+            scope.record.error(word.span, "bad-value", f"`{word.text}` is no time-out of requests", "write `header=20-40,MinRate=500`")
     return Timeouts(
         connect_ms=wait,
         hold_ms=0,

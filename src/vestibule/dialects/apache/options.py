@@ -74,7 +74,7 @@ class Options:
         except ValueError as bad:
             self._record.error(found.span, "bad-value", str(bad))
             return None
-        return made // unit if found.text.isdigit() else made
+        return made // unit if found.text.isdecimal() else made
 
     def count(self, key: str) -> int | None:
         """Return a number, None where it is not given."""

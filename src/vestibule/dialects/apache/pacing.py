@@ -36,6 +36,6 @@ def _bytes(kibibytes: Expr) -> Expr:
         return EMPTY
     if isinstance(kibibytes, Const):
         text = str(kibibytes.value)
-        return Const(str(int(text) * 1024)) if text.isascii() and text.isdigit() and len(text) < 12 else EMPTY
+        return Const(str(int(text) * 1024)) if text.isascii() and text.isdecimal() and len(text) < 12 else EMPTY
     # It is asked when the body begins, and the path may have been rewritten by then.
     return concat([as_answered(kibibytes), Const("k")])

@@ -47,7 +47,7 @@ def network(text: str) -> str:
     ``ValueError``."""
     base, slash, mask = text.partition("/")
     parts = base.rstrip(".").split(".")
-    if ":" not in text and 1 <= len(parts) <= 3 and all(part.isdigit() for part in parts):
+    if ":" not in text and 1 <= len(parts) <= 3 and all(part.isdecimal() for part in parts):
         base = ".".join([*parts, *["0"] * (4 - len(parts))])
         mask = mask if slash else str(8 * len(parts))
     if mask.count(".") == 3:
@@ -57,7 +57,7 @@ def network(text: str) -> str:
 
 def _bits(mask: str) -> str:
     """Return how many bits a mask that is written as an address has."""
-    parts = [int(part) if part.isdigit() and int(part) < 256 else -1 for part in mask.split(".")]
+    parts = [int(part) if part.isdecimal() and int(part) < 256 else -1 for part in mask.split(".")]
     if -1 in parts:
         raise ValueError(f"`{mask}` is no mask of a network")
     bits = "".join([f"{part:08b}" for part in parts])

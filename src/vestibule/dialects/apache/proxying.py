@@ -93,7 +93,10 @@ class Passes:
         used = None if target is None else self.use(target, scope, directive, at + 1)
         if target is None or used is None:
             return None
-        rewrite = self._rewrite(directive, at, path, is_pattern, text, replace(target, path=used.path + target.path))
+        if is_pattern:
+            rewrite = self._rewrite_by_groups(directive, at, path, text, target, used.path)
+        else:
+            rewrite = self._rewrite(path, replace(target, path=used.path + target.path))
         return used.route(match, rewrite)
 
     def use(self, target: Target, scope: Scope, directive: Directive, first: int) -> Way | None:
@@ -125,16 +128,19 @@ class Passes:
             return None
         return path_match(path)
 
-    def _rewrite(self, directive: Directive, at: int, path: str, is_pattern: bool, text: str, target: Target) -> tuple[Action, ...]:
-        span = directive.place(at)
-        if is_pattern:
-            self._names.rule = (Var("decoded_path"), to_pattern(path))
-            begin = text.index(target.authority.removeprefix("balancer://")) + len(target.authority.removeprefix("balancer://"))
-            rest = text[begin:]
-            if "$" not in rest:
-                # Without a group the whole path follows.
-                return (Rewrite(concat([encoded(Const(rest)), Var("path")])),) if rest not in ("", "/") else ()
-            return (Rewrite(self._names.template(rest, span, encode=True)),)
+    def _rewrite_by_groups(self, directive: Directive, at: int, path: str, text: str, target: Target, front: str) -> tuple[Action, ...]:
+        """Return what makes the path of what a pattern's groups are; ``front`` is what members of a balancer have in front of it."""
+        self._names.rule = (Var("decoded_path"), to_pattern(path))
+        authority = target.authority.removeprefix("balancer://")
+        rest = text[text.index(authority) + len(authority) :]
+        if "$" in rest:
+            return (Rewrite(concat([encoded(Const(front)), self._names.template(rest, directive.place(at), encode=True)])),)
+        # Without a group the whole path follows.
+        whole = f"{front}{rest}".removesuffix("/") if front else rest
+        return (Rewrite(concat([encoded(Const(whole)), Var("path")])),) if whole not in ("", "/") else ()
+
+    @staticmethod
+    def _rewrite(path: str, target: Target) -> tuple[Action, ...]:
         if path == (target.path or ("" if path != "/" else "/")):
             return ()
         after = Call("encode_path", (Call("replace_prefix", (Var("decoded_path"), Const(path), EMPTY)),))

@@ -31,9 +31,9 @@ def redirect_route(record: Record, directive: Directive, names: Names, section: 
     words = list(directive.args)
     status = {"redirectpermanent": "permanent", "redirecttemp": "temp"}.get(directive.name, "")
     first = words[0].text.lower()
-    if directive.name in ("redirect", "redirectmatch") and (first in STATUSES or first == "gone" or first.isdigit()):
+    if directive.name in ("redirect", "redirectmatch") and (first in STATUSES or first == "gone" or first.isdecimal()):
         status = words.pop(0).text.lower()
-    number = 410 if status == "gone" else int(status) if status.isdigit() and status not in STATUSES else 0
+    number = 410 if status == "gone" else int(status) if status.isdecimal() and status not in STATUSES else 0
     is_bare = section is not None and len(words) < (1 if number else 2)
     path = None if is_bare else words.pop(0).text if words else ""
     is_pattern = directive.name == "redirectmatch"

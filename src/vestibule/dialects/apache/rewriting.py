@@ -6,7 +6,8 @@ Facts:
 * ``$1`` is what the rule's pattern captured in the path, ``%1`` what the last condition's did.
 * ``[C]`` ties the next rule to this one; ``[S=n]`` leaves out the next ones where this one fits.
 * ``[N]`` begins with the first rule again, for the path as it is; vestibule ends that with 500 after 30 rounds.
-* In a section by path rules come after the question who it is, and look at the name of the file, without the path of the section.
+* In a section rules come after the question who it is, and look at the name of the file, without the path of the section. A new path
+  there is asked for from the beginning, unless that is where it came from; with ``[END]`` no rule is looked at again.
 * A new path goes through the rules below; without ``[P]``, ``[R]`` or ``[PT]`` it names a file in the end.
 
 Rules: rules are followed once, when they are read, and become choices of routes.
@@ -22,8 +23,10 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.apache.expressions import compare_numbers, negated, read_test
 from vestibule.dialects.apache.fields import is_set
+from vestibule.dialects.apache.functions import in_order, is_there
 from vestibule.dialects.apache.proxying import Passes
 from vestibule.dialects.apache.redirects import STATUSES
+from vestibule.dialects.apache.rule_flow import Changes, Flow
 from vestibule.dialects.apache.rule_text import RuleTexts
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.sections import as_answered, both
@@ -33,6 +36,7 @@ from vestibule.dialects.apache.variables import SERVER_VARIABLES, Names, to_patt
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
 from vestibule.model.config import Action, AddHeader, Again, Deny, Redirect, Respond, Rewrite, Route, Switch, When
+from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
@@ -48,7 +52,12 @@ _LONGER = {
 }  # fmt: skip
 _ANOTHER_ROUND = AllOf((Var("around"), Compare("==", Var("error_status"), Const(0))))
 _BEHIND_SERVER = re.compile(r"^[a-z0-9]+://[^/?$%]*", re.IGNORECASE)
+_OPTIONS = (
+    "inherit", "inheritbefore", "inheritdown", "inheritdownbefore", "ignoreinherit", "allownoslash", "allowanyuri", "mergebase",
+    "ignorecontextinfo", "legacyprefixdocroot", "longurloptimization", "unsafeprefixstat", "unsafeallow3f",
+)  # fmt: skip
 _MOST_RULES = 200
+_MOST_WAYS = 12
 _MOST_STEPS = 3_000
 _EVERY_PATH = ("^", ".*", "^.*$", "^(.*)$", "(.*)", "^.*", "^/(.*)$", "^/(.*)", "^/?(.*)", "^/?(.*)$", "/(.*)", "^/", ".", "^.+", ".+")
 _EVERY_TEXT = ("^", ".*", "^.*$", "^(.*)$", "(.*)", "^.*", ".", "^.+$", "^.+", ".+", "^.")
@@ -75,7 +84,11 @@ class Inside:
     test: Expr | None
     file: Expr
     is_proxied: bool
-    guard: tuple[Action, ...]
+    guard: tuple[Action, ...] = ()
+    name: Expr | None = None
+    """The whole name of the file; None where there may be none."""
+    base: str | None = None
+    """What is put in front of new paths without a slash, for clients; None where they cannot be."""
 
 
 class Rewriting:
@@ -101,6 +114,8 @@ class Rewriting:
         self._is_too_much = False
         self._round: Directive | None = None
         self._served: Callable[[Directive | None], Part] = lambda _: NOTHING
+        self._sent: Redirect | None = None
+        """Where clients are sent by a rule that does not end the rules; those below it look at that address."""
 
     def read(self, program: Sequence[Directive]) -> None:
         """Take the rules, conditions among them, and follow what sets variables."""
@@ -116,12 +131,37 @@ class Rewriting:
         if len(self._rules) > _MOST_RULES:
             self._record.error(self._rules[0].directive.span, "too-deep", f"there are more than {_MOST_RULES} rules here")
             self._rules = []
-        for rule in self._rules:
-            if "N" in rule.flags:
-                self._round = rule.directive
-            if "E" in rule.flags:
-                test = self._test(rule)
-                self._set_variables(rule, test if test is None or self._inside is None else both(self._inside.test, test))
+        self._names.file = _PATH if self._inside is None else self._inside.name
+        self._round = next((rule.directive for rule in reversed(self._rules) if "N" in rule.flags), None)
+        if any("E" in rule.flags for rule in self._rules):
+            self._follow()
+        self._names.file = None
+
+    def _follow(self) -> None:
+        """Follow the rules as far as they set variables."""
+        flow = Flow()
+        for at, rule in enumerate(self._rules):
+            test = self._test(rule)
+            if "E" in rule.flags and test is not None:
+                self._set_variables(rule, test, flow, at)
+            text, flags = rule.directive.text(1), rule.flags
+            ends = not flags.keys().isdisjoint(("F", "G", "P", "R", "L", "END", "PT", "N")) or _is_url(text)
+            ends = ends or (text != "-" and self._inside is not None)
+            changes = self._changes(text, rule) if text != "-" and not ends else ()
+            skipped = rule.flag("S")
+            following = at + 1 + (int(skipped) if skipped.isdecimal() else 0)
+            missed = self._after_chain(at) if "C" in flags else at + 1
+            flow.leads(at, Const(False) if test is None else test, None if ends else following, missed, changes)
+
+    def _changes(self, text: str, rule: _Rule) -> Changes:
+        """Return what a new path makes of path and query."""
+        made = self._new_path(text, rule)
+        changes: list[tuple[Expr, Expr]] = []
+        if made.path is not None:
+            changes.append((_PATH, Call("url_decode", (made.path,))))
+        if made.query is not None:
+            changes.append((Var("query"), made.query))
+        return tuple(changes)
 
     def has_upstreams(self) -> bool:
         """Tell whether a rule leads to a server."""
@@ -131,11 +171,16 @@ class Rewriting:
         """Return what rules and what follows make of a request. ``served`` returns what follows; told of a rule, that has made the
         path the name of a file."""
         self._served = served
-        return self._from(0, None)
+        self._names.file = _PATH if self._inside is None else self._inside.name
+        made = self._from(0, None)
+        self._names.file = None
+        return made
 
     def _from(self, at: int, renames: Directive | None) -> Part:
         """Return what the rules from one on, and what follows, make of a request."""
         self._steps += 1
+        if at >= len(self._rules) and self._sent is not None:
+            return Part(self._sent)
         if at >= len(self._rules):
             if self._round is not None and renames is None:
                 # A path that a round before has changed is the name of a file, too.
@@ -152,6 +197,8 @@ class Rewriting:
         if test is None:
             return self._from(at + 1, renames)
         missed = self._after_chain(at) if "C" in rule.flags else at + 1
+        if self._sent is not None and test == Const(False):
+            return self._from(missed, renames)
         return self._matched(rule, test, at, missed, renames)
 
     def _after_chain(self, at: int) -> int:
@@ -163,24 +210,21 @@ class Rewriting:
         flags, text = rule.flags, rule.directive.text(1)
         cookies = tuple([self._cookie(rule, each) for each in flags.get("CO", [])])
         answer = self._answer(rule)
-        if answer is None and text != "-" and self._inside is not None:
-            hint = "write the rule in the virtual host, where the path begins with `/`"
-            not_built(self._record, rule.directive, 1, "a new path by a rule in a section", hint)
-            return NOTHING
-        if answer is not None:
+        if answer is not None or (text != "-" and self._inside is not None):
+            answer = answer or self._anew(rule, at)
+            if isinstance(answer.source, Redirect) and self._inside is None and flags.keys().isdisjoint(("L", "END", "PT")):
+                answer = self._goes_on(answer.source, at, renames)
             if self._inside is not None:
                 answer = answer.before(*self._inside.guard)
             return self._chosen(test, _with_response(answer, cookies), lambda: self._from(missed, renames))
-        following = at + 1
-        if "S" in flags:
-            skipped = rule.flag("S")
-            if not skipped.isdigit():
-                self._record.error(rule.directive.place(2), "bad-value", f"`S={skipped}` says how many rules to leave out", "write `S=1`")
-            following += int(skipped) if skipped.isdigit() else 0
-        is_last = "L" in flags or "END" in flags
+        if self._sent is not None and text != "-":
+            hint = "end the rule with `L` that sends clients elsewhere"
+            not_built(self._record, rule.directive, 1, "a new path behind a redirect that goes on", hint)
+        following = self._following(rule, at)
+        is_last = not flags.keys().isdisjoint(("L", "END", "PT"))
         if "N" in flags and self._inside is not None:
             not_built(self._record, rule.directive, 2, "the flag `N` in a section", "write the rule in the virtual host")
-        if "N" in flags and not is_last and "PT" not in flags:
+        if "N" in flags and not is_last:
             changes = (self._new_path(text, rule),) if text != "-" else ()
             part = Part(Again()).before(*changes)
             return self._chosen(test, _with_response(part, cookies), lambda: self._from(missed, renames))
@@ -192,9 +236,52 @@ class Rewriting:
             return self._chosen(test, _with_response(self._from(following, renames), cookies), lambda: self._from(missed, renames))
         # `PT` ends the rules as `L` does, and what `ProxyPass` and the like say of the new path holds.
         changed = self._new_path(text, rule)
-        end = "PT" in flags or is_last
-        part = (self._served(None) if "PT" in flags else self._from(len(self._rules) if end else following, rule.directive)).before(changed)
+        behind = len(self._rules) if is_last else following
+        part = (self._served(None) if "PT" in flags else self._from(behind, rule.directive)).before(changed)
         return self._chosen(test, _with_response(part, cookies), lambda: self._from(missed, renames))
+
+    def _following(self, rule: _Rule, at: int) -> int:
+        """Return the rule that comes next where one fits."""
+        skipped = rule.flag("S")
+        if "S" in rule.flags and not skipped.isdecimal():
+            self._record.error(rule.directive.place(2), "bad-value", f"`S={skipped}` says how many rules to leave out", "write `S=1`")
+        return at + 1 + (int(skipped) if skipped.isdecimal() else 0)
+
+    def _goes_on(self, sent: Redirect, at: int, renames: Directive | None) -> Part:
+        """Return what the rules below make of a request that a rule has sent elsewhere, and not ended."""
+        kept, self._sent = self._sent, sent
+        part = self._from(self._following(self._rules[at], at), renames)
+        self._sent = kept
+        return part
+
+    def _anew(self, rule: _Rule, at: int) -> Part:
+        """Return what a new path by a rule in a section makes of a request: it is asked for from the beginning."""
+        directive, flags = rule.directive, rule.flags
+        is_last = at + 1 == len(self._rules) or not flags.keys().isdisjoint(("L", "END", "PT"))
+        if not is_last or not flags.keys().isdisjoint(("S", "C", "N")):
+            hint = "end the rule with `L` and nothing else, or write it in the virtual host"
+            not_built(self._record, directive, 1, "a new path by a rule in a section with others behind it", hint)
+        text = self._of_clients(directive)
+        again = (self._served(directive) if "END" in flags else Part(Again())).before(self._new_path(text, rule))
+        if directive.text(1).startswith("/"):
+            return again
+        # The same file once more is no new one.
+        same = Compare("==", self._texts.read(text.partition("?")[0], directive.place(1)), _PATH)
+        return choose(same, self._served(None), again)
+
+    def _of_clients(self, directive: Directive) -> str:
+        """Return the new path of a rule in a section as clients would write it."""
+        text = directive.text(1)
+        for name in ("%{REQUEST_FILENAME}", "%{SCRIPT_FILENAME}"):
+            if text.startswith(name):
+                text = "%{REQUEST_URI}" + text.removeprefix(name)
+        text = text.removeprefix("%{DOCUMENT_ROOT}")
+        if text.startswith(("/", "%{REQUEST_URI}")):
+            return text
+        base = self._inside.base if self._inside is not None else None
+        if base is None:
+            not_built(self._record, directive, 1, "a path without `/` in front here", "begin it with `/`")
+        return f"{base or '/'}{text}"
 
     def _answer(self, rule: _Rule) -> Part | None:
         """Return what a rule answers by itself; None if it goes on."""
@@ -202,14 +289,13 @@ class Rewriting:
         if "F" in flags or "G" in flags:
             status = 403 if "F" in flags else 410
             return Part(Respond(status), (Deny(status),))
-        if rule.flag("R").startswith(("4", "5")):
-            return self._redirect(rule)
+        if rule.flag("R").startswith(("2", "4", "5")):
+            return self._redirect(rule)  # a status that is no redirect is answered whatever the path
         if text == "-":
             return None
         if "P" in flags:
             return self._proxied(rule)
-        is_url = text.startswith(("http://", "https://", "%{REQUEST_SCHEME}", "ws://", "wss://", "balancer://"))
-        return self._redirect(rule) if "R" in flags or is_url else None
+        return self._redirect(rule) if "R" in flags or _is_url(text) else None
 
     def _chosen(self, test: Expr, then: Part, otherwise: Callable[[], Part]) -> Part:
         if test == Const(True):
@@ -232,15 +318,25 @@ class Rewriting:
             flags.setdefault(key, []).append(value)
         return flags
 
-    def _set_variables(self, rule: _Rule, test: Expr | None) -> None:
-        """Follow ``[E=NAME:value]``, and ``[E=!NAME]``."""
+    def _set_variables(self, rule: _Rule, test: Expr, flow: Flow, at: int) -> None:
+        """Follow ``[E=NAME:value]``, and ``[E=!NAME]``, for requests that come to the rule."""
         environment = self._names.environment
+        inside = None if self._inside is None else self._inside.test
         for each in rule.flags["E"]:
             name, _, value = each.partition(":")
             made = EMPTY if name.startswith("!") else self._texts.read(value, rule.directive.place(2))
             name = name.removeprefix("!")
-            if test is not None:
-                environment[name] = made if test == Const(True) else If(test, made, environment.get(name, EMPTY))
+            self._names.settable.add(name)
+            tests: dict[Expr, list[Expr]] = {}
+            ways = flow.to(at, test, [made])
+            if len(ways) > _MOST_WAYS:
+                not_built(self._record, rule.directive, 2, "a variable behind so many rules", "set it further up")
+            for way in ways[:_MOST_WAYS]:
+                tests.setdefault(way.seen(made), []).append(way.tested(test))
+            for seen, found in tests.items():
+                whole = found[0] if len(found) == 1 else AnyOf(tuple(found))
+                whole = (inside or whole) if whole == Const(True) else both(inside, whole) or whole
+                environment[name] = seen if whole == Const(True) else If(whole, seen, environment.get(name, EMPTY))
 
     def _cookie(self, rule: _Rule, text: str) -> Action:
         """Return the cookie of ``[CO=name:value:domain:minutes:path:secure:httponly:samesite]``."""
@@ -253,7 +349,7 @@ class Rewriting:
         pieces: list[Expr] = [Const(f"{name}="), self._texts.read(value, span), Const("; path="), self._texts.read(path or "/", span)]
         pieces += [Const("; domain="), self._texts.read(domain, span)]
         if minutes not in ("", "0", "-1"):
-            if not minutes.isdigit():
+            if not minutes.isdecimal():
                 self._record.error(span, "bad-value", f"`{minutes}` is no number of minutes")
             else:
                 pieces.append(Const(f"; max-age={int(minutes) * 60}"))
@@ -273,7 +369,7 @@ class Rewriting:
         self._names.condition = None
         try:
             pattern = to_pattern(text.removeprefix("!"))
-            subject = _PATH if self._inside is None else self._inside.file
+            subject = self._subject(pattern)
             self._names.rule = (subject, to_pattern(text.removeprefix("!"), ignore_case))
         except ValueError as bad:
             self._record.error(directive.place(0), "bad-regex", str(bad))
@@ -282,6 +378,8 @@ class Rewriting:
             self._check_section_rule(rule, pattern)
         found: Expr = Match(pattern, subject, ignore_case)
         tests: list[Expr] = [Not(found) if is_negated else found]
+        if self._sent is not None and pattern.startswith(("^/", "^\\/", "^\\.")):
+            return Const(is_negated)
         # A pattern that every path fits is no test.
         if not is_negated and pattern in (_EVERY_PATH if self._inside is None else _EVERY_TEXT):
             tests = []
@@ -302,6 +400,12 @@ class Rewriting:
         tests = [each for each in tests if each != Const(True)]
         return AllOf(tuple(tests)) if len(tests) > 1 else tests[0] if tests else Const(True)
 
+    def _subject(self, pattern: str) -> Expr:
+        """Return what a pattern is searched for in."""
+        if self._sent is not None:
+            return Call("url_decode", (Call("capture", (self._sent.location, Const("^([^?]*)"), Const("1"))),))
+        return _PATH if self._inside is None else self._inside.file
+
     def _check_section_rule(self, rule: _Rule, pattern: str) -> None:
         """Note a rule that looks at what is no path: where something is proxied, httpd has the address of the server there."""
         texts = [rule.directive.text(1), *[each.text(0) for each in rule.conditions], rule.directive.text(2)]
@@ -318,14 +422,20 @@ class Rewriting:
         bare = text.removeprefix("!")
         if bare.startswith(_NUMBERS):
             test = compare_numbers(bare[:3], subject, self._texts.read(bare[3:].strip(), condition.place(1)))
-        elif bare.startswith("-") and len(bare) in (2, 3):
-            not_built(self._record, condition, 1, f"the test `{bare}`", "files are not looked for")
-            return None
+        elif bare.startswith("-") and len(bare) == 2:
+            there = is_there(bare, subject) if bare != "-e" else None
+            if there is None:
+                not_built(self._record, condition, 1, f"the test `{bare}`", "files and directories are looked for, `-f` and `-d`")
+                return None
+            if bare == "-s":
+                self._record.warning(condition.place(1), "differs", "a file is looked for, and may be empty", "write `-f`")
+            test = there
         elif bare.startswith("="):
             test = self._equal(subject, bare[1:], ignore_case)
         elif bare.startswith((">", "<")):
-            not_built(self._record, condition, 1, "a comparison of order", "write a regular expression")
-            return None
+            operator = bare[:2] if bare[1:2] == "=" else bare[0]
+            value = bare[len(operator) :]
+            test = in_order(operator, subject, Const("" if value == '""' else value), True)
         else:
             try:
                 pattern = to_pattern(bare)
@@ -391,17 +501,21 @@ class Rewriting:
             return Rewrite(made, EMPTY)
         if not mark:
             return Rewrite(made)
-        added = self._texts.read(query, span)
+        added = self._texts.read(query, span, "query" if "B" in rule.flags else "")
         return Rewrite(made, concat([added, with_query("&")]) if "QSA" in rule.flags else added)
 
     def _redirect(self, rule: _Rule) -> Part:
         status = rule.flag("R")
         span = rule.directive.place(1)
         if status not in STATUSES:
-            if status.isdigit() and 400 <= int(status) <= 599:
+            if status.isdecimal() and 400 <= int(status) <= 599:
                 return Part(Respond(int(status)), (Deny(int(status)),))
+            if status.isdecimal() and 200 <= int(status) <= 299:
+                return Part(Respond(int(status)))
             self._record.error(rule.directive.place(2), "bad-value", f"`{status}` is no status of a redirect")
         text = rule.directive.text(1)
+        if self._inside is not None and not _BEHIND_SERVER.match(text) and not text.startswith("%{"):
+            text = self._of_clients(rule.directive)
         escapes = "NE" not in rule.flags
         location = self._texts.read(text.removesuffix("?"), span, "whole" if "B" in rule.flags else "path" if escapes else "")
         if any(each == _PATH for each in walk(location)) and escapes:
@@ -411,6 +525,11 @@ class Rewriting:
         elif "QSA" in rule.flags:
             location = concat([location, with_query("&")])
         return Part(Redirect(location, STATUSES.get(status, 302)))
+
+
+def _is_url(text: str) -> bool:
+    """Tell whether a new path is an address, which the client is sent to."""
+    return text.startswith(("http://", "https://", "%{REQUEST_SCHEME}", "ws://", "wss://", "balancer://"))
 
 
 def _split(text: str, mark: str) -> list[str]:
@@ -466,6 +585,10 @@ def engine_is_on(scope: Scope) -> bool:
 
 def program_of(scope: Scope) -> list[Directive]:
     """Return the rules of a site with their conditions, and those of the server outside where ``RewriteOptions`` wants them."""
+    for directive in scope.own("RewriteOptions"):
+        for at, word in enumerate(directive.texts):
+            if word.lower() not in _OPTIONS and not word.lower().startswith("maxredirects="):
+                scope.record.error(directive.place(at), "bad-value", f"`{word}` is no option of rules", did_you_mean(word, _OPTIONS))
     own = scope.own("RewriteCond", "RewriteRule")
     if scope.outer is None:
         return own

@@ -16,10 +16,10 @@ from vestibule.dialects.apache.variables import Names
 from vestibule.dialects.read import ReadText
 from vestibule.dialects.record import Record
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, If, concat
+from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, If, Var, concat
 
-Escaping: TypeAlias = Literal["", "path", "whole"]
-"""How groups are written: as they are, as in the path of a target, or with all marks escaped."""
+Escaping: TypeAlias = Literal["", "path", "whole", "query"]
+"""How groups are written: as they are, as in the path of a target, or with all marks escaped, in a path or in a query."""
 
 _INTERNAL = {"tolower": "lower", "toupper": "upper", "escape": "encode_path", "unescape": "url_decode"}
 _MOST_KEYS = 200
@@ -47,7 +47,7 @@ class RuleTexts:
                 plain += {"t": "\t", "n": "\n"}.get(behind, behind) if behind in "tn" else behind
                 at += 2
                 continue
-            if char in "$%" and behind.isdigit():
+            if char in "$%" and behind.isdecimal():
                 found = self._names.captured(behind) if char == "$" else self._names.captured_before(behind)
                 made, at = _escaped(found, escaping), at + 2
             elif char in "$%" and behind == "{":
@@ -81,7 +81,7 @@ class RuleTexts:
         found = self._table(directive, kind.lower(), source)
         made = self.read(default, span)
         for each, value in reversed(found.items()):
-            made = If(Compare("==", subject, Const(each)), Const(value), made)
+            made = If(Compare("==", subject, Const(each)), _one_of(value) if kind.lower() == "rnd" else Const(value), made)
         return made
 
     def _internal(self, directive: Directive, function: str, subject: Expr) -> Expr:
@@ -96,7 +96,7 @@ class RuleTexts:
         if name in self._maps:
             return self._maps[name]
         table = self._maps[name] = {}
-        if kind not in ("txt", ""):
+        if kind not in ("txt", "rnd", ""):
             hint = "programs are not run" if kind == "prg" else "write the map as a text file, `txt:PATH`"
             self._record.error(directive.place(1), "not-built", f"a map of the kind `{kind}` is not built yet", hint)
             return table
@@ -118,6 +118,16 @@ class RuleTexts:
         return table
 
 
+def _one_of(text: str) -> Expr:
+    """Return one of the values of `rnd:` between bars, another one for each request."""
+    values = text.split("|")
+    made: Expr = Const(values[-1])
+    chosen = Call("modulo", (Call("checksum", (Var("request_id"), Const("crc32"))), Const(len(values))))
+    for at, value in reversed(list(enumerate(values[:-1]))):
+        made = If(Compare("==", chosen, Const(at)), Const(value), made)
+    return made
+
+
 def _closing(text: str, at: int) -> int:
     """Return where the brace at a place is closed; the end of the text where it is not."""
     depth = 0
@@ -132,5 +142,7 @@ def _closing(text: str, at: int) -> int:
 def _escaped(found: Expr, escaping: Escaping) -> Expr:
     if found == EMPTY or not escaping:
         return found
+    if escaping == "query":
+        return Call("url_encode", (found,))
     # What `B` has escaped is escaped again on its way into a path, as in httpd.
     return Call("encode_path", (found if escaping == "path" else Call("url_encode", (found,)),))

@@ -175,7 +175,7 @@ def parse_time(text: str) -> int:
 
 def parse_count(text: str) -> int:
     """Read a number."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
         raise ValueError(f"`{text}` is no number")
     return int(text)
 

@@ -45,7 +45,12 @@ class Section:
 def as_answered(expr: Expr) -> Expr:
     """Return what an expression of a request is once there is an answer: the path is the one that the client sent."""
     came = Call("url_decode", (Call("capture", (Var("target"), Const("^([^?]*)"), Const("1"))),))
-    made: Expr = _with(expr, Var("decoded_path"), came)
+    return in_place_of(expr, Var("decoded_path"), came)
+
+
+def in_place_of(expr: Expr, old: Expr, new: Expr) -> Expr:
+    """Return an expression in which one expression is replaced wherever it stands."""
+    made: Expr = _with(expr, old, new)
     return made
 
 

@@ -8,14 +8,16 @@ Not here: which hosts and sockets (``lower``), which requests a section is about
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.apache.access import Access
 from vestibule.dialects.apache.compressing import compression_of
+from vestibule.dialects.apache.directory_rules import mapping_of, ruled
 from vestibule.dialects.apache.expiring import expiring
 from vestibule.dialects.apache.expressions import negated
-from vestibule.dialects.apache.fields import Fields, conditional
-from vestibule.dialects.apache.files import FileSites, Mapping, error_routes
+from vestibule.dialects.apache.fields import Fields, conditional, without_host
+from vestibule.dialects.apache.files import STATUS, FileSites, Mapping, error_routes
 from vestibule.dialects.apache.pacing import paced
 from vestibule.dialects.apache.proxying import Passes, added_to_requests, client_field, forwarding_of, reversed_cookies, reversed_fields
 from vestibule.dialects.apache.redirects import redirect_route
@@ -26,7 +28,7 @@ from vestibule.dialects.apache.sections import Section, Sections, as_answered, b
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.upstreams import Target, Upstreams, balancer_environment, bare_url, is_balancer
 from vestibule.dialects.apache.variables import Names
-from vestibule.dialects.part import NOTHING, Part
+from vestibule.dialects.part import NOTHING, Part, choose
 from vestibule.dialects.read import ReadText
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
@@ -36,6 +38,7 @@ from vestibule.model.config import (
     Files,
     Forwarding,
     Limits,
+    Metrics,
     PathMatch,
     Proxy,
     RemoveHeader,
@@ -92,10 +95,12 @@ class SiteMaker:
         rewriting.read(program)
         sections = Sections(scope, self._names).all()
         for section in sections:
+            fields.captured(section)
             fields.environment(section.scope.own(*_EARLY), section.test)
         self._sections = sections
         before = self._access(sections)
-        if program or scope.all(*_REDIRECTS) or self._may_serve_files():
+        documents = [each for each in sections if each.scope.own("ErrorDocument")]
+        if program or scope.all(*_REDIRECTS) or self._may_serve_files() or documents:
             # Some answer first, or are asked more, so all bring the question along.
             before, self._guard = (), before
         self._check(sections)
@@ -103,8 +108,10 @@ class SiteMaker:
         fields.environment(scope.all(*_LATE))
         for section in sections:
             fields.environment(section.scope.own(*_LATE), section.test)
-        routes = self._with_section_rules(self._routes(passes, sections), passes, sections, texts, rewriting)
-        part = rewriting.lower(lambda rule: self._as_part(routes) if rule is None else self._file(rule))
+        plain = self._routes(passes, sections)
+        routes = self._with_section_rules(self._ruled(plain, plain, passes, texts), plain, passes, sections, texts, rewriting)
+        part = rewriting.lower(lambda rule: self._as_part(routes) if rule is None else self._file(rule, plain, passes, texts))
+        part = self._with_documents(part, documents)
         part, timeouts, forwarding = _merged(self._record, part, timeouts, forwarding_of("client", client_field(scope)))
         self._names.environment.update(balancer_environment(passes.upstreams))
         request, response, left = self._changed_fields(sections)
@@ -122,6 +129,21 @@ class SiteMaker:
         errors = error_routes(self._record, scope, self._names)
         return Lowered(whole, timeouts, limits, forwarding, errors, compression_of(scope, sections))
 
+    def _with_documents(self, part: Part, sections: list[Section]) -> Part:
+        """Return a part that answers errors as sections say: the last that fits, and those around it."""
+        routes: list[Route] = []
+        for section in reversed(sections):
+            scope = self._scope
+            for each in (*reversed(section.around), section.scope):
+                scope = scope if each in (self._scope, self._scope.outer) else Scope(self._record, each.directives, scope)
+            errors = error_routes(self._record, scope, self._names)
+            routes.append(Route(part.source, when=section.test, request=part.request, response=part.response, errors=errors))
+            if section.test is None:
+                break
+        else:
+            routes.append(Route(part.source, request=part.request, response=part.response))
+        return Part(Switch(tuple(routes))) if sections else part
+
     def _paces(self, sections: list[Section]) -> tuple[Action, ...]:
         """Return how fast answers go; of several sections that fit, the last decides."""
         environment = self._names.environment
@@ -136,9 +158,15 @@ class SiteMaker:
         return _settled(decided)
 
     def _with_section_rules(
-        self, routes: list[Route], passes: Passes, sections: list[Section], texts: RuleTexts, rewriting: Rewriting
+        self,
+        routes: list[Route],
+        plain: list[Route],
+        passes: Passes,
+        sections: list[Section],
+        texts: RuleTexts,
+        rewriting: Rewriting,
     ) -> list[Route]:
-        """Put the rules of sections in front of routes; of several sections that fit, the last one's count."""
+        """Put the rules of sections in front of routes; of several sections that fit, the last one's count, and of directories none."""
         made = list(routes)
         for section in sections:
             rules = section.scope.own("RewriteRule")
@@ -150,7 +178,7 @@ class SiteMaker:
             if not program and not section.scope.own("RewriteEngine"):
                 continue
             is_on = bool(engine) and engine[-1].text().lower() == "on"
-            part = self._by_section_rules(program if is_on else [], routes, passes, sections, section, texts)
+            part = self._by_section_rules(program if is_on else [], plain, passes, sections, section, texts)
             # The rules of a section before this one do not count where this one fits, even if it has none.
             if program or len(made) > len(routes):
                 route = Route(part.source, when=section.test, request=part.request, response=part.response)
@@ -171,24 +199,89 @@ class SiteMaker:
         file = concat([Const(root.removeprefix(section.path)), Var("decoded_path")])
         scopes = [self._scope, *[each.scope for each in sections]]
         proxied = section.is_if or any(each.own("ProxyPass", "ProxyPassMatch") for each in scopes)
-        inside = Inside(section.test, file, proxied, self._guard)
+        inside = Inside(section.test, file, proxied, self._guard, None if proxied else concat([Const(root), Var("decoded_path")]))
         rewriting = Rewriting(self._record, self._names, passes, self._scope, texts, inside)
         rewriting.read(program)
         return rewriting.lower(lambda _: self._as_part(routes))
+
+    def _ruled(self, routes: Sequence[Route], plain: list[Route], passes: Passes, texts: RuleTexts) -> list[Route]:
+        """Return routes of which those of files ask the rules of their directories; ``plain`` are those that ask none."""
+        made: list[Route] = []
+        for route in routes:
+            source = route.source
+            if isinstance(source, Switch):
+                inner = tuple(self._ruled(source.routes, plain, passes, texts))
+                changed = route if inner == source.routes else replace(route, source=replace(source, routes=inner))
+            elif isinstance(source, Files):
+                changed = self._by_directory_rules(route, source, plain, passes, texts)
+            else:
+                changed = route
+            made.append(route if changed is route else self._record.changed(route, changed))
+        return made
+
+    def _by_directory_rules(self, route: Route, source: Files, plain: list[Route], passes: Passes, texts: RuleTexts) -> Route:
+        files = part = Part(source, (), route.response)
+        mapping = mapping_of(route, source)
+        for section in ruled(self._files, self._scope, mapping or Mapping("", source.root)):
+            if mapping is None:
+                for each in section.program[:1]:
+                    hint = "write an `Alias` whose names are those of the files, or rules in the virtual host"
+                    not_built(self._record, each, 0, "a rule for files that `AliasMatch` or an `Alias` gives other names", hint)
+                continue
+            inside = Inside(section.test, section.file, False, (), section.name, section.base)
+            rewriting = Rewriting(self._record, self._names, passes, self._scope, texts, inside)
+            rewriting.read(section.program)
+            made = rewriting.lower(lambda rule: files if rule is None else self._as_part(plain))
+            part = made if section.test is None else choose(section.test, made, part)
+        if mapping is not None:
+            route = self._with_documents_of_files(route, mapping)
+        if part is files:
+            return route
+        return replace(route, source=Switch((Route(part.source, request=part.request, response=part.response),)), response=())
+
+    def _with_documents_of_files(self, route: Route, mapping: Mapping) -> Route:
+        """Return a route of files with what their directories say of errors."""
+        scope = self._scope
+        for directive in self._files.directories(mapping):
+            inner = Scope(self._record, directive.block or (), scope)
+            for each in inner.own("ErrorDocument")[:1]:
+                if self._files.inside(directive, mapping) is not None:
+                    hint = "write it for the whole directory that is shown, or in a `<Location>`"
+                    not_built(self._record, each, 0, "`ErrorDocument` for a part of the files", hint)
+                scope = inner
+        return route if scope is self._scope else replace(route, errors=error_routes(self._record, scope, self._names))
 
     def _changed_fields(self, sections: list[Section]) -> tuple[tuple[Action, ...], tuple[Action, ...], dict[str, Expr]]:
         """Return what is done to fields of requests and answers, and what is known of those of requests then."""
         fields, scope = self._fields, self._scope
         request, left = fields.actions(scope.all("RequestHeader"), in_request=True)
+        request = self._of_host(request, scope, sections)
         response, _ = fields.actions(scope.all("Header"), in_request=False)
         response = expiring(scope, scope) + response
         for section in sections:
             response += conditional(section.later, expiring(scope, section.scope))
-            made, _ = fields.actions(section.scope.own("RequestHeader"), in_request=True)
-            request += conditional(section.test, made)
+            made, known = fields.actions(section.scope.own("RequestHeader"), in_request=True, before=left)
+            inner = Scope(self._record, section.scope.directives, scope)
+            request += conditional(section.test, self._of_host(made, inner, []))
+            for name, value in known.items():
+                other = left.get(name, Var("host_port") if name == "host" else Var("header", name))
+                if value != other:
+                    left[name] = value if section.test is None else If(section.test, value, other)
             made, _ = fields.actions(section.scope.own("Header"), in_request=False)
             response += conditional(section.later, made)
         return request, response, left
+
+    def _of_host(self, actions: tuple[Action, ...], scope: Scope, sections: list[Section]) -> tuple[Action, ...]:
+        """Return actions without those on Host where the server is asked by its own; X-Forwarded-Host has what they make of it."""
+        if scope.flag("ProxyPreserveHost", False):
+            return actions
+        kept = without_host(actions)
+        for section in sections if kept != actions else ():
+            for each in section.scope.own("ProxyPreserveHost"):
+                if each.text().lower() == "on":
+                    hint = "write the `RequestHeader` in the section, too"
+                    not_built(self._record, each, 0, "`ProxyPreserveHost` here, and a `RequestHeader` of Host outside,", hint)
+        return kept
 
     def _check(self, sections: list[Section]) -> None:
         """Note what may stand in sections and has no meaning there yet."""
@@ -254,6 +347,7 @@ class SiteMaker:
         """Return the actions of access; of several sections that fit, the last decides."""
         shown: list[tuple[Expr | None, tuple[Action, ...]]] = []
         decided: list[tuple[Expr | None, tuple[Action, ...]]] = []
+        required: list[Section] = []
         user: Expr = EMPTY
         for section in sections:
             access = Access(section.scope, self._read_text, self._names, section.around)
@@ -261,8 +355,13 @@ class SiteMaker:
             if certificate is not None:
                 shown.append((section.test, certificate))
             if actions is not None:
+                merging = access.merges()
+                if merging is not None and any(_crosses(section, each) for each in required):
+                    hint = "name the sections so that one is inside the other, or write all it requires here"
+                    not_built(self._record, merging, 0, "merging with a section that only some of its requests meet", hint)
+                required.append(section)
                 decided.append((section.test, actions))
-                name = Var("user") if access.asks_for_users() else EMPTY
+                name = access.user()
                 user = name if section.test is None else If(section.test, name, user) if name != user else user
         self._names.user = user
         return _settled(shown) + _settled(decided)
@@ -279,6 +378,12 @@ class SiteMaker:
             made = redirect_route(self._record, directive, self._names)
             if made is not None:
                 after.append(self._record.mark(made, directive.span))
+        for section in reversed(sections):
+            for directive in section.scope.own("SetHandler"):
+                if directive.text().lower() == STATUS:
+                    # What is proxied never comes to a handler, so this is behind those routes.
+                    shown = Route(Metrics("apache"), when=section.test, request=self._guard)
+                    after.append(self._record.mark(shown, directive.span))
         if self._may_serve_files():
             self._files.check_scripts()
             paths = [(each.path, each.scope) for each in sections if not each.is_if and not each.is_pattern]
@@ -307,7 +412,7 @@ class SiteMaker:
                     routes.insert(0, self._record.mark(made, directive.span))
         return [*routes, *after]
 
-    def _file(self, rule: Directive) -> Part:
+    def _file(self, rule: Directive, plain: list[Route], passes: Passes, texts: RuleTexts) -> Part:
         """Return what answers a request whose path a rule made the name of a file."""
         self._files.check_scripts()
         route = self._files.renamed(self._before_file)
@@ -315,7 +420,7 @@ class SiteMaker:
             hint = "add the flag `PT` if a `ProxyPass` shall follow"
             self._record.warning(rule.place(1), "differs", "this leads to a file, and there is no `DocumentRoot`", hint)
             return NOTHING.before(*self._guard)
-        return Part(Switch((self._with_answers(route),)))
+        return Part(Switch(tuple(self._ruled([self._with_answers(route)], plain, passes, texts))))
 
     def _with_answers(self, route: Route) -> Route:
         """Return a route of files with what sections by directory do with answers."""
@@ -361,6 +466,16 @@ class SiteMaker:
 
     def _members(self, target: Target) -> list[Target]:
         return self._upstreams.members(target, self._scope)
+
+
+def _crosses(section: Section, other: Section) -> bool:
+    """Tell whether some requests of a section meet another, and some do not."""
+    if any(each is other.scope for each in section.around):
+        return False
+    if section.is_pattern or other.is_pattern or section.is_if or other.is_if:
+        return True
+    one, two = section.path.rstrip("/"), other.path.rstrip("/")
+    return one == two or one.startswith(f"{two}/") or two.startswith(f"{one}/")
 
 
 def _settled(decided: list[tuple[Expr | None, tuple[Action, ...]]]) -> tuple[Action, ...]:

@@ -141,7 +141,9 @@ class Tree:
                 self._record.error(line.span, "syntax", f"`<{name}` has no `>` at its end")
             rest = rest.removesuffix(">")
         start = Span(line.span.file, line.span.line, line.span.column + begin)
-        return Directive(name.lower(), name, tuple(words(rest, start)), line.span, rest.strip())
+        return Directive(
+            name.lower(), name, tuple(words(rest, start, name.lower() in ("rewritecond", "rewriterule"))), line.span, rest.strip()
+        )
 
     def _section(self, line: Line, inside: list[Directive]) -> list[Directive]:
         directive = self._directive(line)
@@ -184,7 +186,7 @@ class Tree:
     def _is_version(self, directive: Directive) -> bool:
         operator, number = directive.texts if len(directive.args) == 2 else ("=", directive.text())
         parts = number.split(".")
-        if not all(part.isdigit() for part in parts):
+        if not all(part.isdecimal() for part in parts):
             self._record.error(directive.span, "not-built", "only plain numbers are compared in `<IfVersion>`", "write `>= 2.4`")
             return False
         wanted = tuple([int(part) for part in parts])

@@ -2,7 +2,9 @@
 
 Facts:
 * A member whose connection fails is left out for ``retry`` seconds, 60 unless said, where there are others.
-* Members of a lower ``lbset`` serve alone while one of them is well; one with status H serves when no other of its set does.
+* Members of a lower ``lbset`` serve alone while one of them is well; one with status H serves when no other of its set does, one with
+  status R in httpd already when one of them does not.
+* How long is waited for a member, and whether its connections are kept, may differ in httpd; here it is one for a balancer.
 * ``stickysession`` names a cookie of the application's, behind whose first ``.`` stands the ``route`` of a member.
 * ``h2://`` is HTTP/2 over TLS, ``h2c://`` without.
 * ``<Proxy http://...>`` with ``ProxySet`` is about every address that begins so; the longest counts.
@@ -30,10 +32,7 @@ from vestibule.model.quantity import format_server, parse_port, parse_server_hos
 _SCHEMES = {"http": False, "https": True, "ws": False, "wss": True, "h2c": False, "h2": True}
 _FOREIGN = ("ajp", "fcgi", "scgi", "uwsgi", "ftp", "fdpass")
 _RETRY_MS = 60_000
-_LETTERS = {
-    "R": ("a hot spare", "write `+H`, which serves when no other does"),
-    "I": ("a member whose failures do not count", "use `retry=0`"),
-}
+_LONGEST = ("timeout", "connectiontimeout", "acquire")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ class Upstreams:
         options = read_options(self._record, directive, first, WORKER).over(worker_options(self._record, scope, target))
         member = _Member(server_of(self._record, directive, target), target, options, directive.span)
         name = format_server(member.server) or target.authority
-        upstream = replace(Upstream(name, (member.server,)), pool=_pool([member]), health=self._health([member], scope))
+        upstream = replace(Upstream(name, (member.server,)), pool=_pool([member], options), health=self._health([member], scope))
         made = self._keep(upstream, scope, directive, directive.span)
         return Used(made, target.host, "", options.time("timeout"), options.time("connectiontimeout"))
 
@@ -156,7 +155,7 @@ class Upstreams:
         options = read_options(self._record, directive, first, BALANCER)
         for each, at in _settings_of(scope, target.balancer):
             options = options.over(read_options(self._record, each, at, BALANCER))
-        self._check_alike(members, ("timeout", "connectiontimeout", "ttl", "acquire", "disablereuse", "enablereuse"))
+        waits = self._common(members)
         asked = [each for each in members if _is_asked(each)]
         self._check_alike(asked, HEALTH)
         paths = {each.target.path.rstrip("/") for each in members}
@@ -168,7 +167,7 @@ class Upstreams:
         upstream = Upstream(
             target.balancer,
             tuple(self._ranked(members, sticky is not None)),
-            pool=_pool(members),
+            pool=_pool(members, waits),
             retry=Retry(attempts=_attempts(options, len(members)), on=("connect",)),
             balance=self._balance(options),
             passive=_passive(members, options),
@@ -177,7 +176,6 @@ class Upstreams:
         )
         name = self._keep(upstream, scope, directive, listed[0][0].span)
         hosts = {each.target.host for each in members}
-        waits = members[0].options
         host = hosts.pop() if len(hosts) == 1 else "upstream"
         return Used(name, host, paths.pop(), waits.time("timeout"), waits.time("connectiontimeout"))
 
@@ -185,6 +183,21 @@ class Upstreams:
         for key in keys:
             if len({each.options.text(key) for each in members}) > 1:
                 self._not_alike(members, f"`{key}` that differs among the members of a balancer", "write the same for all")
+
+    def _common(self, members: list[_Member]) -> Options:
+        """Return the options that all members share: where they differ, the longest time-out that is written, with a warning."""
+        found = dict(members[0].options.given)
+        for key in (*_LONGEST, "ttl", "disablereuse", "enablereuse"):
+            texts = {each.options.text(key) for each in members}
+            found.pop(key, None)
+            given = [each.options for each in members if key in each.options.given]
+            if len(texts) > 1:
+                message = f"`{key}` is one for all members of a balancer: the longest, and what keeps fewer connections"
+                self._record.warning(given[0].given[key].span, "differs", message, "write the same for all")
+            if given:
+                order = sorted(given, key=lambda each: (each.flag(key) if key.endswith("reuse") else each.time(key)) or 0)
+                found[key] = order[-1 if key in (*_LONGEST, "disablereuse") else 0].given[key]
+        return Options(self._record, found)
 
     def _not_alike(self, members: list[_Member], what: str, hint: str) -> None:
         self._record.error(members[-1].span, "not-built", f"{what} is not built yet", hint)
@@ -197,8 +210,8 @@ class Upstreams:
         servers: list[Server] = []
         for at, member in enumerate(members):
             letters = self._letters(member)
-            own = _own_passive(member, members[0])
-            standby = "H" in letters
+            own = Passive(max_fails=0) if "I" in letters else _own_passive(member, members[0])
+            standby = bool(letters & {"H", "R"})
             # A set's own standby comes before the next set.
             priority = 2 * sets[at] + standby if any(sets) else 0
             servers.append(
@@ -236,11 +249,12 @@ class Upstreams:
                 self._record.error(span, "bad-value", f"`{letter}` is no status of a member", "write letters such as `+H` or `+D`")
             elif sign == "-":
                 letters.discard(letter)
-            elif letter in "RI":
-                what, hint = _LETTERS[letter]
-                member.options.not_built("status", what, hint)
             else:
                 letters.add(letter)
+        if "R" in letters:
+            span = member.options.given["status"].span
+            message = "a hot spare serves when no other does, not already when one of them does not"
+            self._record.warning(span, "differs", message, "write `+H`")
         return letters
 
     def _balance(self, options: Options) -> Balance:
@@ -374,9 +388,8 @@ def _tls(scope: Scope, upstream: Upstream) -> UpstreamTls:
     return UpstreamTls(verify=verify, ca=ca, cert=scope.text("SSLProxyMachineCertificateFile"), crl=lists)
 
 
-def _pool(members: list[_Member]) -> Pool:
+def _pool(members: list[_Member], options: Options) -> Pool:
     """Return how connections to members are kept; what only one of them says counts for it alone and is not here."""
-    options = members[0].options
     pool = Pool(protocol="h2" if members[0].target.is_h2 else "http/1.1")
     idle = options.time("ttl")
     if idle is not None:
@@ -399,7 +412,7 @@ def _attempts(options: Options, members: int) -> int:
 
 def _passive(members: list[_Member], options: Options) -> Passive:
     wait = members[0].options.time("retry")
-    statuses = tuple([int(each) for each in options.text("failonstatus").split(",") if each.isdigit()])
+    statuses = tuple([int(each) for each in options.text("failonstatus").split(",") if each.isdecimal()])
     if wait == 0:
         return Passive(max_fails=0)
     return Passive(window_ms=_RETRY_MS if wait is None else wait, statuses=statuses)

@@ -87,11 +87,7 @@ SERVER_VARIABLES: dict[str, Expr] = {
 }
 """Variables of the server. ``SERVER_NAME`` is the name of the virtual host, which each brings along."""
 
-_ABSENT_NAMES = (
-    "SCRIPT_FILENAME REQUEST_FILENAME PATH_INFO SERVER_ADMIN"
-    " API_VERSION TIME_WDAY CONTEXT_PREFIX"
-    " HANDLER SCRIPT_USER SCRIPT_GROUP SSL_SESSION_ID"
-)
+_ABSENT_NAMES = "PATH_INFO SERVER_ADMIN API_VERSION TIME_WDAY CONTEXT_PREFIX HANDLER SCRIPT_USER SCRIPT_GROUP SSL_SESSION_ID"
 _ABSENT = frozenset(_ABSENT_NAMES.split())
 
 _LOG: dict[str, Expr] = {
@@ -137,10 +133,14 @@ class Names:
         self._record = record
         self.server_name = server_name
         self.environment: dict[str, Expr] = {}
+        self.settable: set[str] = set()
+        """Names of variables that something sets, whatever their values."""
         self.passed: dict[str, str] = {}
         """The environment of the process, for `PassEnv`."""
         self.user: Expr = EMPTY
         self.document_root = ""
+        self.file: Expr | None = None
+        """The name of the file that is asked for, where rules are looked at: the path, before it is known."""
         self.is_canonical = False
         """Whether the virtual host has one name, whatever name clients use (`UseCanonicalName`)."""
         self.rule: tuple[Expr, str] | None = None
@@ -189,6 +189,10 @@ class Names:
             return Const(self.server_name) if self.server_name and self.is_canonical else Var("host")
         if name.upper() in ("DOCUMENT_ROOT", "CONTEXT_DOCUMENT_ROOT"):
             return Const(self.document_root)
+        if name.upper() in ("REQUEST_FILENAME", "SCRIPT_FILENAME"):
+            if self.file is None:
+                self._record.error(span, "not-built", f"the variable `%{{{name}}}` here is not built yet", "write `%{REQUEST_URI}`")
+            return self.file or EMPTY
         if name.upper() == "REMOTE_USER":
             return self.user
         if name.upper() == "AUTH_TYPE":
@@ -254,7 +258,9 @@ class Names:
         elif letter == "C":
             found = Var("cookie", argument)
         elif letter == "e":
-            found = self.user if argument == "REMOTE_USER" else self.environment.get(argument, EMPTY)
+            found = self._of_environment(argument, span, letters is not _LOG)
+        elif letter == "n" and letters is _LOG:
+            found = Var("kept", f"note.{argument}")
         elif letter in ("s", "x"):
             return self.variable(argument, span)
         elif letters is _LOG:
@@ -263,6 +269,19 @@ class Names:
             self._record.error(span, "not-built", f"`{written}` is not built yet", "take it out")
             return EMPTY
         return Const("-") if letters is _LOG and found == EMPTY else found
+
+    def _of_environment(self, name: str, span: Span, warns: bool) -> Expr:
+        """Return a variable of the environment, with those that modules put there: `mod_ssl` its own, with `+StdEnvVars`."""
+        if name == "REMOTE_USER":
+            return self.user
+        known = self.environment.get(name)
+        if known is not None:
+            return known
+        if name == "UNIQUE_ID" or name == "HTTPS" or (name.startswith("SSL_") and name in SERVER_VARIABLES):
+            return SERVER_VARIABLES[name]
+        if warns and name not in self.settable:
+            self._record.warning(span, "unset-variable", f"nothing here sets the variable `{name}`, so it is empty", "check its spelling")
+        return EMPTY
 
 
 def _captured(of: tuple[Expr, str] | None, number: str) -> Expr:

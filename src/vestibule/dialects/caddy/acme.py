@@ -166,7 +166,7 @@ class AcmeReader:
                     made = replace(made, ask=self._endpoint(line) or "".join(words[1:2]))
                 elif line.name == "interval":
                     made = replace(made, per_ms=parse_duration("".join(words[:1])))
-                elif line.name == "burst" and "".join(words).isdigit():
+                elif line.name == "burst" and "".join(words).isdecimal():
                     made = replace(made, orders=int("".join(words)))
                 else:
                     self._report.not_built(line.head, f"`{line.name}` of `on_demand_tls`", "write `ask URL`, `interval 2m` or `burst 5`")
@@ -302,6 +302,8 @@ class AcmeReader:
         own, known = _PROVIDERS[name]
         options: dict[str, str] = {}
         if len(tokens) > 1:
+            if "" in known and len(tokens) > 2:
+                self._report.not_built(tokens[2], f"`{tokens[2].text}` behind the DNS provider `{name}`", "write a block of options")
             if "" in known:
                 options[known[""]] = _reference(tokens[1].text)
             else:

@@ -59,6 +59,7 @@ _FUNCTIONS = (
     "client_ip",
     "vars",
     "vars_regexp",
+    "file",
 )
 
 _DEPTH_MOST = 24

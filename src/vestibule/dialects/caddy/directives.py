@@ -33,28 +33,24 @@ _ORDERED = (
     Directive("fs", "error", "File systems.", "leave it out"),
     Directive("root", "supported", "The directory files are served from."),
     Directive("log_append", "harmless", "Fields of log lines.", "the access log says what vestibule logs"),
-    Directive(
-        "skip_log", "harmless", "The older name of `log_skip`.", "at the top of a site it is carried out; elsewhere every request is logged"
-    ),
-    Directive(
-        "log_skip", "harmless", "Requests without a log line.", "at the top of a site it is carried out; elsewhere every request is logged"
-    ),
-    Directive("log_name", "harmless", "Which log a request goes to.", "a site has one log"),
+    Directive("skip_log", "supported", "The older name of `log_skip`."),
+    Directive("log_skip", "supported", "Requests without a line in the access log."),
+    Directive("log_name", "harmless", "Which log a request goes to.", "a request goes to all logs of its site"),
     Directive("header", "supported", "Edit fields of answers."),
-    Directive("copy_response_headers", "error", "Part of `handle_response`.", "leave it out"),
+    Directive("copy_response_headers", "supported", "In `handle_response`: keep fields of the answer, by `include`."),
     Directive("request_body", "supported", "`max_size`: the largest request body."),
     Directive("redir", "supported", "Send clients elsewhere."),
     Directive("method", "supported", "Ask servers with another method; a HEAD stays one."),
     Directive("rewrite", "supported", "Replace path and query."),
     Directive("uri", "supported", "Edit path and query; placeholders in what is looked for are refused."),
-    Directive("try_files", "supported", "Look for files; what answers must be `file_server`."),
+    Directive("try_files", "supported", "Look for files; the first that is there replaces the path. `=404` ends it."),
     Directive("basicauth", "supported", "The older name of `basic_auth`."),
     Directive("basic_auth", "supported", "Ask for a name and a password."),
     Directive("forward_auth", "supported", "Ask another server who may pass."),
     Directive("request_header", "supported", "Edit fields of requests."),
     Directive("encode", "supported", "Compress answers with gzip; other formats are left out."),
     Directive("push", "harmless", "HTTP/2 pushes.", "browsers have dropped them"),
-    Directive("intercept", "supported", "Replace answers of servers by an error's status, and such errors that arise here."),
+    Directive("intercept", "supported", "Replace answers of servers, as `handle_response` of `reverse_proxy` does."),
     Directive("templates", "error", "Pages with Go templates.", "write plain pages, or put a server for them behind `reverse_proxy`"),
     Directive("invoke", "supported", "A named route."),
     Directive("handle", "supported", "Directives for the first of several that matches."),
@@ -62,9 +58,9 @@ _ORDERED = (
     Directive("route", "supported", "Directives in the order they are written."),
     Directive("abort", "supported", "Cut the connection."),
     Directive("error", "supported", "An error page."),
-    Directive("copy_response", "error", "Part of `handle_response`.", "leave it out"),
+    Directive("copy_response", "supported", "In `handle_response`: send the answer on, with another status if need be."),
     Directive("respond", "supported", "An answer of the proxy's own."),
-    Directive("metrics", "error", "Figures for Prometheus.", "leave it out"),
+    Directive("metrics", "supported", "Figures for Prometheus, by vestibule's own names."),
     Directive("reverse_proxy", "supported", "Servers that answer."),
     Directive(
         "php_fastcgi",
@@ -72,7 +68,7 @@ _ORDERED = (
         "PHP over FastCGI.",
         "put a server of HTTP before PHP (images have `apache` variants), and use `reverse_proxy`",
     ),
-    Directive("file_server", "supported", "Files; directories are not listed."),
+    Directive("file_server", "supported", "Files; `browse` lists directories with a page of vestibule's own."),
     Directive("acme_server", "error", "An ACME server.", "leave it out"),
 )
 
@@ -147,7 +143,7 @@ OPTIONS: dict[str, Directive] = {
         Directive("persist_config", "harmless", "Keep the running configuration.", "the file is the configuration"),
         Directive("grace_period", "supported", "How long exchanges may go on when the program stops."),
         Directive("shutdown_delay", "harmless", "Wait before stopping.", _TUNE),
-        Directive("metrics", "harmless", "Figures for Prometheus.", "`vestibule status` tells figures"),
+        Directive("metrics", "harmless", "Figures for Prometheus.", "requests are counted where a site has `metrics`"),
         Directive("default_sni", "supported", "The host of TLS clients that name none, or one that no site is for."),
         Directive("fallback_sni", "supported", "The same."),
         Directive("dynamic_dns", "error", "A plugin.", "leave it out"),
@@ -205,13 +201,14 @@ PROXY_OPTIONS: dict[str, Directive] = {
         Directive("unhealthy_request_count", "supported", "Requests that a server may have at a time; counted in each worker."),
         Directive("dynamic", "supported", "`a`, `srv`, `multi`: servers that DNS names, followed as long as it says they hold."),
         Directive(
-            "handle_response", "supported", "Replace answers by an error's status, and such errors that arise here; others are refused."
+            "handle_response",
+            "supported",
+            "Replace answers by what matches: any by `respond`, `redir` and `copy_response`; errors by whatever answers, those that arise"
+            " here too. One that asks and goes on is `forward_auth`.",
         ),
-        Directive("replace_status", "error", "Replace the status.", "leave it out"),
+        Directive("replace_status", "supported", "Replace the status."),
         Directive("method", "supported", "Ask with another method; a HEAD stays one."),
         Directive("rewrite", "supported", "Another target for the servers."),
-        Directive("copy_response", "error", "Replace answers.", "leave it out"),
-        Directive("copy_response_headers", "error", "Replace answers.", "leave it out"),
     )
 }
 """What may stand in the block of ``reverse_proxy``."""
@@ -233,7 +230,7 @@ TRANSPORT_OPTIONS: dict[str, Directive] = {
         Directive("keepalive_idle_conns", "supported", "How many are kept."),
         Directive("keepalive_idle_conns_per_host", "supported", "How many are kept."),
         Directive("max_conns_per_host", "supported", "Connections at a time; counted in each worker."),
-        Directive("versions", "supported", "`1.1`; `2` and `h2c` speak HTTP/2, to servers that do."),
+        Directive("versions", "supported", "`1.1 2` lets servers with TLS choose; `2` and `h2c` speak HTTP/2, to servers that do."),
         Directive("read_buffer", "harmless", "Buffers.", "bodies stream"),
         Directive("write_buffer", "harmless", "Buffers.", "bodies stream"),
         Directive("max_response_header", "harmless", "Buffers.", "64 KiB are enough for a head"),

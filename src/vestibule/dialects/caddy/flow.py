@@ -1,9 +1,9 @@
 """Directives in Caddy's order as pieces of the model.
 
 Facts (Caddy's documentation, "Directive order"): directives run in a fixed order whatever order they are written in;
-of equal ones, that with the longer path runs first, those without a path last. ``route`` keeps the written order. Of
-``handle`` and ``handle_path`` side by side, the first that matches is carried out, and of ``rewrite``. What nobody
-answers is answered 200, empty.
+of equal ones, that with the longer path runs first where each is for one path; else those without a matcher last. ``route``
+keeps the written order. Of ``handle`` and ``handle_path`` side by side, the first that matches is carried out, and of ``rewrite``.
+What nobody answers is answered 200, empty. Edits of answers that wait for the answer are done from the inside out: the first last.
 
 Rules
   A directive that answers under a condition becomes a route; what comes after it, the last route of that switch.
@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cmp_to_key
 
+from vestibule.dialects.caddy.answers import SERVERS_OWN, Answers, as_question, chained
 from vestibule.dialects.caddy.directives import DIRECTIVES, ONCE, ORDER
 from vestibule.dialects.caddy.encode import read_encode
-from vestibule.dialects.caddy.files import FileReader
-from vestibule.dialects.caddy.matchers import Matcher, Matchers, path_test
-from vestibule.dialects.caddy.placeholders import State, reads_path
+from vestibule.dialects.caddy.files import FileReader, Try, rewritten
+from vestibule.dialects.caddy.matchers import AnswerMatchers, Matcher, Matchers, path_test
+from vestibule.dialects.caddy.placeholders import FOUND, State, reads_path
+from vestibule.dialects.caddy.replacing import strip_prefix
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.rules import Edit, End, Keep, Limit, Mark, Rules
 from vestibule.dialects.caddy.tree import Segment
@@ -40,16 +41,26 @@ from vestibule.model.config import (
     Respond,
     Route,
     SetHeader,
+    SetStatus,
+    SetVariable,
     Source,
     StripPrefix,
     Switch,
     When,
 )
-from vestibule.model.expr import Const, Expr, Var
+from vestibule.model.expr import EMPTY, AllOf, Compare, Const, Expr, Not, Var
+
+ANSWER_ONLY = ("copy_response", "copy_response_headers")
 
 SITE_ONLY = ("bind", "tls", "log", "import", "handle_errors")
 
-_REWRITES = ("rewrite", "uri", "handle_path")
+_SKIPPED = "log_skip"
+"""The variable of requests that get no line in the log."""
+
+_SILENT = ("header", "vars", "map", "root", "encode", "request_body", "log_skip", "skip_log")
+"""Directives that answer nothing, and let nobody else answer."""
+
+_REWRITES = ("rewrite", "uri", "handle_path", "try_files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,14 @@ class Carry:
     compression: Compression | None = None
     replaced: tuple[ErrorRoute, ...] = ()
     """What ``intercept`` says."""
+    waiting: tuple[Action, ...] = ()
+    """Edits that wait for the answer."""
+
+    def with_edits(self, actions: tuple[Action, ...], wait: bool) -> Carry:
+        """Return what is handed down after edits of the answer."""
+        if wait:
+            return replace(self, waiting=(*actions, *self.waiting))
+        return replace(self, response=(*self.response, *actions))
 
 
 Tail = Callable[[State, Carry], Piece]
@@ -77,12 +96,16 @@ class Flow:
         self._report = report
         self._origins = origins
         self._files = FileReader(report)
+        self._answers = Answers(rules, report)
         self.order = dict(ORDER)
         self._rewrites = False
         self._root = ""
         self.site_errors: tuple[ErrorRoute, ...] = ()
         """Who answers in the place of errors of the site that was read last."""
         self._replaces = True
+        self._kept = 0
+        self._nobody = Respond(200)
+        """What requests get that nobody answers."""
         self.skipped: list[Expr] = []
         """Which requests of the site get no line in its log."""
         self._read: list[Segment] = []
@@ -90,16 +113,16 @@ class Flow:
     def site(self, segments: tuple[Segment, ...]) -> Piece:
         """Return what a site does."""
         matchers = Matchers(segments, self._report)
-        matchers.check(State())
-        roots = [each for each in segments if each.name == "root"]
-        self._root = roots[-1].tokens[-1].text if roots else ""  # a block for errors has the site's, too
+        self._root = _root_of(segments)  # a block for errors has the site's, too
+        matchers.check(State(dict.fromkeys(_mapped(segments), EMPTY), root="/"))
         self._rewrites = _has_rewrite(segments) or any(_has_rewrite(each) for each in self._routes.values())
         self.site_errors = ()
         self._replaces = False
         self.site_errors = self._errors(tuple([each for each in segments if each.name == "handle_errors"]))
         self._replaces = True
         self._skips(segments, matchers)
-        return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(), _nothing, of_site=True)
+        self._rules.tells_messages = any(_tells_message(each) for each in segments if each.name == "handle_errors")
+        return self._sorted(segments, matchers, State(patterns=matchers.patterns()), Carry(), self._nothing, of_site=True)
 
     def _skips(self, segments: tuple[Segment, ...], matchers: Matchers) -> None:
         """Note which requests get no line in the log; those by a path that is rewritten cannot be told any more by then."""
@@ -120,8 +143,7 @@ class Flow:
     ) -> Piece:
         state = replace(state, patterns={**state.patterns, **matchers.patterns()})
         known = self._known(segments, of_site)
-        known.sort(key=cmp_to_key(lambda one, other: self._compare(one, other, matchers)))
-        return self._run(known, matchers, state, carry, tail)
+        return self._run(self._ordered(known, matchers), matchers, state, carry, tail)
 
     def _known(self, segments: tuple[Segment, ...], of_site: bool = False) -> list[Segment]:
         """Return the directives that are carried out; the others are told, but for those of the site as a whole."""
@@ -140,12 +162,25 @@ class Flow:
                 self._report.left_out(segment.head, f"`{segment.name}`", row.advice)
             elif row.state == "error":
                 self._report.not_built(segment.head, f"`{segment.name}`", row.advice)
+            elif segment.name in ANSWER_ONLY:
+                self._report.error(segment.head, "wrong-place", f"`{segment.name}` belongs into `handle_response`", "leave it out")
             elif segment.name not in SITE_ONLY:
                 known.append(segment)
             elif not of_site:
                 message = f"`{segment.name}` belongs to a site as a whole"
                 self._report.error(segment.head, "wrong-place", message, "write it outside of this block")
         return known
+
+    def _ordered(self, segments: list[Segment], matchers: Matchers) -> list[Segment]:
+        """Return directives in Caddy's order: each moves forward past those it comes before. Which way they are sorted matters, since
+        of three, two may keep the written order towards the third and not towards each other."""
+        found: list[Segment] = []
+        for segment in segments:
+            at = len(found)
+            while at > 0 and self._compare(segment, found[at - 1], matchers) < 0:
+                at -= 1
+            found.insert(at, segment)
+        return found
 
     def _compare(self, one: Segment, other: Segment, matchers: Matchers) -> int:
         """Caddy's order of two directives; 0 keeps the written one."""
@@ -160,8 +195,6 @@ class Flow:
             if len(left) != len(right):
                 return sign * (len(right) - len(left))
             return sign * (a.endswith("*") - b.endswith("*"))
-        if bool(a) != bool(b):
-            return sign * (-1 if a else 1)
         has = matchers.has_one(other) - matchers.has_one(one)
         return sign * has
 
@@ -170,6 +203,7 @@ class Flow:
     def _run(self, segments: list[Segment], matchers: Matchers, state: State, carry: Carry, tail: Tail) -> Piece:
         """Return what directives do in this order, and then ``tail``."""
         request: list[Action] = []
+        segments = [as_question(each) if each.name == "reverse_proxy" else each for each in segments]
         for at, segment in enumerate(segments):
             rest = segments[at + 1 :]
             if segment.name in ONCE and ONCE[segment.name] == "handle":
@@ -177,7 +211,7 @@ class Flow:
             matcher, first = matchers.take(segment, state)
             if matcher is None:
                 continue
-            state = replace(state, pattern=matchers.pattern_of(segment) or state.pattern)
+            state = _matched(replace(state, pattern=matchers.pattern_of(segment) or state.pattern), matcher)
             if segment.name == "route":
                 inner = matchers.inner(segment.inside())
                 body = self._known(segment.inside())
@@ -185,7 +219,8 @@ class Flow:
                 def after(later: State, carried: Carry, rest: list[Segment] = rest) -> Piece:
                     return self._run(rest, matchers, later, carried, tail)
 
-                piece = self._run(body, inner, state, carry, after)
+                within = replace(state, patterns={**state.patterns, **inner.patterns()})
+                piece = self._run(body, inner, within, carry, after)
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             if segment.name == "invoke":
 
@@ -201,22 +236,36 @@ class Flow:
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             if segment.name in ("root", "encode", "intercept"):
                 if segment.name == "intercept":
-                    carried = replace(carry, replaced=(*self._intercepted(segment, first, carry), *carry.replaced))
+                    instead, on_answer = self._intercepted(segment, first, carry)
+                    carried = replace(carry, replaced=(*instead, *carry.replaced), response=(*on_answer, *carry.response))
                 elif segment.name == "root":
                     carried = replace(carry, root=self._files.root(segment, first))
                 else:
                     carried = replace(carry, compression=read_encode(segment, first, self._report))
+                inside = replace(state, root=carried.root)
                 if matcher.test is None or matcher.test == Const(True):
-                    carry = carried
+                    carry, state = carried, inside
                     continue
-                piece = self._run(rest, matchers, state, carried, tail)
+                piece = self._run(rest, matchers, inside, carried, tail)
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+            if segment.name in ("log_skip", "skip_log"):
+                request.extend(self._when(segment, matcher.test, (SetVariable(_SKIPPED, Const("1")),)))
+                skips: Expr = Compare("==", Var("kept", _SKIPPED), Const("1"))
+                self.skipped += [skips] if skips not in self.skipped else []
+                continue
             if segment.name == "try_files":
-                piece = self._try_files(segment, first, self._run(rest, matchers, state, carry, tail), carry, state)
-                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                tries = self._files.tries(segment, first, state)
+                served = self._try_files(segment, tries, self._run(rest, matchers, state, carry, tail), carry)
+                if served is not None:
+                    return self._either(segment, matcher, served, rest, matchers, state, carry, tail).before(request)
+                request.extend(self._when(segment, matcher.test, rewritten(tries)))
+                state = state.after_rewrite()
+                continue
             if segment.name == "file_server":
                 files = self._files.server(segment, first, carry.root)
-                piece = _carried(Piece(Respond(404) if files is None else self._origins.at(segment.span, files)), carry)
+                if files is not None and self._files.passes(segment):
+                    files = replace(files, otherwise=_source_of(self._run(rest, matchers, state, Carry(root=carry.root), tail)))
+                piece = self._carried(Piece(Respond(404) if files is None else self._origins.at(segment.span, files)), carry)
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             step, state = self._rules.step(segment, first, matcher.test, state)
             if isinstance(step, Edit):
@@ -226,12 +275,13 @@ class Flow:
                     if len(segments_left) != len(rest):
                         return self._run(segments_left, matchers, state, carry, tail).before(request)
             elif isinstance(step, Mark):
-                self._check_values(segment, step)
+                made, step = self._known_now(step)
+                request.extend(self._when(segment, matcher.test, made))
                 if matcher.test is not None and self._rewrites and reads_path(matcher.test):
-                    marked = replace(carry, response=(*carry.response, *step.actions))
+                    marked = carry.with_edits(step.actions, step.waits)
                     piece = self._run(rest, matchers, state, marked, tail)
                     return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
-                carry = replace(carry, response=(*carry.response, *self._when(segment, matcher.test, step.actions)))
+                carry = carry.with_edits(self._when(segment, matcher.test, step.actions), step.waits)
             elif isinstance(step, Limit):
                 limited = replace(carry, limits=step.limits)
                 if matcher.test is None:
@@ -240,8 +290,12 @@ class Flow:
                 piece = self._run(rest, matchers, state, limited, tail)
                 return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
             elif isinstance(step, End):
-                piece = _carried(step.piece, carry)
-                replaced = (*(self._replaced(segment, carry) if segment.name == "reverse_proxy" else ()), *carry.replaced)
+                piece = self._carried(step.piece, carry)
+                replaced = carry.replaced
+                if segment.name == "reverse_proxy":
+                    instead, on_answer = self._replaced(segment, carry, any(each.name not in _SILENT for each in rest))
+                    replaced = (*instead, *replaced)
+                    piece = replace(piece, response=(*on_answer, *piece.response))
                 source = piece.source
                 if isinstance(source, Respond) and any(source.status in each.statuses for each in carry.replaced):
                     self._report.not_built(segment.head, "an answer of the proxy's own that is replaced", "use `error`")
@@ -252,16 +306,31 @@ class Flow:
                 assert step is None or isinstance(step, Keep)
         return tail(state, carry).before(request)
 
-    def _try_files(self, segment: Segment, first: int, piece: Piece, carry: Carry, state: State) -> Piece:
-        """Have files looked for before the piece answers, which must serve files itself."""
-        tries = self._files.tries(segment, first, state)
+    def _try_files(self, segment: Segment, tries: tuple[Try, ...], piece: Piece, carry: Carry) -> Piece | None:
+        """Have files looked for by the source that serves them, where that is all; None where the target is to change."""
         source = piece.source
-        if not isinstance(source, Files) or source.tries or piece.request:
-            what = "`try_files` where something else than `file_server` answers"
-            self._report.not_built(segment.head, what, "use `handle` and `file_server`")
+        if not tries:
             return piece
-        found = Files(carry.root or source.root, index=source.index, tries=tries, otherwise=source, types=source.types, hidden=True)
+        plain = isinstance(source, Files) and not (source.tries or source.hide or source.listing or source.otherwise)
+        if not isinstance(source, Files) or not plain or piece.request or source.root != carry.root:
+            return None
+        if any(each.query is not None or each.status or each.found == each.path for each in tries):
+            return None
+        found = replace(source, tries=tuple([each.path for each in tries]), otherwise=source)
         return replace(piece, source=self._origins.at(segment.span, found))
+
+    def _nothing(self, state: State, carry: Carry) -> Piece:
+        """What Caddy does where nobody answers."""
+        del state
+        return self._carried(Piece(self._nobody), carry)
+
+    def _carried(self, piece: Piece, carry: Carry) -> Piece:
+        """Return who answers with what was handed down; edits of its answer are also for one in the place of an error."""
+        edits = (*carry.response, *carry.waiting)
+        response = (*piece.response, *edits)
+        errors = self.site_errors if edits and self.site_errors and piece.errors is None else piece.errors
+        limits = carry.limits or piece.limits
+        return replace(piece, response=response, limits=limits, compression=carry.compression, errors=errors)
 
     def _errors(self, segments: tuple[Segment, ...]) -> tuple[ErrorRoute, ...]:
         """Return what ``handle_errors`` blocks say, those for some statuses first."""
@@ -269,71 +338,115 @@ class Flow:
         for segment in segments:
             statuses = self._statuses(segment)
             # An answer with a status of its own keeps it; any other has that of the error.
-            piece = self._sorted_alone(segment.inside(), State(), self._root)
+            piece = self._sorted_alone(segment.inside(), State(root=self._root), self._root)
             own = {_has_own_status(source) for source in _answers(piece.source)}
             if len(own) > 1:
-                self._report.not_built(segment.head, "`handle_errors` in which some answers have a status of their own and others not")
+                piece = self._with_statuses(piece)
+                own = {True}
             route = ErrorRoute(piece.source, statuses, 0 if own == {True} else None, False, piece.request, piece.response)
             found.append(self._origins.at(segment.span, route))
         return tuple(sorted(found, key=lambda each: not each.statuses))
 
+    def _with_statuses(self, piece: Piece) -> Piece:
+        """Return a piece whose answers have the status of the error, where they have none of their own."""
+        source = piece.source
+        if isinstance(source, Switch):
+            routes: list[Route] = []
+            for route in source.routes:
+                inner = self._with_statuses(Piece(route.source, response=route.response))
+                routes.append(self._origins.move(route, replace(route, source=inner.source, response=inner.response)))
+            return replace(piece, source=replace(source, routes=tuple(routes)))
+        return piece if _has_own_status(source) else replace(piece, response=(SetStatus(0), *piece.response))
+
     def _sorted_alone(self, segments: tuple[Segment, ...], state: State, root: str) -> Piece:
         matchers = Matchers(segments, self._report)
         matchers.check(state)
-        return self._sorted(segments, matchers, replace(state, patterns=matchers.patterns()), Carry(root=root), _nothing)
+        return self._sorted(segments, matchers, replace(state, patterns=matchers.patterns()), Carry(root=root), self._nothing)
 
-    def _replaced(self, segment: Segment, carry: Carry) -> tuple[ErrorRoute, ...]:
-        """Return what ``handle_response`` blocks answer in the place of servers' answers, which must be errors by their status.
+    def _replaced(self, segment: Segment, carry: Carry, goes_on: bool = False) -> tuple[tuple[ErrorRoute, ...], tuple[Action, ...]]:
+        """Return what stands in the place of servers' answers: who answers instead of errors, and actions on other answers.
 
-        What edits the answer afterwards holds for them, too, as it is of the route.
+        What edits the answer afterwards holds for both, as it is of the route.
         """
-        named = {line.name: line for line in segment.inside() if line.name.startswith("@")}
+        named = tuple([line for line in segment.inside() if line.name.startswith("@")])
         found: list[ErrorRoute] = []
+        blocks: list[tuple[Expr | None, tuple[Action, ...]]] = []
+        handles = any(each.name == "handle_response" for each in segment.inside())
         for line in segment.inside():
-            if line.name == "header_down" and any(each.name == "handle_response" for each in segment.inside()):
+            if line.name == "header_down" and handles:
                 self._report.warning(line.head, "differs", "`header_down` also edits what stands in the place of an answer")
-            if line.name != "handle_response":
+            if line.name not in ("handle_response", "replace_status"):
                 continue
-            if not self._replaces:
-                self._report.not_built(line.head, "`handle_response` within what answers in the place of an error", "leave it out")
+            if not self._replaces and line.name == "handle_response":
+                self._report.not_built(line.head, f"`{line.name}` within what answers in the place of an error", "leave it out")
                 continue
-            self._replaces = False
-            state = State().with_variable("http.reverse_proxy.status_code", Var("error_status"))
-            piece = self._sorted_alone(line.inside(), state, carry.root)
-            self._replaces = True
-            statuses = self._replaced_statuses(line, named)
-            if statuses:
-                route = ErrorRoute(piece.source, statuses, 0, True, piece.request, piece.response)
-                found.append(self._origins.at(line.span, route))
-        return tuple(found)
+            name = "".join(line.texts()[:1]) if line.token(1).text.startswith("@") else ""
+            test = AnswerMatchers(named, self._report).named(line.token(1)) if name else None
+            if name and test is None:
+                continue
+            if line.name == "replace_status":
+                blocks.append((test, self._answers.replaced_status(line.tokens[-1])))
+                continue
+            if len(line.tokens) > (2 if name else 1):
+                self._report.error(line.token(2), "syntax", f"`{line.tokens[-1].text}` is not expected here", "write `@NAME` alone")
+                continue
+            statuses = self._error_statuses(name, named)
+            if statuses and not blocks and not any(each.name in ANSWER_ONLY for each in self._in_order(line.inside())):
+                found.append(self._instead(line, statuses, carry, goes_on))
+                continue
+            inside = self._answers.actions(self._in_order(line.inside()), State(root=carry.root))
+            if inside is None:
+                # Of several blocks the first whose condition holds counts, and those that only change an answer are looked at later.
+                tests: list[Expr] = [Const(False) if each is None else Not(each) for each, _ in blocks]
+                route = self._instead(line, (), carry, goes_on)
+                tests += [test] if test is not None and test != Const(True) else []
+                when = AllOf(tuple(tests)) if len(tests) > 1 else tests[0] if tests else Const(True)
+                found.append(self._origins.move(route, replace(route, when=when)))
+                continue
+            blocks.append((test, tuple([self._origins.at(line.span, each) for each in inside])))
+        own = SERVERS_OWN if self._replaces else SERVERS_OWN[1:]
+        return tuple(found), tuple([self._origins.at(segment.span, each) for each in chained(blocks, own)])
 
-    def _intercepted(self, segment: Segment, first: int, carry: Carry) -> tuple[ErrorRoute, ...]:
-        """Return what ``intercept`` answers in the place of answers that come after it."""
+    def _in_order(self, segments: tuple[Segment, ...]) -> list[Segment]:
+        """Return directives in the order they run in."""
+        if len(segments) == 1 and segments[0].name == "route" and len(segments[0].tokens) == 1:
+            return list(segments[0].inside())
+        named = [each for each in segments if not each.name.startswith("@")]
+        return sorted(named, key=lambda each: self.order.get(each.name, len(self.order)))
+
+    def _instead(self, line: Segment, statuses: tuple[int, ...], carry: Carry, goes_on: bool) -> ErrorRoute:
+        """Return who answers in the place of servers' answers."""
+        self._replaces = False
+        keep: dict[str, Expr] = {}
+        state = replace(State(root=carry.root), kept=keep).with_variable("http.reverse_proxy.status_code", Var("error_status"))
+        lines, copied = self._answers.copied(line.inside(), keep)
+        piece = self._sorted_alone(lines, state, carry.root)
+        if goes_on and any(each is self._nobody for each in _answers(piece.source)):
+            what = "`handle_response` that answers nothing, and leaves that to what stands behind the `reverse_proxy`"
+            self._report.not_built(line.head, what, "use `forward_auth` to ask a server, or answer there")
+        self._replaces = True
+        route = ErrorRoute(piece.source, statuses, 0, True, piece.request, (*copied, *piece.response), keep=tuple(keep.items()))
+        return self._origins.at(line.span, route)
+
+    def _error_statuses(self, name: str, named: tuple[Segment, ...]) -> tuple[int, ...]:
+        """Return the statuses of a matcher that is for those of errors alone; empty for any other."""
+        matcher = next((each for each in named if each.name == name), None)
+        inside = matcher.inside() if matcher is not None else ()
+        parts = [*inside, *([Segment(matcher.tokens[1:])] if matcher is not None and len(matcher.tokens) > 1 else [])]
+        if len(parts) != 1 or parts[0].name != "status" or not parts[0].texts():
+            return ()
+        return self._statuses(parts[0]) if all(text[:1] in ("4", "5") for text in parts[0].texts()) else ()
+
+    def _intercepted(self, segment: Segment, first: int, carry: Carry) -> tuple[tuple[ErrorRoute, ...], tuple[Action, ...]]:
+        """Return what ``intercept`` does in the place of answers that come after it."""
         if first < len(segment.tokens):
             text = segment.token(first).text
             self._report.error(segment.token(first), "syntax", f"`{text}` is not expected here", "write a path or `@NAME`")
         for line in segment.inside():
-            if line.name == "replace_status":
-                self._report.not_built(line.head, "`replace_status`", "leave it out")
-            elif line.name != "handle_response" and not line.name.startswith("@"):
+            if line.name not in ("handle_response", "replace_status") and not line.name.startswith("@"):
                 known = ("handle_response", "replace_status")
                 self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `intercept`", near(line.name, known))
         return self._replaced(segment, carry)
-
-    def _replaced_statuses(self, line: Segment, named: dict[str, Segment]) -> tuple[int, ...]:
-        """Return the statuses of a ``handle_response``; empty, noted, where it is for anything else."""
-        name = "".join(line.texts()[:1])
-        if name and name not in named:
-            self._report.error(line.token(1), "unknown-reference", f"there is no matcher `{name}`", near(name, list(named)))
-            return ()
-        matcher = named.get(name)
-        inside = matcher.inside() if matcher is not None else ()
-        parts = [*inside, *([Segment(matcher.tokens[1:])] if matcher is not None and len(matcher.tokens) > 1 else [])]
-        if len(parts) != 1 or parts[0].name != "status" or not parts[0].texts() or len(line.tokens) > 2:
-            what = "`handle_response` for other answers than those of a status"
-            self._report.not_built(line.head, what, "name a matcher such as `@error status 5xx`")
-            return ()
-        return self._statuses(parts[0])
 
     def _statuses(self, segment: Segment) -> tuple[int, ...]:
         statuses: list[int] = []
@@ -370,12 +483,21 @@ class Flow:
         self._invoked.pop()
         return piece
 
-    def _check_values(self, segment: Segment, step: Mark) -> None:
-        """A value is made when the answer comes, and would follow from the path as it was rewritten until then."""
-        if self._rewrites and any(isinstance(each, (SetHeader, AddHeader)) and reads_path(each.value) for each in step.actions):
-            self._report.not_built(
-                segment.head, "the path in a field of answers of a site that rewrites it", "use `{http.request.orig_uri}`"
-            )
+    def _known_now(self, step: Mark) -> tuple[tuple[Action, ...], Mark]:
+        """Return the step with values that are kept now, and what keeps them: when the answer comes, the path may be another."""
+        if not self._rewrites or step.waits:
+            return (), step
+        kept: list[Action] = []
+        edits: list[Action] = []
+        for each in step.actions:
+            if isinstance(each, (SetHeader, AddHeader)) and reads_path(each.value):
+                self._kept += 1
+                name = f"header.{self._kept}"
+                kept.append(SetVariable(name, each.value))
+                edits.append(self._origins.move(each, replace(each, value=Var("kept", name))))
+            else:
+                edits.append(each)
+        return tuple(kept), replace(step, actions=tuple(edits))
 
     def _either(  # what a place in the order is made of
         self,
@@ -424,7 +546,7 @@ class Flow:
             if segment.block is None:
                 self._report.error(segment.head, "missing", f"`{segment.name}` needs a block")
             inner = matchers.inner(segment.inside())
-            state = replace(state, pattern=matchers.pattern_of(segment) or state.pattern)
+            state = _matched(replace(state, pattern=matchers.pattern_of(segment) or state.pattern), matcher)
             strip = _strip(segment)
             within = state.after_rewrite() if strip is not None else state
             piece = self._sorted(segment.inside(), inner, within, carry, after)
@@ -456,7 +578,28 @@ def _strip(segment: Segment) -> StripPrefix | None:
     if segment.name != "handle_path":
         return None
     prefix = segment.token(1).text.removesuffix("*").removesuffix("/")
-    return StripPrefix(prefix) if prefix else None
+    return strip_prefix(prefix) if prefix else None
+
+
+def _root_of(segments: tuple[Segment, ...]) -> str:
+    """Return the directory of files of a site, the last one that it names outside of blocks that depend on the request."""
+    found = ""
+    for each in segments:
+        if each.name == "root":
+            found = each.tokens[-1].text
+        elif each.name == "route" and len(each.tokens) == 1:
+            found = _root_of(each.inside()) or found
+    return found
+
+
+def _matched(state: State, matcher: Matcher) -> State:
+    """Return the state inside of a matcher."""
+    return state if matcher.found is None else state.with_variable(FOUND, matcher.found)
+
+
+def _source_of(piece: Piece) -> Source:
+    """Return a piece as a source."""
+    return piece.source if piece == Piece(piece.source) else Switch((piece.route(),))
 
 
 def _answers(source: Source) -> list[Source]:
@@ -473,16 +616,17 @@ def _has_own_status(source: Source) -> bool:
     return isinstance(source, (Proxy, Redirect)) or (isinstance(source, Respond) and source.status != 200)
 
 
+def _tells_message(segment: Segment) -> bool:
+    """Tell whether something within a block reads what `error` says."""
+    own = any("{err.message}" in token.text or "{http.error.message}" in token.text for token in segment.tokens)
+    return own or any(_tells_message(each) for each in segment.inside())
+
+
+def _mapped(segments: tuple[Segment, ...]) -> list[str]:
+    """Return the placeholders that `map` makes."""
+    own = [token.text.strip("{}") for each in segments if each.name == "map" for token in each.tokens[2:]]
+    return own + [name for each in segments for name in _mapped(each.inside())]
+
+
 def _has_rewrite(segments: tuple[Segment, ...]) -> bool:
     return any(each.name in _REWRITES or _has_rewrite(each.inside()) for each in segments)
-
-
-def _nothing(state: State, carry: Carry) -> Piece:
-    """What Caddy does where nobody answers."""
-    del state
-    return _carried(Piece(Respond(200)), carry)
-
-
-def _carried(piece: Piece, carry: Carry) -> Piece:
-    response = (*piece.response, *carry.response)
-    return replace(piece, response=response, limits=carry.limits or piece.limits, compression=carry.compression)

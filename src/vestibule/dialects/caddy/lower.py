@@ -1,4 +1,4 @@
-"""A Caddyfile as the model.
+"""A Caddyfile, or Caddy's JSON, as the model.
 
 Facts (Caddy's documentation, "Caddyfile Concepts"): several addresses may share a block, one address belongs to one block
 only; a path in an address is a matcher around the whole block.
@@ -11,16 +11,20 @@ Not here: single directives (``rules``), their order (``flow``), addresses and T
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
+from vestibule.dialects.caddy.apps import read_document
+from vestibule.dialects.caddy.arguments import check_options, check_site
 from vestibule.dialects.caddy.directives import DIRECTIVES, OPTIONS, ORDER
+from vestibule.dialects.caddy.document import is_json
 from vestibule.dialects.caddy.flow import Flow
 from vestibule.dialects.caddy.matchers import path_match
 from vestibule.dialects.caddy.proxy import Proxies, tell_state
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.rules import Rules
 from vestibule.dialects.caddy.servers import ServersReader, Taking
-from vestibule.dialects.caddy.site import Key, Options, SiteReader, Tls, read_key
+from vestibule.dialects.caddy.site import Key, Options, SiteReader, Tls, only, read_key
 from vestibule.dialects.caddy.tree import Segment, SiteBlock, read_file
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece
@@ -49,7 +53,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Not, Var
+from vestibule.model.expr import AllOf, AnyOf, Compare, Const, Expr, InSet, Match, Not, Var
 from vestibule.model.quantity import format_listen, is_private_host, parse_port
 
 
@@ -57,7 +61,7 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
     """Read a Caddyfile; what it imports comes through ``read_text``."""
     record = Record(name)
     report = Report(record)
-    file = read_file(name, text, read_text, report)
+    file = read_document(name, text, report) if is_json(text) else read_file(name, text, read_text, report)
     origins = Origins()
     config = _Lowering(report, origins, file.routes).config(file.options, file.sites)
     origins.tell(config, record)
@@ -88,6 +92,7 @@ class _Lowering:
         self._origins = origins
         self._options = Options()
         self._proxies = Proxies(report, origins)
+        self._routes = routes
         self._flow = Flow(Rules(self._proxies, report, origins), report, origins, routes)
         self._sites = SiteReader(report, origins)
         self._listeners: dict[str, Listener] = {}
@@ -99,7 +104,10 @@ class _Lowering:
     def config(self, options: Segment | None, blocks: list[SiteBlock]) -> Config:
         """Return the whole model."""
         if options is not None:
+            check_options(options.inside(), self._report)
             self._read_options(options)
+        for segments in [*[block.segments for block in blocks], *self._routes.values()]:
+            check_site(segments, self._report)
         keyed = [(block, self._keys(block)) for block in blocks]
         self._tell_shared([key for _, keys in keyed for key in keys])
         plain = {(key.host, key.port) for _, keys in keyed for key in keys if not key.tls}
@@ -168,15 +176,18 @@ class _Lowering:
             self._options.https_port = port
 
     def _auto_https(self, line: Segment, words: list[str]) -> None:
-        word = "".join(words[:1])
+        for at, word in enumerate(words or [""]):
+            self._https_word(line, at, word)
+
+    def _https_word(self, line: Segment, at: int, word: str) -> None:
         if word == "off":
             self._options.https = self._options.redirects = False
         elif word == "disable_redirects":
             self._options.redirects = False
         elif word in ("ignore_loaded_certs", "disable_certs", "prefer_wildcard"):
-            self._report.left_out(line.token(1), f"`{word}`", "a site's certificate is the one it names, or one of the local CA")
+            self._report.left_out(line.token(at + 1), f"`{word}`", "a site's certificate is the one it names, or one of the local CA")
         else:
-            self._report.error(line.token(1), "bad-value", f"`auto_https {word}` is unknown", near(word, ("off", "disable_redirects")))
+            self._report.error(line.token(at + 1), "bad-value", f"`auto_https {word}` is unknown", near(word, ("off", "disable_redirects")))
 
     def _order(self, line: Segment, words: list[str]) -> None:
         """``order NAME first|last``, ``order NAME before|after OTHER``."""
@@ -222,11 +233,10 @@ class _Lowering:
         bind = self._sites.bind(of["bind"], self._options)
         log = self._sites.log(of["log"])
         if log is not None and skipped:
-            kept = Not(skipped[0] if len(skipped) == 1 else AnyOf(tuple(skipped)))
-            log = replace(log, when=kept if log.when == Const(True) else AllOf((log.when, kept)))
+            log = only(log, Not(skipped[0] if len(skipped) == 1 else AnyOf(tuple(skipped))))
         sites: list[Site] = []
         for group in self._groups(keys, plain, tls):
-            within = _within(piece, group.first.path)
+            within = _one_label(_within(piece, group.first.path), group.keys)
             errors = self._flow.site_errors if within.errors is None else within.errors
             site = self._site(group, within, tls, bind, plain)
             name = _free_name(site.name, [*names, *[each.name for each in sites]])
@@ -258,7 +268,7 @@ class _Lowering:
         taking = self._servers.at(bind[0], first.port)
         redirected = first.automatic and (first.host, self._options.http_port) not in plain
         profile = self._sites.profile_name(tls.profile, hosts[0]) if first.tls else "intermediate"
-        listeners = [self._open(host, first.port, first.tls, profile, first) for host in bind]
+        listeners = [self._open(host, first.port, first.tls, profile, first, first.tls and tls.without_h2) for host in bind]
         if redirected:
             plain_hosts = [host for host in bind if not host.startswith("unix:")]
             listeners.extend([self._open(host, self._options.http_port, False, "intermediate", first) for host in plain_hosts])
@@ -321,12 +331,16 @@ class _Lowering:
         # Of several sites the first one's certificate is taken; being first changes nothing else.
         return chosen[:1] + [site for site in sites if site not in chosen[:1]]
 
-    def _open(self, host: str, port: int, tls: bool, profile: str, key: Key) -> str:
+    def _open(self, host: str, port: int, tls: bool, profile: str, key: Key, without_h2: bool = False) -> str:
         """Return the name of the listener at an address, making it if it is the first to be asked for."""
         address = _address(host, port)
         name = format_listen(address)
         taking = self._servers.at(host, port)
         known = self._listeners.get(name)
+        protocols = tuple([each for each in taking.protocols if each != "h2" or not without_h2])
+        if known is not None and known.protocols != protocols:
+            hint = "say the same `alpn` for all of them, or `protocols` in the global option `servers`"
+            self._report.not_built(key.token, "different protocols on one port", hint)
         if known is None:
             usual = self._servers.everywhere
             made = Listener(
@@ -334,7 +348,7 @@ class _Lowering:
                 address,
                 tls,
                 tls_profile=profile,
-                protocols=taking.protocols,
+                protocols=protocols,
                 proxy_protocol=taking.proxy_from is not None,
                 proxy_protocol_from=taking.proxy_from or (),
                 timeouts=None if taking.timeouts == usual.timeouts else taking.timeouts,
@@ -373,6 +387,19 @@ def _within(piece: Piece, path: str) -> Piece:
     if not path:
         return piece
     return Piece(Switch((piece.route(None, path_match(path + "*")), Piece(Respond(200)).route())))
+
+
+def _one_label(piece: Piece, keys: list[Key]) -> Piece:
+    """Return a piece for the hosts of addresses of which some are wildcards: a `*` is one label, and deeper names are no host of it."""
+    wildcards = [key.host.removeprefix("*") for key in keys if key.host.startswith("*.")]
+    if not wildcards:
+        return piece
+    pattern = r"^[^.]+\..*(?:" + "|".join([re.escape(each) for each in wildcards]) + r")\Z"
+    named = tuple([key.host for key in keys if not key.host.startswith("*.") and re.search(pattern, key.host)])
+    deeper: Expr = Match(pattern, Var("host"))
+    if named:
+        deeper = AllOf((deeper, Not(InSet(Var("host"), named))))
+    return piece.before([When(deeper, (Deny(421),))])
 
 
 def _free_name(name: str, taken: list[str]) -> str:

@@ -13,11 +13,12 @@ import contextlib
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vestibule.dialects.caddy.cel import read_expression
+from vestibule.dialects.caddy.files import FileReader, first_found
 from vestibule.dialects.caddy.lexer import Token
-from vestibule.dialects.caddy.placeholders import State, Unreadable, text_expr
+from vestibule.dialects.caddy.placeholders import State, Unreadable, spelt, text_expr
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.model.config import PathMatch
@@ -42,8 +43,11 @@ KINDS = (
     "vars_regexp",
     "expression",
     "tls",
+    "file",
 )
-_UNBUILT = {"file": "use `try_files`, or match paths"}
+
+_VERSIONS = {"http/1.0": "HTTP/1.0", "http/1.1": "HTTP/1.1", "http/2": "HTTP/2.0", "http/3": ""}
+"""Versions of HTTP, with what requests of them are called here; with ``+`` later ones count, too."""
 
 _REGEXPS = {"path_regexp": 1, "header_regexp": 2, "vars_regexp": 2}
 """Matchers with a regular expression, and how many words they have without the name that may come first."""
@@ -56,6 +60,8 @@ class Matcher:
     test: Expr | None = None
     path: str = ""
     """The pattern of the only path, as written; empty where there are more or other conditions."""
+    found: Expr | None = None
+    """The path that a matcher ``file`` found."""
 
     def as_path(self) -> PathMatch | None:
         """Return the test as a condition on the path, where it is one."""
@@ -86,6 +92,7 @@ class Matchers:
 
     def __init__(self, segments: tuple[Segment, ...], report: Report) -> None:
         self._report = report
+        self._files = FileReader(report)
         self._named: dict[str, Segment] = {}
         for segment in segments:
             if segment.name.startswith("@"):
@@ -126,13 +133,13 @@ class Matchers:
         return self.read(segment, state)
 
     def path_of(self, segment: Segment) -> str:
-        """Return the only path a directive is about, for the order of directives; empty where there is none."""
+        """Return the only path that a directive is for, whatever else its matcher asks; empty where there is none."""
         text = segment.tokens[1].text if len(segment.tokens) > 1 else ""
         named = self._named.get(text)
         if named is None:
             return text if text.startswith("/") else ""
-        lines = [named.texts()] if len(named.tokens) > 1 else [inner.texts(0) for inner in named.inside()]
-        return lines[0][1] if len(lines) == 1 and len(lines[0]) == 2 and lines[0][0] == "path" else ""
+        paths = [path for line in _lines(named) if line.name == "path" and not line.head.quoted for path in line.texts()]
+        return paths[0] if len(paths) == 1 else ""
 
     def has_one(self, segment: Segment) -> bool:
         """Tell whether a directive has a matcher other than that for any request."""
@@ -190,10 +197,13 @@ class Matchers:
         """Read lines that must all hold; lines of one kind are alternatives, but for some."""
         groups: dict[str, list[Expr]] = {}
         paths: list[str] = []
+        found: Expr | None = None
         for number, line in enumerate(_single_pairs(lines)):
             test = self._one(line, state)
             if test is None:
                 return None
+            if line.name == "file" and isinstance(test, Compare):
+                found = test.left
             if line.name == "path" and not line.head.quoted:
                 paths.extend(line.texts())
             # Two lines of these must both hold; of the others, either.
@@ -204,7 +214,7 @@ class Matchers:
             groups.setdefault(key, []).append(test)
         tests = [_joined(each, AnyOf) for each in groups.values()]
         only = _order_path(paths[0]) if len(paths) == 1 and len(groups) == 1 else ""
-        return Matcher(_joined(tests, AllOf), only) if tests else ANY
+        return Matcher(_joined(tests, AllOf), only, found) if tests else ANY
 
     def _one(self, line: Segment, state: State) -> Expr | None:
         """Read one line; None, noted, if it cannot be had."""
@@ -214,16 +224,40 @@ class Matchers:
                 return read_expression(_expression_of(line), state, self._test)
             if kind == "not":
                 return self._not(line, state)
+            if kind == "file":
+                return self._file(line, state)
             if kind in KINDS:
                 return self._test(kind, line.texts(), state)
         except Unreadable as bad:
             self._report.error(line.head, bad.code, bad.message, bad.hint)
             return None
-        if kind in _UNBUILT:
-            self._report.not_built(line.head, f"the matcher `{kind}`", _UNBUILT[kind])
-        else:
-            self._report.error(line.head, "unknown-matcher", f"there is no matcher `{kind}`", near(kind, KINDS))
+        self._report.error(line.head, "unknown-matcher", f"there is no matcher `{kind}`", near(kind, KINDS))
         return None
+
+    def _file(self, line: Segment, state: State) -> Expr | None:
+        """``file [PATH…]``, or a block with ``root``, ``try_files`` and ``try_policy``; None, noted, after a mistake."""
+        tokens = line.tokens[1:]
+        policy = ""
+        for inner in line.inside():
+            if inner.name == "root" and len(inner.tokens) == 2:
+                state = replace(state, root=inner.token(1).text)
+            elif inner.name == "try_files":
+                tokens = (*tokens, *inner.tokens[1:])
+            elif inner.name == "try_policy":
+                policy = self._files.policy(inner)
+            elif inner.name == "split_path":
+                self._report.not_built(inner.head, "`split_path`", "leave it out; there is no FastCGI")
+            else:
+                known = ("root", "try_files", "try_policy")
+                self._report.error(inner.head, "unknown-option", f"`{inner.name}` is unknown in `file`", near(inner.name, known))
+        tokens = tokens or (replace(line.head, text="{path}"),)
+        tries = self._files.read_tries(tokens, state, policy == "first_exist_fallback")
+        if any(each.query is not None or each.status for each in tries):
+            self._report.not_built(line.head, "a query or a status in a matcher `file`", "use `try_files`")
+            return None
+        if not tries:
+            return None
+        return _is_there(first_found(tries), state)
 
     def _not(self, line: Segment, state: State) -> Expr | None:
         """``not`` before one matcher, or before a block of them that must not all hold."""
@@ -244,6 +278,12 @@ class Matchers:
             return _tls(words)
         if not words:
             raise Unreadable("missing", f"the matcher `{kind}` needs a value")
+        most = {"header": 2, "protocol": 1}.get(kind, len(words))
+        if len(words) > most:
+            raise Unreadable("syntax", f"`{words[most]}` is not expected here", "leave it out")
+        if kind == "file":
+            found = [Call("existing", (Const(state.root), text_expr(word, replace(state, wire=True)))) for word in words]
+            return AnyOf(tuple([_is_there(each, state) for each in found]))
         if kind == "path":
             return _joined([path_test(word, state) for word in words], AnyOf)
         if kind in _REGEXPS:
@@ -263,6 +303,13 @@ class Matchers:
         if kind == "query":
             return _query(words, state)
         return _joined([_equal(_variable(words[0], state), word, state) for word in words[1:]] or [Const(False)], AnyOf)
+
+
+def _is_there(found: Expr, state: State) -> Expr:
+    """Return the test for a path that was looked for. Raises ``Unreadable``."""
+    if not state.root or "{" in state.root:
+        raise Unreadable("missing", "the matcher `file` needs a `root` without placeholders", "write `root * /srv/www`")
+    return Compare("!=", found, Const(""))
 
 
 def _lines(segment: Segment) -> tuple[Segment, ...]:
@@ -343,7 +390,10 @@ def _regexp(kind: str, words: list[str], state: State) -> Expr:
     least = _REGEXPS[kind]
     if len(words) not in (least, least + 1):
         raise Unreadable("syntax", f"`{kind}` takes a name, which may be left out, and a regular expression")
-    return Match(words[-1], _subject(kind, words[-2:], state))
+    subject = _subject(kind, words[-2:], state)
+    if isinstance(subject, Call) and subject.function == "first_item":
+        return Call("any_item", subject.arguments)
+    return Match(words[-1], subject)
 
 
 def _subject(kind: str, words: list[str], state: State) -> Expr:
@@ -352,7 +402,9 @@ def _subject(kind: str, words: list[str], state: State) -> Expr:
         return Var("decoded_path")
     if kind == "vars_regexp":
         return _variable(words[0], state)
-    return _field(words[0], state)
+    field = _field(words[0], state)
+    lines = _lines_of(field)
+    return field if lines is None else Call("first_item", (lines, Match(words[-1], Var("item"))))
 
 
 def _variable(word: str, state: State) -> Expr:
@@ -362,6 +414,11 @@ def _variable(word: str, state: State) -> Expr:
 
 def _field(name: str, state: State) -> Expr:
     return Var("host_port") if name.lower() == "host" else text_expr(f"{{header.{name}}}", state)
+
+
+def _lines_of(field: Expr) -> Expr | None:
+    """Return the lines of a field, of which one is enough, where it is as the client sent it."""
+    return Var("each_header", field.argument) if isinstance(field, Var) and field.name == "header" else None
 
 
 def _equal(subject: Expr, word: str, state: State) -> Expr:
@@ -391,10 +448,15 @@ def _protocol(words: list[str]) -> Expr:
         return Var("tls")
     if word == "http":
         return Not(Var("tls"))
-    names = {"http/1.0": "HTTP/1.0", "http/1.1": "HTTP/1.1", "http/2": "HTTP/2", "http/3": "HTTP/3", "http/1": "HTTP/1.1"}
-    if word not in names:
-        raise Unreadable("bad-value", f"`{word}` is no protocol", near(word, ["http", "https", *names]))
-    return Compare("==", Var("protocol"), Const(names[word]))
+    if word == "grpc":
+        return Match("^application/grpc", Var("header", "content-type"))
+    plain = word.removesuffix("+")
+    if plain not in _VERSIONS:
+        raise Unreadable("bad-value", f"`{word}` is no protocol", near(word, ["http", "https", "grpc", *_VERSIONS]))
+    at = list(_VERSIONS).index(plain)
+    # Nobody speaks HTTP/3 here.
+    spoken = [name for name in list(_VERSIONS.values())[at : None if word != plain else at + 1] if name]
+    return InSet(Var("protocol"), tuple(spoken)) if spoken else Const(False)
 
 
 def _tls(words: list[str]) -> Expr:
@@ -417,7 +479,8 @@ def _header(words: list[str], state: State) -> Expr:
         if "*" in value:
             raise Unreadable("not-built", "placeholders and `*` in one value: not built yet")
         return AllOf((Compare("!=", subject, Const("")), _equal(subject, value, state)))
-    return _text_match(subject, value)
+    lines = _lines_of(subject)
+    return _text_match(subject, value) if lines is None else Call("any_item", (lines, _text_match(Var("item"), value)))
 
 
 def _text_match(subject: Expr, value: str) -> Expr:
@@ -441,12 +504,18 @@ def _query(words: list[str], state: State) -> Expr:
         name, mark, value = word.partition("=")
         if not mark:
             raise Unreadable("syntax", f"`{word}` has no `=`", "write `query name=value` or `query name=*`")
+        there: Expr = Match("(?:^|&)" + spelt(name) + "(?:=|&|\\Z)", Var("query"))
         if value == "*":
-            test: Expr = Match("(?:^|&)" + re.escape(name) + "(?:=|&|\\Z)", Var("query"))
+            test = there
         else:
-            test = _equal(Call("url_decode", (Var("arg", name),)), value, state)
+            sent: Expr = Var("arg", name)
+            if " " in value or "+" in value:
+                sent = Call("replace", (sent, Const(r"\+"), Const(" "), Const("g")))
+            test = _equal(Call("url_decode", (sent,)), value, state)
             if "{" in value:
                 test = AllOf((Compare("!=", Var("arg", name), Const("")), test))
+            elif not value:
+                test = AllOf((there, test))
         tests.setdefault(name, []).append(test)
     return _joined([_joined(each, AnyOf) for each in tests.values()], AllOf)
 
@@ -502,4 +571,4 @@ def _answer_header(words: list[str]) -> Expr:
     subject = Var("response_header", name.lower())
     if len(words) == 1 or words[1] == "*":
         return Compare("!=", subject, Const(""))
-    return _text_match(subject, words[1])
+    return Call("any_item", (Var("each_response_header", name.lower()), _text_match(Var("item"), words[1])))

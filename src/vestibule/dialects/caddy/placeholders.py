@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.report import Report, near
-from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, Var, concat, walk
+from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Default, Expr, If, Match, Var, concat, walk
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_$?%][^{}\s]*)\}")
 
@@ -37,7 +37,6 @@ _NAMES: dict[str, Expr] = {
     "http.request.remote.port": Var("client_port"),
     "http.request.local.host": Var("server_ip"),
     "http.request.local.port": Var("server_port"),
-    "http.request.port": Var("server_port"),
     "http.request.uuid": Var("request_id"),
     "http.request.tls.version": Var("tls_version"),
     "http.request.tls.cipher_suite": Var("tls_cipher"),
@@ -62,6 +61,7 @@ def _group(subject: Expr, pattern: str) -> Expr:
 
 
 _NAMES |= {
+    "http.request.port": _group(Var("host_port"), r":([0-9]+)\Z"),
     "http.request.orig_method": Var("method"),
     "http.request.orig_uri.path": Call("url_decode", (_group(Var("target"), r"^([^?]*)"),)),
     "http.request.orig_uri.query": _group(Var("target"), r"^[^?]*\?(.*)"),
@@ -108,6 +108,7 @@ _SHORT = {
     "rp.status_code": "http.reverse_proxy.status_code",
     "err.status_code": "http.error.status_code",
     "err.status_text": "http.error.status_text",
+    "err.message": "http.error.message",
     "upstream_hostport": "http.reverse_proxy.upstream.hostport",
 }
 
@@ -138,6 +139,11 @@ def _status_text() -> Expr:
 _NAMES["http.error.status_code"] = Var("error_status")
 _NAMES["http.error.status_text"] = _status_text()
 
+MESSAGE = "error.message"
+"""The name under which what `error` says is kept."""
+
+_NAMES["http.error.message"] = Default(Var("kept", MESSAGE), _NAMES["http.error.status_text"])
+
 _FAMILIES = {
     "header.": "header",
     "http.request.header.": "header",
@@ -159,11 +165,9 @@ _UNBUILT = [
     "env",
     "err",
     "file",
-    "file_match",
     "http.auth",
     "http.error",
     "http.intercept",
-    "http.matchers",
     "http.regexp",
     "http.request.body",
     "http.request.duration",
@@ -203,13 +207,21 @@ class State:
 
     variables: dict[str, Expr | None] = field(default_factory=dict)
     headers: dict[str, Expr | None] = field(default_factory=dict)
+    removed: tuple[tuple[str, Expr | None], ...] = ()
+    """Patterns of names of fields that were removed, with what is left of them."""
     rewritten: bool = False
     patterns: dict[str, tuple[Expr, str]] = field(default_factory=dict)
     """Regular expressions of matchers by their names, with what they are searched for in."""
     pattern: str = ""
     """The name of the one that was searched for last."""
+    root: str = ""
+    """The directory of files."""
     wire: bool = False
     """Whether a path is wanted as it stands in a target; elsewhere it is decoded."""
+    lazy: frozenset[str] = frozenset()
+    """Variables that are made whenever they are read, from what the target is then."""
+    kept: dict[str, Expr] | None = None
+    """What is kept of an answer that is replaced, by name; noted as it is read. None where no answer is."""
 
     def with_variable(self, name: str, value: Expr | None) -> State:
         """Return the state after a variable was set."""
@@ -219,9 +231,16 @@ class State:
         """Return the state after a field of the request was set."""
         return replace(self, headers={**self.headers, name.lower(): value})
 
+    def without_headers(self, pattern: str, always: bool) -> State:
+        """Return the state after fields of the request were removed by a pattern of their names, for some requests or ``always``."""
+        value = EMPTY if always else None
+        headers = {name: value if re.search(pattern, name) else known for name, known in self.headers.items()}
+        return replace(self, headers=headers, removed=(*self.removed, (pattern, value)))
+
     def after_rewrite(self) -> State:
         """Return the state after the target changed: what was made from the old one is lost."""
-        return replace(self, variables=_without_path(self.variables), headers=_without_path(self.headers), rewritten=True)
+        variables = {**_without_path(self.variables), **{name: self.variables[name] for name in self.lazy}}
+        return replace(self, variables=variables, headers=_without_path(self.headers), rewritten=True)
 
 
 def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
@@ -231,6 +250,17 @@ def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
 def reads_path(expr: Expr) -> bool:
     """Tell whether an expression follows from a target that may be rewritten."""
     return any(isinstance(each, Var) and each.name in _PATH_VARIABLES for each in walk(expr))
+
+
+def spelt(name: str) -> str:
+    """Return a regular expression for a name in a query as clients may spell it: servers decode names."""
+    found = ""
+    for byte in name.encode():
+        digits = f"{byte:02x}"
+        code = "%" + "".join([f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in digits])
+        plain = re.escape(chr(byte)) if 32 < byte < 127 else r"\+" if byte == 32 else ""
+        found += f"(?:{plain}|{code})" if plain else code
+    return found
 
 
 def text_expr(text: str, state: State, keeps_unknown: bool = False) -> Expr:
@@ -260,6 +290,8 @@ def _plain(text: str) -> str:
 def placeholder(name: str, state: State) -> Expr:
     """Return the expression of a placeholder without its braces. Raises ``Unreadable``."""
     full = _SHORT.get(name, name)
+    if full.startswith(("file_match.", "http.matchers.file.")):
+        return _of_file(full.rpartition(".")[2], state, name)
     if full in state.variables:
         return _known(state.variables[full], name)
     if full == "http.request.uri" and not state.rewritten:
@@ -291,6 +323,23 @@ def placeholder(name: str, state: State) -> Expr:
     raise Unreadable("unknown-placeholder", f"there is no placeholder `{{{name}}}`", hint if hint.startswith("did") else "")
 
 
+FOUND = "http.matchers.file.relative"
+"""The variable that a matcher `file` sets: the path that it found, as it goes into a target."""
+
+
+def _of_file(part: str, state: State, name: str) -> Expr:
+    """``{file_match.PART}``: what the matcher ``file`` found."""
+    if FOUND not in state.variables or part not in ("relative", "absolute", "type", "remainder"):
+        raise Unreadable("unknown-reference", f"`{{{name}}}` belongs to no matcher `file`", "let the directive have one")
+    value = _known(state.variables[FOUND], name)
+    if part == "remainder":
+        return EMPTY  # of paths that are split, for FastCGI
+    if part == "type":
+        return If(Match(r"/\Z", value), Const("directory"), Const("file"))
+    plain = value if state.wire else Call("url_decode", (value,))
+    return plain if part == "relative" else Concat((Const(state.root.rstrip("/")), plain))
+
+
 def _of_group(text: str, state: State, name: str) -> Expr:
     """``{re.NAME.GROUP}``: what a group of a matcher's expression matched; of the only one, without its name."""
     pattern_name, dot, group = text.rpartition(".")
@@ -314,12 +363,20 @@ def _known(value: Expr | None, name: str) -> Expr:
 def _of_family(variable: str, argument: str, state: State, name: str) -> Expr:
     if variable == "header" and argument.lower() in state.headers:
         return _known(state.headers[argument.lower()], name)
-    if variable == "cookie" and "cookie" in state.headers:
+    for pattern, left in state.removed if variable == "header" else ():
+        if re.search(pattern, argument.lower()):
+            return _known(left, name)
+    gone = any(re.search(pattern, "cookie") for pattern, _ in state.removed)
+    if variable == "cookie" and (gone or "cookie" in state.headers):
         return _known(None, name)
     if variable == "header" and argument.lower() == "host":
         return EMPTY  # Go's server takes Host out of the fields
+    if variable == "response_header" and state.kept is not None:
+        name = f"answer.{argument.lower()}"
+        state.kept[name] = Var(variable, argument.lower())
+        return Var("kept", name)
     if variable == "arg":
-        return Call("url_decode", (Var("arg", argument),))
+        return Call("form_texts", (Var("query"), Const(argument)))
     return Var(variable, argument.lower() if variable in ("header", "response_header") else argument)
 
 
@@ -330,6 +387,91 @@ def read_expr(token: Token, state: State, report: Report, keeps_unknown: bool = 
     except Unreadable as bad:
         report.error(token, bad.code, bad.message, bad.hint)
         return None
+
+
+def split_text(text: str) -> tuple[str, str | None]:
+    """Split a target at the first ``?`` outside of placeholders: its path, and its query, None where it has none."""
+    depth = 0
+    for at, char in enumerate(text):
+        depth += 1 if char == "{" else -1 if char == "}" else 0
+        if char == "?" and depth == 0:
+            return text[:at], text[at + 1 :]
+    return text, None
+
+
+def query_expr(text: str, state: State) -> Expr:
+    """Return a query with placeholders. What they stand for is escaped, but for the query itself, which is one; a part that is empty
+    has no ``&``. Raises ``Unreadable``."""
+    state = replace(state, wire=False)
+    made: Expr = EMPTY
+    begins_part = True
+    for found in _PART.finditer(text):
+        is_last = not found[2]
+        part = _escaped(found[1], state, begins_part)
+        if not begins_part:
+            part = concat([Const("="), part])
+        elif made != EMPTY and part != EMPTY:
+            marked = concat([Const("&"), part])
+            part = marked if _is_something(part) and _is_something(made) else _after_something(made, part, marked)
+        made = concat([made, part])
+        begins_part = found[2] == "&"
+        if is_last:
+            break
+    return made
+
+
+_PART = re.compile(r"([^=&]*)([=&]?)")
+
+
+def _escaped(text: str, state: State, begins_part: bool) -> Expr:
+    """Return a name or a value of a query."""
+    parts: list[Expr] = []
+    at = 0
+    for found in _PLACEHOLDER.finditer(text):
+        value = placeholder(found[1], state)
+        plain = begins_part and _SHORT.get(found[1], found[1]) == "http.request.uri.query"
+        parts += [Const(_plain(text[at : found.start()])), value if plain or isinstance(value, Const) else Call("url_encode", (value,))]
+        at = found.end()
+    return concat([*parts, Const(_plain(text[at:]))])
+
+
+def _is_something(expr: Expr) -> bool:
+    """Tell whether a text is not empty, whatever the request."""
+    parts = expr.parts if isinstance(expr, Concat) else (expr,)
+    return any(isinstance(each, Const) and each != EMPTY for each in parts)
+
+
+def _after_something(before: Expr, part: Expr, marked: Expr) -> Expr:
+    """Return a part with its mark, where neither it nor what stands before it is empty."""
+    made = marked if _is_something(part) else If(Compare("==", part, EMPTY), EMPTY, marked)
+    return made if _is_something(before) else If(Compare("==", before, EMPTY), part, made)
+
+
+def read_query(token: Token, text: str, state: State, report: Report) -> Expr | None:
+    """Return the expression of a query in a token; None, noted, if it cannot be had."""
+    try:
+        return query_expr(text, state)
+    except Unreadable as bad:
+        report.error(token, bad.code, bad.message, bad.hint)
+        return None
+
+
+def read_target(token: Token, state: State, report: Report) -> tuple[Expr | None, Expr | None] | None:
+    """Return path and query of a target, of which what it does not say is None; None, noted, if it cannot be had."""
+    plain, asked = split_text(token.text)
+    query = read_query(token, asked, state, report) if asked is not None else None
+    if asked is not None and query is None:
+        return None
+    if asked is not None and plain == "":
+        return None, query
+    made = read_expr(replace(token, text=plain), replace(state, wire=True), report)
+    if made is None:
+        return None
+    path, own = split_target(made)
+    if path is None and own is None:
+        report.not_built(token, "this target of `rewrite`", "write a path, and a query behind a `?`")
+        return None
+    return path, query if query is not None else own
 
 
 def split_target(expr: Expr) -> tuple[Expr | None, Expr | None]:

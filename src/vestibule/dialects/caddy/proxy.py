@@ -11,15 +11,16 @@ Not here: matchers and order (``flow``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vestibule.dialects.caddy.directives import PROXY_OPTIONS, TRANSPORT_OPTIONS, Directive
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import networks
-from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr, split_target, text_expr
+from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr, read_query, read_target, text_expr
 from vestibule.dialects.caddy.quantity import parse_duration
-from vestibule.dialects.caddy.replacing import replaced
+from vestibule.dialects.caddy.replacing import MORE, as_done, replaced
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.sharing import Sharing, SharingReader
 from vestibule.dialects.caddy.tree import Segment
@@ -34,6 +35,7 @@ from vestibule.model.config import (
     Pool,
     Proxy,
     RemoveHeader,
+    RemoveHeaders,
     Respond,
     Rewrite,
     Route,
@@ -68,7 +70,8 @@ class Transport:
     """What ``transport http`` says."""
 
     tls: UpstreamTls | None = None
-    pool: Pool = field(default_factory=Pool)
+    pool: Pool = field(default_factory=lambda: Pool(protocol="auto"))
+    """Caddy's own choice: a server with TLS chooses HTTP/2 or HTTP/1.1."""
     timeouts: Timeouts = TIMEOUTS
     proxy_protocol: Literal["", "v1", "v2"] = ""
     plain_ports: tuple[str, ...] = ()
@@ -105,6 +108,7 @@ class Proxies:
         trusted = self.trusted
         state = _with_server(state, [*targets, *[token for line in segment.inside() if line.name == "to" for token in line.tokens[1:]]])
         lines = tuple([line for line in segment.inside() if not line.name.startswith("@")])
+        lines = as_done(lines, ("header_up", "header_down"))
         for line in self._known(lines, PROXY_OPTIONS, "reverse_proxy"):
             if line.name == "to":
                 targets.extend(self._settled(list(line.tokens[1:]), state))
@@ -121,7 +125,7 @@ class Proxies:
                 rewrites += [method] if method is not None else []
             elif line.name == "dynamic":
                 found.extend([self._origins.at(line.span, server) for server in self._sharing.dynamic(line)])
-            elif line.name == "handle_response" or self._sharing.line(sharing, line):
+            elif line.name in ("handle_response", "replace_status") or self._sharing.line(sharing, line):
                 pass  # answers that are replaced are the flow's
             elif line.name == "trusted_proxies":
                 trusted = (*trusted, *self.networks(line))
@@ -150,7 +154,8 @@ class Proxies:
         copies: dict[str, str] = {}
         edits: list[Action] = []
         transport = Transport()
-        for line in segment.inside():
+        trusted = self.trusted
+        for line in as_done(segment.inside(), ("header_up",)):
             if line.name == "uri" and len(line.tokens) == 2:
                 path, query = self._question(line, state)
             elif line.name == "copy_headers":
@@ -160,6 +165,8 @@ class Proxies:
                 edits.extend(self.edits(line, 1, state))
             elif line.name == "transport":
                 transport = self._transport(line)
+            elif line.name == "trusted_proxies":
+                trusted = (*trusted, *self.networks(line))
             elif line.name in PROXY_OPTIONS or line.name in ("to", "uri"):
                 self._report.not_built(line.head, f"`{line.name}` of `forward_auth`", "leave it out")
             else:
@@ -171,7 +178,7 @@ class Proxies:
             return None
         name = self._upstream(segment, found, transport, self._sharing.finish(Sharing()))
         told = [SetHeader("X-Forwarded-Method", Var("method")), SetHeader("X-Forwarded-Uri", Var("target"))]
-        request = (*self._told(self.trusted), *told, *edits)
+        request = (*self._told(trusted), *told, *edits)
         return AuthRequest(name, path, query, request=request, copy=tuple(copies.items()), pass_answer=True)
 
     def _question(self, line: Segment, state: State) -> tuple[Expr | None, Expr | None]:
@@ -180,7 +187,7 @@ class Proxies:
         if not text.startswith("/") or "{" in text:
             self._report.not_built(line.token(1), "this target of a question", "write a path that begins with `/`")
             return None, None
-        asked = read_expr(replace(line.token(1), text=query), replace(state, wire=True), self._report) if mark else Const("")
+        asked = read_query(line.token(1), query, state, self._report) if mark else Const("")
         return Const(text), asked
 
     def networks(self, line: Segment) -> tuple[str, ...]:
@@ -269,8 +276,10 @@ class Proxies:
             self._report.not_built(segment.head, "servers with TLS and without in one `reverse_proxy`", "make two")
         servers = [self._origins.move(server, _spoken(server, transport)) for server in servers]
         pool = transport.pool
-        if pool.protocol == "h2" and not transport.speaks_h2c and not any(server.tls for server in servers):
-            pool = replace(pool, protocol="http/1.1")  # without TLS nobody offers HTTP/2
+        has_choice = not transport.speaks_h2c and pool.protocol != "http/1.1"
+        if has_choice and (not any(server.tls for server in servers) or (pool.protocol == "auto" and transport.proxy_protocol)):
+            # Without TLS nobody offers HTTP/2, and its connections do not stand for one client each.
+            pool = replace(pool, protocol="http/1.1")
         if sharing.most is not None:
             # A server that has as many is passed over, and where all have, nobody waits.
             pool = replace(pool, max_connections=min(sharing.most, pool.max_connections or sharing.most), max_waiting=0)
@@ -363,8 +372,8 @@ class Proxies:
             found.speaks_h2c = "h2c" in words
         elif "1.1" not in words:
             self._report.not_built(line.head, "other versions than 1.1 and 2 towards servers", "write `versions 1.1`")
-        elif "2" in words:
-            self._report.left_out(line.head, "`2` beside `1.1`", "servers are spoken to with HTTP/1.1; `versions 2` alone is HTTP/2")
+        elif "2" not in words:
+            found.pool = replace(found.pool, protocol="http/1.1")
 
     def _number_or_time(self, found: Transport, line: Segment, value: str) -> None:
         """Read an option that holds a number or a duration."""
@@ -420,14 +429,11 @@ class Proxies:
 
     def _rewrite(self, line: Segment, state: State) -> list[Action]:
         """Read the target that servers are asked for."""
-        expr = read_expr(line.token(1), replace(state, wire=True), self._report)
-        if expr is None:
+        if len(line.tokens) != 2:
+            self._report.error(line.head, "syntax", "`rewrite` takes a target", "write a path, and a query behind a `?`")
             return []
-        path, query = split_target(expr)
-        if (path is None and query is None) or len(line.tokens) != 2:
-            self._report.not_built(line.token(1), "this target of `rewrite`", "write a path, and a query behind a `?`")
-            return []
-        return [self._origins.at(line.span, Rewrite(path, query))]
+        target = read_target(line.token(1), state, self._report)
+        return [] if target is None else [self._origins.at(line.span, Rewrite(*target))]
 
     # ------------------------------------------------------------ fields
 
@@ -455,10 +461,14 @@ class Proxies:
             return []
         token = line.token(first)
         mark, name = (words[0][0], words[0][1:]) if words[0][:1] in ("+", "-", ">", "?") else ("", words[0])
-        name = name.removesuffix(":")
+        name = name.removeprefix("+").removesuffix(":") if words[0].startswith(MORE) else name.removesuffix(":")
         if "*" in name:
-            self._report.not_built(token, "removing fields by a pattern", "name each field")
-            return []
+            bare = name.removeprefix("*").removesuffix("*").lower()
+            if mark != "-" or not bare or "*" in bare or "{" in bare:
+                self._report.not_built(token, f"`{words[0]}`", "name each field, or write `-NAME*`")
+                return []
+            begin, end = "" if name.startswith("*") else "^", "" if name.endswith("*") else "$"
+            return [self._origins.at(token.span, RemoveHeaders(f"{begin}{re.escape(bare)}{end}"))]
         if name.lower() in _HOP:
             self._report.left_out(token, f"the edit of `{name}`", "vestibule writes the fields of the connection itself")
             return []
@@ -528,7 +538,7 @@ def _both(one: Expr | None, other: Expr | None) -> Expr | None:
     return AllOf((one, other))
 
 
-_ASKS = ("uri", "copy_headers", "header_up", "transport")
+_ASKS = ("uri", "copy_headers", "header_up", "transport", "trusted_proxies")
 
 
 def _pairs(words: list[str]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 from vestibule.dialects.caddy.lexer import Token
-from vestibule.dialects.caddy.placeholders import State, Unreadable, text_expr
+from vestibule.dialects.caddy.placeholders import State, Unreadable, spelt, text_expr
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.model.config import Action, Rewrite, StripPrefix, When
@@ -28,6 +28,28 @@ _PATH = Var("path")
 _QUERY = Var("query")
 _ALL = "g"
 _USES = ("strip_prefix", "strip_suffix", "replace", "path_regexp", "query")
+
+
+def as_done(lines: tuple[Segment, ...], words: tuple[str, ...] = ()) -> tuple[Segment, ...]:
+    """Return lines with the edits of fields among them in the order they are done in, whatever order they are written in: fields are
+    added, set, removed, replaced in parts. ``words`` are those that such lines begin with; without them, all are such."""
+
+    def rank(line: Segment) -> int:
+        if words and line.name not in words:
+            return 0
+        edit = line.texts(1 if words else 0)
+        mark = "".join(edit[:1])[:1]
+        if len(edit) > 2:
+            return 3
+        if mark == "-" or (len(edit) == 1 and mark not in ("+", ">", "?")):
+            return 2
+        return 0 if mark == "+" and not edit[0].startswith(MORE) else 1
+
+    return tuple(sorted(lines, key=rank))
+
+
+MORE = "++"
+"""What begins a further value of a field that is set, which only JSON has."""
 
 
 def replaced(subject: Expr, find: str, replacement: str) -> Expr:
@@ -98,11 +120,16 @@ def read_uri(segment: Segment, first: int, state: State, report: Report) -> list
         return None
 
 
+def strip_prefix(prefix: str) -> StripPrefix:
+    """Return the action that takes a prefix off, whatever its case, as paths are matched."""
+    return StripPrefix(prefix, ignore_case=prefix.lower() != prefix.upper())
+
+
 def _path(use: str, words: list[str]) -> list[Action]:
     if use == "strip_prefix":
         if not words or not words[0]:
             raise Unreadable("missing", "`strip_prefix` needs a prefix")
-        return [StripPrefix(words[0] if words[0].startswith("/") else f"/{words[0]}")]
+        return [strip_prefix(words[0] if words[0].startswith("/") else f"/{words[0]}")]
     if use == "strip_suffix":
         if not words:
             raise Unreadable("missing", "`strip_suffix` needs a suffix")
@@ -134,7 +161,7 @@ def _query(tokens: tuple[Token, ...], state: State) -> list[Action]:
     for each in (name, new):
         if not re.fullmatch("[A-Za-z0-9_.~-]*", each) or (each is name and not each):
             raise Unreadable("not-built", f"the name `{each}` in a query: not built yet", "write the name")
-    key = re.escape(name)
+    key = spelt(name)
     if renames:
         return [Rewrite(None, Call("replace", (_QUERY, Const(f"(^|&){key}(?=[=&]|$)"), Const(f"\\1{new}"), Const(_ALL))))]
     without = Call("replace", (_QUERY, Const(f"(?:^|&){key}(?:=[^&]*)?(?=&|$)"), Const(""), Const(_ALL)))

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import AnswerMatchers
-from vestibule.dialects.caddy.placeholders import State, read_expr, split_target
+from vestibule.dialects.caddy.placeholders import MESSAGE, URI, State, read_expr, read_target
 from vestibule.dialects.caddy.proxy import Proxies
 from vestibule.dialects.caddy.quantity import parse_bytes
-from vestibule.dialects.caddy.replacing import read_uri
+from vestibule.dialects.caddy.replacing import as_done, read_uri
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
@@ -30,14 +30,18 @@ from vestibule.model.config import (
     Deny,
     HangUp,
     Limits,
+    Metrics,
     Redirect,
     RemoveHeader,
+    RemoveHeaders,
     Respond,
     Rewrite,
     SetHeader,
+    SetVariable,
+    Source,
     When,
 )
-from vestibule.model.expr import EMPTY, Call, Const, Default, Expr, If, InSet, Match, Var, concat
+from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, InSet, Match, Var, concat
 
 _REDIRECTS = {"permanent": 301, "temporary": 302, "301": 301, "302": 302, "303": 303, "307": 307, "308": 308}
 
@@ -51,9 +55,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Actions on the answer."""
+    """Actions on the answer; ``waits`` where their values are those of the moment it comes, and not of now."""
 
     actions: tuple[Action, ...]
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,8 @@ class Rules:
         self._proxies = proxies
         self._report = report
         self._origins = origins
+        self.tells_messages = False
+        """Whether what `error` says is told in the place of errors."""
 
     def step(self, segment: Segment, first: int, test: Expr | None, state: State) -> tuple[Step, State]:
         """Read a directive whose arguments begin at the token ``first``; ``test`` is its matcher's."""
@@ -114,10 +121,12 @@ class Rules:
             return Edit((self._origins.at(segment.span, HangUp()),)), state
         if name == "respond":
             return self._respond(segment, first, state), state
+        if name == "metrics":
+            return self._metrics(segment), state
         if name == "redir":
             return self._redir(segment, first, state), state
         if name == "error":
-            return self._error(segment, first), state
+            return self._error(segment, first, state), state
         if name == "request_body":
             return self._request_body(segment), state
         if name == "vars":
@@ -133,13 +142,15 @@ class Rules:
         if first < len(segment.tokens):
             actions.extend(self._proxies.edits(segment, first, state, step is Edit or _waits(segment, first)))
         waits = step is Edit or any(line.name in ("defer", "match") or _waits(line, 0) for line in segment.inside())
-        for line in segment.inside():
+        for line in as_done(segment.inside()):
             if line.name == "match" and step is Mark:
                 test = AnswerMatchers((), self._report).read(line)
             elif line.name != "defer":
                 actions.extend(self._proxies.edits(line, 0, state, waits))
         if test is not None and actions:
-            return step((self._origins.at(segment.span, When(test, tuple(actions))),))
+            actions = [self._origins.at(segment.span, When(test, tuple(actions)))]
+        if step is Mark:
+            return Mark(tuple(actions), (waits and bool(segment.inside())) or (first < len(segment.tokens) and _waits(segment, first)))
         return step(tuple(actions))
 
     # ------------------------------------------------------------ credentials
@@ -174,15 +185,8 @@ class Rules:
         if first >= len(segment.tokens):
             self._report.error(segment.head, "missing", "`rewrite` needs a target", "write `rewrite * /PATH`")
             return None
-        token = segment.tokens[first]
-        expr = read_expr(token, replace(state, wire=True), self._report)
-        if expr is None:
-            return None
-        path, query = split_target(expr)
-        if path is None and query is None:
-            self._report.not_built(token, "this target of `rewrite`", "write a path, and a query behind a `?`")
-            return None
-        return self._origins.at(segment.span, Rewrite(path, query))
+        target = read_target(segment.tokens[first], state, self._report)
+        return None if target is None else self._origins.at(segment.span, Rewrite(*target))
 
     def _method(self, segment: Segment, first: int, test: Expr | None, state: State) -> tuple[Step, State]:
         action = self._proxies.method(segment, first)
@@ -223,6 +227,15 @@ class Rules:
             body = None
         return End(Piece(self._origins.at(segment.span, Respond(status, body))))
 
+    def _metrics(self, segment: Segment) -> Step:
+        for line in segment.inside():
+            if line.name == "disable_openmetrics":
+                self._report.left_out(line.head, "`disable_openmetrics`", "scrapers get the form that they accept")
+            else:
+                self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `metrics`")
+        self._report.warning(segment.head, "differs", "the names of figures are vestibule's own, not Caddy's", "see docs/metrics.md")
+        return End(Piece(self._origins.at(segment.span, Metrics())))
+
     def _redir(self, segment: Segment, first: int, state: State) -> Step:
         tokens = list(segment.tokens[first:])
         if not tokens:
@@ -239,18 +252,27 @@ class Rules:
         location = read_expr(tokens[0], replace(state, wire=True), self._report)
         if location is None:
             return None
-        source = Redirect(location, code)  # type: ignore[arg-type]  # one of those named above
+        # A path stays one: the scheme that the client knows may be another in front.
+        source: Source = Redirect(location, code)  # type: ignore[arg-type]  # one of those named above
+        if _is_path(location):
+            source = Respond(code, headers=(("Location", location),))
         return End(Piece(self._origins.at(segment.span, source)))
 
-    def _error(self, segment: Segment, first: int) -> Step:
+    def _error(self, segment: Segment, first: int, state: State) -> Step:
         tokens = list(segment.tokens[first:])
         status = 500
         if len(tokens) == 1 and tokens[0].text.isdecimal():
             status = self._status(tokens[0], 500, 400)
         elif len(tokens) > 1:
             status = self._status(tokens[1], 500, 400)
+        deny = self._origins.at(segment.span, Deny(status))
+        if not tokens or (len(tokens) == 1 and tokens[0].text.isdecimal()):
+            return Edit((deny,))
+        message = read_expr(tokens[0], state, self._report)
+        if not self.tells_messages or message is None:
             self._report.left_out(tokens[0], "the message of `error`", "vestibule's own error page is sent")
-        return Edit((self._origins.at(segment.span, Deny(status)),))
+            return Edit((deny,))
+        return Edit((SetVariable(MESSAGE, message), deny))
 
     def _status(self, token: Token, otherwise: int, least: int) -> int:
         if token.text.isdecimal() and len(token.text) == 3 and least <= int(token.text) <= 599:
@@ -261,6 +283,8 @@ class Rules:
     def _request_body(self, segment: Segment) -> Step:
         limits = Limits()
         for line in segment.inside():
+            if line.name == "max_size" and len(line.tokens) > 2:
+                self._report.error(line.token(2), "syntax", f"`{line.token(2).text}` is not expected here", "write `max_size 10MB`")
             if line.name != "max_size":
                 self._report.not_built(line.head, f"`{line.name}` of `request_body`", "say `max_size`")
                 continue
@@ -298,6 +322,9 @@ class Rules:
         source = read_expr(tokens[0], state, self._report)
         if source is None:
             return state
+        for line in segment.inside():
+            if len(line.tokens) > len(tokens):
+                self._report.error(line.token(len(tokens)), "syntax", "there are more values than placeholders", "name one for each")
         for at, token in enumerate(tokens[1:]):
             name = token.text.strip("{}")
             value: Expr = EMPTY
@@ -316,6 +343,7 @@ class Rules:
                 else:
                     value = If(InSet(source, (line.name,)), result, value)
             state = state.with_variable(name, value)
+            state = replace(state, lazy=state.lazy | {name})
         return state
 
     def _map_output(self, token: Token, source: Expr, pattern: str, state: State) -> Expr | None:
@@ -339,11 +367,22 @@ def _waits(line: Segment, at: int) -> bool:
     return line.token(at).text[:1] in (">", "-")
 
 
+def _is_path(location: Expr) -> bool:
+    """Tell whether a target is a path on the host that was asked for."""
+    first = location.parts[0] if isinstance(location, Concat) and location != URI else location
+    if isinstance(first, Const):
+        return str(first.value).startswith("/") and not str(first.value).startswith("//")
+    return first in (URI, Var("path"), Var("target"))
+
+
 def _after_edits(step: Step, test: Expr | None, state: State) -> State:
     """Keep what fields of the request are from now on."""
     if not isinstance(step, Edit):
         return state
     for action in step.actions:
+        if isinstance(action, RemoveHeaders):
+            state = state.without_headers(action.pattern, test is None)
+            continue
         if isinstance(action, SetHeader):
             value: Expr | None = action.value
         else:

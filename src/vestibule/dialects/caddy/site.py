@@ -20,7 +20,7 @@ from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.model.config import ANY_HOST, AccessLog, Certificate, TlsProfile
-from vestibule.model.expr import Compare, Const, Var
+from vestibule.model.expr import AllOf, Compare, Const, Expr, InSet, Var
 from vestibule.model.quantity import parse_host, parse_listen_host, parse_port
 
 _ADDRESS = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\[\]]*)(?::([^/]*))?(/.*)?")
@@ -28,6 +28,16 @@ _ADDRESS = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\[\]]*)(?::([^/
 _SOCKET = re.compile(r"unix/(/[^|]+)(?:\|(0?[0-7]{3}))?")
 
 _VERSIONS = {"tls1.2": "1.2", "tls1.3": "1.3"}
+
+_PROTOCOLS = ("h2", "http/1.1", "h3")
+
+_OF_ONE_USE = ("AES_256_GCM_SHA384", "AES_128_GCM_SHA256", "CHACHA20_POLY1305_SHA256", "AES_256_CBC_SHA", "AES_128_CBC_SHA")
+_CIPHERS = (
+    *[f"TLS_{each}" for each in _OF_ONE_USE[:3]],
+    *[f"TLS_ECDHE_{kind}_WITH_{each}" for kind in ("ECDSA", "RSA") for each in _OF_ONE_USE],
+    *[f"TLS_RSA_WITH_{each}" for each in (*_OF_ONE_USE[:2], *_OF_ONE_USE[3:])],
+)
+"""Cipher suites that Caddy knows."""
 
 _TLS_LEFT_OUT = {
     "insecure_secrets_log": "secrets are never written",
@@ -92,6 +102,7 @@ class Tls:
     on_demand: bool = False
     wants_any: bool = False
     """Whether clients must show a certificate, and may show any."""
+    without_h2: bool = False
     token: Token | None = None
 
 
@@ -163,19 +174,24 @@ class SiteReader:
         return tuple(dict.fromkeys(hosts)) or options.bind
 
     def log(self, segments: list[Segment]) -> AccessLog | None:
-        """Return the access log of a site; None where it has none."""
-        if not segments:
-            return None
-        found = AccessLog("stderr")
+        """Return the access logs of a site, the first with the others; None where it has none."""
+        logs: list[AccessLog] = []
         for segment in segments:
+            found = AccessLog("stderr")
             for line in segment.inside():
                 found = self._log_line(found, line)
-        return found
+            if found not in logs:
+                logs.append(found)
+        written = [each for each in logs if each.target != "off"]
+        return replace(written[0], also=tuple(written[1:])) if written else next(iter(logs), None)
 
     def _log_line(self, log: AccessLog, line: Segment) -> AccessLog:
         words = line.texts()
         if line.name == "output":
             kind = "".join(words[:1])
+            most = 2 if kind == "file" else 1
+            if kind in ("stdout", "stderr", "discard", "file") and len(words) > most:
+                self._report.error(line.token(most + 1), "syntax", f"`{words[most]}` is not expected here", "leave it out")
             if kind in ("stdout", "stderr"):
                 return replace(log, target=kind)
             if kind == "discard":
@@ -192,7 +208,9 @@ class SiteReader:
             if level not in _LEVELS:
                 self._report.error(line.token(1), "bad-value", f"`{level}` is no level", f"write {', '.join(_LEVELS)}")
             # Requests are told at INFO, and at ERROR those answered with 500 and more.
-            return replace(log, when=Compare(">=", Var("status"), Const(500))) if level in ("WARN", "ERROR") else log
+            return only(log, Compare(">=", Var("status"), Const(500))) if level in ("WARN", "ERROR") else log
+        elif line.name == "hostnames" and words and not any("*" in word or "{" in word for word in words):
+            return only(log, InSet(Var("host"), tuple([word.lower() for word in words])))
         elif line.name in ("hostnames", "include", "exclude", "sampling", "core", "no_hostname"):
             self._report.left_out(line.head, f"`{line.name}`", "every request is logged")
         else:
@@ -207,6 +225,8 @@ class SiteReader:
             return log if template is None else replace(log, format="template", template=template)
         if kind == "filter":
             return self._filters(log, line.inside())
+        for inner in line.inside():
+            self._report.left_out(inner.head, f"`{inner.name}` of `format {kind}`", "the access log is vestibule's JSON")
         if kind != "json":
             self._report.left_out(line.token(1), f"`format {kind}`", "the access log is vestibule's JSON")
         return log
@@ -273,15 +293,23 @@ class SiteReader:
                     profile = replace(profile, maximum="1.2" if word == "tls1.2" else "1.3")
             return profile
         if line.name == "ciphers":
-            return replace(profile, ciphers=tuple([_cipher(word) for word in words]))
+            for at, word in enumerate(words):
+                if word not in _CIPHERS:
+                    self._report.error(line.token(at + 1), "bad-value", f"`{word}` is no cipher suite", near(word, _CIPHERS))
+            return replace(profile, ciphers=tuple([_cipher(word) for word in words if word in _CIPHERS]))
         if line.name == "curves":
             for at, word in enumerate(words):
                 if word not in _CURVES:
                     self._report.error(line.token(at + 1), "bad-value", f"`{word}` is no group of TLS", near(word, list(_CURVES)))
             return replace(profile, groups=tuple([_CURVES[word] for word in words if word in _CURVES]))
         if line.name == "alpn":
+            for at, word in enumerate(words):
+                if word not in _PROTOCOLS:
+                    self._report.error(line.token(at + 1), "bad-value", f"`{word}` is no protocol", near(word, _PROTOCOLS))
             if "http/1.1" not in words:
                 self._report.not_built(line.head, "leaving HTTP/1.1 out", "add `http/1.1`")
+            elif "h2" not in words:
+                found.without_h2 = True
             return profile
         if line.name == "client_auth":
             return self._client_auth(found, profile, line)
@@ -365,6 +393,12 @@ class SiteReader:
         made = replace(profile, name=site)
         self.profiles.append(made)
         return made.name
+
+
+def only(log: AccessLog, test: Expr) -> AccessLog:
+    """Return a log, and those beside it, of the exchanges for which a test is true."""
+    also = tuple([only(each, test) for each in log.also])
+    return replace(log, when=test if log.when == Const(True) else AllOf((log.when, test)), also=also)
 
 
 def _cipher(name: str) -> str:

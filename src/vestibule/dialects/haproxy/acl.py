@@ -22,16 +22,13 @@ from dataclasses import dataclass
 
 from vestibule.dialects.haproxy.counting import RateTest, rate_test
 from vestibule.dialects.haproxy.lexer import Line, Word
+from vestibule.dialects.haproxy.payload import LENGTHS, length_expr
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.sample import (
-    Sample,
-    State,
-    Unreadable,
-    not_built,
-    split_sample,
-    whole_expr,
-)
-from vestibule.dialects.haproxy.variables import FETCHES, LISTS, NAMED_FETCHES
+from vestibule.dialects.haproxy.sample import Sample, convert, split_sample, values_expr, whole_expr
+from vestibule.dialects.haproxy.slots import LOOKED_UP
+from vestibule.dialects.haproxy.state import State, Unreadable, not_built
+from vestibule.dialects.haproxy.values import COOKIES, FORMS
+from vestibule.dialects.haproxy.variables import FETCHES, NAMED_FETCHES
 from vestibule.dialects.read import ReadText
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import (
@@ -53,6 +50,10 @@ from vestibule.model.vocabulary import kind_of
 METHODS = ("str", "beg", "end", "sub", "dir", "dom", "reg", "len", "int", "ip", "bin", "found", "bool")
 
 _SUFFIXES = ("beg", "end", "sub", "dir", "dom", "reg", "len", "val", "ip", "cnt")
+
+_SUFFIXED = (FETCHES, NAMED_FETCHES, FORMS, COOKIES)
+
+_ONE_VALUE = "of several values one is looked up in the table, the last of a field or cookie, the first of a form; HAProxy tries each"
 
 _NUMBER_OPERATORS = {"eq": "==", "ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
@@ -139,11 +140,13 @@ class Acls:
         found = self._alternatives(line, at + 1, state)
         return found if word == "if" or found is None else negate(found)
 
-    def asks_rates(self, line: Line, at: int) -> bool:
-        """Tell whether a condition is about rates, by name or in braces."""
+    def asks_rates(self, line: Line, at: int, state: State) -> bool:
+        """Tell whether a condition is about rates that nothing else counts, by name or in braces."""
         words = [line.text(index).lstrip("!") for index in range(at, len(line.words))]
         inside = [each.text(2) for word in words for each in self._lines.get(word, ())]
-        return any("src_http_req_rate" in word for word in [*words, *inside])
+        found = [word for word in [*words, *inside] if "src_http_req_rate" in word]
+        tables = [state.table(word.partition("(")[2].partition(")")[0]) for word in found]
+        return any(table is None or not table.is_tracked for table in tables)
 
     def _alternatives(self, line: Line, at: int, state: State) -> Condition | None:
         groups: list[Condition] = []
@@ -209,35 +212,41 @@ class Acls:
             self._report.error(line, at, "syntax", "there is no test between the braces")
             return None
         try:
-            return self._read(words, state)
+            return self._read(line, at, words, state)
         except Unreadable as bad:
             self._report.error(line, at, bad.code, bad.message, bad.hint)
             return None
 
-    def _read(self, words: tuple[Word, ...], state: State) -> Condition:
-        sample, method = _split_suffix(split_sample(words[0].text))
-        flags, patterns = self._flags(words[1:])
+    def _read(self, line: Line, at: int, words: tuple[Word, ...], state: State) -> Condition:
+        sample, kind = _split_suffix(split_sample(words[0].text))
+        flags, patterns = self._flags(words[1:], state)
         if sample.fetch in ("http_auth", "http_auth_group"):
             if not sample.arguments:
                 raise Unreadable("argument", f"`{sample.fetch}` needs a userlist", f"write `{sample.fetch}(NAME)`")
             return ((Term(AuthTest(sample.arguments[0], tuple(patterns) if sample.fetch == "http_auth_group" else ())),),)
-        method = flags.get("-m", method)
-        rate = rate_test(sample, patterns)
+        method = flags.get("-m", kind)
+        rate = rate_test(sample, patterns, state)
         if rate is not None:
             return ((Term(rate),),)
         if method == "cnt":
             sample, method = Sample(sample.fetch + "_cnt", sample.arguments, sample.converters), ""
-        # Each item of a field is looked at, unless one is named, or what is made of it needs one.
-        parts = sample.fetch in LISTS and len(sample.arguments) == 1 and all(name in ("lower", "upper") for name, _ in sample.converters)
-        parts = parts and method not in ("int", "len", "ip", "bin")
-        expr = whole_expr(sample, state, parts)
+        values = values_expr(sample, state)
+        if values is not None and any(LOOKED_UP.fullmatch(name) or name == "in_table" for name, _ in sample.converters):
+            self._report.warning(line, at, "one-value", _ONE_VALUE)
+            values = None
+        expr = whole_expr(sample, state) if values is None else convert(Var("item"), sample, state)
+        if state.raw and sample.fetch in LENGTHS and not sample.arguments:
+            expr = convert(length_expr(patterns), sample, state)
         if sample.fetch == "var" and method == "bool" and kind_of(expr) is Kind.TEXT:
             # What a test left there is 1 or 0.
             expr = Not(InSet(expr, ("", "0", "false")))
-        parts = parts and "".join(sample.arguments[:1]).lower() != "host"
-        return ((Term(_compared(expr, method, patterns, "-i" in flags, parts)),),)
+        if "-f" in flags and not patterns and method not in ("found", "bool"):
+            return ((Term(Const(False)),),)  # until a command fills the file
+        if values is None:
+            return ((Term(_compared(expr, method, patterns, "-i" in flags)),),)
+        return ((Term(Call("any_item", (values, _compared_item(expr, method, kind, patterns, "-i" in flags)))),),)
 
-    def _flags(self, words: tuple[Word, ...]) -> tuple[dict[str, str], list[str]]:
+    def _flags(self, words: tuple[Word, ...], state: State) -> tuple[dict[str, str], list[str]]:
         """Take the flags off the front of the values; values out of files are read."""
         flags: dict[str, str] = {}
         patterns: list[str] = []
@@ -251,6 +260,7 @@ class Acls:
                 flags[flag] = ""
             elif flag in ("-m", "-f", "-u") and at < len(words):
                 if flag == "-f":
+                    state.files.note(words[at].text, "acl")
                     patterns.extend(self._file(words[at].text))
                 flags[flag] = words[at].text
                 at += 1
@@ -333,14 +343,29 @@ def opposite(test: Expr) -> Expr:
 def _split_suffix(sample: Sample) -> tuple[Sample, str]:
     """Take a suffix such as ``_beg`` off a fetch; HAProxy has one for every fetch of text."""
     base, mark, suffix = sample.fetch.rpartition("_")
-    if mark and suffix in _SUFFIXES and sample.fetch not in FETCHES and (base in FETCHES or base in NAMED_FETCHES):
+    if mark and suffix in _SUFFIXES and sample.fetch not in FETCHES and any(base in known for known in _SUFFIXED):
         method = {"val": "int"}.get(suffix, suffix)
         return Sample(base, sample.arguments, sample.converters), method
     return sample, ""
 
 
-def _compared(expr: Expr, method: str, patterns: list[str], ignore_case: bool, parts: bool) -> Expr:
-    """Return the test of an expression against values; ``parts`` says that each part of a list is looked at."""
+def _compared_item(expr: Expr, method: str, suffix: str, patterns: list[str], ignore_case: bool) -> Expr:
+    """Return the test of one of several values. A value of the wrong form is none: HAProxy goes on to the next."""
+    is_text = kind_of(expr) is Kind.TEXT
+    if suffix == "ip" and method == "found":
+        return InNet(expr, ("0.0.0.0/0", "::/0"))
+    if method == "found" and expr == Var("item"):
+        return Const(True)
+    if method == "int" and is_text:
+        # Digits up to what is none, and as many as a number can have.
+        digits = Call("number", (Call("capture", (expr, Const("^0*([0-9]{0,18})"), Const("1"))),))
+        test = _compared(digits, "int", patterns, ignore_case)
+        return test if suffix == "int" else AllOf((Compare("!=", expr, Const("")), test))
+    return _compared(expr, method, patterns, ignore_case)
+
+
+def _compared(expr: Expr, method: str, patterns: list[str], ignore_case: bool) -> Expr:
+    """Return the test of an expression against values."""
     kind = kind_of(expr)
     if not method:
         method = {Kind.TEST: "bool", Kind.NUMBER: "int", Kind.ADDRESS: "ip", Kind.TEXT: "str"}[kind]
@@ -359,8 +384,11 @@ def _compared(expr: Expr, method: str, patterns: list[str], ignore_case: bool, p
     if method == "len":
         return _number(Call("length", (expr,)), patterns)
     if method == "bin":
-        return InSet(expr, tuple([_bytes(each) for each in patterns]))
-    return _text(expr, method, patterns, ignore_case, parts)
+        values = [_bytes(each) for each in patterns]
+        if any("\0" in each for each in values):  # no text of a configuration has one
+            return InSet(Call("hex", (expr,)), tuple([each.lower() for each in patterns]))
+        return InSet(expr, tuple(values))
+    return _text(expr, method, patterns, ignore_case)
 
 
 def _bytes(text: str) -> str:
@@ -415,19 +443,17 @@ def _number(expr: Expr, patterns: list[str]) -> Expr:
     return _joined(tests, AnyOf)
 
 
-def _text(expr: Expr, method: str, patterns: list[str], ignore_case: bool, parts: bool) -> Expr:
-    """Compare a text. With ``parts``, the text is a list with commas, and one part has to fit."""
-    if method == "str" and not parts:
+def _text(expr: Expr, method: str, patterns: list[str], ignore_case: bool) -> Expr:
+    """Compare a text."""
+    if method == "str":
         return InSet(expr, tuple(patterns), ignore_case)
     if method == "reg":
         if any(_back_references(each) for each in patterns):
             raise not_built("a regular expression with what Python has not")
         return Match(_alternatives(patterns) if len(patterns) > 1 else patterns[0], expr, ignore_case)
-    before, after = ("(?:^|,[ \\t]*)", "[ \\t]*(?:,|\\Z)") if parts else ("^", "\\Z")
     around = {
-        "str": (before, after),
-        "beg": (before, ""),
-        "end": ("", after),
+        "beg": ("^", ""),
+        "end": ("", "\\Z"),
         "sub": ("", ""),
         "dir": ("(?:^|[/?])", "(?:[/?]|\\Z)"),
         "dom": ("(?:^|[./?:])", "(?:[./?:]|\\Z)"),

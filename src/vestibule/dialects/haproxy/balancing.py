@@ -5,7 +5,8 @@ request is shared in turn. ``cookie`` ties a client to the server whose own ``co
 sample yields to the server that it came to first, in a table.
 
 Rules
-  What hashes is one consistent hash, the same in all workers and after every start, so ``hash-type`` chooses nothing.
+  ``map-based`` hashes are HAProxy's own, by its sums; all others are one consistent hash, which is not HAProxy's but as even. Both are
+  the same in all workers and after every start.
   ``stick on`` needs no table: its sample is the key of that hash. Clients stay as long as their server is there.
 
 Not here: servers (``servers``), checks of them (``checking``).
@@ -17,8 +18,9 @@ from dataclasses import replace
 from typing import Literal
 
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.sample import State, Unreadable, sample_expr
+from vestibule.dialects.haproxy.sample import sample_expr
 from vestibule.dialects.haproxy.settings import Settings
+from vestibule.dialects.haproxy.state import State, Unreadable
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.variables import FETCHES
 from vestibule.model.config import Balance, Sticky
@@ -36,6 +38,10 @@ _PLAIN: dict[str, Literal["round_robin", "least_connections", "first", "source"]
 }
 
 _HASH_TYPES = ("map-based", "consistent", "sdbm", "djb2", "wt6", "crc32", "murmur3", "none", "avalanche")
+
+_SUMS: dict[str, Literal["sdbm", "djb2", "crc32"]] = {"sdbm": "sdbm", "djb2": "djb2", "crc32": "crc32"}
+_NO_TABLE = {"consistent", "avalanche", "wt6", "murmur3", "none"}
+"""Words of ``hash-type`` with which servers are chosen by the consistent hash."""
 
 _SAME_SITE: dict[str, Literal["lax", "strict", "none"]] = {"samesite=lax": "lax", "samesite=strict": "strict", "samesite=none": "none"}
 
@@ -56,10 +62,12 @@ class Sharing:
         stuck = self._stuck()
         if stuck is not None:
             found = Balance("source") if stuck == Var("peer_ip") else Balance("hash", stuck)
-        self._check_hash_type()
+        table = self._hash_type()
         bound = self._settings.number("hash-balance-factor")
         if bound is not None and found.method in ("hash", "source"):
             found = replace(found, bound=bound)
+        elif found.method == "hash" and stuck is None:
+            found = replace(found, table=table)
         return found
 
     def _method(self, statement: Statement) -> Balance:
@@ -133,12 +141,18 @@ class Sharing:
             self._report.error(statement.line, at, bad.code, bad.message, bad.hint)
             return None
 
-    def _check_hash_type(self) -> None:
+    def _hash_type(self) -> Literal["", "sdbm", "djb2", "crc32"]:
+        """Return the sum that says which server of a table is meant; none for the consistent hash."""
         statement = self._settings.last("hash-type")
-        for at, word in enumerate(statement.arguments() if statement is not None else []):
+        words = statement.arguments() if statement is not None else []
+        for at, word in enumerate(words):
             if statement is not None and word not in _HASH_TYPES:
                 hint = did_you_mean(word, _HASH_TYPES)
                 self._report.error(statement.line, statement.first + at, "bad-value", f"`{word}` is no way to hash", hint)
+        if not _NO_TABLE.isdisjoint(words):
+            return ""
+        sums = [_SUMS[word] for word in words if word in _SUMS]
+        return sums[-1] if sums else "sdbm"
 
     # ------------------------------------------------------------ stickiness
 

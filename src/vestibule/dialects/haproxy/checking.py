@@ -6,7 +6,7 @@ where the server speaks TLS.
 
 Rules: a check of a protocol that is not spoken here is one of the connection, with a warning.
 
-Not here: which servers are checked, and how often (``servers``).
+Not here: checks that talk (``talks``), which servers are checked, and how often (``servers``).
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.settings import Settings
+from vestibule.dialects.haproxy.talks import talk_of
 from vestibule.dialects.haproxy.tree import Statement
+from vestibule.dialects.haproxy.variables import NAME_METHODS
 from vestibule.model.config import HealthCheck
 from vestibule.model.diagnostic import did_you_mean
 
-_CONNECTION = ("tcp-check", "ldap-check", "mysql-check", "pgsql-check", "redis-check", "smtpchk", "spop-check", "external-check")
-_KINDS = ("httpchk", "ssl-hello-chk", *_CONNECTION)
+_OTHERS = ("tcp-check", "ldap-check", "mysql-check", "pgsql-check", "redis-check", "smtpchk", "spop-check", "external-check")
+_KINDS = ("httpchk", "ssl-hello-chk", *_OTHERS)
 _VERBS = ("send", "expect", "connect", "comment", "disable-on-404", "send-state", "set-var", "set-var-fmt", "unset-var")
 _STATUSES = range(100, 600)
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
+_ALL_OF = "(?s)\\A"
+"""What a pattern begins with that looks for several fields, or refuses one."""
 _NOTES = ("ok-status", "error-status", "tout-status", "on-success", "on-error", "status-code", "min-recv")
 """Options of ``expect`` that say how an outcome is told, each with a value."""
 
@@ -44,6 +48,7 @@ class Checking:
     secure: bool = False
     announces: bool = False
     name: str = ""
+    alpn: tuple[str, ...] = ()
 
 
 def read_checking(settings: Settings, report: Report) -> Checking:
@@ -55,43 +60,65 @@ def read_checking(settings: Settings, report: Report) -> Checking:
     statement = chosen[-1]
     found.kind = statement.name.removeprefix("option ")
     if found.kind == "httpchk":
-        found.check = _asked(statement, replace(USUAL, kind="http", method="OPTIONS"), report)
-        _Rules(found, report).read(settings.all("http-check"))
+        rules, asked = _in_force(settings, statement)
+        usual = replace(USUAL, kind="http", method="OPTIONS", version="1.0")
+        found.check = _asked(statement, usual, report) if asked else usual
+        _Rules(found, report).read(rules)
     elif found.kind != "ssl-hello-chk":
         rules = settings.all("tcp-check")
-        if found.kind != "tcp-check" or any(each.arguments()[:1] not in ([], ["connect"], ["comment"]) for each in rules):
+        talk = talk_of(found.kind, statement, rules, report)
+        if talk:
+            found.check = replace(USUAL, kind="talk", talk=talk)
+        elif found.kind in ("spop-check", "external-check"):
             text = "what servers answer to this check is not looked at; they are well while they take connections"
             report.warning(statement.line, statement.first - 1, "connection-alone", text, "use `option httpchk` where there is HTTP")
         for each in rules:
-            _take_port(found, each, report)
             if each.arguments()[:1] == ["connect"]:
                 _connect(found, each, report)
     return found
 
 
+def _in_force(settings: Settings, statement: Statement) -> tuple[list[Statement], bool]:
+    """Return the rules that hold, and whether what ``httpchk`` asks does: what a backend says of one replaces all of its defaults."""
+    rules = settings.all("http-check")
+    own = [each for each in rules if each in settings.section.lines]
+    if own or statement in settings.section.lines:
+        return own, statement in settings.section.lines
+    return rules, True
+
+
 def _asked(statement: Statement, check: HealthCheck, report: Report) -> HealthCheck:
-    """``httpchk [METHOD] URI [VERSION]``; fields may follow the version, after line breaks."""
+    """``httpchk [METHOD] URI [VERSION] [HOST]``; fields may follow the version, after line breaks."""
     words = statement.arguments()
+    check = replace(check, version="1.0")
     if len(words) == 1:
         return replace(check, path=words[0])
     if len(words) > 1:
         check = replace(check, method=words[0], path=words[1])
+    check = _of_version(check, "".join(words[2:3]))
     for line in "".join(words[2:3]).replace("\r", "").split("\n")[1:]:
         if line:
             name, _, value = line.partition(":")
             check = with_field(check, name.strip(), value.strip())
-    if len(words) > 3:
+    if len(words) == 4:
+        return replace(check, host=words[3])
+    if len(words) > 4:
         report.error(
-            statement.line, statement.first + 3, "syntax", f"`{words[3]}` is not expected here", "quote the version and the fields"
+            statement.line, statement.first + 4, "syntax", f"`{words[4]}` is not expected here", "quote the version and the fields"
         )
     return check
+
+
+def _of_version(check: HealthCheck, text: str) -> HealthCheck:
+    """Return a check that speaks the version that a text begins with, 1.0 where there is none."""
+    return replace(check, version="1.1" if text.startswith(("HTTP/1.1", "HTTP/2")) else "1.0")
 
 
 def with_field(check: HealthCheck, name: str, value: str) -> HealthCheck:
     """Return a check that sends one more field; the Host has a place of its own, and what is sent always is left out."""
     if name.lower() == "host":
         return replace(check, host=value)
-    if name.lower() in ("connection", "content-length", "user-agent"):
+    if name.lower() in ("content-length", "user-agent") or (name.lower(), value.lower()) == ("connection", "close"):
         return check
     return replace(check, headers=(*check.headers, (name, value)))
 
@@ -144,8 +171,8 @@ class _Rules:
                 self._report.not_built(statement.line, statement.first, "variables of checks", "write the value")
 
     def _send(self, statement: Statement, words: list[str]) -> None:
-        """``send [meth M] [uri U] [ver V] [hdr NAME VALUE]… [body TEXT]``."""
-        check = self._found.check
+        """``send [meth M] [uri U] [ver V] [hdr NAME VALUE]… [body TEXT]``: its fields replace those of ``httpchk``."""
+        check = replace(self._found.check, headers=(), host="")
         at = 1
         while at < len(words):
             word, place = words[at], statement.first + at
@@ -161,7 +188,9 @@ class _Rules:
                 at += 1
             elif word in ("uri-lf", "body-lf"):
                 self._report.not_built(statement.line, place, f"`{word}` of a check", f"write `{word[:-3]}`")
-            elif word not in ("ver", "comment"):
+            elif word == "ver":
+                check = _of_version(check, value)
+            elif word != "comment":
                 hint = did_you_mean(word, ("meth", "uri", "ver", "hdr", "body"))
                 self._report.error(statement.line, place, "syntax", f"`{word}` is not expected here", hint)
             at += 2
@@ -176,6 +205,8 @@ class _Rules:
         negated = words[at : at + 1] == ["!"]
         at += negated
         what, pattern = [*words[at : at + 2], "", ""][:2]
+        if what.startswith("!"):
+            negated, what = True, what[1:]
         check = self._found.check
         if what == "status":
             self._found.check = replace(check, statuses=self._statuses(statement, at + 1, pattern, negated))
@@ -185,18 +216,40 @@ class _Rules:
             except re.error as bad:
                 self._report.error(line, statement.first + at + 1, "bad-pattern", f"`{pattern}` is no regular expression: {bad}")
                 return
-            self._found.check = replace(check, statuses=tuple([each for each in fit if each >= 200]))
+            self._found.check = replace(check, statuses=tuple([each for each in fit if _is_final(each)]))
         elif what in ("string", "rstring") and negated:
-            self._report.not_built(line, statement.first + at, "a text that must not be in an answer", "name one that must be")
+            text = re.escape(pattern) if what == "string" else pattern
+            self._found.check = replace(check, pattern=f"(?s)\\A(?!.*(?:{text}))")
         elif what == "string":
             self._found.check = replace(check, body=pattern)
         elif what == "rstring":
             self._found.check = replace(check, pattern=pattern)
-        elif what in ("hdr", "fhdr", "string-lf"):
+        elif what in ("hdr", "fhdr"):
+            self._field(statement, words, at, negated)
+        elif what == "string-lf":
             self._report.not_built(line, statement.first + at, f"`expect {what}`", "expect a `status` or a `string`")
         else:
             hint = did_you_mean(what, ("status", "rstatus", "string", "rstring"))
             self._report.error(line, statement.first + at, "syntax", f"`expect {what}` is unknown", hint)
+
+    def _field(self, statement: Statement, words: list[str], at: int, negated: bool) -> None:
+        """``hdr|fhdr name [-m METHOD] NAME [value [-m METHOD] VALUE]``: a field of the answer, or an item of its list."""
+        found = re.fullmatch(r"name(?: -m (\S+))? (\S+)(?: value(?: -m (\S+))? (.*))?", " ".join(words[at + 1 :]))
+        ways = [found[1] or "str", found[3] or "str"] if found is not None else []
+        if found is None or any(each not in (*NAME_METHODS, "found") for each in ways):
+            hint = "write `expect hdr name X-State value up`"
+            self._report.not_built(statement.line, statement.first + at, "a field that is described so", hint)
+            return
+        name, value = _fitting(found[2], ways[0], ":"), _fitting(found[4] or "", ways[1], "")
+        items = words[at] == "hdr"
+        before, after = ("(?:[^\\r]*,[ \\t]*)?", "[ \\t]*(?:,[^\\r]*)?") if items else ("", "[ \\t]*")
+        pattern = f"(?i:\\r\\n{name}):[ \\t]*" + (f"{before}{value}{after}\\r" if found[4] else "")
+        before = self._found.check.head_pattern
+        if before and not before.startswith(_ALL_OF):
+            before = f"{_ALL_OF}(?=.*(?:{before}))"
+        if negated or before:
+            pattern = f"{before or _ALL_OF}(?{'!' if negated else '='}.*(?:{pattern}))"
+        self._found.check = replace(self._found.check, head_pattern=pattern)
 
     def _statuses(self, statement: Statement, at: int, text: str, negated: bool) -> tuple[int, ...]:
         """Read a list of statuses and ranges of them."""
@@ -208,8 +261,22 @@ class _Rules:
                 self._report.error(statement.line, statement.first + at, "bad-value", message, "write `200` or `200-299`")
                 return ()
             wanted.update(range(int(found[1]), int(found[2] or found[1]) + 1))
-        # An interim answer ends no check.
-        return tuple([each for each in _STATUSES if (each in wanted) is not negated and each >= 200])
+        return tuple([each for each in _STATUSES if (each in wanted) is not negated and _is_final(each)])
+
+
+def _is_final(status: int) -> bool:
+    """Tell whether an answer of a status ends a check: interim ones do not, but another protocol does (101)."""
+    return status >= 200 or status == 101
+
+
+def _fitting(text: str, way: str, stop: str) -> str:
+    """Return the pattern of a text that is compared in a way, inside a line."""
+    if way == "found":
+        return f"[^\\r{stop}]*"
+    inside = f"[^\\r{stop}]*"
+    before, after = NAME_METHODS[way]
+    text = f"(?:{text})" if way == "reg" else re.escape(text)
+    return ("" if before else inside) + text + ("" if after else inside)
 
 
 def _connect(found: Checking, statement: Statement, report: Report) -> None:
@@ -226,6 +293,8 @@ def _connect(found: Checking, statement: Statement, report: Report) -> None:
             continue
         if word == "sni":
             found.name = "".join(words[at + 1 : at + 2])
+        elif word == "alpn" and found.check.kind != "http":
+            found.alpn = tuple([each for each in "".join(words[at + 1 : at + 2]).split(",") if each])
         elif word not in ("port", "comment", "alpn", "proto"):
             report.not_built(statement.line, statement.first + at, f"`{word}` of a check", "say it in the `server` line")
         at += 2

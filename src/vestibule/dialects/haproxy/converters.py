@@ -18,6 +18,9 @@ from vestibule.model.vocabulary import kind_of
 
 _JSON_PLACE = re.compile(r"\$(?:\.[A-Za-z0-9_$-]+|\[\d{1,6}\])+")
 
+WITHOUT_PORT = r"^\[?([0-9.]+(?=:[0-9]*\Z)|[0-9a-fA-F:.]+)\]?(?::[0-9]*)?\Z"
+"""An address in a text, the port behind it apart."""
+
 Variable = Callable[[str], Expr]
 """What a variable is, by its name; raises if it is none."""
 
@@ -53,6 +56,7 @@ NAMES = (
     "add_item",
     "bool",
     "bytes",
+    "cut_crlf",
     "digest",
     "even",
     "field",
@@ -64,6 +68,8 @@ NAMES = (
     "json_query",
     "ltime",
     "ltrim",
+    "ms_ltime",
+    "ms_utime",
     "not",
     "odd",
     "port_only",
@@ -75,6 +81,8 @@ NAMES = (
     "strcmp",
     "url_dec",
     "url_enc",
+    "us_ltime",
+    "us_utime",
     "utime",
     "word",
 )
@@ -99,13 +107,16 @@ def converted(expr: Expr, name: str, arguments: tuple[str, ...], variable: Varia
         return _part(expr, name, arguments)
     if name in ("bool", "not", "even", "odd"):
         return _truth(expr, name)
-    if name in ("ltime", "utime"):
+    unit, _, kind = name.rpartition("_")
+    if kind in ("ltime", "utime"):
         # ltime(<format>[,<offset>])
         second = _number(expr)
+        if unit:
+            second = Call("divide", (second, Const(1_000 if unit == "ms" else 1_000_000)))
         offset = _int(arguments, 1, 0)
         if offset:
             second = Call("add" if offset > 0 else "subtract", (second, Const(abs(offset))))
-        return Call("format_date", (second, Const("".join(arguments[:1])), Const("local" if name == "ltime" else "utc")))
+        return Call("format_date", (second, Const("".join(arguments[:1])), Const("local" if kind == "ltime" else "utc")))
     if name in ("strcmp", "secure_memcmp"):
         equal = Compare("==", _text(expr), _text(variable("".join(arguments[:1]))))
         return If(equal, Const(0), Const(1)) if name == "strcmp" else equal
@@ -135,6 +146,8 @@ def _shaped(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variabl
             raise BadArgument(f"`{''.join(arguments[:1])}` is no place of a document that is known here")
         found = Call("json_value", (expr, Const(arguments[0])))
         return Call("number", (found,)) if arguments[1:] == ("int",) else found
+    if name == "cut_crlf":
+        return Call("capture", (expr, Const("^[^\\r\\n]*"), Const("0")))
     if name == "bytes":
         first, count = _int(arguments, 0, 0), _int(arguments, 1, -1)
         return Call("slice", (expr, Const(first), Const(count)))
@@ -145,7 +158,10 @@ def _shaped(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variabl
     if name == "port_only":
         return Call("number", (Call("capture", (expr, Const(":([0-9]+)$"), Const("1"))),))
     if name == "ipmask":
-        return Call("mask", (expr, Const(_mask("".join(arguments[:1]), 32)), Const(_mask("".join(arguments[1:2]), 128))))
+        four, six = ("".join(arguments[:1]), 32), ("".join(arguments[1:2]), 128)
+        if kind_of(expr) is Kind.TEXT:
+            expr = Call("capture", (expr, Const(WITHOUT_PORT), Const("1")))
+        return Call("mask_by", (expr, Const(_mask(*four)), Const(_mask(*six) if six[0] else "")))
     if name == "regsub":
         return _substituted(expr, arguments)
     # add_item(<delimiter>,<variable>,<suffix>)
@@ -190,18 +206,18 @@ def _int(arguments: tuple[str, ...], at: int, usual: int) -> int:
     return int(text)
 
 
-def _mask(text: str, usual: int) -> int:
-    """Read a mask: a number of bits, or written as an address. Only the first bits of an address can be kept."""
+def _mask(text: str, bits: int) -> str:
+    """Read a mask: a number of bits, or written as an address."""
+    kind = ipaddress.IPv4Address if bits == 32 else ipaddress.IPv6Address
     if "." not in text and ":" not in text:
-        return _int((text,), 0, usual)
+        kept = _int((text,), 0, bits)
+        if not 0 <= kept <= bits:
+            raise BadArgument(f"`{text}` is no mask")
+        return str(kind((1 << bits) - (1 << (bits - kept))))
     try:
-        address = ipaddress.ip_address(text)
+        return str(kind(text))
     except ValueError:
         raise BadArgument(f"`{text}` is no mask") from None
-    bits = int(address).bit_count()
-    if int(address) >> (address.max_prefixlen - bits) != (1 << bits) - 1:
-        raise BadArgument(f"`{text}` keeps other bits than the first")
-    return bits
 
 
 def _digest(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variable) -> Expr:

@@ -36,7 +36,7 @@ SECTIONS: dict[str, tuple[State, str]] = {
     "mailers": ("harmless", "no mails are sent; watch the error log"),
     "ring": ("harmless", "logs go to syslog servers, standard output or standard error"),
     "cache": ("error", "leave it out, with its `cache-use` and `cache-store` rules"),
-    "fcgi-app": ("error", "put an HTTP server before the application"),
+    "fcgi-app": ("harmless", "no proxy can use it; put an HTTP server before the application"),
     "program": ("error", "start the program by itself"),
     "log-forward": ("error", "use a syslog server"),
     "crt-store": ("error", "name the files with `crt`"),
@@ -81,13 +81,10 @@ _GLOBAL = [
         "`vestibule status` asks vestibule's own socket",
     ),
     *_rows("harmless", "G", "ssl-default-bind-sigalgs", "Signatures of TLS.", "those of the TLS library are used"),
-    *_rows(
-        "harmless",
-        "G",
-        "ssl-default-server-ciphers | ssl-default-server-ciphersuites | ssl-default-server-options",
-        "TLS to servers.",
-        "the TLS library's defaults are used towards servers",
-    ),
+    *_rows("supported", "G", "ssl-default-server-ciphers", "Ciphers of TLS 1.2 to servers."),
+    *_rows("supported", "G", "ssl-default-server-ciphersuites", "Suites of TLS 1.3 to servers."),
+    *_rows("supported", "G", "ssl-default-server-curves", "Groups of TLS to servers."),
+    *_rows("supported", "G", "ssl-default-server-options", "TLS versions to servers."),
     *_rows("harmless", "G", "ssl-dh-param-file | tune.ssl.default-dh-param", "Diffie-Hellman.", "only elliptic curves are used"),
     *_rows(
         "harmless",
@@ -105,7 +102,8 @@ _GLOBAL = [
             "cpu-map | numa-cpu-mapping | thread-groups | "
             "maxcomprate | maxcompcpuusage | maxpipes | maxzlibmem | server-state-base | server-state-file | localpeer | "
             "default-path | unix-bind | external-check | insecure-fork-wanted | insecure-setuid-wanted | h1-case-adjust | "
-            "h1-case-adjust-file | expose-experimental-directives | profiling.tasks | setenv | presetenv | unsetenv | "
+            "h1-case-adjust-file | expose-experimental-directives | expose-deprecated-directives | "
+            "profiling.tasks | setenv | presetenv | unsetenv | "
             "resetenv | wurfl-data-file | cluster-secret | close-spread-time | httpclient.ssl.verify | "
             "httpclient.resolvers.prefer"
         ),
@@ -182,7 +180,7 @@ _PROXY = [
     *_rows("supported", "LB", "server", "A server; see the options."),
     *_rows("supported", "DLB", "default-server", "Options of the servers after it."),
     *_rows("supported", "DLB", "balance", "Which server gets a request."),
-    *_rows("supported", "DLB", "hash-type", "How `balance` hashes; there is one consistent hash."),
+    *_rows("supported", "DLB", "hash-type", "How `balance` hashes: by HAProxy's sums if `map-based`, else one consistent hash."),
     *_rows("supported", "DLB", "hash-balance-factor", "The most load of a server, in percent of its share, where `balance` hashes."),
     *_rows("supported", "DLB", "cookie", "Cookies that tie a client to a server."),
     *_rows("supported", "DLB", "dynamic-cookie-key", "Cookies made from addresses; vestibule has a key of its own."),
@@ -214,7 +212,7 @@ _PROXY = [
     ),
     *_rows("supported", "DLB", "http-reuse", "Reuse of connections to servers."),
     *_rows("supported", "DLB", "http-check", "What a health check sends, and what it expects."),
-    *_rows("supported", "DLB", "tcp-check", "Health checks of connections; only `connect` is carried out."),
+    *_rows("supported", "DLB", "tcp-check", "Health checks of connections: what is sent, and what must come."),
     *_rows("harmless", "DLB", "external-check", "Programs that check.", "no program is run; servers are well while they take connections"),
     *_rows("harmless", "DFLB", "email-alert", "Mails.", "no mails are sent; watch the error log"),
     *_rows("supported", "DFL", "rate-limit sessions", "Connections in a second; counted at each listener of each worker."),
@@ -227,15 +225,17 @@ _PROXY = [
     *_rows("error", "FLB", "filter", "Other filters.", "leave it out"),
     *_rows("error", "B", "use-fcgi-app", "FastCGI.", "put an HTTP server before the application"),
     *_rows(
-        "error",
+        "supported",
         "DFLB",
         (
-            "stats enable | stats uri | stats realm | stats auth | stats admin | stats refresh | stats hide-version | "
-            "stats show-legends | stats show-node | stats show-desc | stats scope | stats http-request | stats bind-process"
+            "stats enable | stats uri | stats realm | stats auth | stats refresh | stats hide-version | "
+            "stats scope | stats show-node | stats show-desc"
         ),
-        "The page of statistics.",
-        "leave the section out; `vestibule status` tells of the running program",
+        "The page of statistics, and with `;csv` behind its URI the table of `show stat`; nobody changes anything on it.",
     ),
+    *_rows("harmless", "DFLB", "stats show-legends | stats show-modules | stats bind-process", "More on the page of statistics.", _TUNE),
+    *_rows("error", "DFLB", "stats admin", "Changes on the page of statistics.", "use `stats socket` in `global`, or `vestibule upstream`"),
+    *_rows("error", "DFLB", "stats http-request", "Rules for the page alone.", "write `http-request` rules for its path, and `stats auth`"),
     *_rows("harmless", "DFLB", "bind-process", "Processes.", _TUNE),
 ]
 
@@ -253,22 +253,23 @@ _OPTIONS = [
     *_rows(
         "harmless",
         "DFLB",
-        (
-            "option dontlog-normal | option logasap | "
-            "option log-separate-errors | option log-health-checks | option socket-stats | option contstats"
-        ),
+        ("option dontlog-normal | option logasap | option log-separate-errors | option socket-stats | option contstats"),
         "Logs.",
         _LOG,
     ),
+    *_rows("supported", "DFLB", "option log-health-checks", "Outcomes of checks are told where `log` says."),
     *_rows("supported", "DFLB", "option httpchk", "Health checks by a request."),
     *_rows("supported", "DFLB", "option tcp-check | option ssl-hello-chk", "Health checks by a connection, or a TLS handshake."),
     *_rows(
         "supported",
         "DFLB",
-        (
-            "option ldap-check | option mysql-check | option pgsql-check | option redis-check | option smtpchk | "
-            "option spop-check | option external-check"
-        ),
+        "option ldap-check | option mysql-check | option pgsql-check | option redis-check | option smtpchk",
+        "Health checks of other protocols.",
+    ),
+    *_rows(
+        "supported",
+        "DFLB",
+        "option spop-check | option external-check",
         "Health checks of other protocols: here a connection is enough.",
     ),
     *_rows(
@@ -314,7 +315,7 @@ _OPTIONS = [
         "Let broken messages pass.",
         "they are refused, because two readers may take them for two things",
     ),
-    *_rows("harmless", "DFLB", "option http-buffer-request", "Wait for the body before rules are run.", "no rule here reads bodies"),
+    *_rows("supported", "DFLB", "option http-buffer-request", "Wait for the body, as far as 16 KiB, before rules are run."),
     *_rows("error", "DFLB", "option http_proxy | option transparent", "Proxies of other kinds.", "leave it out"),
 ]
 
@@ -415,12 +416,13 @@ _RULES = [
     *_rows("supported", "DFLB", "http-request early-hint", "Send a field to the client before the answer (103)."),
     *_rows("supported", "DFLB", "http-request normalize-uri", "Write the target in a normal form."),
     *_rows(
-        "harmless",
+        "supported",
         "DFLB",
-        "http-request wait-for-body | http-response wait-for-body",
-        "Wait for the body before rules are run.",
-        "no rule here reads bodies",
+        "http-request set-timeout",
+        "Other time-outs for one request: `server` and `tunnel`. That of `server` shortens no silence in bodies.",
     ),
+    *_rows("supported", "DFLB", "http-request wait-for-body", "Wait for the body, as far as 16 KiB, before the next rule."),
+    *_rows("supported", "DFLB", "http-response wait-for-body", "Hold an answer back until its body is there, as far as 16 KiB."),
     *_rows("supported", "DFLB", "http-request reject | http-request silent-drop", "Close the connection without an answer."),
     *_rows("supported", "DFLB", "http-request capture", "Keep a value for later rules."),
     *_rows(
@@ -436,17 +438,12 @@ _RULES = [
     *_rows(
         "supported",
         "DFLB",
-        "http-request sc-inc-gpc0 | http-request sc-inc-gpc1 | http-response sc-inc-gpc0 | http-response sc-inc-gpc1",
-        "Count one more for what a slot tracks.",
+        "http-request sc-inc-gpc0 | http-request sc-inc-gpc1 | http-response sc-inc-gpc0 | http-response sc-inc-gpc1 | "
+        "http-request sc-inc-gpc | http-response sc-inc-gpc | http-request sc-add-gpc | http-response sc-add-gpc | "
+        "http-request sc-set-gpt | http-response sc-set-gpt | http-request sc-set-gpt0 | http-response sc-set-gpt0",
+        "Count more for what a slot tracks, or mark it with a number.",
     ),
     *_rows("supported", "DFLB", "http-response allow | http-after-response allow", "Skip the rules after it."),
-    *_rows(
-        "error",
-        "DFLB",
-        ("http-request sc-inc-gpc | http-request sc-set-gpt | http-request sc-set-gpt0 | http-request sc-add-gpc"),
-        "Count what clients do.",
-        "leave it out, with the rules that read the counters",
-    ),
     *_rows(
         "supported",
         "DFLB",
@@ -457,15 +454,16 @@ _RULES = [
     *_rows(
         "error",
         "DFLB",
-        "http-request lua | http-response lua | http-request use-service",
-        "Lua and services.",
+        "http-request lua | http-response lua",
+        "Lua.",
         "write the policy with rules",
     ),
+    *_rows("supported", "DFLB", "http-request use-service", "`prometheus-exporter`: figures for Prometheus, by vestibule's own names."),
     *_rows(
         "error",
         "DFLB",
         (
-            "http-request do-resolve | http-request set-timeout | http-request set-map | http-request del-map | "
+            "http-request do-resolve | http-request set-map | http-request del-map | "
             "http-request add-acl | http-request del-acl | http-response set-map | http-response add-acl | "
             "http-response del-acl | http-response del-map"
         ),
@@ -473,8 +471,19 @@ _RULES = [
         "leave it out",
     ),
     *_rows(
-        "error", "DFLB", "tcp-response | tcp-response content | tcp-response inspect-delay", "Rules for bytes of servers.", "leave it out"
+        "supported",
+        "DLB",
+        "tcp-response content",
+        "Rules for answers in `mode http`, before `http-response`: `accept`, `reject` (the client gets 502), variables and counters.",
     ),
+    *_rows(
+        "harmless",
+        "DLB",
+        "tcp-response inspect-delay",
+        "How long to wait for bytes of servers.",
+        "the head of an answer is complete before rules are run",
+    ),
+    *_rows("error", "DFLB", "tcp-response", "Rules for bytes of servers.", "write `tcp-response content`"),
 ]
 
 _USERS = [

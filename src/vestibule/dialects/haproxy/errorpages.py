@@ -3,8 +3,6 @@
 Facts (HAProxy configuration manual, chapters 4.2 and 12.4): a file holds a whole answer, status line and fields included; the last
 line for a status counts. They stand for what HAProxy itself answers, never for answers of servers.
 
-Rules: a server that cannot be reached is 502 here and 503 in HAProxy, so what is for 503 is for 502, too, unless that has its own.
-
 Not here: answers of rules (``answers``).
 """
 
@@ -12,8 +10,8 @@ from __future__ import annotations
 
 from vestibule.dialects.haproxy.answers import read_return, whole_answer
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.sample import State
 from vestibule.dialects.haproxy.settings import Settings
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText
@@ -40,9 +38,6 @@ class ErrorPages:
         found.pop(_OTHER_THAN_ERRORS, None)
         if not found:
             return None
-        if 503 in found and 502 not in found:
-            down = found[503]
-            found[503] = self._origins.move(down, ErrorRoute(down.source, (503, 502), down.status))
         return tuple([found[status] for status in sorted(found)])
 
     def of(self, settings: Settings) -> OwnPages:

@@ -1,8 +1,9 @@
 """The options by which HAProxy tells servers of the client: ``forwardfor``, ``originalto``, ``forwarded``.
 
 Facts (HAProxy configuration manual, chapter 4.2): each adds a line of its own behind what the client sent, after all
-rules were run; ``except NET`` leaves clients of a network out, ``if-none`` those whose field is there, ``header`` names
-another field. The option of the backend counts before that of the frontend. ``forwarded`` says ``proto`` and ``for``.
+rules were run; ``except NET`` leaves clients of a network out, ``if-none`` those whose field is there where neither option
+lacks it, ``header`` names another field. The option of the backend counts before that of the frontend. ``forwarded`` says
+``proto`` and ``for``.
 
 Not here: rules (``rules``).
 """
@@ -14,8 +15,8 @@ import re
 
 from vestibule.dialects.haproxy.acl import opposite
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.sample import State
 from vestibule.dialects.haproxy.settings import Settings
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.origin import Origins
 from vestibule.model.config import Action, AddHeader, When
@@ -55,7 +56,6 @@ def _action(statements: list[Statement], field: str, value: Expr, state: State, 
         while at < len(words):
             following = words[at + 1] if at + 1 < len(words) else ""
             if words[at] == "if-none":
-                tests.append(_missing(names[0] if names else field, state))
                 at += 1
                 continue
             if words[at] == "except" and following:
@@ -68,6 +68,8 @@ def _action(statements: list[Statement], field: str, value: Expr, state: State, 
                     statement.line, place, "syntax", f"`{words[at]}` is not expected here", "write `except NET`, `header NAME` or `if-none`"
                 )
             at += 2
+    if all("if-none" in each.arguments() for each in statements):
+        tests.append(_missing(names[0] if names else field, state))
     action = AddHeader(names[0] if names else field, value)
     unique = tuple(dict.fromkeys(tests))
     if not unique:

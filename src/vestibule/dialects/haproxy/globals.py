@@ -7,9 +7,10 @@ Not here: proxies (``lower``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
-from vestibule.dialects.haproxy.listen import TlsDefaults, read_version
+from vestibule.dialects.haproxy.listen import TlsDefaults, TlsLimits, read_version
 from vestibule.dialects.haproxy.logs import Logging
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.tree import Section, Statement
@@ -70,14 +71,17 @@ def _apply(found: Globals, statement: Statement, words: list[str], report: Repor
         found.tls.crt_base = words[0]
     elif name == "ca-base":
         found.tls.ca_base = words[0]
-    elif name == "ssl-default-bind-ciphers":
-        found.tls.ciphers = tuple([each for each in words[0].split(":") if each])
-    elif name == "ssl-default-bind-ciphersuites":
-        found.tls.suites = tuple([each for each in words[0].split(":") if each])
-    elif name == "ssl-default-bind-curves":
-        found.tls.curves = tuple([each for each in words[0].split(":") if each])
     else:
-        _bind_options(found.tls, statement, words, report)
+        side, _, what = name.removeprefix("ssl-default-").partition("-")
+        tls = found.tls.servers if side == "server" else found.tls.clients
+        if what == "ciphers":
+            tls.ciphers = tuple([each for each in words[0].split(":") if each])
+        elif what == "ciphersuites":
+            tls.suites = tuple([each for each in words[0].split(":") if each])
+        elif what == "curves":
+            tls.curves = tuple([each for each in words[0].split(":") if each])
+        else:
+            _tls_options(tls, statement, words, report)
 
 
 def _command_socket(found: Globals, statement: Statement, words: list[str], report: Report) -> None:
@@ -86,9 +90,13 @@ def _command_socket(found: Globals, statement: Statement, words: list[str], repo
     if not path.startswith(("/", ".")) and "@" not in path and ":" not in path:
         path = f"./{path}"
     if not path.startswith(("/", ".")):
-        message = f"`stats socket {words[0]}` is left out"
-        report.warning(statement.line, statement.first, "left-out", message, "commands are taken on unix sockets; name a path")
-        return
+        host, _, port = re.sub("^ipv[46]@", "", path).rpartition(":")
+        if port.isdecimal() and "@" not in host and 0 < int(port) < 65_536:
+            path = f"tcp:{host or '*'}:{port}"
+        elif not re.fullmatch("fd@[0-9]{1,6}", path):
+            message = f"`stats socket {words[0]}` is no place to take commands"
+            report.error(statement.line, statement.first, "bad-value", message, "name a path, an address with its port or `fd@N`")
+            return
     made = CommandSocket(path, 0o777)
     at = 1
     while at < len(words):
@@ -129,8 +137,8 @@ def lowest(*limits: int | None) -> int | None:
     return min([each for each in limits if each is not None], default=None)
 
 
-def _bind_options(tls: TlsDefaults, statement: Statement, words: list[str], report: Report) -> None:
-    """Read ``ssl-default-bind-options``."""
+def _tls_options(tls: TlsLimits, statement: Statement, words: list[str], report: Report) -> None:
+    """Read ``ssl-default-bind-options`` or ``ssl-default-server-options``."""
     at = 0
     while at < len(words):
         word, place = words[at], statement.first + at

@@ -4,7 +4,7 @@ Facts (HAProxy configuration manual, chapters 2.2 and 2.3): words are separated 
 comment; a backslash takes the meaning of a blank, ``#``, a quote or a backslash away and makes ``\\n \\r \\t \\xHH``;
 within "weak" quotes backslashes work and ``$NAME`` is a variable of the environment, ``${NAME-text}`` with what stands for it
 where there is none; within 'strong' quotes nothing has
-a meaning. Quotes may begin in the middle of a word.
+a meaning. Quotes may begin in the middle of a word. Addresses (of ``bind``, ``server``, ``log`` …) have variables also without quotes.
 
 Rules: an unknown escape stays as it is, since regular expressions are full of them. A line that cannot be read is a
 mistake and is left out.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vestibule.dialects.haproxy.condition import ConditionError, holds
 from vestibule.dialects.haproxy.report import Report
@@ -26,6 +26,11 @@ _PLAIN_ESCAPES = " \\#\"'"
 _LETTER_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _HEX = re.compile(r"x([0-9A-Fa-f]{2})")
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|[A-Za-z_][A-Za-z0-9_]*)")
+
+_ADDRESSES = {"bind": 1, "log": 1, "dispatch": 1, "source": 1, "server": 2, "server-template": 3, "nameserver": 2, "peer": 2}
+"""Which word of a line is an address."""
+
+_ADDRESS_OPTIONS = ("addr", "agent-addr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,19 @@ def _words(raw: str, environment: Mapping[str, str] | None) -> list[Word]:
         else:
             word, at = _word(raw, at, environment)
             words.append(word)
+    for index, word in enumerate(words):
+        if "$" in word.text and not word.quoted and _is_address(words, index):
+            words[index] = replace(word, text=_with_variables(word, environment))
     return words
+
+
+def _with_variables(word: Word, environment: Mapping[str, str] | None) -> str:
+    return _VARIABLE.sub(lambda found: _variable(found[0], word.column - 1 + found.start(), environment), word.text)
+
+
+def _is_address(words: list[Word], index: int) -> bool:
+    """Tell whether a word of a line is an address."""
+    return _ADDRESSES.get(words[0].text) == index or (words[0].text == "server" and words[index - 1].text in _ADDRESS_OPTIONS)
 
 
 def _word(raw: str, start: int, environment: Mapping[str, str] | None) -> tuple[Word, int]:

@@ -12,12 +12,14 @@ Not here: words of other lines (``lower``).
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.options import BIND_OPTIONS, Option
 from vestibule.dialects.haproxy.report import NOT_BUILT, Report, span
+from vestibule.dialects.haproxy.state import PatternFiles
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText, find_files
 from vestibule.model.config import Address, Certificate, InheritedAddress, Limits, Listener, TcpAddress, TlsProfile, UnixAddress
@@ -33,12 +35,31 @@ _BACKLOG = Listener("", TcpAddress(0)).backlog
 _NO_CERTIFICATES = (".key", ".ocsp", ".issuer", ".sctl", ".txt", ".md")
 """What lies beside certificates in a directory."""
 
+_CRT_ROW = re.compile(r"(\S+)(?:\s+\[([^\]]*)\])?(.*)")
+_ROW_VALUES = (
+    *("alpn", "npn", "ca-file", "ca-verify-file", "crl-file", "ciphers", "ciphersuites", "curves", "ecdhe", "verify"),
+    *("ssl-min-ver", "ssl-max-ver", "sigalgs", "client-sigalgs", "ocsp-update", "ocsp"),
+)
+_ROW_LEFT = ("allow-0rtt", "no-ca-names")
+_ROW_USUAL = (
+    ("verify", "none"),
+    ("ssl-min-ver", "SSLv3"),
+    ("ssl-min-ver", "TLSv1.0"),
+    ("ssl-min-ver", "TLSv1.1"),
+    ("ssl-min-ver", "TLSv1.2"),
+)
+"""What rows may say without effect: it holds anyway."""
+_ROW_STRICTER = ("optional", "required", "TLSv1.3")
+"""Unless the listener says one of these, which the row would take back."""
+
+TlsVersion = Literal["1.2", "1.3"]
+
 _VERSIONS = ("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 
 @dataclass(slots=True)
-class TlsDefaults:
-    """What ``global`` says of TLS for every ``bind``."""
+class TlsLimits:
+    """What ``global`` says of TLS on one side."""
 
     ciphers: tuple[str, ...] = ()
     suites: tuple[str, ...] = ()
@@ -46,6 +67,14 @@ class TlsDefaults:
     minimum: str = ""
     maximum: str = ""
     tickets: bool = True
+
+
+@dataclass(slots=True)
+class TlsDefaults:
+    """What ``global`` says of TLS: for every ``bind``, for every ``server``, and where files count from."""
+
+    clients: TlsLimits = field(default_factory=TlsLimits)
+    servers: TlsLimits = field(default_factory=TlsLimits)
     crt_base: str = ""
     ca_base: str = ""
 
@@ -97,7 +126,8 @@ _ANYBODY = ("0.0.0.0/0", "::/0")
 class Binder:
     """Reads the ``bind`` lines of a file."""
 
-    def __init__(self, report: Report, origins: Origins, defaults: TlsDefaults, read_text: ReadText) -> None:
+    def __init__(self, report: Report, origins: Origins, defaults: TlsDefaults, read_text: ReadText, files: PatternFiles) -> None:
+        self._files = files
         self._read_text = read_text
         self._report = report
         self._origins = origins
@@ -124,7 +154,8 @@ class Binder:
         if has_tls and not certificates:
             self._report.error(line, options["ssl"][0][0], "no-certificate", "`ssl` needs a certificate", "name a PEM file with `crt`")
         elif certificates and not has_tls:
-            self._report.warning(line, options["crt"][0][0], "unused", "`crt` has no effect without `ssl`")
+            named = "crt" if "crt" in options else "crt-list"
+            self._report.warning(line, options[named][0][0], "unused", f"`{named}` has no effect without `ssl`")
             certificates = ()
         profile = self._profile(line, options) if has_tls else "intermediate"
         protocols = _PROTOCOLS if self._raw else self._protocols(line, options)
@@ -239,7 +270,7 @@ class Binder:
                 continue
             names.extend([self._named(line, place + 1, each) for each in inside or [path]])
         for place, text in options.get("crt-list", []):
-            names.extend([self._named(line, place + 1, each) for each in self._listed(line, place + 1, text)])
+            names.extend(self._listed(line, place + 1, text, options))
         return tuple(dict.fromkeys(names))
 
     def _named(self, line: Line, at: int, path: str) -> str:
@@ -252,28 +283,51 @@ class Binder:
         found = find_files(self._read_text, f"{path.rstrip('/')}/*")
         return [each for each in found if not each.endswith(_NO_CERTIFICATES)]
 
-    def _listed(self, line: Line, at: int, path: str) -> list[str]:
-        """Return the files that a ``crt-list`` names; each serves the hosts it was issued for, whatever the list says."""
+    def _listed(self, line: Line, at: int, path: str, options: dict[str, list[tuple[int, str]]]) -> list[str]:
+        """Return the certificates that a ``crt-list`` names, each for the names in it or for those that the list says.
+
+        The path of the list does not count from `crt-base`, those in it do.
+        """
+        self._files.note(path, "crt-list")
         try:
             text = self._read_text(path)
         except (OSError, UnicodeError) as bad:
             self._report.error(line, at, "unreadable", f"`{path}` cannot be read: {bad}")
             return []
-        files: list[str] = []
+        names: list[str] = []
         for row in text.splitlines():
-            words = row.split("#")[0].split()
-            if not words:
+            found = _CRT_ROW.fullmatch(row.strip())
+            if found is None or row.lstrip().startswith("#"):
                 continue
-            files.append(_based(self._defaults.crt_base, words[0]))
-            options = row.partition("[")[2].partition("]")[0].split()
-            if any(word not in ("alpn", "npn", "h2,http/1.1", "h2", "http/1.1") for word in options):
-                hint = "write them behind `bind`, or use two ports"
-                self._report.error(line, at, "not-built", f"`[{' '.join(options)}]` in `{path}`: {NOT_BUILT}", hint)
-            elif len(words) > 1:
-                self._report.warning(
-                    line, at, "left-out", f"filters and options in `{path}` are left out", "a certificate is for the hosts it names"
-                )
-        return files
+            if "[" in found[3] or "]" in found[3]:
+                message = f"`{row.strip()}` in `{path}` cannot be read"
+                self._report.error(line, at, "syntax", message, "write `FILE [OPTIONS] HOSTS`, the options in one pair of brackets")
+                continue
+            self._row_options(line, at, path, (found[2] or "").split(), options)
+            file = _based(self._defaults.crt_base, found[1])
+            hosts = tuple(found[3].split("#")[0].split())
+            if not hosts:
+                names.append(self._named(line, at, file))
+                continue
+            name = f"{file} for {' '.join(hosts)}"
+            if name not in self.certificates:
+                self.certificates[name] = self._origins.at(span(line, at), Certificate(name, file, hosts=hosts))
+            names.append(name)
+        return names
+
+    def _row_options(self, line: Line, at: int, path: str, words: list[str], options: dict[str, list[tuple[int, str]]]) -> None:
+        """Read the options of a row; what a listener says for all its certificates is not said for one."""
+        while words:
+            word = words.pop(0)
+            value = words.pop(0) if word in _ROW_VALUES and words else ""
+            said = options[word][-1][1] if word in options else ""
+            if word in _ROW_LEFT or (value and value == said) or ((word, value) in _ROW_USUAL and said not in _ROW_STRICTER):
+                continue
+            if word in ("alpn", "npn"):
+                self._report.warning(line, at, "left-out", f"`{word} {value}` in `{path}` is left out", "the listener says it for all")
+            else:
+                hint = "write it behind `bind`, or use two ports"
+                self._report.error(line, at, "not-built", f"`{word}` in `{path}`: {NOT_BUILT}", hint)
 
     def _protocols(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> tuple[Literal["h1", "h2"], ...]:
         """Return the versions of HTTP that ``alpn`` names; without it, both are offered as HAProxy does from 2.8 on."""
@@ -296,14 +350,9 @@ class Binder:
 
     def _profile(self, line: Line, options: dict[str, list[tuple[int, str]]]) -> str:
         """Return the name of the TLS profile that the options ask for, making it if there is none like it."""
-        base = self._defaults
-        minimum = self._version(line, options, "ssl-min-ver") or base.minimum or "1.2"
-        maximum = self._version(line, options, "ssl-max-ver") or base.maximum or "1.3"
-        if "force-tlsv12" in options or "no-tlsv13" in options:
-            maximum = "1.2"
-        if "force-tlsv13" in options or "no-tlsv12" in options:
-            minimum = "1.3"
-        ciphers = tuple(options["ciphers"][-1][1].split(":")) if "ciphers" in options else base.ciphers
+        base, usual = self._defaults, self._defaults.clients
+        minimum, maximum = versions(line, options, usual.minimum, usual.maximum, self._report)
+        ciphers = tuple(options["ciphers"][-1][1].split(":")) if "ciphers" in options else usual.ciphers
         curves = [*options.get("ecdhe", []), *options.get("curves", [])]
         verify = options["verify"][-1] if "verify" in options else (0, "none")
         if verify[1] not in ("none", "optional", "required"):
@@ -311,17 +360,19 @@ class Binder:
         client_ca = _based(base.ca_base, options["ca-file"][-1][1]) if "ca-file" in options and verify[1] != "none" else ""
         if verify[1] in ("optional", "required") and not client_ca:
             self._report.error(line, verify[0], "missing", f"`verify {verify[1]}` needs a `ca-file`")
+        above = _based(base.ca_base, options["ca-verify-file"][-1][1]) if "ca-verify-file" in options else ""
         lists = options["crl-file"][-1] if "crl-file" in options and client_ca else None
         profile = TlsProfile(
             "intermediate",
-            "1.3" if minimum == "1.3" else "1.2",
-            "1.2" if maximum == "1.2" else "1.3",
+            minimum,
+            maximum,
             ciphers,
-            groups=tuple(curves[-1][1].split(":")) if curves else base.curves,
-            suites=tuple(options["ciphersuites"][-1][1].split(":")) if "ciphersuites" in options else base.suites,
-            tickets=base.tickets and "no-tls-tickets" not in options,
+            groups=tuple(curves[-1][1].split(":")) if curves else usual.curves,
+            suites=tuple(options["ciphersuites"][-1][1].split(":")) if "ciphersuites" in options else usual.suites,
+            tickets=usual.tickets and "no-tls-tickets" not in options,
             client_ca=client_ca,
             client_verify=self._verify(line, options, verify[1]) if client_ca else "require",
+            client_ca_more=above if client_ca else "",
             client_crl=_based(base.ca_base, lists[1]) if lists is not None else "",
         )
         if profile == TlsProfile("intermediate"):
@@ -335,23 +386,44 @@ class Binder:
         self.profiles.append(made)
         return made.name
 
-    def _verify(self, line: Line, options: dict[str, list[tuple[int, str]]], verify: str) -> Literal["require", "optional", "any"]:
+    def _verify(self, line: Line, options: dict[str, list[tuple[int, str]]], verify: str) -> Literal["require", "optional", "any", "shown"]:
         """Return what becomes of a client's certificate. Mistakes in it are passed over all, or none."""
         ignored = {name: options[name][-1] for name in ("ca-ignore-err", "crt-ignore-err") if name in options}
         if not ignored:
             return "optional" if verify == "optional" else "require"
-        if verify != "optional" or len(ignored) != 2 or any(text != "all" for _, text in ignored.values()):
-            place = min(place for place, _ in ignored.values())
-            hint = "write `verify optional ca-ignore-err all crt-ignore-err all`, and judge by `ssl_c_verify`"
+        place = min(place for place, _ in ignored.values())
+        if any(text != "all" for _, text in ignored.values()):
+            hint = "write `ca-ignore-err all crt-ignore-err all`, and judge by `ssl_c_verify`"
             self._report.error(line, place, "not-built", f"`{line.text(place)}`: {NOT_BUILT}", hint)
             return "require"
-        return "any"
+        if "crt-ignore-err" not in ignored:
+            # What is wrong with the client's own certificate counts there, and here nothing would.
+            hint = "write `crt-ignore-err all` as well, and judge by `ssl_c_verify`, or leave it out"
+            self._report.error(line, place, "not-built", f"`{line.text(place)}` alone: {NOT_BUILT}", hint)
+            return "require"
+        if len(ignored) == 1:
+            message = f"`{line.text(place)} all` passes over mistakes in certificates of clients and of their authorities alike"
+            self._report.warning(line, place, "ignores-more", message, "judge by `ssl_c_verify`, which is 0 where all is well")
+        return "any" if verify == "optional" else "shown"
 
-    def _version(self, line: Line, options: dict[str, list[tuple[int, str]]], name: str) -> str:
-        if name not in options:
-            return ""
-        place, text = options[name][-1]
-        return read_version(text, line, place + 1, self._report)
+
+def version_of(line: Line, options: dict[str, list[tuple[int, str]]], name: str, report: Report) -> str:
+    """Return the version that an option names; nothing where it is not there."""
+    if name not in options:
+        return ""
+    place, text = options[name][-1]
+    return read_version(text, line, place + 1, report)
+
+
+def versions(line: Line, options: dict[str, list[tuple[int, str]]], least: str, most: str, report: Report) -> tuple[TlsVersion, TlsVersion]:
+    """Return the oldest and the newest version that options leave; what they do not say is as given, or vestibule's own."""
+    minimum = version_of(line, options, "ssl-min-ver", report) or least
+    maximum = version_of(line, options, "ssl-max-ver", report) or most
+    if "force-tlsv12" in options or "no-tlsv13" in options:
+        maximum = "1.2"
+    if "force-tlsv13" in options or "no-tlsv12" in options:
+        minimum = "1.3"
+    return "1.3" if minimum == "1.3" else "1.2", "1.2" if maximum == "1.2" else "1.3"
 
 
 def read_version(text: str, line: Line, at: int, report: Report) -> str:

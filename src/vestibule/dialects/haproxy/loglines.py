@@ -11,8 +11,10 @@ Not here: formats of one's own (``sample``).
 
 from __future__ import annotations
 
-from vestibule.dialects.haproxy.sample import State, format_expr
-from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, InSet, Not, Var, concat
+from vestibule.dialects.haproxy.sample import format_expr
+from vestibule.dialects.haproxy.state import State
+from vestibule.dialects.haproxy.variables import ASKED, SERVER, TARGET
+from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Default, Expr, If, InSet, Var, concat
 
 _NONE = Const("-1")
 
@@ -36,7 +38,7 @@ _GONE = ("client.gone", "client.stream_reset")
 
 def http_line(frontend: str, state: State) -> Expr:
     """Return the line of ``option httplog``."""
-    asked = Not(_absent("upstream_address"))
+    asked = Compare("!=", ASKED, EMPTY)
     connected = Default(Var("upstream_connect_ms"), _NONE)
     # HAProxy counts from the request's last byte to the server, vestibule from the arrival of its head.
     answered = If(_absent("head_ms"), _NONE, Call("subtract", (Var("head_ms"), Var("upstream_connect_ms"))))
@@ -65,7 +67,7 @@ def http_line(frontend: str, state: State) -> Expr:
         '"',
         Var("method"),
         " ",
-        Var("target"),
+        TARGET,
         " ",
         Var("protocol"),
         '"',
@@ -74,7 +76,7 @@ def http_line(frontend: str, state: State) -> Expr:
 
 def tcp_line(frontend: str) -> Expr:
     """Return the line of ``option tcplog``."""
-    asked = Not(_absent("upstream_address"))
+    asked = Compare("!=", ASKED, EMPTY)
     connected = Default(Var("upstream_connect_ms"), _NONE)
     return _concat(
         _client(),
@@ -121,7 +123,30 @@ def _moment() -> Expr:
 def _names(frontend: str) -> Expr:
     """Return the frontend, the backend and the server."""
     back = Default(Var("upstream"), Const(frontend))
-    return Concat((Const(f"{frontend} "), back, Const("/"), Default(Var("upstream_address"), Const("<NOSRV>"))))
+    # A tilde behind the frontend says that the client spoke TLS.
+    front = If(InSet(Var("scheme"), ("https",)), Const(f"{frontend}~ "), Const(f"{frontend} "))
+    return Concat((front, back, Const("/"), SERVER))
+
+
+def with_names(expr: Expr, names: tuple[tuple[str, str], ...]) -> Expr:
+    """Return a line that calls servers by their names, ``UPSTREAM/NAME`` each with the address it stands for."""
+    if expr == SERVER:
+        keys: dict[str, list[str]] = {}
+        for name, address in names:
+            upstream, _, server = name.rpartition("/")
+            keys.setdefault(server, []).append(f"{upstream}/{address}")
+        chosen = Concat((Var("upstream"), Const("/"), ASKED))
+        found: Expr = SERVER
+        for server, places in keys.items():
+            found = If(InSet(chosen, tuple(places)), Const(server), found)
+        return found
+    if isinstance(expr, Concat):
+        return Concat(tuple([with_names(part, names) for part in expr.parts]))
+    if isinstance(expr, If):
+        return If(expr.test, with_names(expr.then, names), with_names(expr.otherwise, names))
+    if isinstance(expr, Call):
+        return Call(expr.function, tuple([with_names(each, names) for each in expr.arguments]))
+    return expr
 
 
 def _end(well: Expr) -> Expr:

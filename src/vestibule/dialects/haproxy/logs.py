@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from vestibule.dialects.haproxy.loglines import http_line, tcp_line
+from vestibule.dialects.haproxy.loglines import http_line, tcp_line, with_names
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.sample import State, read_format
+from vestibule.dialects.haproxy.sample import read_format
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Statement
-from vestibule.model.config import AccessLog, ErrorLog, Syslog
+from vestibule.model.config import AccessLog, ErrorLog, EventLog, Syslog
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.syslog import FACILITIES, PREFIX, SEVERITIES, parse_syslog
 
@@ -66,6 +67,8 @@ class _Line:
         self._statement = statement
         self._report = report
         self.level = "info"
+        self.most = "debug"
+        self.least = "emerg"
         self.has_requests = True
         words = statement.arguments()
         self.target = self._read_target("".join(words[:1]))
@@ -121,10 +124,12 @@ class _Line:
             return
         self._read_facility(words[plain[0]], plain[0])
         if len(plain) > 1:
-            self.level = self._read_level(words[plain[1]], plain[1])
+            self.level = self.most = self._read_level(words[plain[1]], plain[1])
             self.has_requests = SEVERITIES.index(self.level) >= _INFO
-        if len(plain) > 2 and self._read_level(words[plain[2]], plain[2]) == "debug":
-            self.syslog = replace(self.syslog, severity="debug")
+        if len(plain) > 2:
+            self.least = self._read_level(words[plain[2]], plain[2])
+            if self.least == "debug":
+                self.syslog = replace(self.syslog, severity="debug")
         if len(plain) > 3:
             self._error(plain[3], "syntax", f"nothing is expected at `{words[plain[3]]}`", "write `log ADDRESS FACILITY [LEVEL [LEAST]]`")
 
@@ -175,6 +180,28 @@ def access_log(settings: Settings, general: Logging, state: State, report: Repor
         return AccessLog("off")
     logs = [_shaped(each, settings, state, report) for each in dict.fromkeys(logs)]
     return replace(logs[0], also=tuple(logs[1:]))
+
+
+def event_logs(settings: Settings, general: Logging, report: Report) -> tuple[EventLog, ...]:
+    """Return where is told what becomes of the servers of a proxy."""
+    found = settings.last("log-tag")
+    tag = general.tag if found is None else "".join(found.arguments()[:1])
+    checks = settings.has("option log-health-checks")
+    logs: list[EventLog] = []
+    for statement in _lines(settings, general):
+        # A mistake was told when the log of requests was read, or is now.
+        line = _Line(statement, general, report, tag)
+        if line.target.startswith(PREFIX):
+            logs.append(EventLog(line.target, line.syslog, line.most, line.least, checks))  # type: ignore[arg-type]  # they are severities
+    return tuple(dict.fromkeys(logs))
+
+
+def named(log: AccessLog | None, names: tuple[tuple[str, str], ...]) -> AccessLog | None:
+    """Return a log that calls servers by their names."""
+    if log is None:
+        return None
+    template = None if log.template is None else with_names(log.template, names)
+    return replace(log, template=template, also=tuple([each for each in [named(one, names) for one in log.also] if each is not None]))
 
 
 def _lines(settings: Settings, general: Logging) -> Iterator[Statement]:

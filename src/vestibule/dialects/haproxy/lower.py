@@ -20,21 +20,25 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.haproxy.acl import Acls
 from vestibule.dialects.haproxy.answers import answer_of, replacement
-from vestibule.dialects.haproxy.counting import Table, error_actions, table_of
+from vestibule.dialects.haproxy.counting import Table, error_actions, table_of, table_words, tracked_tables
+from vestibule.dialects.haproxy.editing import Do, End, Skip, Step
 from vestibule.dialects.haproxy.errorpages import ErrorPages
 from vestibule.dialects.haproxy.forwardfor import told_actions
 from vestibule.dialects.haproxy.globals import Globals, lowest, read_globals
 from vestibule.dialects.haproxy.lexer import read_lines
 from vestibule.dialects.haproxy.listen import Binder, Bound
-from vestibule.dialects.haproxy.logs import access_log
+from vestibule.dialects.haproxy.logs import access_log, event_logs, named
 from vestibule.dialects.haproxy.pacing import Paces
-from vestibule.dialects.haproxy.passing import Choice, passing_timeouts, read_passing
+from vestibule.dialects.haproxy.passing import Choice, passing_timeouts, read_passing, refuse_answers
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.rules import Do, End, Rules, Skip, Step
-from vestibule.dialects.haproxy.sample import State, read_format
+from vestibule.dialects.haproxy.rules import Rules
+from vestibule.dialects.haproxy.sample import read_format
 from vestibule.dialects.haproxy.servers import Servers
 from vestibule.dialects.haproxy.settings import USUAL, Settings, compression_of, exchange_timeouts
-from vestibule.dialects.haproxy.tree import Section, Statement, read_sections
+from vestibule.dialects.haproxy.state import Lookups, PatternFiles, State
+from vestibule.dialects.haproxy.stats import name_servers, page_of, stats_of
+from vestibule.dialects.haproxy.targets import monitored
+from vestibule.dialects.haproxy.tree import Section, Statement, number_of, read_sections
 from vestibule.dialects.haproxy.users import Userlist, read_userlist
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece, switched
@@ -50,7 +54,9 @@ from vestibule.model.config import (
     Deny,
     Forwarding,
     Listener,
+    Metrics,
     Proxy,
+    ReadBody,
     ReplaceAnswer,
     Respond,
     Route,
@@ -64,7 +70,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, Call, Const, Expr, If, InSet, Var
+from vestibule.model.expr import EMPTY, AllOf, Const, Expr, If, Match, Var
 from vestibule.model.upstream import server_text
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
@@ -134,9 +140,12 @@ class _Lowering:
         for each in sections:
             if each.kind == "userlist":
                 self._userlists[each.name] = read_userlist(each, report)
-        self._binder = Binder(report, origins, self._globals.tls, read_text)
+        self._files = PatternFiles()
+        self._binder = Binder(report, origins, self._globals.tls, read_text, self._files)
         self._backends = {each.name: each for each in sections if each.name and each.kind in ("backend", "listen")}
         self._pages = ErrorPages(sections, report, origins, read_text)
+        self._lookups = Lookups()
+        self._tracked = {name for each in sections for name in tracked_tables(each)}
         self._upstreams: dict[str, Upstream] = {}
         self._servers: dict[str, Servers] = {}
         self._entered: set[str] = set()
@@ -162,11 +171,14 @@ class _Lowering:
                 if self._is_raw(side):
                     self._upstream(side)
                 else:
-                    self._backend(side, side, State(read_text=self._read_text, real=self._real))
+                    self._backend(side, side, self._state(""))
         found = self._globals
+        names = self._server_names()
+        sites = [self._origins.move(site, replace(site, access_log=named(site.access_log, names))) for site in sites]
+        listeners = [self._origins.move(each, replace(each, access_log=named(each.access_log, names))) for each in listeners]
         return Config(
             listeners=tuple(listeners),
-            sites=tuple(sites),
+            sites=tuple([name_servers(site, names, self._origins) for site in sites]),
             upstreams=tuple(self._upstreams.values()),
             process=replace(found.process, command_sockets=self._command_sockets()),
             certificates=tuple(self._binder.certificates.values()),
@@ -180,11 +192,21 @@ class _Lowering:
 
     def _command_sockets(self) -> tuple[CommandSocket, ...]:
         """Return the sockets that take commands, which call servers by their names."""
+        names = self._server_names()
+        # Proxies are counted together, from 2 on: 1 is the socket's own.
+        proxies = [each for each in self._sections if each.kind in ("frontend", "listen", "backend")]
+        numbers = tuple([(each.name, number_of(each, at)) for at, each in enumerate(proxies, 2) if each.name in self._upstreams])
+        tables = [(each.name, table_words(each, table)) for each in proxies if (table := self._table(each.name)) is not None]
+        lists = (*sorted(self._files.names.items()), *tables)
+        return tuple([replace(each, servers=names, numbers=numbers, lists=lists) for each in self._globals.process.command_sockets])
+
+    def _server_names(self) -> tuple[tuple[str, str], ...]:
+        """Return the names of all servers, each with its address."""
         names: list[tuple[str, str]] = []
         for backend, servers in self._servers.items():
-            known = self._upstreams[backend].servers if backend in self._upstreams else ()
-            names.extend([(f"{backend}/{name}", server_text(server)) for name, server in zip(servers.all, known, strict=False)])
-        return tuple([replace(each, servers=tuple(names)) for each in self._globals.process.command_sockets])
+            found = servers.addresses(self._upstreams.get(backend))
+            names.extend([(f"{backend}/{name}", address) for name, address in found])
+        return tuple(names)
 
     def _side(self, section: Section) -> Side:
         settings = Settings(section, self._report)
@@ -198,7 +220,12 @@ class _Lowering:
     def _table(self, name: str) -> Table | None:
         """Return what the table of a proxy keeps."""
         sections = [each for each in self._sections if each.name == name and each.kind in ("frontend", "listen", "backend")]
-        return next((table for table in map(table_of, sections) if table is not None), None)
+        found = next((table for table in map(table_of, sections) if table is not None), None)
+        return None if found is None else replace(found, is_tracked=name in self._tracked)
+
+    def _state(self, frontend: str) -> State:
+        """Return what is known before any rule."""
+        return State(frontend, self._read_text, real=self._real, tables=self._table, lookups=self._lookups, files=self._files)
 
     def _counted(self, name: str, counter: str) -> int | None:
         """Return the period in which the table of a proxy counts something."""
@@ -229,8 +256,12 @@ class _Lowering:
         section, settings = side.section, side.settings
         bound = self._binder.read([(each.line, each.first) for each in settings.all("bind")], raw=True)
         settings.warn_of_missing("client")
-        passing = read_passing(settings, side.rules, self._report, self._origins)
-        side.acls.check(State(section.name, self._read_text, raw=True))
+        for line in section.lines:
+            if line.name.startswith("stats "):
+                self._report.warning(line.line, 0, "left-out", f"`{line.name}` is left out", "it needs `mode http`, as in HAProxy")
+        state = State(section.name, self._read_text, raw=True, files=self._files)
+        passing = read_passing(settings, side.rules, self._report, self._origins, state)
+        side.acls.check(state)
         routes = list(passing.refused)
         backs: list[Settings] = []
         for choice in passing.choices:
@@ -248,7 +279,7 @@ class _Lowering:
             self._report.warning(section.head, 0, "no-backend", message, "every connection is closed")
             routes.append(TcpRoute())
         timeouts = passing_timeouts(settings, backs)
-        log = access_log(settings, self._globals.logs, State(section.name, self._read_text, raw=True), self._report)
+        log = access_log(settings, self._globals.logs, State(section.name, self._read_text, raw=True, files=self._files), self._report)
         for each in bound:
             made = replace(self._listener(each, settings, ""), routes=tuple(routes), timeouts=timeouts, default_site="", access_log=log)
             if made.tls:
@@ -277,6 +308,7 @@ class _Lowering:
         if section.name not in self._entered:
             self._entered.add(section.name)
             back.settings.warn_of_missing("connect", "server")
+            refuse_answers(back.settings, self._report)
         self._upstream(back)
         return back
 
@@ -288,21 +320,22 @@ class _Lowering:
         settings.warn_of_missing("client")
         begin = self._beginning(settings)
         piece = self._flow(side, self._sets(side), begin, lambda state: self._choice(side, state))
-        last = replace(self._after.get(section.name, begin), captures=begin.captures)
+        last = replace(self._after.get(section.name, begin), captures=begin.captures, backend="").forgetting()
         after, last = self._answered([(side, settings.all(_AFTER))], last)
-        side.acls.check(State(section.name, self._read_text, real=self._real))
+        side.acls.check(replace(self._state(section.name), proxy=section.name))
+        self._lookups.take()
         if not settings.all("bind"):
             self._report.warning(
                 section.head, 0, "no-bind", f"the {section.kind} `{section.name}` listens nowhere", "say where with `bind`"
             )
             return
-        log = access_log(settings, self._globals.logs, last, self._report)
+        log = access_log(settings, self._globals.logs, replace(last, lookups=None), self._report)
         site = Site(
             name=section.name,
             hosts=(ANY_HOST,),
             listeners=tuple([each.listener.name for each in bound]),
             source=piece.source,
-            request=piece.request,
+            request=(*self._refused(settings), *piece.request),
             response=piece.response + after,
             certificates=tuple(dict.fromkeys([name for each in bound for name in each.certificates])),
             timeouts=piece.timeouts if piece.timeouts != USUAL else None,
@@ -322,13 +355,21 @@ class _Lowering:
             return None
         if statement.arguments() == ["delete"]:
             return replace(FORWARDING, underscores="drop")
-        hint = "write `delete`, which leaves the field out"
-        self._report.not_built(statement.line, statement.first, "refusing requests for their fields", hint)
+        if statement.arguments() != ["reject"]:
+            message = f"`{' '.join(statement.arguments())}` is not known here"
+            self._report.error(statement.line, statement.first, "bad-value", message, "write `delete`, `reject` or `preserve`")
         return None
+
+    def _refused(self, settings: Settings) -> list[Action]:
+        """Return what refuses requests for the names of their fields."""
+        statement = settings.last("option http-restrict-req-hdr-names")
+        if statement is None or statement.arguments() != ["reject"]:
+            return []
+        return [self._origins.at(span(statement.line), When(Match("[^a-z0-9,-]", Var("header_names")), (Deny(403),)))]
 
     def _beginning(self, settings: Settings) -> State:
         """Return what is known before the rules of a frontend: fields that are captured."""
-        state = State(settings.section.name, self._read_text, real=self._real)
+        state = replace(self._state(settings.section.name), proxy=settings.section.name)
         for statement in settings.statements:
             words = statement.arguments()
             if statement.name == "capture response":
@@ -336,11 +377,11 @@ class _Lowering:
                     hint = "write `capture response header NAME len 32`"
                     self._report.error(statement.line, statement.first, "syntax", "this captures nothing", hint)
                     continue
-                captured: Expr = Call("list_item", (Var("response_header", words[1].lower()), Const(-1)))
+                captured = Var("response_header_line", words[1].lower())
                 state = state.with_capture(captured, int(words[3]), False, "capture.res.hdr")
             if statement.name == "capture request" or (statement.name == "declare capture" and words[:1] == ["request"]):
                 fields = words[:1] == ["header"] and len(words) > 1 and statement.name == "capture request"
-                value: Expr = Call("list_item", (Var("header", words[1].lower()), Const(-1))) if fields else EMPTY
+                value: Expr = Var("header_line", words[1].lower()) if fields else EMPTY
                 size = words[-1] if words and words[-1].isdecimal() else ""
                 if not size or (statement.name == "capture request" and not fields):
                     hint = "write `capture request header NAME len 32`"
@@ -375,6 +416,12 @@ class _Lowering:
         monitor = side.settings.last("monitor-uri")
         if monitor is not None:
             sets.insert(3, [monitor])
+        buffered = side.settings.last("option http-buffer-request")
+        if buffered is not None:
+            sets.insert(3, [buffered])
+        stats = stats_of(side.section)
+        if stats:
+            sets.insert(len(sets) - 1, stats[:1])  # all of them are one page, before the redirects
         return sets
 
     def _dynamic(self, side: Side, statement: Statement, name: str, state: State) -> list[Route]:
@@ -400,29 +447,36 @@ class _Lowering:
     def _choice(self, side: Side, state: State) -> Piece:
         """Return what happens once the rules of a frontend are through: a backend is chosen."""
         routes: list[Route] = []
+        state = replace(state, proxy=side.section.name)
+        looks: list[Action] = []
         for statement in side.settings.all("use_backend"):
             name = "".join(statement.arguments()[:1])
             if "%" in name:
-                routes.extend(self._dynamic(side, statement, name, state))
+                routes.extend(self._dynamic(side, statement, name, replace(state, lookups=None)))
                 continue
             sound, test = side.rules.test(statement.line, statement.first + 1, state)
+            looks.extend(self._lookups.take())
             piece = self._enter(side, statement, name, state)
             if not sound or piece is None:
                 continue
             if test is None:
-                return switched(routes, piece)
+                return switched(routes, piece).before(looks)
             routes.append(self._origins.at(span(statement.line), piece.route(test)))
         default = side.settings.last("default_backend")
         if default is not None:
             piece = self._enter(side, default, "".join(default.arguments()[:1]), state)
-            return switched(routes, piece or _unavailable())
+            return switched(routes, piece or _unavailable()).before(looks)
         if side.section.kind == "listen":
-            return switched(routes, self._servers_of(side, side, state))
-        if not routes:
+            return switched(routes, self._servers_of(side, side, state)).before(looks)
+        if not routes and not self._shows(side):
             self._report.warning(
                 side.section.head, 0, "no-backend", f"the frontend `{side.section.name}` has no backend", "every request gets 503"
             )
-        return switched(routes, _unavailable())
+        return switched(routes, _unavailable()).before(looks)
+
+    def _shows(self, side: Side) -> bool:
+        """Tell whether a proxy is there to show figures, so that it may have nothing else."""
+        return bool(stats_of(side.section) or side.settings.all("http-request use-service"))
 
     def _enter(self, front: Side, statement: Statement, name: str, state: State) -> Piece | None:
         """Return what a backend does with the requests of a frontend; None, noted, if there is none of the name."""
@@ -443,9 +497,16 @@ class _Lowering:
     # ------------------------------------------------------------ backends
 
     def _backend(self, front: Side, back: Side, state: State) -> Piece:
-        """Return what a backend does: its rules, and then its servers."""
+        """Return what a backend does: its rules, and then its servers; those for every answer are for its own, too."""
+        name = front.section.name
+        self._after.pop(name, None)
         piece = self._flow(back, self._sets(back), state, lambda after: self._servers_of(front, back, after))
-        back.acls.check(state)
+        if back is not front:
+            # Those of a frontend for every answer are the site's.
+            answered, self._after[name] = self._answered([(back, back.settings.all(_AFTER))], self._after.get(name, state).forgetting())
+            piece = piece.before(self._refused(back.settings), answered)
+        back.acls.check(replace(state, proxy=back.section.name))
+        self._lookups.take()
         return piece
 
     def _servers_of(self, front: Side, back: Side, state: State) -> Piece:
@@ -453,20 +514,18 @@ class _Lowering:
         if back.section.name not in self._entered:
             self._entered.add(back.section.name)
             back.settings.warn_of_missing("connect", "server")
-        request = told_actions(front.settings, back.settings, state, self._report, self._origins)
+        request = told_actions(front.settings, back.settings, replace(state, lookups=None), self._report, self._origins)
         sides = [back] if back is front else [back, front]
-        answered, state = self._answered([(side, side.settings.all("http-response")) for side in sides], state)
+        sets = [(back, back.settings.all("tcp-response content")), *[(side, side.settings.all("http-response")) for side in sides]]
+        names = self._upstream(back).addresses(self._upstreams.get(back.section.name))
+        answered, state = self._answered(sets, replace(state, servers=names))
         response = list(answered)
         if any(_takes_place(each) for each in answered):
             # Rules for answers of servers are not for our own.
             response = [When(Var("proxied"), answered)]
         tables = {each.table: self._table(each.table) for each in state.tracked.values()}
         response.extend(error_actions(state, {name: table for name, table in tables.items() if table is not None}))
-        self._after[front.section.name] = state
-        if back is not front:
-            # Those of a frontend for every answer are the site's.
-            answered, state = self._answered([(back, back.settings.all(_AFTER))], state)
-            response.extend(answered)
+        self._after[front.section.name] = state = replace(state, servers=())
         marker = front.settings.last("unique-id-header")
         if marker is not None:
             action = SetHeader("".join(marker.arguments()[:1]), Var("request_id"))
@@ -474,7 +533,7 @@ class _Lowering:
         timeouts = exchange_timeouts(front.settings, back.settings)
         own = back.section is not front.section
         return Piece(
-            self._server_choice(back, state),
+            self._server_choice(back, replace(state, lookups=None)),
             tuple(request),
             tuple(response),
             timeouts,
@@ -487,8 +546,10 @@ class _Lowering:
         """Read sets of rules for answers: each is run through, and an answer of our own ends them all."""
         actions: list[Action] = []
         for at, (side, rules) in enumerate(sets):
+            state = replace(state, proxy=side.section.name)
             for index, statement in enumerate(rules):
                 step, state = side.rules.response(statement, state)
+                actions.extend(self._lookups.take())
                 if isinstance(step, Do):
                     actions.extend(step.actions)
                 if step is None or isinstance(step, Do):
@@ -512,6 +573,10 @@ class _Lowering:
             settings = back.settings
             servers = Servers(back.section, self._report, self._origins, self._globals.tls)
             upstream = servers.read(settings)
+            events = event_logs(settings, self._globals.logs, self._report)
+            if events and (upstream.health is not None or upstream.agent is not None):
+                called = tuple([(each, server_text(server)) for each, server in zip(servers.all, upstream.servers, strict=True)])
+                upstream = self._origins.move(upstream, replace(upstream, events=tuple([replace(log, servers=called) for log in events])))
             self._servers[name] = servers
             if upstream.servers:
                 self._upstreams[name] = upstream
@@ -523,7 +588,7 @@ class _Lowering:
         name = back.section.name
         everyone: Source = Proxy(name) if name in self._upstreams else Respond(503)
         if not servers.by_name:
-            if not servers.known:
+            if not servers.known and not self._shows(back):
                 self._report.warning(back.section.head, 0, "no-server", f"`{name}` has no server", "every request gets 503")
             return everyone
         routes: list[Route] = []
@@ -556,10 +621,12 @@ class _Lowering:
 
     def _flow(self, side: Side, sets: list[list[Statement]], state: State, final: Callable[[State], Piece]) -> Piece:
         """Return what the sets of rules do, and then ``final``."""
+        state = replace(state, proxy=side.section.name, backend=side.section.name if side.section.kind != "frontend" else "")
         actions: list[Action] = []
         for at, rules in enumerate(sets):
             for index, statement in enumerate(rules):
                 step, state = self._step(side, statement, state)
+                actions.extend(self._lookups.take())
                 if isinstance(step, Do):
                     actions.extend(step.actions)
                     continue
@@ -576,11 +643,29 @@ class _Lowering:
                 return switched([route], rest).before(actions)
         return final(state).before(actions)
 
+    def _service(self, side: Side, statement: Statement, state: State) -> Step | None:
+        """Read ``http-request use-service``: the figures for Prometheus are the one service there is."""
+        line, first = statement.line, statement.first
+        if line.text(first) != "prometheus-exporter":
+            self._report.not_built(line, first, f"the service `{line.text(first)}`", "write the policy with rules")
+            return None
+        hint = "see docs/metrics.md; `show stat` and the page of statistics have HAProxy's columns"
+        self._report.warning(line, first, "differs", "the names of figures are vestibule's own, not HAProxy's", hint)
+        sound, test = side.rules.test(line, first + 1, state)
+        return End(test, self._origins.at(span(line), Metrics()), line) if sound else None
+
     def _step(self, side: Side, statement: Statement, state: State) -> tuple[Step | None, State]:
+        if statement.name == "option http-buffer-request":
+            within = side.settings.time("http-request") or side.settings.time("client") or USUAL.body_idle_ms
+            return Do((self._origins.at(span(statement.line), ReadBody(time_ms=within)),)), state
         if statement.name == "monitor-uri":
-            uri = "".join(statement.arguments()[:1])
             page = answer_of(200, "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n")
-            return End(InSet(Var("path"), (uri,)), page, statement.line), state
+            return End(monitored("".join(statement.arguments()[:1])), page, statement.line), state
+        if statement.name.startswith("stats "):
+            shown, figures = page_of(stats_of(side.section), side.section.name, self._report)
+            return End(shown, self._origins.at(span(statement.line), figures), statement.line), state
+        if statement.name == "http-request use-service":
+            return self._service(side, statement, state), state
         if statement.name == "redirect":
             return side.rules.redirect(statement, state), state
         if statement.name.startswith("tcp-request"):
@@ -588,11 +673,16 @@ class _Lowering:
             if verb in ("set-var", "set-var-fmt", "unset-var"):
                 return side.rules.variable(statement.line, verb, state)
             if verb in ("set-src", "set-src-port", "set-dst", "set-dst-port"):
-                return None, side.rules.address(statement.line, statement.first + 1, verb, state)
+                moved = side.rules.address(statement.line, statement.first + 1, verb, state)
+                if statement.name == "tcp-request connection":
+                    # Set so early, it is the address of the connection itself.
+                    which = verb.removeprefix("set-").replace("-", "_")
+                    moved = moved.with_address(f"fc_{which}", moved.addresses[which]) if which in moved.addresses else moved
+                return None, moved
             if verb.startswith("track-sc"):
                 return side.rules.track(statement, state, side.section.name)
-            if verb.startswith("sc-inc-gpc"):
-                return side.rules.increment(statement, state), state
+            if verb.startswith(("sc-inc-gpc", "sc-add-gpc", "sc-set-gpt")):
+                return side.rules.change(statement, state), state
             return side.rules.reject(statement, state), state
         return side.rules.request(statement, state, side.section.name)
 

@@ -20,8 +20,9 @@ from vestibule.dialects.haproxy.answers import condition_at
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.sample import State, as_text, read_sample
+from vestibule.dialects.haproxy.sample import as_text, read_sample
 from vestibule.dialects.haproxy.settings import Settings
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.model.config import BandwidthLimit
 from vestibule.model.diagnostic import did_you_mean

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.rules import Rules
-from vestibule.dialects.haproxy.sample import State
 from vestibule.dialects.haproxy.settings import USUAL, Settings, exchange_timeouts
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.origin import Origins
 from vestibule.model.config import TcpRoute, Timeouts
@@ -44,9 +44,8 @@ class Passing:
     choices: list[Choice] = field(default_factory=list)
 
 
-def read_passing(settings: Settings, rules: Rules, report: Report, origins: Origins) -> Passing:
+def read_passing(settings: Settings, rules: Rules, report: Report, origins: Origins, state: State) -> Passing:
     """Read the rules of a frontend in ``mode tcp``. A ``listen`` section without a choice of backends chooses itself."""
-    state = State(settings.section.name, raw=True)
     found = Passing()
     for name in _SETS:
         _read_set(settings.all(name), rules, report, origins, state, found)
@@ -62,9 +61,16 @@ def read_passing(settings: Settings, rules: Rules, report: Report, origins: Orig
         found.choices.append(Choice("".join(default.arguments()[:1]), default, None))
     elif settings.section.kind == "listen":
         found.choices.append(Choice(settings.section.name, None, None))
+    refuse_answers(settings, report)
     for statement in settings.all("http-request"):
         report.error(statement.line, 0, "wrong-mode", "there are no requests in `mode tcp`", "write `mode http`")
     return found
+
+
+def refuse_answers(settings: Settings, report: Report) -> None:
+    """Refuse rules about what servers say: it is passed on unseen."""
+    for statement in settings.all("tcp-response content"):
+        report.not_built(statement.line, 0, "`tcp-response` in `mode tcp`", "write `mode http`, or leave it out")
 
 
 def _read_set(statements: list[Statement], rules: Rules, report: Report, origins: Origins, state: State, found: Passing) -> None:

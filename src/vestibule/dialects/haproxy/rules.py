@@ -14,83 +14,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from vestibule.dialects.haproxy.acl import ALWAYS, Acls, AuthTest, Condition, Term, to_test
-from vestibule.dialects.haproxy.answers import Pages, condition_at, read_redirect, read_return, refusal, unless_empty
-from vestibule.dialects.haproxy.counting import RateTest, Table, increment, limit_of, track_actions
+from vestibule.dialects.haproxy.answers import Pages, answer_of, condition_at, read_redirect, read_return, refusal, unless_empty
+from vestibule.dialects.haproxy.counting import RateTest, Table, changed, limit_of, takes_number, track_actions
+from vestibule.dialects.haproxy.editing import Do, Editor, End, Skip, Step
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.pacing import Paces
+from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.sample import (
-    State,
-    Unreadable,
     as_text,
     is_fleeting,
     is_shared,
     read_format,
-    read_names,
     read_sample,
     variable_expr,
 )
-from vestibule.dialects.haproxy.targets import NORMALIZERS, grouped, retargeted, split_query, unmarked
+from vestibule.dialects.haproxy.state import State, Unreadable
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist
-from vestibule.dialects.haproxy.variables import FETCHES, IF_KNOWN
+from vestibule.dialects.haproxy.variables import IF_KNOWN
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import (
     Action,
-    AddHeader,
     BasicAuth,
     Deny,
-    EarlyHint,
-    EditHeader,
     HangUp,
-    RemoveHeader,
-    RemoveHeaders,
+    ReadBody,
     Respond,
-    Rewrite,
-    SetHeader,
-    SetMethod,
     SetStatus,
+    SetTimeouts,
     SetVariable,
     Source,
-    When,
 )
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Default, Expr, If, Kind, Match, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, Compare, Const, Expr, If, Kind
 from vestibule.model.vocabulary import kind_of
 
+_UNLESS = "write `unless { http_auth(USERLIST) }`"
 _VARIABLE_RULE = re.compile(r"(?:set-var|set-var-fmt|unset-var)\(([^,()]*)(?:,([^()]*))?\)")
-
-
-@dataclass(frozen=True, slots=True)
-class Do:
-    """Actions, their condition in them."""
-
-    actions: tuple[Action, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """An answer; without a test, always."""
-
-    test: Expr | None
-    source: Source
-    line: Line
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """The rest of this set of rules is skipped; without a test, always."""
-
-    test: Expr | None
-    line: Line
-
-
-Step = Do | End | Skip
+_BUFFER = 16_384
+"""Bytes of a body that are waited for where nothing is said."""
 
 Tables = Callable[[str], Table | None]
 """The table of a proxy; None where it has none."""
@@ -105,7 +73,7 @@ class _Limit:
     period_ms: int
 
 
-class Rules:
+class Rules(Editor):
     """Reads the rules of one proxy."""
 
     def __init__(
@@ -119,38 +87,11 @@ class Rules:
         tables: Tables,
         paces: Paces,
     ) -> None:
+        super().__init__(acls, userlists, report, origins)
         self._pages = pages
         self._tables = tables
         self._paces = paces
-        self._acls = acls
-        self._userlists = userlists
-        self._report = report
-        self._origins = origins
         self._read_text = read_text
-
-    # ------------------------------------------------------------ conditions
-
-    def test(self, line: Line, at: int, state: State) -> tuple[bool, Expr | None]:
-        """Read the condition at a word of a line: whether it is sound, and its test where there is one."""
-        found = self._acls.condition(line, at, state)
-        if found is None:
-            return False, None
-        if found == ALWAYS:
-            return True, None
-        try:
-            test = to_test(found, lambda each: self._members(line, at, each))
-            return test is not None, test
-        except Unreadable as bad:
-            self._report.error(line, at, bad.code, bad.message, bad.hint)
-            return False, None
-
-    def _do(self, line: Line, test: Expr | None, *actions: Action) -> Do:
-        """Make a step of actions, wrapped in their condition if there is one, and note where they stand."""
-        for action in actions:
-            self._origins.at(span(line), action)
-        if test is None:
-            return Do(actions)
-        return Do((self._origins.at(span(line), When(test, actions)),))
 
     # ------------------------------------------------------------ requests
 
@@ -173,14 +114,18 @@ class Rules:
             return None, self.address(line, statement.first, rule, state)
         if rule in ("set-method", "early-hint", "normalize-uri"):
             return self._changed(line, statement.first, rule, state)
+        if rule == "wait-for-body":
+            return self._wait(line, statement.first, state), state
+        if rule == "set-timeout":
+            return self._set_timeout(line, statement.first, state), state
         if rule in ("deny", "tarpit"):
             return self._deny(line, statement.first, rule, state, proxy), state
         if rule in ("reject", "silent-drop"):
             return self._hang_up(line, statement.first, state), state
         if rule.startswith("track-sc"):
             return self._track(line, statement.first, rule[-1], state, proxy)
-        if rule.startswith("sc-inc-gpc"):
-            return self.increment(statement, state), state
+        if rule.startswith("sc-"):
+            return self.change(statement, state), state
         if rule == "capture":
             return None, self._capture(line, statement.first, state)
         if rule == "auth":
@@ -193,6 +138,8 @@ class Rules:
         if rule == "redirect":
             source = read_redirect(line, statement.first, end, state, self._report)
             leads = unless_empty(line, statement.first, end, state, self._report)
+            if leads == Compare("!=", EMPTY, EMPTY):
+                return None, state  # a map without lines leads nowhere
             if leads is not None:
                 test = leads if test is None else AllOf((test, leads))
         else:
@@ -212,198 +159,6 @@ class Rules:
         source = read_redirect(statement.line, statement.first, end, state, self._report, literal=True)
         return End(test, source, statement.line) if sound and source is not None else None
 
-    def edit(self, statement: Statement, rule: str, state: State, response: bool = False) -> tuple[Step | None, State]:
-        """Read a rule that edits a field, of requests or of responses."""
-        line, first = statement.line, statement.first
-        name = line.text(first)
-        if not name:
-            self._report.error(line, first, "missing", f"`{rule}` needs the name of a field")
-            return None, state
-        action: Action
-        if rule == "replace-header":
-            return self._replace_header(line, first, state, response)
-        if rule == "replace-value":
-            return self._replace_value(line, first, state, response)
-        if rule == "del-header":
-            if line.text(first + 1) == "-m":
-                return self._remove_matching(line, first, state, response)
-            sound, test = self.test(line, first + 1, state)
-            action = RemoveHeader(name)
-            value: Expr | None = EMPTY
-        else:
-            if first + 1 >= len(line.words):
-                self._report.error(line, first, "missing", f"`{rule}` needs a value", f"write `{rule} {name} VALUE`")
-                return None, state
-            expr = read_format(line, first + 1, state, self._report)
-            sound, test = self.test(line, first + 2, state)
-            if expr is None:
-                return None, state
-            sets = rule == "set-header"
-            action = SetHeader(name, expr) if sets else AddHeader(name, expr)
-            value = expr if sets else None
-        if not sound:
-            return None, state
-        after = state if response else self._after_edit(name, value, test, state)
-        return self._do(line, test, action), after
-
-    def _replaced(self, line: Line, first: int, subject: Expr, state: State) -> tuple[Expr, Expr] | None:
-        """Read a pattern and a format at a place of a line: the test that it is found, and what the whole becomes."""
-        pattern = line.text(first)
-        if first + 1 >= len(line.words):
-            self._report.error(line, first, "missing", "a regular expression and what replaces it are expected")
-            return None
-        expr = read_format(line, first + 1, state, self._report)
-        if expr is None:
-            return None
-        parts: list[Expr] = []
-        for part in expr.parts if isinstance(expr, Concat) else (expr,):
-            parts.extend(grouped(part, pattern, subject))
-        return Match(pattern, subject), concat(parts)
-
-    def _replace_path(self, line: Line, first: int, state: State) -> tuple[Step | None, State]:
-        found = self._replaced(line, first, Var("path"), state)
-        sound, test = self.test(line, first + 2, state)
-        if found is None or not sound:
-            return None, state
-        matches, path = found
-        return self._do(line, matches if test is None else AllOf((test, matches)), Rewrite(path)), state.after_rewrite()
-
-    def _replace_target(self, line: Line, first: int, state: State) -> tuple[Step | None, State]:
-        """Path and query, as they are, become what the format says, where the pattern is found in them."""
-        found = self._replaced(line, first, FETCHES["pathq"], state)
-        sound, test = self.test(line, first + 2, state)
-        if found is None or not sound:
-            return None, state
-        matches, target = found
-        return self._do(line, matches if test is None else AllOf((test, matches)), retargeted(target)), state.after_rewrite()
-
-    def _replace_header(self, line: Line, first: int, state: State, response: bool) -> tuple[Step | None, State]:
-        """The whole value becomes what the format says, where the pattern is found in it."""
-        name = line.text(first)
-        key = name.lower()
-        subject: Expr | None = Var("response_header", key)
-        if not response:
-            subject = state.headers.get(key, Var("host_port") if key == "host" else Var("header", key))
-        if subject is None or key in ("set-cookie", "cookie"):
-            # Each line by itself, as it is at this moment.
-            found = self._replaced(line, first + 1, Var("field_line"), state)
-            sound, test = self.test(line, first + 3, state)
-            if found is None or not sound:
-                return None, state
-            action = EditHeader(name, If(found[0], found[1], Var("field_line")))
-            return self._do(line, test, action), state if response else state.with_header(key, None)
-        found = self._replaced(line, first + 1, subject, state)
-        sound, test = self.test(line, first + 3, state)
-        if found is None or not sound:
-            return None, state
-        matches, value = found
-        both = matches if test is None else AllOf((test, matches))
-        after = state if response else self._after_edit(name, value, both, state)
-        return self._do(line, both, SetHeader(name, value)), after
-
-    def _replace_value(self, line: Line, first: int, state: State, response: bool) -> tuple[Step | None, State]:
-        """Each value between commas that the pattern is found in becomes what the format says."""
-        name, pattern = line.text(first), line.text(first + 1)
-        if first + 2 >= len(line.words):
-            self._report.error(line, first, "missing", "a regular expression and what replaces it are expected")
-            return None, state
-        text = read_format(line, first + 2, state, self._report)
-        sound, test = self.test(line, first + 3, state)
-        if text is None or not sound:
-            return None, state
-        action = EditHeader(name, Call("replace_items", (Var("field_line"), Const(pattern), text)))
-        return self._do(line, test, action), state if response else state.with_header(name, None)
-
-    def _remove_matching(self, line: Line, first: int, state: State, response: bool) -> tuple[Step | None, State]:
-        """``del-header NAME -m METHOD``."""
-        sound, test = self.test(line, first + 3, state)
-        pattern = read_names(line, first, self._report)
-        if pattern is None or not sound:
-            return None, state
-        if not response:
-            for key in state.headers:
-                state = state.with_header(key, None)
-            state = state.with_removed(pattern)
-        return self._do(line, test, RemoveHeaders(pattern)), state
-
-    def address(self, line: Line, first: int, rule: str, state: State) -> State:
-        """``set-src`` and its kin: where an address is asked for from now on, this is it."""
-        value = read_sample(line, first, state, self._report)
-        sound, test = self.test(line, first + 1, state)
-        if value is None or not sound:
-            return state
-        fetch = rule.removeprefix("set-").replace("-", "_")
-        before = state.addresses.get(fetch, FETCHES[fetch])
-        if fetch in ("src", "dst"):
-            # What is no address changes nothing.
-            value = Default(Call("mask", (as_text(value), Const(32), Const(128))), before)
-        else:
-            value = value if kind_of(value) is Kind.NUMBER else Call("number", (as_text(value),))
-        return state.with_address(fetch, value if test is None else If(test, value, before))
-
-    def _changed(self, line: Line, first: int, rule: str, state: State) -> tuple[Step | None, State]:
-        """Read a rule that changes the method or the target, or sends a hint."""
-        if rule == "normalize-uri":
-            return self._normalize(line, first, state)
-        at = first + (rule == "early-hint")
-        if at >= len(line.words):
-            self._report.error(line, first, "missing", f"`{rule}` needs a value")
-            return None, state
-        value = read_format(line, at, state, self._report)
-        sound, test = self.test(line, at + 1, state)
-        if value is None or not sound:
-            return None, state
-        if rule == "early-hint":
-            return self._do(line, test, EarlyHint(line.text(first), value)), state
-        return self._do(line, test, SetMethod(value)), state
-
-    def _normalize(self, line: Line, first: int, state: State) -> tuple[Step | None, State]:
-        how, end = line.text(first), first + 1
-        known = how in NORMALIZERS
-        while line.text(end) in ("full", "strict") and known:
-            how, end = how + " " + line.text(end), end + 1
-        sound, test = self.test(line, end, state)
-        if how not in NORMALIZERS:
-            self._report.error(line, first, "syntax", f"`{how}` is no way to normalize", did_you_mean(how, list(NORMALIZERS)))
-            return None, state
-        if not sound:
-            return None, state
-        part, way = NORMALIZERS[how]
-        subject = Var("path") if part == "path" else Var("query")
-        made = Call("normalize", (subject, Const(way)))
-        actions = (Rewrite(made, None),) if part == "path" else (Rewrite(None, made),)
-        if part == "both":
-            actions = (Rewrite(Call("normalize", (Var("path"), Const(way))), made),)
-        if part == "none":
-            return None, state  # a target never has a fragment here: it is refused where it comes in
-        return self._do(line, test, *actions), state.after_rewrite()
-
-    @staticmethod
-    def _after_edit(name: str, value: Expr | None, test: Expr | None, state: State) -> State:
-        """Keep what a field is from now on, for rules that read it."""
-        key = name.lower()
-        if value is not None and test is not None:
-            before = state.headers.get(key, Var("host_port") if key == "host" else Var("header", key))
-            value = If(test, value, before) if before is not None else None
-        return state.with_header(key, value)
-
-    def _rewrite(self, line: Line, first: int, rule: str, state: State) -> tuple[Step | None, State]:
-        expr = read_format(line, first, state, self._report)
-        sound, test = self.test(line, first + 1, state)
-        if first >= len(line.words):
-            self._report.error(line, first, "missing", f"`{rule}` needs a value")
-            return None, state
-        if expr is None or not sound:
-            return None, state
-        if rule == "set-path":
-            action = Rewrite(expr)
-        elif rule == "set-query":
-            action = Rewrite(None, unmarked(expr))
-        else:
-            path, query = split_query(expr)
-            action = retargeted(expr) if path is None else Rewrite(path, query)
-        return self._do(line, test, action), state.after_rewrite()
-
     def variable(self, line: Line, rule: str, state: State) -> tuple[Step | None, State]:
         """Read a rule that sets or forgets a variable. There is no step: its value stands in for its name from now on."""
         at = next((index for index, word in enumerate(line.words) if word.text.startswith(rule + "(")), len(line.words))
@@ -412,6 +167,7 @@ class Rules:
             self._report.error(line, at, "syntax", f"`{rule}` needs a variable", f"write `{rule}(txn.NAME)`")
             return None, state
         name = found[1].strip()
+        state.assigned.add(name)
         if is_shared(name):
             state.real.add(name)
         if rule == "unset-var":
@@ -434,6 +190,11 @@ class Rules:
             held = variable_expr(name, state)  # its name was looked at
             told = Compare(known, as_text(held), EMPTY)
             test = told if test is None else AllOf((told, test))
+        had = name in state.variables or is_shared(name)
+        if rule == "set-var" and had and kind_of(value) is Kind.TEXT and not isinstance(value, Const):
+            # What is not there changes nothing.
+            there = Compare("!=", as_text(value), EMPTY)
+            test = there if test is None else AllOf((test, there))
         if is_fleeting(value) or (test is not None and is_fleeting(test)):
             state.real.add(name)
         step = self._do(line, test, SetVariable(name, as_text(value), is_shared(name))) if name in state.real else None
@@ -466,6 +227,46 @@ class Rules:
             return self._do(line, test, Deny(answer.status))
         return End(test, answer, line)
 
+    def _wait(self, line: Line, first: int, state: State) -> Step | None:
+        """``wait-for-body time TIME [at-least BYTES]``."""
+        end = condition_at(line, first)
+        sound, test = self.test(line, end, state)
+        words = {line.text(at): line.text(at + 1) for at in range(first, end, 2)}
+        size = words.get("at-least", "0").removesuffix("k")  # 0 is all of it
+        try:
+            within = parse_time(words["time"])
+            least = (int(size) if size.isdecimal() else -1) * (1024 if words.get("at-least", "").endswith("k") else 1)
+            if least < 0:
+                raise ValueError
+        except (KeyError, ValueError):
+            self._report.error(line, first, "syntax", "a time is expected, and perhaps bytes", "write `wait-for-body time 5s at-least 1k`")
+            return None
+        if set(words) - {"time", "at-least"} or not sound:
+            self._report.error(line, first, "syntax", "this is no way to wait", "write `wait-for-body time 5s`")
+            return None
+        return self._do(line, test, ReadBody(max(1, min(least or _BUFFER, 65_536)), max(1, within)))
+
+    def _set_timeout(self, line: Line, first: int, state: State) -> Step | None:
+        """``set-timeout server|tunnel TIME``."""
+        which, text = line.text(first), line.text(first + 1)
+        sound, test = self.test(line, first + 2, state)
+        if which == "client":
+            self._report.not_built(line, first, "`set-timeout client`", "set that of the server; the longer one holds for bodies")
+            return None
+        if which not in ("server", "tunnel"):
+            self._report.error(line, first, "syntax", f"`{which}` is no time-out that can be set", "write `set-timeout server 30s`")
+            return None
+        try:
+            time_ms = parse_time(text)
+        except ValueError:
+            if "(" in text:
+                self._report.not_built(line, first + 1, "a time-out that is computed", "write the time, with a rule for each condition")
+            else:
+                self._report.error(line, first + 1, "syntax", f"`{text}` is no time", "write `set-timeout server 30s`")
+            return None
+        action = SetTimeouts(time_ms) if which == "server" else SetTimeouts(tunnel_idle_ms=time_ms)
+        return self._do(line, test, action) if sound else None
+
     def _is_silent(self, line: Line, first: int, end: int, status: int) -> bool:
         """Tell whether a refusal is to send nothing: its file is empty, or a section says so."""
         words = [line.text(at) for at in range(first, end)]
@@ -484,7 +285,7 @@ class Rules:
 
     def _limits(self, line: Line, at: int, state: State, proxy: str) -> tuple[bool, list[tuple[_Limit | None, Expr | None]] | None]:
         """Tell whether the condition of a line is about rates; return each with the tests beside it, None after a mistake."""
-        if at >= len(line.words) or line.text(at) != "if" or not self._acls.asks_rates(line, at):
+        if at >= len(line.words) or line.text(at) != "if" or not self._acls.asks_rates(line, at, state):
             return False, None
         condition = self._acls.condition(line, at, state)
         if condition is None:
@@ -546,14 +347,14 @@ class Rules:
         actions = track_actions(slot, as_text(key), test, table, state, per_connection)
         return self._do(line, None, *actions), state.with_tracked(slot, name, tuple(table.periods))
 
-    def increment(self, statement: Statement, state: State) -> Step | None:
-        """Read ``sc-inc-gpc0(SLOT)``."""
+    def change(self, statement: Statement, state: State) -> Step | None:
+        """Read ``sc-inc-gpc0(SLOT)`` and its kin."""
         line = statement.line
-        at = next((index for index, word in enumerate(line.words) if word.text.startswith("sc-inc-gpc")), len(line.words))
-        sound, test = self.test(line, at + 1, state)
+        at = next((index for index, word in enumerate(line.words) if word.text.startswith("sc-")), len(line.words))
+        sound, test = self.test(line, at + 1 + takes_number(line.text(at)), state)
         try:
             tables = {each.table: self._tables(each.table) for each in state.tracked.values()}
-            actions = increment(line.text(at), state, {name: table for name, table in tables.items() if table is not None})
+            actions = changed(line, at, state, {name: table for name, table in tables.items() if table is not None})
         except Unreadable as bad:
             self._report.error(line, at, bad.code, bad.message, bad.hint)
             return None
@@ -604,6 +405,13 @@ class Rules:
         condition = self._acls.condition(line, end, state)
         if condition is None:
             return None
+        if not any(isinstance(term.test, AuthTest) for alternative in condition for term in alternative):
+            sound, test = self.test(line, end, state)
+            self._report.warning(line, end, "nobody-passes", "nobody can pass, since no userlist is named", _UNLESS)
+            page = "<html><body><h1>401 Unauthorized</h1>\nYou need a valid user and password to access this content.\n</body></html>\n"
+            refused = answer_of(401, page)
+            asks = ("WWW-Authenticate", Const(f'Basic realm="{realm}"'))
+            return End(test, self._origins.at(span(line), replace(refused, headers=(*refused.headers, asks))), line) if sound else None
         actions: list[Action] = []
         for alternative in condition:
             action = self._ask(line, end, alternative, realm)
@@ -630,25 +438,11 @@ class Rules:
             asked = True
             users.update(members)
         if not asked:
-            hint = "write `unless { http_auth(USERLIST) }`"
-            self._report.error(line, at, "nobody-passes", "nobody could pass, since no userlist is named", hint)
+            self._report.error(line, at, "nobody-passes", "nobody could pass, since no userlist is named", _UNLESS)
             return None
         auth = BasicAuth(tuple(users.items()), realm)
         test = to_test(others, lambda each: self._members(line, at, each)) if others[0] else None
         return self._do(line, test, auth).actions[0]
-
-    def _members(self, line: Line, at: int, test: AuthTest) -> tuple[tuple[str, str], ...] | None:
-        userlist = self._userlists.get(test.userlist)
-        if userlist is None:
-            hint = did_you_mean(test.userlist, list(self._userlists))
-            self._report.error(line, at, "unknown-reference", f"there is no userlist `{test.userlist}`", hint)
-            return None
-        for group in test.groups:
-            if group not in userlist.groups:
-                hint = did_you_mean(group, list(userlist.groups))
-                self._report.error(line, at, "unknown-reference", f"there is no group `{group}` in `{test.userlist}`", hint)
-                return None
-        return userlist.members(test.groups)
 
     # ------------------------------------------------------------ answers
 
@@ -656,16 +450,22 @@ class Rules:
         """Read an ``http-response`` or ``http-after-response`` rule."""
         line, first = statement.line, statement.first
         rule = statement.name.partition(" ")[2]
+        if rule == "content":
+            rule = line.text(first).partition("(")[0]
+            if rule not in ("set-var", "set-var-fmt", "unset-var") and not rule.startswith(("sc-inc-gpc", "sc-add-gpc", "sc-set-gpt")):
+                return self._inspect(line, first, state), state
         if rule.endswith("-header") or rule == "replace-value":
             return self.edit(statement, rule, state, response=True)
         if rule in ("set-var", "set-var-fmt", "unset-var"):
             return self.variable(line, rule, state)
         if rule == "set-bandwidth-limit":
             return self.pace(statement, state, response=True), state
-        if rule.startswith("sc-inc-gpc"):
-            return self.increment(statement, state), state
+        if rule.startswith("sc-"):
+            return self.change(statement, state), state
         if rule == "set-status":
             return self._set_status(line, first, state), state
+        if rule == "wait-for-body":
+            return self._wait(line, first, state), state
         end = condition_at(line, first)
         sound, test = self.test(line, end, state)
         if rule == "allow":
@@ -682,6 +482,23 @@ class Rules:
             if rule == "deny" and isinstance(source, Respond) and source.body is None and not source.headers:
                 source = self._pages.page("", source.status) or refusal(source.status)
         return (End(test, source, line) if sound and source is not None else None), state
+
+    def _inspect(self, line: Line, first: int, state: State) -> Step | None:
+        """``tcp-response content``: ``accept`` skips the others of its set, ``reject`` refuses the answer."""
+        verb = line.text(first)
+        sound, test = self.test(line, first + 1, state)
+        if verb == "close":
+            self._report.warning(line, first, "left-out", "`close` is left out", "connections to servers are kept as the pool has them")
+            return None
+        if verb not in ("accept", "reject"):
+            self._report.not_built(line, first, f"`{verb}` in `tcp-response`", did_you_mean(verb, ("accept", "reject")))
+            return None
+        if verb == "accept":
+            return Skip(test, line) if sound else None
+        self._report.warning(
+            line, first, "answered", "the client gets 502, where HAProxy closes its connection", "write `http-response deny`"
+        )
+        return End(test, self._pages.page("", 502) or refusal(502), line) if sound else None
 
     def _set_status(self, line: Line, first: int, state: State) -> Step | None:
         """``set-status STATUS [reason WORDS]``."""

@@ -4,25 +4,41 @@ Facts (HAProxy configuration manual, chapters 7.1 and 8.2.4): an expression is a
 converters after commas. In a format, ``%[…]`` is an expression, ``%name`` an alias and ``%%`` a per cent sign.
 
 Rules
-  HAProxy reads fields as earlier rules left them, the model as the client sent them. So what rules set is kept in
+  HAProxy reads fields as earlier rules left them, the model as the client sent them. So what rules set is kept in a
   ``State`` and stands in for the field; where a value depends on a path that was rewritten in between, it cannot be
   told any more, and reading it is a mistake. Variables are expressions that stand in for their name.
 
-Not here: what fetches mean (``variables``), conditions (``acl``).
+Not here: what fetches mean (``variables``), what is known where a rule stands (``state``), counters (``slots``), conditions (``acl``).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from vestibule.dialects.haproxy import converters
 from vestibule.dialects.haproxy.lexer import Line
+from vestibule.dialects.haproxy.payload import LENGTHS, PAYLOADS, length_expr, payload_expr
 from vestibule.dialects.haproxy.report import Report
+from vestibule.dialects.haproxy.slots import COUNTER, LOOKED_UP, counter_expr, lookup_expr
+from vestibule.dialects.haproxy.state import State, Unreadable, not_built
+from vestibule.dialects.haproxy.values import (
+    COOKIES,
+    COUNTED_COOKIES,
+    FORMS,
+    alpn_values,
+    cookie_values,
+    each_line,
+    form_values,
+    is_one,
+    list_item,
+)
 from vestibule.dialects.haproxy.variables import (
     CERTIFICATE_BYTES,
     CERTIFICATE_NAMES,
+    CERTIFICATE_PARTS,
+    CERTIFICATES,
     COUNTED_FETCHES,
     FETCHES,
     LISTS,
@@ -33,10 +49,11 @@ from vestibule.dialects.haproxy.variables import (
     UNBUILT_ALIASES,
     UNBUILT_CONVERTERS,
     UNBUILT_FETCHES,
+    bearer_of,
+    server_of,
 )
-from vestibule.dialects.read import ReadText, read_nothing
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, Call, Compare, Const, Default, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
+from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
 _GROUP = re.compile(r"\\([0-9])")
@@ -65,113 +82,20 @@ _FLEETING = (
     "response_header",
     "response_header_line",
     "response_header_lines",
+    "each_response_header",
     "status",
     "request_header",
     "request_header_line",
+    "each_request_header",
+    "body",
     "kept",
 )
 """Variables whose value changes while a request is served."""
 
+_NEVER_EMPTY = (Var("scheme"), Var("method"), Var("path"), Var("target"), Var("protocol"), Var("request_id"))
+
 _MAP_MOST = 200
 """Lines of a map: each is a step in a chain."""
-
-_PATH_VARIABLES = ("path", "decoded_path", "query", "arg")
-
-
-class Unreadable(Exception):
-    """An expression that cannot be had: the code, what is wrong, and how to mend it."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
-
-
-def not_built(what: str, hint: str = "") -> Unreadable:
-    """Return the mistake of using what HAProxy has and vestibule has not."""
-    return Unreadable("not-built", f"{what}: not built yet", hint)
-
-
-@dataclass(frozen=True, slots=True)
-class Tracked:
-    """What a slot counts by, and in the table of which proxy."""
-
-    table: str
-    counters: tuple[str, ...] = ()
-    """The counters that the table keeps."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is known where a rule stands: fields and variables set before it, and the name of the frontend.
-
-    A value of None cannot be told any more.
-    """
-
-    frontend: str = ""
-    read_text: ReadText = read_nothing
-    headers: dict[str, Expr | None] = field(default_factory=dict)
-    variables: dict[str, Expr | None] = field(default_factory=dict)
-    rewritten: bool = False
-    captures: dict[tuple[str, str], Expr] = field(default_factory=dict)
-    """What was captured, by the fetch that reads it and its slot."""
-    tracked: dict[str, Tracked] = field(default_factory=dict)
-    """What is counted by, for each slot."""
-    addresses: dict[str, Expr] = field(default_factory=dict)
-    """Addresses and ports that a rule changed, by their fetch."""
-    real: set[str] = field(default_factory=set)
-    """Variables that are kept while a request is served, since their expression cannot stand in for them. Shared by all states."""
-    removed: tuple[str, ...] = ()
-    """Patterns of the names of fields that were removed."""
-    raw: bool = False
-    """Whether there are only bytes: what is known of TLS is what a passed-on ClientHello says."""
-
-    def with_header(self, name: str, value: Expr | None) -> State:
-        """Return the state after a field was set."""
-        return replace(self, headers={**self.headers, name.lower(): value})
-
-    def with_variable(self, name: str, value: Expr | None) -> State:
-        """Return the state after a variable was set."""
-        return replace(self, variables={**self.variables, name: value})
-
-    def with_address(self, fetch: str, value: Expr) -> State:
-        """Return the state after an address or a port was changed."""
-        return replace(self, addresses={**self.addresses, fetch: value})
-
-    def with_tracked(self, slot: str, table: str, counters: tuple[str, ...]) -> State:
-        """Return the state after a slot counts by something. One that does already goes on."""
-        return self if slot in self.tracked else replace(self, tracked={**self.tracked, slot: Tracked(table, counters)})
-
-    def with_removed(self, pattern: str) -> State:
-        """Return the state after fields were removed by their names: none of them is what the client sent any more."""
-        return replace(self, removed=(*self.removed, pattern))
-
-    def with_capture(self, value: Expr, number: int, is_slot: bool, name: str = "capture.req.hdr") -> State:
-        """Return the state after a value was captured: in a slot, or in the next one, as long as `number` allows."""
-        if not is_slot:
-            value, number = Call("slice", (value, Const(0), Const(number))), len([each for each in self.captures if each[0] == name])
-        return replace(self, captures={**self.captures, (name, str(number)): value})
-
-    def after_rewrite(self) -> State:
-        """Return the state after the target changed: what was made from the old one is lost."""
-        # What was captured stays what it was.
-        captures = {key: value for key, value in self.captures.items() if not _reads_path(value)}
-        return replace(
-            self,
-            headers=_without_path(self.headers),
-            variables=_without_path(self.variables),
-            rewritten=True,
-            captures=captures,
-        )
-
-
-def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
-    return {name: None if value is None or _reads_path(value) else value for name, value in values.items()}
-
-
-def _reads_path(expr: Expr) -> bool:
-    return any(isinstance(each, Var) and each.name in _PATH_VARIABLES for each in walk(expr))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +166,23 @@ def sample_expr(text: str, state: State) -> Expr:
     return whole_expr(split_sample(text), state)
 
 
-def whole_expr(sample: Sample, state: State, all_items: bool = False) -> Expr:
-    """Return the expression of a sample that was taken apart. Raises ``Unreadable``.
+def values_expr(sample: Sample, state: State) -> Expr | None:
+    """Return all that a fetch finds, without converters; None if it is one value at most. Raises ``Unreadable``."""
+    name, arguments = sample.fetch, sample.arguments
+    if is_one(name, arguments, state):
+        return None
+    if name in FORMS:
+        return form_values(name, arguments)
+    if name in COOKIES:
+        return cookie_values(each_line(_named("req.fhdr", ("cookie",), state)), arguments)
+    if name == "req.ssl_alpn":
+        return alpn_values()
+    lines = each_line(_named(name, arguments[:1], state))
+    return Call("items", (lines,)) if name in LISTS else lines
 
-    With ``all_items`` a field stays the list that it is, where otherwise its last item is meant.
-    """
-    if all_items and sample.fetch in LISTS:
-        return convert(_named(sample.fetch, sample.arguments, state), sample, state)
+
+def whole_expr(sample: Sample, state: State) -> Expr:
+    """Return the expression of a sample that was taken apart. Raises ``Unreadable``."""
     for (name, first), expr in CERTIFICATE_BYTES.items():
         if sample.fetch == name and sample.converters[: len(first)] == first and not sample.arguments:
             return convert(expr, replace(sample, converters=sample.converters[len(first) :]), state)
@@ -259,6 +193,14 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
     """Return the expression of a fetch. Raises ``Unreadable``."""
     if name in state.addresses and not arguments:
         return state.addresses[name]
+    if name == "be_name" and state.backend and not arguments:
+        return Const(state.backend)
+    if name in ("srv_name", "srv_id") and state.servers and not arguments:
+        return server_of(state.servers, name == "srv_id")
+    if name == "ssl_fc_alpn" and state.raw:
+        raise not_built(f"the fetch `{name}` in `mode tcp`", "read `req.ssl_alpn`, what the client offers")
+    if name == "http_auth_bearer" and arguments:
+        return bearer_of(arguments[0].lower())
     if name in FETCHES:
         if arguments:
             raise Unreadable("argument", f"`{name}` takes no argument")
@@ -267,87 +209,93 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return FETCHES[name]
     if state.raw and name in RAW_FETCHES:
         return RAW_FETCHES[name]
+    if state.raw and name in PAYLOADS:
+        return payload_expr(name, arguments)
+    if state.raw and name in LENGTHS and not arguments:
+        return length_expr()
     if name in ("fe_name", "fe_id"):
         return Const(state.frontend)
     if name == "date":
         return _date(arguments)
-    if name in ("str", "int", "bool", "bin"):
+    if name in ("str", "int", "bool", "bin", "ipv4", "ipv6"):
         return _constant(name, arguments)
     if name == "var":
         return _variable(arguments, state)
+    if name in FORMS:
+        return Call("item_at", (form_values(name, arguments), Const(1)))
+    if name in COOKIES or name in COUNTED_COOKIES:
+        cookies = cookie_values(each_line(_named("req.fhdr", ("cookie",), state)), arguments)
+        return Call("item_at", (cookies, Const(-1))) if name in COOKIES else Call("item_count", (cookies,))
+    if NAMED_FETCHES.get(name, "").endswith("_line") and arguments[1:] not in ((), ("",), ("-1",)):
+        return Call("item_at", (each_line(_named(name, arguments[:1], state)), Const(_place(arguments[1]))))
     if name in NAMED_FETCHES:
         found = _named(name, arguments, state)
         return _item(found, arguments) if name in LISTS else found
-    if name in ("hdr_ip", "req.hdr_ip"):
-        return _address(_named("hdr", arguments[:1], state), arguments)
+    if name in ("hdr_ip", "req.hdr_ip", "shdr_ip", "res.hdr_ip"):
+        return _address(_named(name[:-3], arguments[:1], state), arguments)
     if name in COUNTED_FETCHES:
         return _count(_named(COUNTED_FETCHES[name], arguments, state))
     if name in ("capture.req.hdr", "capture.res.hdr"):
         return _captured(name, arguments, state)
-    counter = _COUNTER.fullmatch(name)
+    counter = COUNTER.fullmatch(name)
     if counter is not None:
-        return _counter(counter[1] or "".join(arguments[:1]), counter[2], arguments[1:] if not counter[1] else arguments, state)
+        return counter_expr(counter[1], counter[2], arguments, state)
+    looked_up = LOOKED_UP.fullmatch(name)
+    if looked_up is not None and name.startswith("src_"):
+        return lookup_expr(looked_up[1], state.addresses.get("src", FETCHES["src"]), arguments, state)
     if (name, arguments) in CERTIFICATE_NAMES:
         return CERTIFICATE_NAMES[(name, arguments)]
-    if name in ("ssl_c_s_dn", "ssl_c_i_dn"):
-        raise not_built(f"`{name}` written so", f"write `{name}(,0,rfc2253)`")
-    if name in ("ssl_c_serial", "ssl_c_sha1", "ssl_c_der"):
-        raise not_built(f"the bytes of `{name}`", f"write them as text, `{name},{'base64' if name == 'ssl_c_der' else 'hex'}`")
+    if name[:6] in CERTIFICATES and name[6:] in CERTIFICATE_PARTS:
+        return _certificate(name, arguments)
     if name in UNBUILT_FETCHES or name.startswith(("sc_", "sc0_", "sc1_", "sc2_", "ssl_c_", "ssl_f_", "ssl_bc", "lua.", "src_")):
         raise not_built(f"the fetch `{name}`", UNBUILT_FETCHES.get(name, ""))
-    hint = did_you_mean(name, [*FETCHES, *NAMED_FETCHES, "var", "str"])
+    hint = did_you_mean(name, [*FETCHES, *NAMED_FETCHES, *FORMS, *COOKIES, *COUNTED_COOKIES, "var", "str"])
     raise Unreadable("unknown-fetch", f"there is no fetch `{name}`", hint if hint.startswith("did") else "")
+
+
+def _certificate(name: str, arguments: tuple[str, ...]) -> Expr:
+    """Return a part of a certificate; of a name, one of its types where that is said."""
+    whole, part = CERTIFICATES[name[:6]], CERTIFICATE_PARTS[name[6:]]
+    if not part:
+        return whole
+    if arguments and part not in ("subject", "issuer"):
+        raise Unreadable("argument", f"`{name}` takes no argument")
+    if len(arguments) > 1 and arguments[1:] not in (("1",), ("0",), ("",)):
+        raise not_built(f"`{name}` written so", "leave all but the first argument out")
+    if arguments and arguments[0]:
+        part = f"{part}.{arguments[0]}"
+    return Call("certificate", (whole, Const(part)))
 
 
 def _item(fields: Expr, arguments: tuple[str, ...]) -> Expr:
     """Return one item of a list, the last unless said; what can have no comma stays as it is."""
     text = arguments[1] if len(arguments) > 1 and arguments[1] else "-1"
-    if not text.removeprefix("-").isdecimal() or len(text) > 6 or int(text) == 0:
-        raise Unreadable("argument", f"`{text}` is no place in a list", "write 1 for the first, -1 for the last")
+    place = _place(text)
     if text in ("1", "-1") and (kind_of(fields) is not Kind.TEXT or fields == Var("host_port")):
         return fields
     if text in ("1", "-1") and isinstance(fields, Const) and "," not in str(fields.value):
         return fields
-    return Call("list_item", (as_text(fields), Const(int(text))))
+    return list_item(as_text(fields), place)
+
+
+def _place(text: str) -> int:
+    """Read which value of several is meant."""
+    if not text.removeprefix("-").isdecimal() or len(text) > 6 or int(text) == 0:
+        raise Unreadable("argument", f"`{text}` is no place in a list", "write 1 for the first, -1 for the last")
+    return int(text)
 
 
 def _count(fields: Expr) -> Expr:
     """Return how many there are: lines of a field, or items of its list."""
     if isinstance(fields, Var) and fields.name in ("header_line", "response_header_line"):
         return Var(fields.name + "s", fields.argument)
-    return Call("list_count", (as_text(fields),))
-
-
-_COUNTER = re.compile(
-    r"sc([012]?)_(?:get_)?(http_req_cnt|http_req_rate|http_err_cnt|http_err_rate|conn_cnt|conn_rate|conn_cur|gpc[01]|gpc[01]_rate|tracked|key)"
-)
-
-
-def _counter(slot: str, counter: str, others: tuple[str, ...], state: State) -> Expr:
-    """Return what a slot counted."""
-    tracked = state.tracked.get(slot)
-    if tracked is None:
-        hint = f"write `http-request track-sc{slot} src` before it" if slot else "write `sc_http_req_rate(0)`"
-        raise not_built(f"slot {slot or '?'}, which nothing before this line tracks", hint)
-    if others and others[0] != tracked.table:
-        raise not_built(f"looking slot {slot} up in the table of `{others[0]}`", f"track it there: `track-sc{slot} KEY table {others[0]}`")
-    if counter in ("tracked", "key"):
-        key = Var("kept", f"sc{slot}")
-        return key if counter == "key" else Compare("!=", key, EMPTY)
-    if counter not in tracked.counters:
-        what = f"{counter}(10s)" if counter.endswith("_rate") else counter
-        hint = f"add `stick-table type ip size 100k expire 1m store {what}` to `{tracked.table}`"
-        raise Unreadable("unknown-reference", f"`{tracked.table}` has no `stick-table` with `{counter}`", hint)
-    return Call("number", (Var("kept", f"sc{slot}.{counter}"),))
+    return Call("item_count", (Call("items", (each_line(as_text(fields)),)),))
 
 
 def _address(fields: Expr, arguments: tuple[str, ...]) -> Expr:
     """Return an address out of a list of them, the last unless said; a port behind it does not belong to it."""
-    text = arguments[1] if len(arguments) > 1 else "-1"
-    if not text.removeprefix("-").isdecimal() or int(text) == 0:
-        raise Unreadable("argument", f"`{text}` is no place in a list", "write 1 for the first, -1 for the last")
-    blank = Const(" \t")
-    item = Call("trim_start", (Call("trim_end", (Call("field", (fields, Const(int(text)), Const(1), Const(","))), blank)), blank))
+    place = _place(arguments[1] if len(arguments) > 1 else "-1")
+    item = Call("capture", (list_item(fields, place), Const(converters.WITHOUT_PORT), Const("1")))
     # With all its bits it stays as it is, and what is no address is none.
     return Call("mask", (item, Const(32), Const(128)))
 
@@ -392,6 +340,11 @@ def _constant(name: str, arguments: tuple[str, ...]) -> Expr:
             raise Unreadable("argument", f"`{text}` are no bytes in hexadecimal") from None
     if name == "str":
         return Const(text)
+    if name in ("ipv4", "ipv6"):
+        try:
+            return Const(str(ipaddress.ip_address(text)))
+        except ValueError:
+            raise Unreadable("argument", f"`{text}` is no address") from None
     if name == "bool":
         return Const(text in ("true", "1", "yes", "on"))
     if not text.removeprefix("-").isdecimal():
@@ -438,16 +391,12 @@ def _named(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         raise Unreadable("argument", f"`{name}` needs a name", f"write `{name}(NAME)`")
     key = arguments[0]
     variable = NAMED_FETCHES[name]
-    if len(arguments) > 1 and arguments[1] not in ("", "-1") and name not in LISTS and variable != "arg":
-        raise not_built(f"value {arguments[1]} of a field", "leave the number out for the last one")
     is_field = variable in ("header", "header_line")
-    if is_field or (variable == "cookie" and "cookie" in state.headers):
-        wanted = key.lower() if is_field else "cookie"
+    if is_field:
+        wanted = key.lower()
         if wanted not in state.headers and any(re.search(each, wanted) for each in state.removed):
             return Var("request_" + variable, wanted)
         if wanted in state.headers:
-            if variable == "cookie":
-                raise not_built("reading a cookie after the field was changed", "read it before that rule")
             return state.headers[wanted] or Var("request_" + variable, wanted)
     if is_field and key.lower() == "host":
         return Var("host_port")
@@ -472,10 +421,18 @@ def convert(expr: Expr, sample: Sample, state: State) -> Expr:
             expr = converters.converted(expr, "bool", (), _held(state))
             is_scheme = expr == Var("tls") and arguments == ("https", "http")
             expr = Var("scheme") if is_scheme else If(expr, Const(arguments[0]), Const(arguments[1]))
-        elif name == "map" or name in _MAPS:
-            expr = _mapped(expr, _MAPS.get(name, _EXACT), arguments, state, name == "map_regm")
-        elif name == "map_ip":
+        elif name in ("map", "map_int", "map_int_int") or name.removesuffix("_int") in _MAPS:
+            kind = name.removesuffix("_int")
+            if name.startswith("map_int"):
+                _check_numbers(arguments, state)
+            expr = _mapped(as_text(expr), _MAPS.get(kind, _EXACT), arguments, state, kind == "map_regm")
+            expr = Call("number", (as_text(expr),)) if name.endswith("_int") and name != "map_int" else expr
+        elif name == "in_table" or (name.startswith("table_") and LOOKED_UP.fullmatch(name)):
+            counter = LOOKED_UP.fullmatch(name)
+            expr = lookup_expr(counter[1] if counter is not None else "", as_text(expr), arguments, state)
+        elif name in ("map_ip", "map_ip_int"):
             expr = _mapped_address(expr, arguments, state)
+            expr = expr if name == "map_ip" else Call("number", (as_text(expr),))
         elif name in converters.NAMES:
             try:
                 expr = converters.converted(expr, name, arguments, _held(state))
@@ -505,6 +462,7 @@ def _rows(arguments: tuple[str, ...], state: State) -> list[tuple[str, str]]:
     """Return the keys and values of the file of a map."""
     if not arguments:
         raise Unreadable("argument", "`map` needs a file", "write `map(FILE,DEFAULT)`")
+    state.files.note(arguments[0], "map")
     try:
         text = state.read_text(arguments[0])
     except (OSError, UnicodeError) as bad:
@@ -513,6 +471,13 @@ def _rows(arguments: tuple[str, ...], state: State) -> list[tuple[str, str]]:
     if len(rows) > _MAP_MOST:
         raise not_built(f"a map of more than {_MAP_MOST} lines")
     return [(row[0], row[1].strip() if len(row) > 1 else "") for row in rows]
+
+
+def _check_numbers(arguments: tuple[str, ...], state: State) -> None:
+    """Refuse keys of a map of numbers that are none."""
+    for key, _ in _rows(arguments, state):
+        if not key.isdecimal() or key != str(int(key)):
+            raise not_built(f"the key `{key}` in a map of numbers", "write single numbers, without ranges")
 
 
 def _mapped(expr: Expr, around: tuple[str, str], arguments: tuple[str, ...], state: State, groups: bool) -> Expr:
@@ -550,6 +515,40 @@ def _mapped_address(expr: Expr, arguments: tuple[str, ...], state: State) -> Exp
 def as_text(expr: Expr) -> Expr:
     """Return an expression that yields text: HAProxy writes a test as 1 or 0."""
     return If(expr, Const("1"), Const("0")) if kind_of(expr) is Kind.TEST else expr
+
+
+def trimmed(expr: Expr) -> Expr:
+    """Return a text as it stands in a field: without blanks around it, as far as they are fixed."""
+    if isinstance(expr, Const) and isinstance(expr.value, str):
+        return Const(expr.value.strip(" \t"))
+    if not isinstance(expr, Concat):
+        return expr
+    first, last = expr.parts[0], expr.parts[-1]
+    parts = list(expr.parts)
+    if isinstance(first, Const) and isinstance(first.value, str):
+        parts[0] = Const(first.value.lstrip(" \t"))
+    if isinstance(last, Const) and isinstance(last.value, str):
+        parts[-1] = Const(last.value.rstrip(" \t"))
+    made = concat(parts)
+    # What stands at an end may turn out to be nothing, and the blank beside it is outside then.
+    if len(parts) > 1 and may_be_empty(parts[0]) and str(getattr(parts[1], "value", "")).startswith((" ", "\t")):
+        made = Call("trim_start", (made, Const(" \t")))
+    if len(parts) > 1 and may_be_empty(parts[-1]) and str(getattr(parts[-2], "value", "")).endswith((" ", "\t")):
+        made = Call("trim_end", (made, Const(" \t")))
+    return made
+
+
+def may_be_empty(expr: Expr) -> bool:
+    """Tell whether a text may come out empty."""
+    if isinstance(expr, Const):
+        return expr.value == ""
+    if isinstance(expr, Concat):
+        return all(may_be_empty(each) for each in expr.parts)
+    if isinstance(expr, If):
+        return may_be_empty(expr.then) or may_be_empty(expr.otherwise)
+    if isinstance(expr, Default):
+        return may_be_empty(expr.fallback)
+    return kind_of(expr) not in (Kind.NUMBER, Kind.TEST, Kind.ADDRESS) and expr not in _NEVER_EMPTY
 
 
 # ---------------------------------------------------------------- formats
@@ -595,7 +594,9 @@ def _format_item(text: str, at: int, state: State) -> tuple[Expr, int]:
 
 
 def _alias(name: str, state: State) -> Expr:
-    if name in ("f", "ft"):
+    if name == "ft":
+        return If(InSet(Var("scheme"), ("https",)), Const(f"{state.frontend}~"), Const(state.frontend))
+    if name == "f":
         return Const(state.frontend)
     if name == "o":
         return EMPTY
@@ -604,6 +605,8 @@ def _alias(name: str, state: State) -> Expr:
     moved = {"ci": "src", "cp": "src_port", "fi": "dst", "fp": "dst_port"}.get(name, "")
     if moved in state.addresses:
         return state.addresses[moved]
+    if name == "s" and state.servers:
+        return server_of(state.servers, is_number=False)
     if name in LOG_ALIASES:
         return LOG_ALIASES[name]
     if name in UNBUILT_ALIASES:

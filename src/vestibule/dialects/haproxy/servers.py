@@ -3,7 +3,7 @@
 Facts (HAProxy configuration manual, chapter 5.2): ``default-server`` holds for the servers after it; a server of weight 0
 gets no requests; without ``verify none``, certificates of servers are verified against ``ca-file``.
 
-Rules: what the model says once for an upstream (TLS, pool, how it is checked) must be the same for all servers of a backend.
+Rules: what the model says once for an upstream (authorities, pool, how it is checked) must be the same for all servers of a backend.
 
 Not here: which server is used when (``lower``).
 """
@@ -17,17 +17,19 @@ from typing import Literal, TypeVar
 from vestibule.dialects.haproxy.balancing import Sharing
 from vestibule.dialects.haproxy.checking import USUAL, Checking, read_checking
 from vestibule.dialects.haproxy.lexer import Line
-from vestibule.dialects.haproxy.listen import TlsDefaults, split_options
+from vestibule.dialects.haproxy.listen import TlsDefaults, split_options, versions
 from vestibule.dialects.haproxy.options import SERVER_OPTIONS
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.sample import State, Unreadable, sample_expr
+from vestibule.dialects.haproxy.sample import sample_expr
 from vestibule.dialects.haproxy.settings import Settings
+from vestibule.dialects.haproxy.state import State, Unreadable
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.dialects.origin import Origins
 from vestibule.model.config import Agent, HealthCheck, Passive, Pool, Server, Upstream, UpstreamTls
 from vestibule.model.expr import Const
 from vestibule.model.quantity import parse_port, parse_server_host
+from vestibule.model.upstream import server_text
 
 _Options = dict[str, list[tuple[int, str]]]
 
@@ -52,13 +54,18 @@ class Servers:
         self.all: dict[str, Server] = {}
         """The same, with those that are disabled."""
         self.known: set[str] = set()
-        self._tls: list[tuple[Line, UpstreamTls]] = []
+        self._tls: dict[str, tuple[Line, UpstreamTls]] = {}
         self._pools: list[tuple[Line, Pool]] = []
         self._slow: list[tuple[Line, int]] = []
         self._checks: list[tuple[Line, HealthCheck | None]] = []
         self._agents: list[tuple[Line, Agent | None]] = []
         self._checking = Checking()
         self._pool_base = Pool()
+
+    def addresses(self, upstream: Upstream | None) -> tuple[tuple[str, str], ...]:
+        """Return the names of all servers, each with its address."""
+        known = () if upstream is None else upstream.servers
+        return tuple([(name, server_text(server)) for name, server in zip(self.all, known, strict=False)])
 
     def read(self, settings: Settings) -> Upstream:
         """Return the upstream of the backend, named alike."""
@@ -80,11 +87,12 @@ class Servers:
         balance = sharing.balance()
         sticky = sharing.sticky(any(each.mark for each in self.all.values()))
         slow = self._same(self._slow, 0, "`slowstart`")
+        tls = self._same(self._own_tls(), UpstreamTls(), "TLS settings")
         upstream = Upstream(
             self._section.name,
             self._ranked(settings.has("option allbackups"), sticky is not None),
-            self._same(self._tls, UpstreamTls(), "TLS settings"),
-            self._same(self._pools, self._pool_base, "limits of connections"),
+            tls,
+            self._same(self._pools, self._pool_base, "limits or versions of connections"),
             settings.retry(),
             replace(balance, slow_start_ms=slow),
             # Checks say how servers are; failures of requests do not, as nobody is asked to watch for them.
@@ -93,6 +101,7 @@ class Servers:
             None,
             self._same(self._checks, None, "checks"),
             self._same(self._agents, None, "agents"),
+            unreachable_status=503,
         )
         return self._origins.at(span(self._section.head), upstream)
 
@@ -118,6 +127,29 @@ class Servers:
         """Return the servers with one that serves before the others as long as it can."""
         others = [each for each in self.by_name.values() if each is not first]
         return (replace(first, backup=False, priority=0), *[replace(each, priority=each.priority + 1) for each in others])
+
+    def _own_tls(self) -> list[tuple[Line, UpstreamTls]]:
+        """Leave with each server what is its own: the name, whether it is verified, what it is shown and offered. Return the rest."""
+        given = list(self._tls.values())
+        verified = [tls for _, tls in given if tls.verify]
+        names = {tls.name for _, tls in given}
+        shown = {tls.cert for _, tls in given}
+        offered = {tls.ciphers for _, tls in given}
+        rest: list[tuple[Line, UpstreamTls]] = []
+        for name, (line, tls) in self._tls.items():
+            spared = bool(verified) and not tls.verify
+            if spared or len(names) > 1:
+                own = replace(self.all[name], tls_name=tls.name if len(names) > 1 else "", tls_verify=not spared)
+                self.all[name] = self._origins.move(self.all[name], own)
+            if len(shown) > 1:
+                self.all[name] = self._origins.move(self.all[name], replace(self.all[name], tls_cert=tls.cert))
+            if len(offered) > 1:
+                self.all[name] = self._origins.move(self.all[name], replace(self.all[name], tls_ciphers=tls.ciphers))
+            shared = replace(tls, verify=True, ca=verified[0].ca, crl=verified[0].crl) if spared else tls
+            shared = replace(shared, cert="") if len(shown) > 1 else shared
+            shared = replace(shared, ciphers=()) if len(offered) > 1 else shared
+            rest.append((line, shared if len(names) == 1 else replace(shared, name="")))
+        return rest
 
     def _same(self, given: list[tuple[Line, T]], default: T, what: str) -> T:
         """Return what all servers share."""
@@ -188,7 +220,7 @@ class Servers:
         )
         self.all[name] = self._origins.at(span(line), server)
         if server.tls or ("check" in options and ("check-ssl" in options or self._checking.secure)):
-            self._tls.append((line, self._upstream_tls(line, options)))
+            self._tls[name] = (line, self._upstream_tls(line, options))
         self._pools.append((line, self._pool(line, options, self._pool_base)))
         self._slow.append((line, self._time(line, options, "slowstart") or 0))
         if server.agent:
@@ -219,10 +251,16 @@ class Servers:
         secure = found.secure or (not found.connects and ("check-ssl" in options or (server.tls and not elsewhere)))
         if check.kind == "tcp" and (secure or found.kind == "ssl-hello-chk"):
             check = replace(check, kind="tls")
-        elif check.kind == "http" and secure != server.tls:
+        elif check.kind in ("http", "talk") and secure != server.tls:
             check = replace(check, tls="always" if secure else "never")
         if found.name or "check-sni" in options:
             check = replace(check, tls_name=found.name or options["check-sni"][-1][1])
+        if check.kind != "http" and (found.alpn or "check-alpn" in options):
+            given = tuple([each for each in options["check-alpn"][-1][1].split(",") if each]) if "check-alpn" in options else ()
+            check = replace(check, alpn=found.alpn or given)
+        elif "check-alpn" in options:
+            place = options["check-alpn"][-1][0]
+            self._report.warning(line, place, "left-out", "`check-alpn` is left out", "checks by a request speak HTTP/1.1")
         announces: Literal["auto", "never", "v1", "v2"] = "auto"
         if found.announces or (not found.connects and "check-send-proxy" in options and (elsewhere or not server.proxy_protocol)):
             announces = server.proxy_protocol or "v1"
@@ -285,12 +323,33 @@ class Servers:
 
     # ------------------------------------------------------------ what servers share
 
+    def _protocol(self, line: Line, options: _Options) -> Literal["http/1.1", "h2", "auto"]:
+        """Return what is spoken with a server: what ``proto`` says, or what ``alpn`` lets it choose from."""
+        if "proto" in options:
+            place, text = options["proto"][-1]
+            if text not in ("h1", "h2"):
+                self._report.error(line, place + 1, "bad-value", f"`{text}` is no protocol here", "write `proto h2` or `proto h1`")
+            return "h2" if text == "h2" else "http/1.1"
+        offered: set[str] = set()
+        for place, text in (*options.get("alpn", [])[-1:], *options.get("npn", [])[-1:]):
+            for word in text.split(","):
+                if word not in ("h2", "http/1.1", "http/1.0"):
+                    self._report.error(line, place + 1, "bad-value", f"`{word}` is no protocol here", "write `h2`, `http/1.1` or both")
+                offered.add(word)
+        if "h2" not in offered or "ssl" not in options:
+            return "http/1.1"
+        return "h2" if offered == {"h2"} else "auto"
+
     def _pool(self, line: Line, options: _Options, pool: Pool) -> Pool:
+        protocol = self._protocol(line, options)
+        announces = "send-proxy" in options or "send-proxy-v2" in options
+        if protocol == "h2" or (protocol == "auto" and not announces):  # whose connections do not stand for one client each
+            pool = replace(pool, protocol=protocol)
         waiting = self._number(line, options, "maxqueue", 0, 10**9)
         if waiting:
             pool = replace(pool, max_waiting=waiting)
         idle = self._number(line, options, "pool-max-conn", 0, 10**9)
-        if idle is not None:
+        if idle is not None and self._pool_base.max_idle:
             pool = replace(pool, max_idle=idle)
         purge = self._time(line, options, "pool-purge-delay")
         return pool if purge is None else replace(pool, idle_ms=purge)
@@ -319,7 +378,20 @@ class Servers:
         cert = options["crt"][-1][1] if "crt" in options else ""
         if cert and not cert.startswith("/") and base.crt_base:
             cert = f"{base.crt_base.rstrip('/')}/{cert}"
-        return UpstreamTls(verify=verifies, name=name, ca="" if ca == "@system-ca" else ca, crl=crl, cert=cert)
+        curves = [*options.get("ecdhe", []), *options.get("curves", [])]
+        minimum, maximum = versions(line, options, base.servers.minimum, base.servers.maximum, self._report)
+        return UpstreamTls(
+            verify=verifies,
+            name=name,
+            ca="" if ca == "@system-ca" else ca,
+            crl=crl,
+            cert=cert,
+            minimum=minimum,
+            maximum=maximum,
+            ciphers=tuple(options["ciphers"][-1][1].split(":")) if "ciphers" in options else base.servers.ciphers,
+            suites=tuple(options["ciphersuites"][-1][1].split(":")) if "ciphersuites" in options else base.servers.suites,
+            groups=tuple(curves[-1][1].split(":")) if curves else base.servers.curves,
+        )
 
     def _name(self, line: Line, options: _Options) -> str:
         """Return the one name that is sent and verified. HAProxy may send none; vestibule always sends one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from vestibule.dialects.haproxy.sample import with_groups
 from vestibule.dialects.haproxy.variables import QUERY_MARKED
 from vestibule.model.config import Rewrite
-from vestibule.model.expr import EMPTY, Call, Concat, Const, Expr, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, Call, Concat, Const, Expr, InSet, Var, concat
 
 NORMALIZERS = {
     "fragment-strip": ("none", ""),
@@ -49,6 +49,16 @@ def unmarked(expr: Expr) -> Expr:
     if isinstance(expr, Concat) and isinstance(expr.parts[0], Const):
         return concat([Const(str(expr.parts[0].value).removeprefix("?")), *expr.parts[1:]])
     return expr
+
+
+def monitored(uri: str) -> Expr:
+    """Return whether a request is for the ``monitor-uri``. One with a host is met by its path at that host, in whichever form."""
+    _, mark, rest = uri.partition("://")
+    if not mark:
+        return InSet(Var("path"), (uri,))
+    host, slash, path = rest.partition("/")
+    asked = Var("host_port" if ":" in host else "host")
+    return AllOf((InSet(asked, (host.lower(),)), InSet(Var("path"), (slash + path,))))
 
 
 def split_query(expr: Expr) -> tuple[Expr | None, Expr | None]:

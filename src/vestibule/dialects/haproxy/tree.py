@@ -57,6 +57,12 @@ class Statement:
         return self.line.texts(self.first)
 
 
+def number_of(section: Section, usual: int) -> str:
+    """Return the number of a proxy: its ``id``, or what it is counted as."""
+    said = ["".join(each.arguments()[:1]) for each in section.lines if each.name == "id"]
+    return said[-1] if said and said[-1].isdecimal() else str(usual)
+
+
 def read_sections(lines: list[Line], report: Report) -> list[Section]:
     """Group lines into sections, settle what inherits from what, and find directives that are unknown or misplaced."""
     sections: list[Section] = []

@@ -10,12 +10,44 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vestibule.model.expr import Call, Compare, Concat, Const, Default, Expr, If, InSet, Not, Var
+from vestibule.model.expr import AllOf, Call, Compare, Concat, Const, Default, Expr, If, InSet, Match, Not, Var
 
 _QUERY = Var("query")
 
 QUERY_MARKED: Expr = If(Compare("==", _QUERY, Const("")), Const(""), Concat((Const("?"), _QUERY)))
 """The query with its ``?``, or nothing."""
+
+
+def bearer_of(field: str) -> Expr:
+    """Return the token in a field such as Authorization (RFC 6750 2.1)."""
+    return Call("capture", (Var("header", field), Const("^(?i:bearer) +([^ ]+)"), Const("1")))
+
+
+_BASIC = Call("base64_decode", (Call("capture", (Var("header", "authorization"), Const("^(?i:basic) +([^ ]+)"), Const("1"))),))
+_HAS_BEARER = Compare("!=", bearer_of("authorization"), Const(""))
+
+ASKED = Default(Var("upstream_address"), Call("capture", (Var("tried_addresses"), Const("([^ ,]+)\\Z"), Const("1"))))
+"""The server of an exchange; the last one that was tried where none was reached."""
+
+SERVER = Default(ASKED, Const("<NOSRV>"))
+"""The same in a line, before servers have their names (``loglines.with_names``)."""
+
+TARGET = If(
+    AllOf((Compare("==", Var("protocol"), Const("HTTP/2.0")), Match("^/", Var("target")))),
+    Concat((Var("scheme"), Const("://"), Var("header", "host"), Var("target"))),
+    Var("target"),
+)
+"""What a request asks for, in lines of logs: a request of HTTP/2 has a whole URL there."""
+
+
+def server_of(servers: tuple[tuple[str, str], ...], is_number: bool) -> Expr:
+    """Return the name of the server that answered, or its number."""
+    found: Expr = Const("")
+    for at in range(len(servers), 0, -1):
+        name, address = servers[at - 1]
+        found = If(Compare("==", Var("upstream_address"), Const(address)), Const(str(at) if is_number else name), found)
+    return found
+
 
 FETCHES: dict[str, Expr] = {
     "src": Var("peer_ip"),
@@ -23,12 +55,31 @@ FETCHES: dict[str, Expr] = {
     "dst": Var("server_ip"),
     "dst_port": Var("server_port"),
     "ssl_fc": Var("tls"),
+    "fc_src": Var("peer_ip"),
+    "fc_src_port": Var("client_port"),
+    "fc_dst": Var("server_ip"),
+    "fc_dst_port": Var("server_port"),
+    "bc_dst": Call("capture", (Var("upstream_address"), Const("^\\[?([0-9a-fA-F.:]+)\\]?:[0-9]+\\Z"), Const("1"))),
+    "bc_dst_port": Call("number", (Call("capture", (Var("upstream_address"), Const(":([0-9]+)\\Z"), Const("1"))),)),
+    "fc_http_major": If(Compare("==", Var("protocol"), Const("HTTP/2.0")), Const(2), Const(1)),
+    "fc_pp_authority": Var("announced_tlv", "2"),
+    "fc_pp_unique_id": Var("announced_tlv", "5"),
     "ssl_fc_sni": Var("tls_sni"),
+    "ssl_fc_has_sni": Compare("!=", Var("tls_sni"), Const("")),
+    "ssl_fc_alpn": Var("tls_protocol"),
+    "ssl_fc_is_resumed": Var("tls_resumed"),
+    "ssl_fc_session_id": Call("hex_decode", (Var("tls_session"),)),
     "ssl_fc_protocol": Var("tls_version"),
     "ssl_fc_cipher": Var("tls_cipher"),
     "ssl_c_used": Not(InSet(Var("tls_client_verify"), ("NONE", ""))),
     "ssl_fc_has_crt": Not(InSet(Var("tls_client_verify"), ("NONE", ""))),
     "ssl_c_verify": Var("tls_client_error"),
+    "ssl_c_err": Var("tls_client_error"),
+    "ssl_bc": Var("upstream_tls"),
+    "ssl_bc_protocol": Var("upstream_tls_version"),
+    "ssl_bc_cipher": Var("upstream_tls_cipher"),
+    "ssl_bc_alpn": Var("upstream_tls_protocol"),
+    "ssl_bc_is_resumed": Var("upstream_tls_resumed"),
     "method": Var("method"),
     "path": Var("path"),
     "query": _QUERY,
@@ -47,7 +98,18 @@ FETCHES: dict[str, Expr] = {
     "capture.req.uri": Var("target"),
     "capture.req.ver": Var("protocol"),
     "http_auth_user": Var("user"),
+    "http_auth_pass": Call("capture", (_BASIC, Const("(?s)^[^:]*:(.*)"), Const("1"))),
+    "http_auth_type": If(Compare("!=", Var("user"), Const("")), Const("Basic"), If(_HAS_BEARER, Const("Bearer"), Const(""))),
+    "http_auth_bearer": bearer_of("authorization"),
+    "req.hdr_names": Var("header_names"),
     "http_first_req": Var("first_request"),
+    "req.body": Var("body"),
+    "req.body_len": Call("length", (Var("body"),)),
+    "req.body_size": If(
+        Compare("!=", Var("header", "content-length"), Const("")),
+        Call("number", (Var("header", "content-length"),)),
+        Call("length", (Var("body"),)),
+    ),
     "bytes_in": Var("bytes_in"),
     "bytes_out": Var("bytes_out"),
 }
@@ -61,6 +123,27 @@ RAW_FETCHES: dict[str, Expr] = {
     "req_ssl_hello_type": If(Var("tls_hello"), Const(1), Const(0)),
 }
 """Fetches that look into a ClientHello, which only a connection in ``mode tcp`` still has."""
+
+CERTIFICATES: dict[str, Expr] = {
+    "ssl_c_": Var("tls_client_der"),
+    "ssl_f_": Var("tls_own_der"),
+    "ssl_s_": Var("upstream_tls_der"),
+}
+"""Whose certificate a fetch looks into, by how its name begins: the client's, ours, the server's."""
+
+CERTIFICATE_PARTS: dict[str, str] = {
+    "der": "",
+    "sha1": "sha1",
+    "serial": "serial",
+    "notafter": "not_after",
+    "notbefore": "not_before",
+    "sig_alg": "signature",
+    "key_alg": "key",
+    "version": "version",
+    "s_dn": "subject",
+    "i_dn": "issuer",
+}
+"""What it looks for, by how its name ends; nothing is the whole."""
 
 CERTIFICATE_NAMES: dict[tuple[str, tuple[str, ...]], Expr] = {
     ("ssl_c_s_dn", ("cn",)): Var("tls_client_name"),
@@ -86,10 +169,6 @@ NAMED_FETCHES: dict[str, str] = {
     "req.hdr": "header",
     "req.fhdr": "header_line",
     "fhdr": "header_line",
-    "cook": "cookie",
-    "req.cook": "cookie",
-    "url_param": "arg",
-    "urlp": "arg",
     "res.hdr": "response_header",
     "res.fhdr": "response_header_line",
     "shdr": "response_header",
@@ -124,6 +203,8 @@ LISTS = frozenset(("hdr", "req.hdr", "res.hdr", "shdr"))
 """Fetches that take a field apart at its commas; conditions look at each part."""
 
 UNBUILT_FETCHES: dict[str, str] = {
+    "srv_name": "read it in an `http-response` rule",
+    "srv_id": "read it in an `http-response` rule",
     "nbsrv": "servers are not checked ahead",
     "srv_is_up": "servers are not checked ahead",
     "env": "write the value",
@@ -132,19 +213,18 @@ UNBUILT_FETCHES: dict[str, str] = {
     "req_ssl_sni": "use `ssl_fc_sni` where TLS ends here",
     "req.ssl_hello_type": "",
     "req_ssl_hello_type": "",
-    "req.len": "",
-    "req.payload": "",
-    "req.body": "",
-    "body": "",
-    "req.body_param": "",
-    "src_conn_rate": "",
-    "src_http_req_rate": "",
+    "req.len": "a request head is always complete; the bytes of a connection are counted in `mode tcp`",
+    "req_len": "a request head is always complete; the bytes of a connection are counted in `mode tcp`",
+    "req.payload": "look at the fields or the body of a request, or at the bytes of a connection in `mode tcp`",
+    "res.len": "the head of an answer is always complete",
+    "res.payload": "look at the fields of an answer",
+    "payload": "look at the fields or the body of a request, or at the bytes of a connection in `mode tcp`",
+    "payload_lv": "write `req.payload(OFFSET,LENGTH)`",
+    "req.payload_lv": "write `req.payload(OFFSET,LENGTH)`",
     "be_conn": "",
     "fe_conn": "",
     "fe_req_rate": "",
     "be_sess_rate": "",
-    "ssl_fc_has_crt": "",
-    "ssl_fc_alpn": "",
     "hostname": "",
     "capture.req.hdr": "",
     "lua": "",
@@ -162,34 +242,24 @@ UNBUILT_CONVERTERS = (
     "capture-res",
     "cpl",
     "crc32c",
-    "cut_crlf",
     "da-csv-conv",
     "debug",
     "fix_is_valid",
     "fix_tag_value",
     "htonl",
     "http_date",
-    "in_table",
     "ipv6_mask",
     "jwt_header_query",
     "jwt_payload_query",
     "jwt_verify",
     "language",
-    "map_beg_int",
-    "map_int",
-    "map_int_int",
     "mqtt_field_value",
     "mqtt_is_valid",
-    "ms_ltime",
-    "ms_utime",
     "neg",
     "param",
     "protobuf",
     "rfc7239_field",
-    "table_conn_rate",
-    "table_http_req_rate",
     "ungrpc",
-    "us_ltime",
     "when",
     "wt6",
     "x509_v_err_str",
@@ -209,7 +279,7 @@ LOG_ALIASES: dict[str, Expr] = {
     "HP": Var("path"),
     "HPO": Var("path"),
     "HQ": QUERY_MARKED,
-    "HU": Var("target"),
+    "HU": TARGET,
     "HV": Var("protocol"),
     "ST": Var("status"),
     "B": Var("bytes_out"),
@@ -219,13 +289,13 @@ LOG_ALIASES: dict[str, Expr] = {
     "Tr": Var("head_ms"),
     "Tc": Var("upstream_connect_ms"),
     "b": Default(Var("upstream"), Const("<NOSRV>")),
-    "s": Default(Var("upstream_address"), Const("<NOSRV>")),
+    "s": SERVER,
     "t": Var("time_local"),
     "tr": Var("time_local"),
     "T": Var("time"),
     "sslc": Default(Var("tls_cipher"), Const("-")),
     "sslv": Default(Var("tls_version"), Const("-")),
-    "r": Concat((Var("method"), Const(" "), Var("target"), Const(" "), Var("protocol"))),
+    "r": Concat((Var("method"), Const(" "), TARGET, Const(" "), Var("protocol"))),
 }
 """Aliases of log formats that the model can say."""
 

@@ -98,23 +98,38 @@ _ROWS = _rows(
     ("index", "hsl", "1+", "files that are looked for in a directory"),
     ("try_files", "sl", "2+", "files that are looked for, and what answers where none is there"),
     ("types", "hsl", "0{", "media types of files, besides those that are known"),
+    ("autoindex", "hsl", "flag", "whether directories without an index are listed"),
+    ("gzip_static", "hsl", "1", "`precompressed` of files: `always` is as `on`"),
+    ("brotli_static", "hsl", "1", "`precompressed` of files: `always` is as `on`"),
+    ("disable_symlinks", "hsl", "1-2", "only `off`: symbolic links are followed"),
+    ("secure_link", "hsl", "1", "what `$secure_link` and `$secure_link_expires` are by"),
+    ("secure_link_md5", "hsl", "1", "the text whose digest a link has"),
+    ("valid_referers", "sl", "1+", "what `$invalid_referer` is by"),
+    ("resolver", "hslu", "1+",
+     "`process.resolvers`: who is asked for the hosts that requests name; the first of a file counts. Others are looked up by the system"),
     ("error_page", "hsli", "2+", "who answers in the place of an error"),
     ("limit_except", "l", "1+{", "`deny`, `allow` and `auth_basic` for all other methods"),
     # What goes upstream.
     ("upstream", "h", "1{", "an upstream"),
-    ("proxy_pass", "lix", "1", "the upstream that answers, and the path it is asked for"),
+    ("stub_status", "sl", "0-1", "the figures of the whole proxy, two seconds old at most"),
+    ("proxy_pass", "lix", "1",
+     "the upstream that answers, and the path it is asked for; with variables a block of that name, or any address that the request names"),
+    ("proxy_bind", "hsl", "1-2", "`pool.local_address`: the address that connections are made from, or `off`"),
+    ("proxy_method", "hsl", "1", "the method of the request for the upstream; a HEAD stays one"),
     ("proxy_set_header", "hsl", "2", "a field of the request; as in nginx, one here replaces all of the levels above"),
-    ("proxy_pass_request_headers", "hsl", "flag", "`on` is what vestibule does"),
+    ("proxy_pass_request_headers", "hsl", "flag", "`off`: of fields, only those of `proxy_set_header` go upstream"),
     ("proxy_pass_request_body", "hsl", "flag", "`off`: requests go upstream without their bodies"),
+    ("proxy_set_body", "hsl", "1", "the body that goes upstream; such a request is not tried again once it was sent"),
     ("proxy_http_version", "hsl", "1", "1.1 is what vestibule speaks"),
     ("proxy_connect_timeout", "hsl", "1", "`timeouts.connect`"),
     ("proxy_read_timeout", "hsl", "1", "`timeouts.response_head`, `timeouts.tunnel_idle`, and a part in `timeouts.body_idle`"),
+    ("proxy_header_timeout", "hsl", "1", "`timeouts.response_head`, instead of `proxy_read_timeout`"),
     ("proxy_send_timeout", "hsl", "1", "a part in `timeouts.body_idle`, which is the longest of those that nginx tells apart"),
     ("proxy_redirect", "hsl", "1-2", "the Location of an answer"),
     ("proxy_cookie_domain proxy_cookie_path", "hsl", "1-2", "the `Domain` and `Path` of an upstream's cookies"),
     ("proxy_cookie_flags", "hsl", "1+", "other attributes of an upstream's cookies"),
     ("proxy_hide_header", "hsl", "1", "a field that is taken from the answer"),
-    ("proxy_pass_header", "hsl", "1", "what vestibule does; it hides nothing by itself"),
+    ("proxy_pass_header", "hsl", "1", "a field that clients get, though it is hidden otherwise (`X-Accel-…`, `proxy_hide_header`)"),
     ("proxy_buffering", "hsl", "flag", "`off` is what vestibule does: bodies stream"),
     ("proxy_request_buffering", "hsl", "flag", "`off` is what vestibule does: bodies stream"),
     ("proxy_max_temp_file_size", "hsl", "1", "0 is what vestibule does: it writes no temporary files"),
@@ -142,20 +157,22 @@ _ROWS = _rows(
     ("keepalive_requests", "hslu", "1", "requests on one client connection; in an upstream it is left to the server"),
     # What comes from clients.
     ("client_max_body_size", "hsl", "1", "`limits.body`; 0 is no limit"),
+    ("client_body_buffer_size", "hsl", "1", "the size up to which `$request_body` holds a body, 64 KiB at most; bodies stream otherwise"),
     ("client_body_timeout", "hsl", "1", "a part in `timeouts.body_idle`"),
     ("client_header_timeout", "hs", "1", "`timeouts.request_head`"),
     ("send_timeout", "hsl", "1", "a part in `timeouts.body_idle`"),
     ("keepalive_timeout", "hslu", "1-2", "`timeouts.keep_alive`; in an upstream `pool.idle`"),
     ("large_client_header_buffers", "hs", "2", "`limits.head` and `limits.target`"),
     ("underscores_in_headers", "hs", "flag", "whether fields with `_` in their names pass"),
-    ("set_real_ip_from", "hsl", "1", "a trusted proxy, of the whole configuration"),
+    ("set_real_ip_from", "hsl", "1", "a trusted proxy; the list of a block is its own"),
     ("real_ip_header", "hsl", "1", "the field that says who the client is, or `proxy_protocol`"),
     ("real_ip_recursive", "hsl", "flag", "whether its list is walked past trusted proxies"),
     # Who may.
     ("allow deny", "hslx", "1", "403 for addresses, the first that fits decides"),
-    ("satisfy", "hsl", "1", "whether addresses and passwords must both fit, or `any` of them is enough; not `any` beside `auth_request`"),
+    ("satisfy", "hsl", "1", "whether addresses and passwords must both fit, or `any` of them is enough"),
     ("auth_basic", "hslx", "1", "basic authentication with this realm"),
     ("auth_basic_user_file", "hslx", "1", "its users"),
+    ("auth_delay", "hsl", "1", "how long the refusal of `auth_basic` is held back"),
     ("limit_req_zone limit_conn_zone", "h", "2-4", "what is counted by, and how many requests may come"),
     ("limit_req", "hsl", "1-3", "a limit of requests in a time, counted in each worker"),
     ("limit_conn", "hsl", "2", "a limit of requests at a time, counted in each worker"),
@@ -164,27 +181,37 @@ _ROWS = _rows(
     ("proxy_limit_rate", "hsl", "1", "the bytes per second of an upstream's answer"),
     ("limit_req_status limit_conn_status", "hsl", "1", "the status of a refusal; 503 unless said"),
     ("limit_req_dry_run limit_conn_dry_run", "hsl", "flag", "`on` limits nothing"),
-    ("auth_request", "hsl", "1", "whom to ask whether a request may pass: the place that an exact location proxies to"),
-    ("auth_request_set", "hsl", "2", "a variable from a field of the answer, `$upstream_http_NAME`"),
+    ("auth_request", "hsl", "1", "whom to ask whether a request may pass: what the location of that path answers"),
+    ("auth_request_set", "hsl", "2", "a variable from a field of the answer, `$upstream_http_NAME`, or `$upstream_status`"),
     # Answers.
+    ("proxy_ignore_headers", "hsl", "1+", "`X-Accel-Redirect` is not followed then; the others have no effect in any case"),
+    ("absolute_redirect", "hsl", "flag", "`off`: redirects to a path do not name the host; `on` names the one that was asked for"),
     ("gzip", "hsli", "flag", "whether answers are compressed"),
     ("gzip_types", "hsl", "1+", "media types besides text/html; `*` is any"),
     ("gzip_min_length gzip_comp_level", "hsl", "1", "from which size on, and how well"),
-    ("expires", "hsli", "1-2", "`Expires` and `Cache-Control` of good answers; of variables those of a `map` with fixed values"),
+    ("expires", "hsli", "1-2", "`Expires` and `Cache-Control` of good answers"),
+    ("charset", "hsli", "1", "what texts say of their charset that do not say one; nothing is recoded"),
+    ("charset_types", "hsl", "1+", "media types besides text/html that are texts; `*` is any"),
     ("add_header", "hsli", "2-3", "a field of the answer, with `always` or for good answers only"),
+    ("add_trailer", "hsli", "2-3", "a field behind the body, with `always` or for good answers only"),
+    ("sub_filter", "hsl", "2", "another text in the bodies of answers that are not compressed; those of `return` stay"),
+    ("sub_filter_types", "hsl", "1+", "media types besides text/html; `*` is any"),
+    ("sub_filter_once sub_filter_last_modified", "hsl", "flag", "whether each text is replaced once, and whether `Last-Modified` stays"),
     # TLS.
     ("ssl_certificate", "hs", "1", "a certificate of the site; several may differ by key type"),
     ("ssl_certificate_key", "hs", "1", "its key"),
     ("ssl_password_file", "hs", "1", "what opens the key"),
     ("ssl_protocols", "hs", "1+", "the TLS profile of the listener, from 1.2 on"),
     ("ssl_ciphers", "hs", "1", "the TLS profile of the listener"),
-    ("ssl_session_tickets", "hs", "flag", "whether sessions may be resumed"),
+    ("ssl_session_tickets", "hs", "flag", "whether sessions may be resumed, which is by tickets alone"),
+    ("ssl_session_cache", "hs", "1-2", "sessions are resumed by tickets, which need none"),
     ("ssl_client_certificate", "hs", "1", "the authorities of client certificates"),
-    ("ssl_trusted_certificate", "hs", "1", "the authorities of client certificates, where `ssl_client_certificate` is not said"),
+    ("ssl_trusted_certificate", "hs", "1", "authorities of client certificates, besides those of `ssl_client_certificate`"),
     ("ssl_crl", "hs", "1", "revocation lists for client certificates"),
     ("ssl_verify_depth", "hs", "1", "authorities between a client's certificate and a trusted one; 1 unless said"),
     ("ssl_verify_client", "hs", "1",
      "`on`, `optional` or `optional_no_ca`; with the first two a certificate that is not accepted ends the handshake"),
+    ("ssl_ocsp", "hs", "1", "only `off`: certificates of clients are checked against lists (`ssl_crl`)"),
     ("ssl_conf_command", "hs", "2", "`Ciphersuites`: the TLS profile of the listener; other commands are left out"),
     ("ssl_ecdh_curve", "hs", "1", "the TLS profile of the listener"),
     ("ssl_reject_handshake", "hs", "flag", "a handshake for an unknown name is refused"),
@@ -204,15 +231,14 @@ _ROWS += _rows(
     ("types_hash_max_size types_hash_bucket_size server_names_hash_max_size server_names_hash_bucket_size map_hash_max_size"
      " map_hash_bucket_size variables_hash_max_size variables_hash_bucket_size proxy_headers_hash_max_size"
      " proxy_headers_hash_bucket_size", "hsl", "1", "tables have the size they need"),
-    ("charset", "hsli", "1", "the charset of an answer is left as the upstream says it"),
     ("sendfile tcp_nopush tcp_nodelay reset_timedout_connection lingering_close lingering_time lingering_timeout postpone_output"
      " sendfile_max_chunk connection_pool_size request_pool_size output_buffers aio directio read_ahead", "hsl", "1+",
      "vestibule treats its sockets its own way"),
     ("server_tokens", "hsl", "1", "vestibule does not name itself"),
     ("keepalive_disable keepalive_time chunked_transfer_encoding etag msie_padding msie_refresh merge_slashes"
-     " port_in_redirect absolute_redirect server_name_in_redirect ignore_invalid_headers recursive_error_pages", "hsl", "1+",
+     " port_in_redirect server_name_in_redirect ignore_invalid_headers recursive_error_pages", "hsl", "1+",
      "vestibule has one behaviour here, described in its documentation"),
-    ("client_header_buffer_size client_body_buffer_size client_body_temp_path client_body_in_file_only"
+    ("client_header_buffer_size client_body_temp_path client_body_in_file_only"
      " client_body_in_single_buffer subrequest_output_buffer_size", "hsl", "1+", "bodies stream, and heads take the memory they need"),
     ("proxy_buffers proxy_buffer_size proxy_busy_buffers_size proxy_temp_path proxy_temp_file_write_size proxy_socket_keepalive"
      " proxy_force_ranges proxy_ignore_client_abort proxy_send_lowat proxy_headers_hash_size", "hsl", "1+",
@@ -222,25 +248,39 @@ _ROWS += _rows(
     ("proxy_cache_path proxy_cache_valid proxy_cache_key proxy_cache_bypass proxy_no_cache proxy_cache_use_stale proxy_cache_lock"
      " proxy_cache_methods proxy_cache_min_uses proxy_cache_revalidate proxy_cache_background_update proxy_cache_lock_timeout"
      " proxy_cache_lock_age proxy_cache_max_range_offset proxy_cache_convert_head proxy_store proxy_store_access"
-     " proxy_ignore_headers open_file_cache open_file_cache_errors open_file_cache_min_uses open_file_cache_valid", "hsli", "1+",
+     " open_file_cache open_file_cache_errors open_file_cache_min_uses open_file_cache_valid", "hsli", "1+",
      "nothing is cached"),
-    ("gzip_static gunzip gzip_vary gzip_proxied gzip_buffers gzip_http_version gzip_disable", "hsli", "1+",
+    ("gunzip gzip_vary gzip_proxied gzip_buffers gzip_http_version gzip_disable", "hsli", "1+",
      "with `gzip on`, what a client takes and the answer allows is compressed, and Vary says so"),
-    ("brotli brotli_types brotli_static brotli_comp_level", "hsli", "1+", "gzip is what vestibule compresses with"),
-    ("ssl_session_cache ssl_session_timeout ssl_session_ticket_key ssl_prefer_server_ciphers ssl_dhparam ssl_buffer_size"
+    ("brotli brotli_types brotli_comp_level", "hsli", "1+", "gzip is what vestibule compresses with"),
+    ("ssl_session_timeout ssl_session_ticket_key ssl_prefer_server_ciphers ssl_dhparam ssl_buffer_size"
      " ssl_early_data ssl_stapling ssl_stapling_verify ssl_stapling_file ssl_stapling_responder"
-     " ssl_ocsp ssl_handshake_timeout", "hs", "1+",
+     " ssl_handshake_timeout", "hs", "1+",
      "vestibule has its own, safe choice here"),
     ("http2_max_concurrent_streams http2_recv_buffer_size http2_chunk_size http2_body_preread_size http2_push_preload", "hsl", "1",
      "vestibule has its own, safe choice here"),
     ("http3 http3_hq http3_max_concurrent_streams http3_stream_buffer_size quic_retry quic_gso quic_host_key"
      " quic_active_connection_id_limit quic_bpf", "mhsl", "1", "HTTP/3 is not spoken; clients use HTTP/2"),
-    ("resolver resolver_timeout", "hslu", "1+", "names of upstreams are looked up again and again, by the system's resolver"),
+    ("resolver_timeout", "hslu", "1", "a request waits for a name as long as for a connection (`proxy_connect_timeout`)"),
+    ("slice", "hsl", "1", "nothing is cached, so the server is asked for what the client asks for; that is what `$slice_range` says"),
     ("zone", "u", "1-2", "each worker has its own state"),
-    ("sub_filter_once sub_filter_types sub_filter_last_modified", "hsl", "1+", "without `sub_filter` they mean nothing"),
     ("limit_req_log_level limit_conn_log_level", "hsl", "1", "refusals are in the access log"),
-    ("autoindex log_not_found log_subrequest disable_symlinks if_modified_since open_log_file_cache uninitialized_variable_warn"
+    ("log_not_found log_subrequest if_modified_since open_log_file_cache uninitialized_variable_warn"
      " rewrite_log proxy_bind_dynamic", "hsli", "1+", "it concerns served files or messages of nginx alone"),
+)  # fmt: skip
+
+_ROWS += _rows(
+    How.HARMLESS,
+    ("autoindex_exact_size autoindex_format autoindex_localtime max_ranges gzip_hash gzip_no_buffer gzip_window postpone_gzipping"
+     " gunzip_buffers override_charset source_charset referer_hash_bucket_size referer_hash_max_size aio_write"
+     " directio_alignment open_file_cache_events max_headers", "hsli", "1+",
+     "vestibule has one behaviour here, described in its documentation"),
+    ("http2_idle_timeout http2_max_concurrent_pushes http2_max_field_size http2_max_header_size http2_max_requests http2_pool_size"
+     " http2_recv_timeout http2_streams_index_size", "hs", "1", "vestibule has its own, safe choice here"),
+    ("debug_points", "m", "1", "it concerns messages of nginx alone"),
+    ("ssi_ignore_recycled_buffers ssi_last_modified ssi_min_file_chunk ssi_silent_errors ssi_types ssi_value_length", "hsl", "1+",
+     "without `ssi` they mean nothing"),
+    ("ssl_ocsp_cache ssl_ocsp_responder", "hs", "1", "without `ssl_ocsp` they mean nothing"),
 )  # fmt: skip
 
 _LATER = "it is not built yet; take it out, or keep nginx for this part"
@@ -248,16 +288,14 @@ _LATER = "it is not built yet; take it out, or keep nginx for this part"
 _ROWS += _rows(
     How.MISSING,
     ("mail", "m", "0{", "mail is not proxied; keep nginx for this part"),
-    ("proxy_method", "hsl", "1", _LATER),
-    ("proxy_set_body", "hsl", "1", _LATER),
-    ("proxy_bind", "hsl", "1+", _LATER),
-    ("sub_filter", "hsl", "2", "bodies are not changed; have the application write its own addresses"),
     ("mirror mirror_request_body", "hsl", "1", _LATER),
-    ("add_trailer", "hsli", "2-3", _LATER),
+    ("proxy_cache_purge", "hsl", "1-2", "nothing is cached"),
+    ("ssi addition_types add_after_body add_before_body charset_map random_index post_action", "hsli", "0-2", _LATER),
+    ("ancient_browser ancient_browser_value modern_browser modern_browser_value", "hsl", "1+", "use a `map` of `$http_user_agent`"),
+    ("ssl_engine", "m", "1", "keys are read from files"),
     ("ssl", "hs", "flag", "write `listen 443 ssl`"),
     ("fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass", "li", "1", "only HTTP upstreams are spoken to"),
     ("dav_methods dav_access create_full_put_path", "hsl", "1+", "files are served and not changed"),
-    ("stub_status", "sl", "0-1", "`vestibule status` tells more"),
     ("empty_gif flv mp4", "l", "0", "files are served as they are"),
     ("perl js_import js_content js_set lua_package_path content_by_lua_block access_by_lua_block rewrite_by_lua_block", "hsli", "1+",
      "programs inside the configuration are not run"),
@@ -276,7 +314,11 @@ _IN_STREAM = _rows(
     ("set", "v", "2", "the variable's value"),
     ("ssl_preread", "tv", "flag", "what vestibule does where a variable asks for it"),
     ("preread_timeout", "tv", "1", "how long the hello of a client may take"),
-    ("proxy_timeout", "tv", "1", "`timeouts.tunnel_idle`"),
+    ("proxy_bind", "tv", "1-2", "as in `http`"),
+    ("proxy_timeout", "tv", "1", "`timeouts.tunnel_idle`; with `listen … udp`, `sessions.idle`"),
+    ("proxy_half_close", "tv", "flag", "`half_close`; `off` unless said"),
+    ("proxy_responses", "tv", "1", "`sessions.responses`"),
+    ("proxy_requests", "tv", "1", "`sessions.requests`"),
     ("proxy_connect_timeout", "tv", "1", "`timeouts.connect`"),
     ("proxy_protocol", "tv", "flag", "a PROXY header for the server"),
     ("proxy_upload_rate proxy_download_rate", "tv", "1", "the bytes per second from the client, and to it"),
@@ -286,14 +328,22 @@ _IN_STREAM = _rows(
     ("ssl_certificate ssl_certificate_key ssl_password_file ssl_ciphers ssl_client_certificate ssl_trusted_certificate ssl_crl"
      " ssl_verify_depth ssl_verify_client ssl_ecdh_curve", "tv", "1", "as in `http`, where TLS ends (`listen … ssl`)"),
     ("ssl_session_tickets", "tv", "flag", "as in `http`"),
+    ("ssl_session_cache", "tv", "1-2", "as in `http`"),
     ("ssl_protocols", "tv", "1+", "as in `http`"),
     ("ssl_conf_command", "tv", "2", "as in `http`"),
     ("ssl_alpn", "tv", "1+", "the protocols offered by ALPN; without it none is agreed on"),
     ("proxy_ssl proxy_ssl_verify", "tv", "flag", "TLS to the server, and whether its certificate must be valid"),
     ("proxy_ssl_name proxy_ssl_trusted_certificate proxy_ssl_crl proxy_ssl_certificate proxy_ssl_certificate_key"
      " proxy_ssl_password_file", "tv", "1", "as in `http`"),
-    ("set_real_ip_from", "tv", "1", "whose PROXY headers are taken on a `listen ... proxy_protocol`"),
+    ("set_real_ip_from", "tv", "1", "whose PROXY headers count on a `listen ... proxy_protocol`; those of others are but known"),
     ("allow deny", "tv", "1", "connections that are closed"),
+    ("pass", "v", "1", "the `listen` of `http` that takes connections over, as if they had been made to it; a `map` may choose it"),
+    ("return", "v", "1", "a text that the client gets before the connection is closed"),
+    ("limit_conn_zone", "t", "2", "what connections are counted by"),
+    ("limit_conn", "tv", "2", "how many connections of a key may be open; counted in each worker"),
+    ("limit_conn_dry_run", "tv", "flag", "`on` limits nothing"),
+    ("access_log", "tv", "1+", "the access logs of connections; without one anywhere they are in that of the program"),
+    ("log_format", "t", "2+", "a template of the access log"),
     ("least_conn", "u", "0", "`balance.method`"),
     ("hash", "u", "1-2", "`balance.method` and its key"),
     ("random least_time", "u", "0-2", "`balance.method`"),
@@ -302,8 +352,12 @@ _IN_STREAM = _rows(
 _IN_STREAM += _rows(
     How.HARMLESS,
     ("zone", "u", "1-2", "each worker has its own state"),
-    ("log_format access_log error_log open_log_file_cache", "tv", "1+", "connections are told in the one access log of the program"),
-    ("tcp_nodelay proxy_buffer_size proxy_socket_keepalive preread_buffer_size proxy_half_close resolver resolver_timeout"
+    ("error_log", "tv", "1+", "there is one error log, that of the program"),
+    ("open_log_file_cache", "tv", "1+", "logs are open as long as they are in use"),
+    ("limit_conn_log_level", "tv", "1", "refusals are in the access log"),
+    ("ssl_session_timeout ssl_session_ticket_key ssl_prefer_server_ciphers ssl_dhparam ssl_handshake_timeout", "tv", "1",
+     "vestibule has its own, safe choice here"),
+    ("tcp_nodelay proxy_buffer_size proxy_socket_keepalive preread_buffer_size resolver resolver_timeout"
      " variables_hash_max_size variables_hash_bucket_size map_hash_max_size map_hash_bucket_size proxy_ssl_session_reuse"
      " proxy_ssl_protocols proxy_ssl_ciphers proxy_ssl_verify_depth proxy_ssl_conf_command proxy_ssl_server_name"
      " proxy_protocol_timeout", "tuv", "1+", "vestibule has its own, safe choice here"),
@@ -311,13 +365,14 @@ _IN_STREAM += _rows(
 
 _IN_STREAM += _rows(
     How.MISSING,
-    ("return pass", "v", "1", _LATER),
-    ("limit_conn limit_conn_zone proxy_requests proxy_responses proxy_bind", "tv", "1+", _LATER),
     ("server_name", "v", "1+", "choose by `$ssl_preread_server_name` in a `map`"),
 )  # fmt: skip
 
 STREAM: dict[str, Row] = {row.name: row for row in _IN_STREAM}
 """The same of what may stand inside ``stream``."""
 
-FOREIGN_PREFIXES = ("fastcgi_", "uwsgi_", "scgi_", "grpc_", "memcached_", "userid", "secure_link", "perl_", "js_", "image_filter", "xslt_")
+FOREIGN_PREFIXES = ("userid", "secure_link", "perl_", "js_", "image_filter", "xslt_")
 """Families of directives that belong to what is not served; each is an error that says so."""
+
+IDLE_PREFIXES = ("fastcgi_", "uwsgi_", "scgi_", "grpc_", "memcached_")
+"""Families of directives that do nothing without their `..._pass`, which is an error; each is left out."""

@@ -1,11 +1,12 @@
-"""``root``, ``alias``, ``index``, ``try_files``: files that a location serves; and ``error_page``.
+"""``root``, ``alias``, ``index``, ``try_files``, ``autoindex``, ``gzip_static``: files that a location serves; and ``error_page``.
 
 Facts:
 * ``root`` is put before the whole path, ``alias`` in the place of the location's prefix.
 * ``try_files`` looks for its paths in turn. The last is no file: a status, a named location, or a path that a location is looked for
   anew with, whose query is the one written there or none.
-* A page for an error is asked for with GET and keeps the status of the error, unless ``=`` says otherwise. ``error_page`` is
-  inherited as a whole.
+* With ``proxy_intercept_errors`` and ``=`` an upstream's redirect has a page, too.
+* A page for an error is asked for with GET, a named location as the request was, and keeps the status of the error, unless ``=`` says
+  otherwise. ``error_page`` is inherited as a whole.
 
 Not here: who serves a location without files (``location``).
 """
@@ -13,54 +14,151 @@ Not here: who serves a location without files (``location``).
 from __future__ import annotations
 
 import mimetypes
+from dataclasses import replace
 from typing import Literal
 
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
-from vestibule.dialects.nginx.variables import Names
+from vestibule.dialects.nginx.variables import Names, choices_of
 from vestibule.dialects.part import encoded
 from vestibule.dialects.record import Record
 from vestibule.model.config import Again, Deny, ErrorRoute, Files, Redirect, Respond, Rewrite, Route, Source, Switch
-from vestibule.model.expr import EMPTY, Concat, Const, Expr, concat
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Expr, Match, Var, concat
 
 _KNOWN = mimetypes.MimeTypes().types_map[1]
 _REDIRECTS: dict[int | None, Literal[301, 302, 303, 307, 308]] = {301: 301, 302: 302, 303: 303, 307: 307, 308: 308}
 _DEFAULT_TYPE = "text/plain"
+_MOST_INDEXES = 16
 
 
-def files_of(scope: Scope, names: Names, prefix: str, exact: bool) -> Source | None:
-    """Return what serves files in a block; ``prefix`` is that of its location, empty for a regular expression. None: nothing does."""
-    record = scope.record
-    index = scope.find_all("index") or ("index.html",)
+def files_of(scope: Scope, names: Names) -> Source | None:
+    """Return what serves files in a block. None: nothing does."""
+    made = _files(scope, names)
     directive = scope.find("index")
-    if directive is not None and any("$" in name or name.startswith("/") for name in index):
-        not_built(record, directive.span, "an `index` that is a path or has a variable", "use `try_files`")
-        index = ()
+    return made if directive is None or not isinstance(made, Files) else _indexed(scope.record, names, directive, made)
+
+
+def _indexed(record: Record, names: Names, directive: Directive, files: Files) -> Source:
+    """Return files whose directories have the index that a block says. One that is a path ends the search: it is gone on with."""
+    words = list(directive.args)
+    at = next((at for at, word in enumerate(words) if word.text.startswith("/")), len(words))
+    elsewhere = words[at] if at < len(words) else None
+    if elsewhere is not None and files.otherwise is not None:
+        not_built(record, elsewhere.span, "an `index` that is a path beside `try_files`", "name it in `try_files`")
+        return files
+    line = concat([part for word in words[:at] for part in (names.text(word), Const("\n"))])
+    try:
+        choices = choices_of(line, _MOST_INDEXES)
+    except ValueError as bad:
+        record.error(directive.span, "too-deep", str(bad))
+        return files
+    routes: list[Route] = []
+    for test, text in choices:
+        if not isinstance(text, Const):
+            not_built(record, directive.span, "an `index` with the text of a request in it", "use `try_files`")
+            return files
+        found = replace(files, index=tuple(str(text.value).split("\n")[:-1]))
+        source: Source = found
+        if elsewhere is not None:
+            onward = Switch((Route(Again(), request=(rewrite_to(elsewhere, names),)),))
+            source = Switch((Route(replace(found, otherwise=onward), when=_is_directory(files, at == 0)), Route(found)))
+        routes.append(Route(source, when=test))
+    return routes[0].source if len(routes) == 1 else Switch(tuple(routes))
+
+
+def _is_directory(files: Files, in_any_case: bool) -> Expr:
+    """Return the test of a path that ends with a slash, and of the directory there unless ``in_any_case``."""
+    path: Expr = Var("decoded_path")
+    ends = Match("/$", path)
+    if in_any_case:
+        return ends
+    below = Call("replace_prefix", (path, Const(files.strip), EMPTY)) if files.strip else path
+    return AllOf((ends, Compare("!=", Call("existing", (Const(files.root), encoded(below))), EMPTY)))
+
+
+def _files(scope: Scope, names: Names) -> Source | None:
+    record = scope.record
     otherwise, tries = _tries(scope, names)
     kinds = _types(scope)
     default_type = scope.text("default_type", _DEFAULT_TYPE)
-    alias = scope.own("alias")
+    slash: Literal["url", "bare"] = "url" if scope.flag("absolute_redirect", True) else "bare"
+    base = Files(
+        "",
+        "",
+        ("index.html",),
+        tries,
+        otherwise,
+        default_type,
+        kinds,
+        listing=scope.flag("autoindex", False),
+        precompressed=_made(scope),
+        slash=slash,
+    )
+    holder = _holder(scope)
+    alias = holder.own("alias")
     if alias:
+        prefix, exact = holder.prefix, holder.exact
         word = alias[0].args[0]
         made = names.text(word)
         if isinstance(made, Const) and not exact and prefix:
-            return Files(str(made.value), prefix, index, tries, otherwise, default_type, kinds)
+            return replace(base, root=str(made.value), strip=prefix)
         # Of one path, or of one that a regular expression captured from: a single file below what is fixed.
+        if isinstance(made, Const) and tries:
+            return replace(base, root=str(made.value))
         root, rest = _split(made)
-        if not root or tries:
-            not_built(record, word.span, "this `alias`", "begin it with a fixed directory, without `try_files`, or use `root`")
+        if not root:
+            not_built(record, word.span, "this `alias`", "begin it with a fixed directory, or use `root`")
             return None
-        return Files(root, "", index, (rest,), otherwise, default_type, kinds)
+        return replace(base, root=root, tries=tuple([concat([rest, each]) for each in tries]) or (rest,))
     root_directive = scope.find("root")
     if root_directive is None:
         return None if otherwise is None else otherwise
     made = names.text(root_directive.args[0])
     if not isinstance(made, Const):
-        not_built(record, root_directive.place(0), "a `root` that depends on the request", "write a location for each")
-        return None
-    return Files(str(made.value), "", index, tries, otherwise, default_type, kinds)
+        root, rest = _split(made)
+        if not root:
+            not_built(record, root_directive.place(0), "this `root`", "begin it with a fixed directory")
+            return None
+        # Of a root that depends on the request what is fixed is one; the rest is before each path.
+        paths = tries or (encoded(Var("decoded_path")),)
+        return replace(base, root=root, tries=tuple([concat([rest, each]) for each in paths]))
+    return replace(base, root=str(made.value))
+
+
+def _made(scope: Scope) -> tuple[Literal["gzip", "br", "zstd"], ...]:
+    """Return the codings in which files stand beside those they were made of."""
+    made: list[Literal["gzip", "br", "zstd"]] = []
+    if scope.text("brotli_static") in ("on", "always"):
+        made.append("br")
+    if scope.text("gzip_static") in ("on", "always"):
+        made.append("gzip")
+    return tuple(made)
+
+
+def _holder(scope: Scope) -> Scope:
+    """Return the nearest block that says where files are: an ``alias`` is for the locations inside, too, with its own prefix."""
+    while not scope.own("alias", "root") and scope.outer is not None:
+        scope = scope.outer
+    return scope
+
+
+def place_names(scope: Scope, names: Names) -> dict[str, Expr]:
+    """Return what ``$document_root`` and ``$request_filename`` are in a block, where something says so."""
+    holder = _holder(scope)
+    alias, root = holder.own("alias"), holder.find("root")
+    prefix, exact = holder.prefix, holder.exact
+    path = Var("decoded_path")
+    if alias:
+        base = names.text(alias[0].args[0])
+        if exact or not prefix:
+            return {"document_root": base, "request_filename": base}
+        return {"document_root": base, "request_filename": concat([base, Call("replace_prefix", (path, Const(prefix), EMPTY))])}
+    if root is None:
+        return {}
+    base = names.text(root.args[0])
+    return {"document_root": base, "request_filename": concat([base, path])}
 
 
 def _split(made: Expr) -> tuple[str, Expr]:
@@ -103,7 +201,7 @@ def _last(record: Record, word: Word, names: Names) -> Source:
     text = word.text
     if text.startswith("="):
         status = text[1:]
-        if status.isdigit() and 400 <= int(status) <= 599:
+        if status.isdecimal() and 400 <= int(status) <= 599:
             return _refusal(int(status))
         record.error(word.span, "bad-value", f"`{text}` is no status of an error", "write `=404`")
         return _refusal(404)
@@ -152,22 +250,23 @@ def _error_route(record: Record, directive: Directive, names: Names, intercepts:
     shown: int | None = None
     if words and words[-1].text.startswith("="):
         text = words.pop().text[1:]
-        if text and not (text.isdigit() and 200 <= int(text) <= 599):
+        if text and not (text.isdecimal() and 200 <= int(text) <= 599):
             record.error(directive.span, "bad-value", f"`={text}` is no status", "use 200 to 599")
             return None
         shown = int(text) if text else 0
     statuses: list[int] = []
+    leads_away = target.text.startswith(("http://", "https://", "$"))
     for word in words:
-        if not (word.text.isdigit() and 300 <= int(word.text) <= 599):
+        if not (word.text.isdecimal() and 300 <= int(word.text) <= 599):
             record.error(word.span, "bad-value", f"`{word.text}` is no status that has a page", "use 300 to 599")
-        elif int(word.text) >= 400:
+        elif int(word.text) >= 400 or (intercepts and (shown is not None or leads_away)):
             statuses.append(int(word.text))
         else:
             record.warning(word.span, "left-out", "a page for a redirect is left out", "nobody sees it")
     if not statuses:
         return None
-    if target.text.startswith(("http://", "https://", "$")):
+    if leads_away:
         return ErrorRoute(Redirect(names.text(target), _REDIRECTS.get(shown, 302)), tuple(statuses), 0, intercepts)
     if target.text.startswith("@"):
-        return ErrorRoute(Again(target.text), tuple(statuses), shown, intercepts)
+        return ErrorRoute(Again(target.text), tuple(statuses), shown, intercepts, whole=True)
     return ErrorRoute(Again(), tuple(statuses), shown, intercepts, (rewrite_to(target, names),))

@@ -18,13 +18,14 @@ from http import HTTPStatus
 from typing import Literal, TypeAlias
 
 from vestibule.dialects.nginx.lexer import Word
+from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.tree import Directive
-from vestibule.dialects.nginx.variables import Names, either, to_pattern
+from vestibule.dialects.nginx.variables import Names, either
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
 from vestibule.model.config import Action, Again, Deny, HangUp, Redirect, Respond, Rewrite, When
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
 FLOW = ("set", "if", "return", "rewrite", "break")
@@ -56,8 +57,11 @@ class _State:
 class Flow:
     """Lowers the program of one server or location."""
 
-    def __init__(self, record: Record, default_type: str, in_location: bool, fields: Fields, caught: frozenset[int]) -> None:
-        """``caught`` are the statuses that have a page of their own."""
+    def __init__(
+        self, record: Record, default_type: str, in_location: bool, fields: Fields, caught: frozenset[int], absolute: bool
+    ) -> None:
+        """``caught`` are the statuses that have a page of their own; ``absolute`` says that redirects name the host."""
+        self._absolute = absolute
         self._record = record
         self._caught = caught
         self._fields = fields
@@ -101,12 +105,12 @@ class Flow:
     def _return(self, directive: Directive, names: Names) -> Part:
         words = directive.args
         text = words[0].text
-        if len(words) == 1 and not text.isdigit():
+        if len(words) == 1 and not text.isdecimal():
             if not text.startswith(("http://", "https://", "$scheme")):
                 message = f"`{text}` is neither a status nor an address"
                 self._record.error(words[0].span, "bad-value", message, "write `return 404;` or `return 302 /path;`")
             return Part(Redirect(_encoded_captures(names, words[0]), 302))
-        if not text.isdigit() or not (200 <= int(text) <= 599) or len(text) != 3:
+        if not text.isdecimal() or not (200 <= int(text) <= 599) or len(text) != 3:
             self._record.error(words[0].span, "bad-value", f"`{text}` is no status that can be returned", "use 200 to 599")
             return NOTHING
         status = int(text)
@@ -114,6 +118,8 @@ class Flow:
             return Part(Respond(403), (HangUp(),))
         if len(words) == 2:
             return self._answer(status, words[1], names)
+        if status < 300 and status != 204:
+            return Part(Respond(status, None, (("Content-Type", Const(self._default_type)),)))
         if status < 400:
             return Part(Respond(status))
         if status in self._caught:
@@ -124,11 +130,15 @@ class Flow:
         return Part(Respond(status, Const(page), (("Content-Type", Const("text/html")),)))
 
     def _answer(self, status: int, word: Word, names: Names) -> Part:
+        if "status" not in names.own:
+            # It is this one's, or that of the error in whose place this one is.
+            names = names.copy()
+            names.own["status"] = If(Compare("==", Var("error_status"), Const(0)), Const(str(status)), Var("error_status"))
         if status in _REDIRECTS:
-            return Part(_redirect(status, _encoded_captures(names, word)))
+            return Part(redirect(status, _encoded_captures(names, word), self._absolute))
         if status in (204, 304):
             return Part(Respond(status))
-        return Part(Respond(status, _decoded(names.text(word)), (("Content-Type", Const(self._default_type)),)))
+        return Part(Respond(status, decoded(names.text(word)), (("Content-Type", Const(self._default_type)),)))
 
     # ------------------------------------------------------------ rewrite
 
@@ -149,7 +159,7 @@ class Flow:
         target = directive.args[1]
         if flag in ("redirect", "permanent") or target.text.startswith(("http://", "https://", "$scheme")):
             status = 301 if flag == "permanent" else 302
-            away = self._answered(Part(_redirect(status, self._location(target, within))), names, state)
+            away = self._answered(Part(redirect(status, self._location(target, within), self._absolute)), names, state)
             return _by(test, away, lambda: self._lower(others, names, rest, state))
         path = self._new_path(target, within)
         # In `server` a location is looked for afterwards in any case. What captured is remembered for what comes after, as far
@@ -225,9 +235,8 @@ class Flow:
             self._record.error(directive.span, "bad-condition", message, "write `if ($name = text)` or `if ($name ~ pattern)`")
             return Const(False)
         first = words[0]
-        if first.text.lstrip("!") in ("-f", "-d", "-e", "-x"):
-            self._record.error(first.span, "not-built", "files are not looked for", "route by path instead")
-            return Const(False)
+        if first.text.removeprefix("!") in ("-f", "-d", "-e", "-x") and len(words) == 2:
+            return self._file_test(first, words[1], names)
         if not first.text.startswith("$") or len(words) == 2:
             self._record.error(first.span, "bad-condition", f"a variable is expected, not `{first.text}`", "write `if ($name = text)`")
             return Const(False)
@@ -235,6 +244,29 @@ class Flow:
         if len(words) == 1:
             return Not(InSet(subject, ("", "0")))
         return self._compared(subject, words[1], words[2], names)
+
+    def _file_test(self, operator: Word, word: Word, names: Names) -> Expr:
+        """Return the test of what stands at a path; the directory that it is below must be known beforehand."""
+        made = names.text(word)
+        parts = list(made.parts) if isinstance(made, Concat) else [made]
+        first = parts[0]
+        directory, slash, rest = str(first.value).rpartition("/") if isinstance(first, Const) else ("", "", "")
+        if not slash or not directory:
+            hint = "begin it with a fixed directory"
+            not_built(self._record, operator.span, f"`{operator.text} {word.text}`", hint)
+            return Const(False)
+        path = concat([encoded(each) for each in (Const(f"/{rest}"), *parts[1:])])
+        if operator.text.endswith("x"):
+            executable = Compare("!=", Call("executable", (Const(directory), path)), EMPTY)
+            return Not(executable) if operator.text.startswith("!") else executable
+        is_file: Expr = Compare("!=", Call("existing", (Const(directory), path)), EMPTY)
+        if isinstance(path, Const) and str(path.value).endswith("/"):
+            is_file = Const(False)
+        elif not isinstance(path, Const):
+            is_file = AllOf((is_file, Not(Match("/$", path))))
+        is_directory = Compare("!=", Call("existing", (Const(directory), concat([path, Const("/")]))), EMPTY)
+        found = {"f": is_file, "d": is_directory, "e": AnyOf((is_file, is_directory))}[operator.text[-1]]
+        return Not(found) if operator.text.startswith("!") else found
 
     def _compared(self, subject: Expr, operator: Word, value: Word, names: Names) -> Expr:
         if operator.text in ("=", "!="):
@@ -289,13 +321,16 @@ def _is_decoded(expr: Expr) -> bool:
     return expr == _PATH
 
 
-def _decoded(text: Expr) -> Expr:
-    """Return a text for people: ``$uri`` is decoded to its end, slashes and percent signs too."""
+def decoded(text: Expr) -> Expr:
+    """Return a text for people and fields: ``$uri`` is decoded to its end, slashes and percent signs too."""
     parts = text.parts if isinstance(text, Concat) else (text,)
     return concat([Call("url_decode", (part,)) if _is_decoded(part) else part for part in parts])
 
 
-def _redirect(status: int, location: Expr) -> Redirect:
+def redirect(status: int, location: Expr, absolute: bool) -> Redirect | Respond:
+    """Return what sends a client elsewhere: to a URL, or, without ``absolute``, to what is written."""
+    if not absolute:
+        return Respond(status, headers=(("Location", location),))
     return Redirect(location, _REDIRECTS[status])
 
 

@@ -17,9 +17,9 @@ from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count, parse_size
-from vestibule.dialects.nginx.variables import Names
+from vestibule.dialects.nginx.variables import Names, choices_of
 from vestibule.dialects.read import ReadText
-from vestibule.model.check_route import is_secret
+from vestibule.model.check_expr import is_secret
 from vestibule.model.config import (
     AccessLog,
     Action,
@@ -33,13 +33,18 @@ from vestibule.model.config import (
     Timeouts,
     When,
 )
-from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Default, Expr, If, InNet, InSet, Not, Var, concat
+from vestibule.model.expr import AllOf, AnyOf, Call, Concat, Const, Default, Expr, InNet, InSet, Not, Var, concat
 from vestibule.model.quantity import parse_network
 from vestibule.model.syslog import FACILITIES, PREFIX, SEVERITIES
 
 _MINUTE = 60_000
+_MOST_REALMS = 50
+"""Realms that a `map` may choose from."""
 _CLIENT = Var("client_ip")
 _NO = Const(False)
+_HIDDEN = ("X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset", "X-Pad")
+"""Fields of upstreams' answers that are meant for the proxy."""
+
 _TARGETS = {"/dev/stdout": "stdout", "/dev/stderr": "stderr", "/dev/null": "off", "stderr": "stderr", "off": "off"}
 _SEVERITY_WORDS = {"error": "err", "warn": "warning"}
 """Words of nginx that syslog has others for."""
@@ -58,7 +63,7 @@ def timeouts_of(scope: Scope, outer: Timeouts | None = None) -> Timeouts:
         connect_ms=scope.time("proxy_connect_timeout", _MINUTE),
         request_head_ms=scope.time("client_header_timeout", _MINUTE),
         body_idle_ms=body,
-        response_head_ms=read,
+        response_head_ms=scope.time("proxy_header_timeout", read),
         keep_alive_ms=scope.time("keepalive_timeout", 75_000) or 1,
         tunnel_idle_ms=read,
         hold_ms=0,
@@ -87,15 +92,38 @@ def limits_of(scope: Scope, outer: Limits | None = None) -> Limits:
     return Limits(head_bytes=head, target_bytes=target, body_bytes=body, requests_per_connection=requests or None)
 
 
-def forwarding_of(scope: Scope, trusts: bool, host: str = "client") -> Forwarding:
-    """Return what upstreams are told in a block, and who the client is; ``trusts`` says that the file trusts anybody at all."""
-    usual = Forwarding("pass", "pass", host, "allow" if scope.flag("underscores_in_headers", False) else "drop")
-    if not trusts:
+def networks_of(scope: Scope, directives: list[Directive]) -> tuple[str, ...]:
+    """Return the networks of lines of ``set_real_ip_from``."""
+    networks: dict[str, None] = {}
+    for directive in directives:
+        if directive.text() == "unix:":
+            continue  # who may open one is decided by its permissions
+        try:
+            networks[parse_network(directive.text())] = None
+        except ValueError as bad:
+            scope.record.error(directive.place(0), "bad-network", str(bad))
+    return tuple(networks)
+
+
+def forwarding_of(scope: Scope, everywhere: tuple[str, ...] | None, host: str = "client") -> Forwarding:
+    """Return what upstreams are told in a block, and who the client is; ``everywhere`` are the trusted proxies of the configuration,
+    None where the file trusts nobody."""
+    passed = [each.text().lower() for each in scope.nearest("proxy_pass_header")]
+    hide = tuple([name for name in _HIDDEN if name.lower() not in passed])
+    usual = Forwarding("pass", "pass", host, "allow" if scope.flag("underscores_in_headers", False) else "drop", hide=hide)
+    if everywhere is None:
         return usual
-    field = scope.text("real_ip_header", "X-Real-IP")
-    # A PROXY header has changed the address of the connection already, and no field of the request may change it again.
-    if not scope.nearest("set_real_ip_from") or field.lower() == "proxy_protocol":
+    lines = scope.nearest("set_real_ip_from")
+    if not lines:
         return replace(usual, client_field="-")
+    networks = networks_of(scope, lines)
+    if not networks:
+        return replace(usual, client_field="-")
+    if networks != everywhere:
+        usual = replace(usual, trusted=networks)
+    field = scope.text("real_ip_header", "X-Real-IP")
+    if field.lower() == "proxy_protocol":
+        return replace(usual, client_announced=True)
     return replace(usual, client_field=field, client_walk=scope.flag("real_ip_recursive", False))
 
 
@@ -127,9 +155,6 @@ def _logged(target: str, directive: Directive, names: Names, when: Expr) -> Acce
         words = words[1:]
     names = names.copy()
     names.for_log = True
-    # At the end the whole is known; nobody was asked where there is no address.
-    took = Call("seconds", (Var("total_ms"),))
-    names.own["upstream_response_time"] = If(Compare("==", Var("upstream_address"), EMPTY), EMPTY, took)
     line = names.template("".join([word.text for word in words]), directive.span)
     if as_json:
         return AccessLog(target, "template", line, when=when, escape="json")
@@ -166,7 +191,9 @@ def access_log_of(scope: Scope, formats: Formats, names: Names) -> AccessLog | N
 
 
 def _access_log(scope: Scope, directive: Directive, formats: Formats, names: Names) -> AccessLog:
-    target, syslog = target_of(scope, directive)
+    named = _named(scope, directive, names)
+    target, syslog = (named[0], Syslog()) if named is not None else target_of(scope, directive, names)
+    file = None if named is None else named[1]
     if target == "off":
         return AccessLog(target="off")
     name = ""
@@ -184,20 +211,48 @@ def _access_log(scope: Scope, directive: Directive, formats: Formats, names: Nam
         else:
             name = word.text
     if name in ("", "combined"):
-        return AccessLog(target, "combined", when=when, syslog=syslog)
+        return AccessLog(target, "combined", when=when, syslog=syslog, file=file)
     if name not in formats:
         scope.record.error(directive.place(1), "unknown-reference", f"there is no log format `{name}`", "define it with `log_format`")
         return AccessLog(target)
-    return replace(_logged(target, formats[name], names, when), syslog=syslog)
+    return replace(_logged(target, formats[name], names, when), syslog=syslog, file=file)
 
 
-def target_of(scope: Scope, directive: Directive) -> tuple[str, Syslog]:
-    """Return where a log goes, and what stands before its lines at a syslog server."""
+def _named(scope: Scope, directive: Directive, names: Names) -> tuple[str, Expr] | None:
+    """Return the directory of a log whose lines name their files, and the file below it; None for any other log.
+
+    A variable is a part of a name: what would lead elsewhere in it is written otherwise.
+    """
     text = directive.text()
+    if "$" not in text or not text.startswith("/"):
+        return None
+    names = names.copy()
+    names.for_log = True
+    made = names.text(directive.args[0])
+    parts = made.parts if isinstance(made, Concat) else (made,)
+    if all(isinstance(part, Const) for part in parts):
+        return None
+    directory, _, rest = str(parts[0].value).rpartition("/") if isinstance(parts[0], Const) else ("", "", "")
+    if not directory:
+        not_built(scope.record, directive.place(0), f"the log target `{text}`", "begin it with a fixed directory")
+        return None
+    unsafe = Const(r"^\.+|[/\x00-\x1f]")
+    safe = [part if isinstance(part, Const) else Call("replace", (part, unsafe, Const("_"), Const("g"))) for part in parts[1:]]
+    return directory, concat([Const(rest), *safe])
+
+
+def target_of(scope: Scope, directive: Directive, names: Names | None = None) -> tuple[str, Syslog]:
+    """Return where a log goes, and what stands before its lines at a syslog server. ``names`` are there where it may have variables."""
+    text = directive.text()
+    if "$" in text and names is not None:
+        text = names.fixed(directive.args[0]) or text
     if text.startswith("syslog:"):
         return _syslog(scope, directive, text.removeprefix("syslog:"))
     if text.startswith("memory:") or "$" in text:
-        not_built(scope.record, directive.place(0), f"the log target `{text}`", "write to a file or to /dev/stdout")
+        hint = "write to a file or to /dev/stdout"
+        if "$" in text:
+            hint = "write to one file, with `$host` in its lines; `$server_name` may stand in the path"
+        not_built(scope.record, directive.place(0), f"the log target `{text}`", hint)
         return "stdout", Syslog()
     return _TARGETS.get(text, text), Syslog()
 
@@ -232,15 +287,20 @@ def _syslog(scope: Scope, directive: Directive, text: str) -> tuple[str, Syslog]
 # ---------------------------------------------------------------- who may enter
 
 
-def access_of(scope: Scope, read_text: ReadText, question: AuthRequest | None = None) -> tuple[Action, ...]:
+def access_of(scope: Scope, names: Names, read_text: ReadText, question: AuthRequest | None = None) -> tuple[Action, ...]:
     """Return the actions of ``allow``, ``deny``, ``auth_basic`` and a question of ``auth_request`` that hold in a block."""
-    auth = _basic_auth(scope, read_text)
-    asked = tuple([each for each in (auth, question) if each is not None])
+    auth = _basic_auth(scope, names, read_text)
+    asked: tuple[Action, ...] = tuple([each for each in (auth, question) if each is not None])
     rules = scope.nearest("allow", "deny")
     if scope.text("satisfy", "all") == "any" and asked:
-        if len(asked) > 1:
-            what = "`satisfy any` of a password and an `auth_request`"
-            not_built(scope.record, scope.nearest("auth_basic")[0].span, what, "take one of them away")
+        if isinstance(auth, When):
+            not_built(
+                scope.record, scope.nearest("auth_basic")[0].span, "`satisfy any` with a realm that may be `off`", "write a fixed one"
+            )
+        elif auth is not None and question is not None:
+            # A password is looked at first; where there is none that counts, the question decides, or else one is asked for.
+            known = Call("is_user", (Var("header", "Authorization"), Const("\n".join([":".join(user) for user in auth.users]))))
+            asked = (When(Not(known), (replace(question, refused=(auth,)),)),)
         # Only an `allow` that fits is enough: where no rule fits, whether one may enter is still open.
         unknown = denied_of(scope, rules, otherwise=Const(True))
         return asked if unknown == Const(True) else () if unknown == Const(False) else (When(unknown, asked),)
@@ -253,7 +313,7 @@ def access_of(scope: Scope, read_text: ReadText, question: AuthRequest | None = 
     return (*actions, *asked)
 
 
-def method_limits_of(scope: Scope, read_text: ReadText) -> tuple[Action, ...]:
+def method_limits_of(scope: Scope, names: Names, read_text: ReadText) -> tuple[Action, ...]:
     """Return the actions of ``limit_except``: what holds for all methods but those it names."""
     actions: list[Action] = []
     for directive in scope.own("limit_except"):
@@ -267,7 +327,7 @@ def method_limits_of(scope: Scope, read_text: ReadText) -> tuple[Action, ...]:
         others = Not(InSet(Var("method"), tuple(dict.fromkeys(methods))))
         inside = Scope(scope.record, directive.block or (), scope)
         if inner.own("auth_basic", "auth_basic_user_file"):
-            asked = access_of(inside, read_text)
+            asked = access_of(inside, names, read_text)
             if asked:
                 actions.append(When(others, asked))
             continue
@@ -319,19 +379,51 @@ def _network(scope: Scope, rule: Directive) -> str:
         return ""
 
 
-def _basic_auth(scope: Scope, read_text: ReadText) -> BasicAuth | None:
+def _basic_auth(scope: Scope, names: Names, read_text: ReadText) -> BasicAuth | When | None:
+    """Return what asks for a password; a condition where the realm depends on the request, and may be `off`."""
     realm = scope.find("auth_basic")
     if realm is None or realm.text() == "off":
         return None
+    users = _users(scope, names, realm, read_text)
+    if users is None:
+        return None
+    try:
+        choices = choices_of(names.text(realm.args[0]), _MOST_REALMS)
+    except ValueError as bad:
+        scope.record.error(realm.place(0), "too-deep", str(bad))
+        return None
+    made: BasicAuth | When | None = None
+    delay_ms = scope.time("auth_delay", 0)
+    for test, text in reversed(choices):
+        if not isinstance(text, Const):
+            not_built(
+                scope.record, realm.place(0), "a realm with the text of a request in it", "write a fixed one, or a `map` of fixed ones"
+            )
+            return None
+        word = str(text.value)
+        asks = None if word == "off" else BasicAuth(users, word, delay_ms)  # nginx asks with an empty realm, too
+        if test is None:
+            made = asks
+        elif asks is not None or made is not None:
+            made = When(test, () if asks is None else (asks,), () if made is None else (made,))
+    return made
+
+
+def _users(scope: Scope, names: Names, realm: Directive, read_text: ReadText) -> tuple[tuple[str, str], ...] | None:
+    """Return the users of ``auth_basic``; None, noted, where there are none."""
     file = scope.find("auth_basic_user_file")
     if file is None:
         scope.record.error(realm.span, "missing", "`auth_basic` needs its users", "add `auth_basic_user_file`")
         return None
+    path = names.fixed(file.args[0])
+    if path is None:
+        not_built(scope.record, file.place(0), "a file of users that depends on the request", "write a location for each file")
+        return None
     try:
-        text = read_text(file.text())
+        text = read_text(path)
     except (OSError, UnicodeError) as bad:
         reason = bad.strerror if isinstance(bad, OSError) and bad.strerror else str(bad)
-        scope.record.error(file.place(0), "include", f"`{file.text()}` cannot be read: {reason}", "check the path")
+        scope.record.error(file.place(0), "include", f"`{path}` cannot be read: {reason}", "check the path")
         return None
     users: dict[str, str] = {}
     for line in text.splitlines():
@@ -345,6 +437,4 @@ def _basic_auth(scope: Scope, read_text: ReadText) -> BasicAuth | None:
             message = f"the password of `{name}` is stored in a way that is not known here, so nobody gets in by it"
             hint = "make a bcrypt or SHA-512 one, with `htpasswd -B` or `openssl passwd -6`"
             scope.record.warning(file.place(0), "bad-hash", message, hint)
-    if "$" in realm.text():
-        not_built(scope.record, realm.place(0), "a realm with variables", "write a fixed one")
-    return BasicAuth(tuple(users.items()), realm.text())
+    return tuple(users.items())

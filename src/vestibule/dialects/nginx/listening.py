@@ -13,15 +13,16 @@ Not here: what servers answer (``location``).
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.lexer import Word
+from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count
-from vestibule.dialects.nginx.variables import to_pattern
 from vestibule.dialects.record import Record
-from vestibule.model.config import Address, TcpAddress, UnixAddress
+from vestibule.model.config import Address, TcpAddress, UdpAddress, UnixAddress
 from vestibule.model.diagnostic import Span
 from vestibule.model.quantity import format_listen, parse_host, parse_listen_host, parse_port
 
@@ -53,10 +54,11 @@ class Door:
 
 
 class Doors:
-    """All sockets of a configuration, in the order they are first named."""
+    """All sockets of a configuration, in the order they are first named; with ``datagrams``, those of ``udp`` too."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, datagrams: bool = False) -> None:
         self._record = record
+        self._datagrams = datagrams
         self._by_name: dict[str, Door] = {}
 
     def all(self) -> list[Door]:
@@ -123,17 +125,21 @@ class Doors:
                 door.backlog = parse_count(value, 1)
             except ValueError as bad:
                 self._record.error(word.span, "bad-value", str(bad))
-        elif key == "ipv6only" and value in ("on", "off"):
+        elif (key == "ipv6only" and value in ("on", "off")) or (text == "udp" and self._datagrams):
             return  # part of the address
         elif text not in _WITHOUT_EFFECT and key not in _WITHOUT_EFFECT_KEYS:
             self._record.error(word.span, "unknown-option", f"`{text}` is no option of `listen`")
 
     def _address(self, directive: Directive, text: str) -> Address | None:
         span = directive.place(0)
+        takes_datagrams = self._datagrams and "udp" in directive.texts[1:]
+        if text.startswith("unix:") and takes_datagrams:
+            not_built(self._record, span, "UDP on a unix socket", "listen on a port")
+            return None
         if text.startswith("unix:"):
             return UnixAddress(text.removeprefix("unix:"), mode=0o666)
         host, colon, port = text.rpartition(":")
-        if text.isdigit():
+        if text.isdecimal():
             host, port = "", text
         elif not colon or text.endswith("]"):
             host, port = text, "80"
@@ -146,7 +152,8 @@ class Doors:
             self._record.error(span, "bad-address", str(bad))
             return None
         shared = any(word.text == "ipv6only=off" for word in directive.args[1:])
-        return TcpAddress(number, plain, v6only=not (shared and ":" in plain))
+        kind = UdpAddress if takes_datagrams else TcpAddress
+        return kind(number, plain, v6only=not (shared and ":" in plain))
 
 
 @dataclass(slots=True)
@@ -157,6 +164,20 @@ class Hosts:
     patterns: dict[str, Span] = field(default_factory=dict)
     captures: list[str] = field(default_factory=list)
     """Those of the patterns that a file wrote as regular expressions, as ``capture`` takes them."""
+    tails: set[str] = field(default_factory=set)
+    """Those of the patterns that a file wrote as names with ``*`` at their end."""
+
+
+def first_name(directive: Directive | None) -> str:
+    """Return what ``$server_name`` is, and ``$host`` for a request that names none: the first name, without a dot before it."""
+    name = directive.text() if directive is not None else ""
+    return name if name.startswith("~") else name.lower().removeprefix(".")
+
+
+def without_longer(pattern: str, tails: Collection[str]) -> str:
+    """Return the pattern of a name with ``*`` at its end without those that a longer one is for, which come first in nginx."""
+    longer = sorted([each[len(pattern) :] for each in tails if each != pattern and each.startswith(pattern)])
+    return f"{pattern}(?!{'|'.join(longer)})" if longer else pattern
 
 
 def hosts_of(record: Record, directives: list[Directive]) -> Hosts:
@@ -175,7 +196,9 @@ def hosts_of(record: Record, directives: list[Directive]) -> Hosts:
         elif "$" in text:
             not_built(record, word.span, "a variable in `server_name`", "write the names")
         elif text.endswith(".*"):
-            hosts.patterns.setdefault(f"^{re.escape(text[:-1])}", word.span)
+            tail = f"^{re.escape(text[:-1])}"
+            hosts.patterns.setdefault(tail, word.span)
+            hosts.tails.add(tail)
         else:
             for host in (text[1:], "*" + text) if text.startswith(".") else (text,):
                 try:

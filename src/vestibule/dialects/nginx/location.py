@@ -13,11 +13,13 @@ nothing at all, or a location that is there to serve files, is an error.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from vestibule.dialects.nginx.answers import added_fields
-from vestibule.dialects.nginx.files import caught_by, errors_of, files_of
-from vestibule.dialects.nginx.flow import FLOW, Fields, Flow, not_built
+from vestibule.dialects.nginx.accel import accel_routes, is_wanted
+from vestibule.dialects.nginx.answers import added_fields, substitutions
+from vestibule.dialects.nginx.files import caught_by, errors_of, files_of, place_names
+from vestibule.dialects.nginx.flow import FLOW, Fields, Flow, not_built, redirect
 from vestibule.dialects.nginx.levels import (
     Formats,
     access_log_of,
@@ -28,13 +30,16 @@ from vestibule.dialects.nginx.levels import (
     method_limits_of,
     timeouts_of,
 )
-from vestibule.dialects.nginx.limiting import Zones, learn_answers, limits_on, pace_of, question_of
+from vestibule.dialects.nginx.limiting import Questions, Zones, learn_answers, limits_on, pace_of, route_of
+from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.proxying import proxied
+from vestibule.dialects.nginx.referers import learn_referers
 from vestibule.dialects.nginx.scope import Scope
+from vestibule.dialects.nginx.secure_links import learn_secure_links
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.upstreams import Upstreams
-from vestibule.dialects.nginx.variables import Names, to_pattern
-from vestibule.dialects.part import NOTHING, Part, choose, with_query
+from vestibule.dialects.nginx.variables import BODY, Names
+from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.read import ReadText
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
@@ -48,15 +53,27 @@ from vestibule.model.config import (
     Files,
     Forwarding,
     Limits,
+    Metrics,
     PathMatch,
     Proxy,
-    Redirect,
+    ReadBody,
     Route,
+    SetBody,
+    SetMethod,
+    SetVariable,
     Source,
     Switch,
     Timeouts,
 )
-from vestibule.model.expr import AllOf, AnyOf, Const, Expr, Match, Not, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Const, Expr, If, Match, Not, Var, concat
+
+_BODY_BUFFER = 16_384
+_BODY_MOST = 65_535
+"""One less than a request may have held back."""
+_BODY_MS = 60_000
+
+_ABOUT_NOTHING = ("add_header", "allow", "deny", "auth_basic", "auth_request", "limit_req", "limit_conn")
+"""What holds also for a request that no location takes."""
 
 _MODIFIERS = ("=", "~", "~*", "^~")
 
@@ -94,11 +111,15 @@ class _Path:
 class Locations:
     """Lowers the blocks of one server."""
 
-    def __init__(self, record: Record, upstreams: Upstreams, formats: Formats, read_text: ReadText, trusts: bool, zones: Zones) -> None:
+    def __init__(
+        self, record: Record, upstreams: Upstreams, formats: Formats, read_text: ReadText, trusted: tuple[str, ...] | None, zones: Zones
+    ) -> None:
         self._record = record
         self._zones = zones
-        self._server = Scope(record, ())
-        self._trusts = trusts
+        self._questions = Questions(record, Scope(record, ()), upstreams)
+        self._is_question = False
+        self._server: Scope | None = None  # where answers of upstreams may lead on
+        self._trusted = trusted
         self._upstreams = upstreams
         self._formats = formats
         self._read_text = read_text
@@ -107,7 +128,13 @@ class Locations:
     def server(self, scope: Scope, names: Names, outer: Level, span: Directive) -> Served:
         """Return what a server makes of a request; ``outer`` holds outside."""
         self._serves = False
-        self._server = scope
+        self._server = scope if is_wanted(scope) else None
+        self._questions = Questions(self._record, scope, self._upstreams)
+        names = names.copy()
+        names.near = set(names.near)
+        names.own.update(place_names(scope, names))
+        learn_referers(scope, names)
+        learn_secure_links(scope, names)
         level = self._level(scope, outer, names)
         chosen: list[Level] = [level]
 
@@ -121,11 +148,33 @@ class Locations:
         part = self._flow(scope, level, False).lower(program, names, rest)
         if not isinstance(part.source, Switch) and part.request and _goes_round(Served(part, chosen[0])):
             part = Part(Switch((Route(part.source, request=part.request, response=part.response),)))
+        part = self._with_questions(scope, names, chosen[0], part)
         turns_away = scope.flag("ssl_reject_handshake", False)
         if not self._serves and not _answers(part.source) and not turns_away and not self._record.has_errors:
             hint = "say `proxy_pass`, `return` or `root`"
             self._record.warning(span.span, "unreachable", "this server answers 404 to everything", hint)
         return Served(part, chosen[0])
+
+    def _with_questions(self, scope: Scope, names: Names, level: Level, part: Part) -> Part:
+        """Add the routes that answer questions; no request finds them by itself."""
+        if not self._questions.asked:
+            return part
+        around = names.copy()
+        for directive in scope.own("set"):
+            around.own[directive.text(0).removeprefix("$").lower()] = around.text(directive.args[1])
+        routes: list[Route] = []
+        self._is_question = True
+        for path, directive in self._questions.asked.items():
+            match = self._match(directive)
+            if match is not None:
+                found = self._location(Scope(self._record, directive.block or (), scope), around, level, match[0])
+                route = replace(_route(None, found, level), name=route_of(path), when=Const(False))
+                routes.append(self._record.mark(route, directive.span))
+        self._is_question = False
+        if isinstance(part.source, Switch):
+            return replace(part, source=replace(part.source, routes=(*routes, *part.source.routes)))
+        # What is done before the source is not done for a question, too.
+        return Part(Switch((*routes, Route(part.source, request=part.request, response=part.response))))
 
     def _level(self, scope: Scope, outer: Level, names: Names) -> Level:
         # What is set here is known in the line that is written at the end.
@@ -134,21 +183,29 @@ class Locations:
             ended.own[directive.text(0).removeprefix("$").lower()] = ended.text(directive.args[1])
         log = access_log_of(scope, self._formats, ended)
         limits = limits_of(scope, outer.limits)
-        forwarding = forwarding_of(scope, self._trusts)
+        forwarding = forwarding_of(scope, self._trusted)
         errors = errors_of(scope, names)
+        if self._server is not None:
+            errors = (*errors, *accel_routes(self._server, scope))
         return Level(timeouts_of(scope, outer.timeouts), limits, forwarding, log, compression_of(scope), errors)
 
     def _flow(self, scope: Scope, level: Level, in_location: bool) -> Flow:
         kind = scope.text("default_type", "text/plain")
-        return Flow(self._record, kind, in_location, self._fields_of(scope), caught_by(level.errors))
+        return Flow(self._record, kind, in_location, self._fields_of(scope), caught_by(level.errors), scope.flag("absolute_redirect", True))
 
     # ------------------------------------------------------------ locations
 
-    def _choice(self, scope: Scope, names: Names, level: Level, path: _Path) -> Served:
+    def _choice(self, scope: Scope, names: Names, level: Level, path: _Path, beside: Callable[[], Served] | None = None) -> Served:
         """Return what the locations of a block, and what stands beside them, make of a request."""
         locations = scope.own("location")
-        is_served = path.prefix != "/" or path.exact or scope.own("proxy_pass", "try_files") or scope.find("root") is not None
-        own = self._content(scope, names, level, path) if is_served else None
+        is_served = (
+            path.prefix != "/"
+            or path.exact
+            or scope.own("proxy_pass", "try_files", "stub_status")
+            or scope.find("root") is not None
+            or (scope.nearest(*_ABOUT_NOTHING) and not any(each.texts in (("/",), ("^~", "/")) for each in scope.own("location")))
+        )
+        own = beside() if beside is not None else self._content(scope, names, level, path) if is_served else None
         if not locations:
             return own or Served(NOTHING, level)
         routes: list[Route] = []
@@ -164,7 +221,7 @@ class Locations:
             found = self._location(Scope(self._record, directive.block or (), scope), names, level, where)
             served.append(found)
             routes.append(self._record.mark(_route(path_match, found, level), directive.span))
-            slashless = _slashless(directive, found.part.source, locations)
+            slashless = _slashless(directive, found.part.source, locations, scope)
             if slashless is not None:
                 routes.append(self._record.mark(slashless, directive.span))
         routes = [*self._nested_first(scope, locations, names, level), *routes]
@@ -214,9 +271,16 @@ class Locations:
 
     def _location(self, scope: Scope, names: Names, outer: Level, path: _Path) -> Served:
         inside = names.copy()
+        inside.near = set(names.near)
         if path.captures:
             inside.captures = (Var("decoded_path"), path.captures)
         learn_answers(scope, inside)
+        scope.prefix, scope.exact = path.prefix, path.exact
+        inside.own.update(place_names(scope, inside))
+        if scope.own("valid_referers"):
+            learn_referers(scope, inside)
+        if scope.own("secure_link", "secure_link_md5"):
+            learn_secure_links(scope, inside)
         level = self._level(scope, outer, inside)
         chosen = [level]
         is_plain = not scope.own("location")
@@ -224,16 +288,22 @@ class Locations:
         def rest(found: Names, condition: Directive | None) -> Part:
             if condition is not None:
                 return self._in_condition(condition, scope, found, outer, path)
-            served = self._content(scope, found, level, path) if is_plain else self._choice(scope, found, level, path)
+            served = self._content(scope, found, level, path)
             chosen[0] = served.level
             return served.part
 
         program = [each for each in scope.directives if each.name in FLOW]
-        part = self._flow(scope, level, True).lower(program, inside, rest)
+
+        def own() -> Served:
+            return Served(self._flow(scope, level, True).lower(program, inside.copy(), rest), chosen[0])
+
+        # The program is for what no location inside takes.
+        whole = own() if is_plain else self._choice(scope, inside, level, path, own if program else None)
+        part, chosen[0] = whole.part, whole.level
         if _answers(part.source):
             self._serves = True
         if scope.own("internal"):
-            part = choose(Var("around"), part, NOTHING)
+            part = choose(Var("around"), part, replace(NOTHING, response=added_fields(scope, inside)))
         return Served(part, chosen[0])
 
     def _fields_of(self, scope: Scope) -> Fields:
@@ -254,34 +324,53 @@ class Locations:
     def _content(self, scope: Scope, names: Names, level: Level, path: _Path, condition_of: Scope | None = None) -> Served:
         """Return what a location serves: an upstream, or nothing. A block of ``if`` has what its location has, ``condition_of``."""
         names = names.copy()
-        question = question_of(scope, names, self._server, self._upstreams)
+        # Who may enter is asked of requests; of questions, no more than what their location counts by itself.
+        question = None if self._is_question else self._questions.of(scope, names)
+        counted = (
+            scope if not self._is_question else Scope(self._record, [each for each in scope.directives if each.name.startswith("limit_")])
+        )
         limits = [
-            *limits_on(scope, names, self._zones),
+            *limits_on(counted, names, self._zones),
             *pace_of(scope, names, bool(scope.own("proxy_pass") or (condition_of and condition_of.own("proxy_pass")))),
         ]
-        access = access_of(scope, self._read_text, question)
-        before: tuple[Action, ...] = (*limits, *access, *method_limits_of(scope, self._read_text))
+        access = () if self._is_question else access_of(scope, names, self._read_text, question)
+        methods = () if self._is_question else method_limits_of(scope, names, self._read_text)
+        before: tuple[Action, ...] = (*limits, *access, *methods)
         directives = scope.own("proxy_pass")
         if not directives and condition_of is not None:
             directives = condition_of.own("proxy_pass")
+        if scope.own("stub_status") and not directives:
+            self._serves = True
+            return Served(Part(Metrics("nginx"), before, added_fields(scope, names)), level)
         if not directives:
-            files = files_of(scope, names, path.prefix, path.exact)
+            files = files_of(scope, names)
             if files is not None:
                 self._serves = True
-                return Served(Part(files, before, added_fields(scope, names)), level)
-            return Served(Part(NOTHING.source, (*before, *NOTHING.request) if before != (Deny(403),) else before), level)
+                return Served(Part(files, before, (*added_fields(scope, names), *substitutions(scope, names))), level)
+            refused = (*before, *NOTHING.request) if before != (Deny(403),) else before
+            return Served(Part(NOTHING.source, refused, added_fields(scope, names)), level)
         if scope.own("try_files"):
             what = "`try_files` beside `proxy_pass`"
             not_built(self._record, scope.own("try_files")[0].span, what, "put `proxy_pass` into a named location, and name it last")
         self._serves = True
-        if not scope.flag("proxy_pass_request_body", True):
-            before = (*before, DropBody())
+        changed: tuple[Action, ...] = ()
+        body = scope.find("proxy_set_body")
+        if body is not None:
+            changed = (SetBody(names.text(body.args[0])),)
+        elif not scope.flag("proxy_pass_request_body", True):
+            changed = (DropBody(),)
+        method = scope.find("proxy_method")
+        if method is not None:
+            changed = (*changed, SetMethod(names.text(method.args[0])))
         around = (*scope.directives, *(condition_of.directives if condition_of is not None else ()))
         rewritten = any(each.name == "rewrite" for each in around)
         place = (path.prefix, path.exact, rewritten)
-        found = proxied(scope, names, directives[0], self._upstreams, place, self._trusts)
+        found = proxied(scope, names, directives[0], self._upstreams, place, self._trusted)
         if not found:
             return Served(NOTHING, level)
+        # Looked into only where something of the location, or around it, asks for it.
+        looked = _look_into_body(scope) if BODY in names.near and not self._is_question else ()
+        before = (*before, *looked, *changed)
         if len(found) == 1:
             _, part, forwarding = found[0]
             return Served(part.before(*before), replace(level, forwarding=forwarding))
@@ -307,12 +396,20 @@ class Locations:
             longer = tuple([_begins(each) for each in prefixes if each != prefix and each.startswith(prefix)])
             here: Expr = AllOf((_begins(prefix), Not(AnyOf(longer)))) if longer else _begins(prefix)
             around = Scope(self._record, outer.block or (), scope)
+            around.prefix = prefix
             for inner in [each for each in outer.block or () if each.name == "location" and _is_regex(each)]:
                 match = self._match(inner)
                 if match is not None:
                     served = self._location(Scope(self._record, inner.block or (), around), names, level, match[0])
                     found.append(self._record.mark(replace(_route(match[1], served, level), when=here), inner.span))
         return found
+
+
+def _look_into_body(scope: Scope) -> tuple[Action, ...]:
+    """Return what keeps the body of a request that is not larger than the buffer for it."""
+    size = min(scope.size("client_body_buffer_size", _BODY_BUFFER), _BODY_MOST)
+    is_larger = Compare(">", Call("length", (Var("body"),)), Const(size))
+    return ReadBody(size + 1, scope.time("client_body_timeout", _BODY_MS)), SetVariable(BODY, If(is_larger, EMPTY, Var("body")))
 
 
 def _goes_round(served: Served) -> bool:
@@ -365,7 +462,7 @@ def _inherit(route: Route, level: Level) -> Route:
     return route if route.forwarding != level.forwarding else replace(route, forwarding=None)
 
 
-def _slashless(directive: Directive, source: Source, locations: list[Directive]) -> Route | None:
+def _slashless(directive: Directive, source: Source, locations: list[Directive], outer: Scope) -> Route | None:
     """Return the redirect from the path of a proxied location without its slash at the end."""
     path = directive.text(len(directive.args) - 1)
     is_prefix = len(directive.args) == 1 or directive.text(0) == "^~"
@@ -374,4 +471,5 @@ def _slashless(directive: Directive, source: Source, locations: list[Directive])
     bare = path[:-1]
     if any(each.texts in (("=", bare), ("=" + bare,), (bare,), ("^~", bare)) for each in locations):
         return None
-    return Route(Redirect(concat([Const(path), with_query("?")]), 301), path=PathMatch("exact", bare))
+    absolute = Scope(outer.record, directive.block or (), outer).flag("absolute_redirect", True)
+    return Route(redirect(301, concat([encoded(Const(path)), with_query("?")]), absolute), path=PathMatch("exact", bare))

@@ -13,9 +13,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
-from vestibule.dialects.nginx.levels import forwarding_of, limits_of, log_formats, target_of, timeouts_of
+from vestibule.dialects.nginx.flow import not_built
+from vestibule.dialects.nginx.levels import forwarding_of, limits_of, log_formats, networks_of, target_of, timeouts_of
+from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.limiting import Zones
-from vestibule.dialects.nginx.listening import Door, Doors, hosts_of
+from vestibule.dialects.nginx.listening import Door, Doors, first_name, hosts_of, without_longer
 from vestibule.dialects.nginx.location import Level, Locations, Served
 from vestibule.dialects.nginx.maps import read_tables
 from vestibule.dialects.nginx.scope import Pruner, Scope, outer_context
@@ -39,8 +41,8 @@ from vestibule.model.config import (
     TlsProfile,
 )
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import EMPTY, Call, Const, If, Match, Var
-from vestibule.model.quantity import parse_network
+from vestibule.model.expr import EMPTY, Call, Compare, Const, If, Match, Var
+from vestibule.model.quantity import parse_resolver
 
 _LEVELS: dict[str, Literal["debug", "info", "warning", "error"]] = {
     "debug": "debug",
@@ -54,13 +56,16 @@ _LEVELS: dict[str, Literal["debug", "info", "warning", "error"]] = {
 }
 
 
-_ANNOUNCED = {
-    "proxy_protocol_addr": "peer_ip",
-    "proxy_protocol_port": "client_port",
-    "proxy_protocol_server_addr": "server_ip",
-    "proxy_protocol_server_port": "server_port",
-}
-"""What a PROXY header says, which is what the connection counts as from then on."""
+_OF_A_SERVER = frozenset(("server_name", "remote_port"))
+"""Variables that depend on the server."""
+
+_PEER, _ANNOUNCED, _PORT_OF_PEER = Var("peer_ip"), Var("announced_ip"), Var("client_port")
+_PORT = If(
+    Compare("==", Var("client_ip"), _PEER),
+    _PORT_OF_PEER,
+    If(Compare("==", Var("client_ip"), _ANNOUNCED), Var("announced_port"), _PORT_OF_PEER),
+)
+"""The port of a client that a PROXY header may have named."""
 
 
 def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
@@ -88,6 +93,8 @@ class _Server:
         self.patterns: dict[str, Span] = {}
         self.captures: list[str] = []
         self.served: Served | None = None
+        self.name = ""
+        """What ``$server_name`` is."""
         has_certificate = scope.find("ssl_certificate") is not None
         self.turns_away = scope.flag("ssl_reject_handshake", False) and not has_certificate
         """Whether it is there to refuse TLS handshakes for unknown names, and for nothing else."""
@@ -102,6 +109,9 @@ class _Lowering:
         self._upstreams = Upstreams(record)
         self._doors = Doors(record)
         self._tls = Tls(record)
+        self._tables: list[Directive] = []
+        self._by_server = False  # a table means something else in each server
+        self._asks_host = False  # `$host` is used
 
     def config(self, directives: tuple[Directive, ...], context: str) -> Config:
         """Return the model of a file."""
@@ -113,7 +123,9 @@ class _Lowering:
         http = Scope(record, inner if context == "main" else directives, main)
         names = Names(record)
         names.elsewhere = _set_in(directives)
-        read_tables(record, http.own("geo", "map", "split_clients"), names)
+        self._tables = http.own("geo", "map", "split_clients")
+        read_tables(record, self._tables, names)
+        self._by_server = bool(names.used & _OF_A_SERVER)
         for directive in http.own("upstream"):
             self._upstreams.declare(directive, names)
         limits = limits_of(http)
@@ -123,10 +135,11 @@ class _Lowering:
             limits = replace(limits, connections=connections)
         servers = [_Server(each, Scope(record, each.block or (), http)) for each in http.own("server")]
         trusted = self._trusted(http, servers)
-        level = Level(timeouts_of(http), limits, forwarding_of(http, bool(trusted)), None)
+        level = Level(timeouts_of(http), limits, forwarding_of(http, trusted), None)
         self._listen(servers)
         formats = log_formats(http)
-        self._serve(servers, Locations(record, self._upstreams, formats, self._read_text, bool(trusted), Zones(record, http)), names, level)
+        self._serve(servers, Locations(record, self._upstreams, formats, self._read_text, trusted, Zones(record, http)), names, level)
+        self._asks_host = "host" in names.used
         listeners, profiles = self._listeners(servers, level)
         sites = self._sites(servers, level)
         self._upstreams.warn_unused()
@@ -134,10 +147,10 @@ class _Lowering:
             listeners=listeners,
             sites=sites,
             upstreams=self._upstreams.all(),
-            process=self._process(main),
+            process=self._with_resolvers(self._process(main), directives),
             certificates=self._tls.certificates(),
             tls_profiles=profiles,
-            trusted_proxies=trusted,
+            trusted_proxies=trusted or (),
             timeouts=level.timeouts,
             limits=level.limits,
             forwarding=level.forwarding,
@@ -149,6 +162,7 @@ class _Lowering:
     # ------------------------------------------------------------ servers
 
     def _listen(self, servers: list[_Server]) -> None:
+        tails: set[str] = set()
         for at, server in enumerate(servers):
             listens = server.scope.own("listen")
             for directive in listens:
@@ -157,17 +171,23 @@ class _Lowering:
                 self._doors.add_default(at, server.directive.span)
             found = hosts_of(self._record, server.scope.own("server_name"))
             server.hosts, server.patterns, server.captures = found.names, found.patterns, found.captures
+            tails |= found.tails
+        for server in servers:
+            server.patterns = {without_longer(each, tails) if each in tails else each: span for each, span in server.patterns.items()}
         for at in range(len(servers)):
             self._drop_taken_hosts(at, servers, self._doors.of(at))
 
     def _serve(self, servers: list[_Server], locations: Locations, names: Names, level: Level) -> None:
         for at, server in enumerate(servers):
             inside = names.copy()
-            is_announced = any(door.proxy_protocol for door in self._doors.of(at))
-            inside.own.update({name: Var(means) if is_announced else EMPTY for name, means in _ANNOUNCED.items()})
+            if any(door.proxy_protocol for door in self._doors.of(at)):
+                inside.own["remote_port"] = _PORT
             first = server.scope.find("server_name")
             _capture_host(inside, server.captures)
-            inside.own["server_name"] = Const(first.text().removeprefix(".") if first is not None else "")
+            server.name = first_name(first)
+            inside.own["server_name"] = Const(server.name)
+            if self._by_server:
+                read_tables(self._record, self._tables, inside)
             server.served = locations.server(server.scope, inside, level, server.directive)
 
     def _listeners(self, servers: list[_Server], level: Level) -> tuple[tuple[Listener, ...], tuple[TlsProfile, ...]]:
@@ -188,8 +208,10 @@ class _Lowering:
                     tls_profile=self._tls.profile(door, [servers[at].scope for at in door.servers], default.scope),
                     unknown_sni="refuse" if door.tls and default.scope.flag("ssl_reject_handshake", False) else "default",
                     default_site="" if default.turns_away and door.tls else self._name(door.default_server, servers),
+                    refused_sni=self._refused(door, servers),
                     protocols=("h2", "h1") if door.http2 or default.scope.flag("http2", False) else ("h1",),
                     proxy_protocol=door.proxy_protocol,
+                    proxy_protocol_mode="note" if door.proxy_protocol else "strict",
                     backlog=door.backlog or 1_024,
                     timeouts=None if same_times else timeouts,
                     limits=None if limits == level.limits else limits,
@@ -198,6 +220,25 @@ class _Lowering:
             if not door.tls:
                 made[-1] = replace(made[-1], unknown_sni="refuse")
         return tuple(made), self._tls.profiles()
+
+    def _refused(self, door: Door, servers: list[_Server]) -> tuple[str, ...]:
+        """Return the names for which a socket makes no handshake."""
+        names: dict[str, None] = {}
+        for at in door.servers if door.tls else ():
+            server = servers[at]
+            if not server.scope.flag("ssl_reject_handshake", False):
+                continue
+            names.update(dict.fromkeys([host for host in server.hosts if host != ANY_HOST]))
+            for span in server.patterns.values():
+                not_built(self._record, span, "refusing handshakes by a pattern", "write the names that are refused")
+        return tuple(names)
+
+    def _look_at_empty_name(self, scope: Scope) -> None:
+        """Say where requests go that name no host, if a server that is not the default asks for them."""
+        for word in [each for directive in scope.own("server_name") for each in directive.args]:
+            if not word.text:
+                message = "requests without a host go to the default server of their socket, not to this one"
+                self._record.warning(word.span, "differs", message, "make it the `default_server`; only HTTP/1.0 has such requests")
 
     def _sites(self, servers: list[_Server], level: Level) -> tuple[Site, ...]:
         made: list[Site] = []
@@ -215,6 +256,8 @@ class _Lowering:
                 doors, hosts = defaults, (ANY_HOST,)
                 if not defaults:
                     continue
+            elif len(defaults) != len(doors):
+                self._look_at_empty_name(server.scope)
             path = f"sites[{len(made)}]"
             self._record.origin(path, server.directive.span)
             for index, span in enumerate(server.hosts.values()):
@@ -263,7 +306,12 @@ class _Lowering:
             compression=own.compression,
             errors=own.errors,
             host_patterns=tuple(server.patterns),
+            default_host=server.name if self._asks_host and self._serves_hostless(at, doors) else "",
         )
+
+    def _serves_hostless(self, at: int, doors: list[Door]) -> bool:
+        """Tell whether requests that name no host may come to a server: it is a default, or TLS names the server before."""
+        return any(door.tls or door.default_server == at for door in doors)
 
     def _asks(self, doors: list[Door], servers: list[_Server], at: int) -> tuple[Action, ...]:
         """Return what a server asks of clients beyond what its sockets do; the places of its own actions move."""
@@ -286,24 +334,67 @@ class _Lowering:
             stop_ms=main.time("worker_shutdown_timeout", Process().stop_ms),
         )
 
-    def _trusted(self, http: Scope, servers: list[_Server]) -> tuple[str, ...]:
-        """Return the networks of ``set_real_ip_from`` at any level; trust is one list in vestibule."""
-        scopes = [http, *[server.scope for server in servers]]
-        scopes += [Scope(self._record, each.block or ()) for server in servers for each in server.scope.own("location")]
-        networks: dict[str, Span] = {}
-        for scope in scopes:
-            for directive in scope.own("set_real_ip_from"):
+    def _with_resolvers(self, process: Process, directives: Iterable[Directive]) -> Process:
+        """Return the process with the DNS servers of the first `resolver`, if requests name hosts."""
+        lines = [each for each in _all_in(directives) if each.name == "resolver"]
+        first = lines[0] if lines else None
+        if first is None:
+            return process
+        servers: list[str] = []
+        families = {"ipv4", "ipv6"}
+        for word in first.args if self._upstreams.are_named_by_requests() else ():
+            key, equals, value = word.text.partition("=")
+            if equals:
+                self._resolver_option(word, key, value, families)
+            else:
                 try:
-                    networks.setdefault(parse_network(directive.text()), directive.span)
-                except ValueError as bad:
-                    self._record.error(directive.place(0), "bad-network", str(bad))
-        own = [{each.text() for each in server.scope.nearest("set_real_ip_from")} for server in servers]
-        if networks and any(each and len(each) != len(networks) for each in own):
-            message = "a trusted proxy is trusted by every server that has one"
-            self._record.warning(next(iter(networks.values())), "differs", message, "say all of them in `http`, if that is meant")
-        for at, span in enumerate(networks.values()):
-            self._record.origin(f"trusted_proxies[{at}]", span)
-        return tuple(networks)
+                    parse_resolver(word.text)
+                    servers.append(word.text)
+                except ValueError:
+                    message = f"the DNS server `{word.text}` is left out"
+                    self._record.warning(word.span, "left-out", message, "write its address, so that nothing has to be looked up for it")
+        for line in lines if not servers else lines[1:]:
+            if not servers or line.texts != first.texts:
+                message = "names of upstreams are looked up again and again, by the system's resolver"
+                hint = message if not servers else "the first `resolver` of the file is asked"
+                self._record.warning(line.span, "left-out", "this `resolver` is left out", hint)
+        if not servers:
+            return process
+        resolve: Literal["any", "ipv4", "ipv6"] = "any" if len(families) != 1 else "ipv4" if "ipv4" in families else "ipv6"
+        return replace(process, resolvers=tuple(servers), resolve=resolve)
+
+    def _resolver_option(self, word: Word, key: str, value: str, families: set[str]) -> None:
+        """Read one option of a `resolver`; a family that is off is taken out of ``families``."""
+        if key in ("ipv4", "ipv6") and value in ("on", "off"):
+            if value == "off":
+                families.discard(key)
+            if not families:
+                self._record.error(word.span, "conflict", "no family of addresses is left to ask for", "take `ipv4=off` or `ipv6=off` away")
+        elif key == "valid":
+            message = f"`{word.text}` is left out"
+            self._record.warning(word.span, "left-out", message, "addresses are kept as long as their DNS server says")
+        elif key == "status_zone":
+            self._record.warning(word.span, "left-out", f"`{word.text}` is left out", "questions are not counted")
+        else:
+            self._record.error(word.span, "unknown-option", f"`{word.text}` is no option of a resolver")
+
+    def _trusted(self, http: Scope, servers: list[_Server]) -> tuple[str, ...] | None:
+        """Return the networks of ``set_real_ip_from`` that hold everywhere: the first that are said; None where none are."""
+        scopes = [http, *[server.scope for server in servers]]
+        waiting = [each for server in servers for each in server.scope.own("location")]
+        while waiting:
+            block = Scope(self._record, waiting.pop(0).block or ())
+            scopes.append(block)
+            waiting += block.own("location")
+        for scope in scopes:
+            lines = scope.own("set_real_ip_from")
+            if lines:
+                networks = networks_of(Scope(Record(""), ()), lines)
+                spans = {each.text(): each.span for each in reversed(lines)}
+                for at, span in enumerate(spans.values()):
+                    self._record.origin(f"trusted_proxies[{at}]", span)
+                return networks
+        return None
 
     def _error_log(self, main: Scope, http: Scope) -> ErrorLog:
         found = http.find("error_log") or main.find("error_log")
@@ -314,6 +405,14 @@ class _Lowering:
             self._record.error(found.place(1), "bad-value", f"`{level}` is no level", "it is one of debug, info, notice, warn, error, crit")
         target, syslog = target_of(http, found)
         return ErrorLog(target, _LEVELS.get(level, "error"), syslog)
+
+
+def _all_in(directives: Iterable[Directive]) -> Iterable[Directive]:
+    """Yield directives with those in their blocks, but for what is of `stream`."""
+    for directive in directives:
+        if directive.name != "stream":
+            yield directive
+            yield from _all_in(directive.block or ())
 
 
 def _set_in(directives: Iterable[Directive]) -> frozenset[str]:

@@ -2,22 +2,24 @@
 
 Facts: ``map`` compares texts without regard to case, exact ones first, then regular expressions in written order, then
 ``default``; with ``hostnames`` also names with ``*`` at their beginning or end, longer ones first. ``geo`` takes the most specific
-network, or of ``ranges`` the last that has the address. ``split_clients`` shares out by MurmurHash2, in hundredths of a percent of 2**32.
+network, or of ``ranges`` the last that has the address; with ``proxy`` that of a client in X-Forwarded-For. ``split_clients`` shares out
+by MurmurHash2, in hundredths of a percent of 2**32.
 
 Rules: each becomes one expression of conditions, put in wherever the variable is used. Tables may use each other in any order.
 """
 
 from __future__ import annotations
 
+import bisect
 import ipaddress
 import re
 from collections.abc import Sequence
 
-from vestibule.dialects.nginx.flow import not_built
+from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.tree import Directive
-from vestibule.dialects.nginx.variables import VARIABLE, Names, either, to_pattern
+from vestibule.dialects.nginx.variables import VARIABLE, Names, either
 from vestibule.dialects.record import Record
-from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, If, InNet, InSet, Match
+from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, If, InNet, InSet, Match, Var
 from vestibule.model.quantity import parse_network
 
 _MOST_IN_A_ROW = 12
@@ -121,45 +123,104 @@ def _merged(entries: list[tuple[Expr, Expr]]) -> list[tuple[Expr, Expr]]:
 
 def read_geo(record: Record, directive: Directive, names: Names) -> None:
     """Define the variable of a ``geo``."""
-    subject = names.text(directive.args[0]) if len(directive.args) == 2 else names.client
+    subject = _address_of(record, directive, names.text(directive.args[0]) if len(directive.args) == 2 else names.client)
     name = _name(record, directive, len(directive.args) - 1)
     default: Expr = EMPTY
-    networks: dict[tuple[str, ...], tuple[int, Expr]] = {}
+    networks: dict[str, Expr] = {}
+    ranges = _Ranges()
     by_range = any(entry.name == "ranges" and not entry.args for entry in directive.block or ())
     for entry in directive.block or ():
-        if entry.name == "ranges" and not entry.args:
+        if entry.name in ("ranges", "proxy_recursive") and not entry.args:
             continue
-        if entry.name in ("proxy", "proxy_recursive"):
-            not_built(record, entry.span, f"`{entry.name}` in `geo`", "say `set_real_ip_from` and `real_ip_header X-Forwarded-For`")
-        elif len(entry.args) != 1:
+        if entry.name == "proxy" and len(entry.args) == 1:
+            continue
+        if len(entry.args) != 1:
             record.error(entry.span, "arguments", "a line of `geo` is a network and a value")
         elif entry.name == "default":
             default = names.text(entry.args[0])
         else:
+            is_deleted = entry.name == "delete"
+            text = entry.text() if is_deleted else entry.name
             try:
-                found = _networks(entry.text() if entry.name == "delete" else entry.name, by_range)
+                if by_range and "-" in text:
+                    ends = _ends(text)
+                    if is_deleted:
+                        ranges.delete(*ends)
+                    else:
+                        ranges.add(*ends, names.text(entry.args[0]))
+                elif is_deleted:
+                    networks.pop(parse_network(text), None)
+                else:
+                    networks[parse_network(text)] = names.text(entry.args[0])
             except ValueError as bad:
                 record.error(entry.span, "bad-network", str(bad))
-                continue
-            if entry.name == "delete":
-                networks.pop(found, None)
-                continue
-            rank = len(networks) if by_range else ipaddress.ip_network(found[0]).prefixlen
-            networks[found] = (rank, names.text(entry.args[0]))
-    ordered = sorted(networks.items(), key=lambda each: -each[1][0])
-    names.own[name] = _chain([(InNet(subject, found), value) for found, (_, value) in ordered], default)
+    ordered = sorted(networks.items(), key=lambda each: -ipaddress.ip_network(each[0]).prefixlen)
+    found = [*ranges.tests(subject), *[(InNet(subject, (network,)), value) for network, value in ordered]]
+    names.own[name] = _chain(found, default)
 
 
-def _networks(text: str, by_range: bool) -> tuple[str, ...]:
-    """Return the networks of a line. Raises ``ValueError``."""
-    first, dash, last = text.partition("-")
-    if not by_range or not dash:
-        return (parse_network(text),)
+def _address_of(record: Record, directive: Directive, address: Expr) -> Expr:
+    """Return the address that a ``geo`` looks up: behind its ``proxy`` networks that of the client they name."""
+    proxies: list[str] = []
+    walks = False
+    for entry in directive.block or ():
+        if entry.name == "proxy_recursive" and not entry.args:
+            walks = True
+        elif entry.name == "proxy" and len(entry.args) == 1:
+            try:
+                proxies.append(parse_network(entry.text()))
+            except ValueError as bad:
+                record.error(entry.place(0), "bad-network", str(bad))
+    if not proxies:
+        return address
+    how = Const("all" if walks else "last")
+    return Call("behind_proxies", (address, Var("header", "X-Forwarded-For"), Const(",".join(proxies)), how))
+
+
+class _Ranges:
+    """Ranges of addresses with values, none inside another: a later one takes its part of those before."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[int, int, Expr]] = []
+        """In the order of their addresses."""
+
+    def add(self, first: int, last: int, value: Expr) -> None:
+        at, after = self._touched(first, last)
+        kept: list[tuple[int, int, Expr]] = []
+        for start, end, other in self._held[at:after]:
+            if start < first:
+                kept.append((start, first - 1, other))
+            if end > last:
+                kept.append((last + 1, end, other))
+        self._held[at:after] = sorted([*kept, (first, last, value)], key=lambda each: each[0])
+
+    def delete(self, first: int, last: int) -> None:
+        at, after = self._touched(first, last)
+        self._held[at:after] = [each for each in self._held[at:after] if each[0] < first or last < each[1]]
+
+    def _touched(self, first: int, last: int) -> tuple[int, int]:
+        """Return from where to where those are that have one of the addresses."""
+        at = bisect.bisect_left(self._held, first, key=lambda each: each[1])
+        return at, bisect.bisect_right(self._held, last, at, key=lambda each: each[0])
+
+    def tests(self, subject: Expr) -> list[tuple[Expr, Expr]]:
+        made: list[tuple[Expr, Expr]] = []
+        for first, last, value in self._held:
+            ends = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
+            made.append((InNet(subject, tuple([str(each) for each in ipaddress.summarize_address_range(*ends)])), value))
+        return made
+
+
+def _ends(text: str) -> tuple[int, int]:
+    """Return the first and the last address of a range. Raises ``ValueError``."""
+    first, _, last = text.partition("-")
     try:
-        ends = ipaddress.IPv4Address(first.strip()), ipaddress.IPv4Address(last.strip())
-        return tuple([str(each) for each in ipaddress.summarize_address_range(*ends)])
+        ends = int(ipaddress.IPv4Address(first.strip())), int(ipaddress.IPv4Address(last.strip()))
+        if ends[0] > ends[1]:
+            raise ValueError("it ends before it begins")
     except ValueError as bad:
         raise ValueError(f"`{text}` is no range of addresses: {bad}") from None
+    return ends
 
 
 def _name(record: Record, directive: Directive, at: int) -> str:

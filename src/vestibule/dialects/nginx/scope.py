@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from vestibule.dialects.nginx.directives import DIRECTIVES, FOREIGN_PREFIXES, STREAM, How, Row
+from vestibule.dialects.nginx.directives import DIRECTIVES, FOREIGN_PREFIXES, IDLE_PREFIXES, STREAM, How, Row
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count, parse_flag, parse_size, parse_time
 from vestibule.dialects.record import Record
@@ -25,8 +25,9 @@ T = TypeVar("T")
 _REPEATED = (
     "server listen server_name location return rewrite if set break map geo upstream proxy_set_header proxy_redirect proxy_hide_header"
     " proxy_pass_header limit_except set_real_ip_from allow deny add_header ssl_certificate ssl_certificate_key ssl_conf_command"
-    " split_clients access_log log_format http events error_log error_page types"
+    " add_trailer split_clients access_log log_format http events error_log error_page types"
     " limit_req limit_conn limit_req_zone limit_conn_zone auth_request_set proxy_cookie_domain proxy_cookie_path proxy_cookie_flags"
+    " sub_filter"
 )
 _REPEATABLE = frozenset(_REPEATED.split())
 
@@ -37,15 +38,31 @@ _MAIN_ONLY = frozenset(("http", "events", "stream", "mail"))
 
 _STREAMS = "bodies stream, whatever is said here"
 _FIXED: dict[str, tuple[str, bool, str]] = {
-    "proxy_pass_request_headers": ("on", True, 'fields always go upstream; remove single ones with `proxy_set_header Name ""`'),
     "proxy_http_version": ("1.1", False, "upstreams are spoken to in HTTP/1.1"),
     "proxy_buffering": ("off", False, _STREAMS),
     "proxy_request_buffering": ("off", False, _STREAMS),
     "proxy_max_temp_file_size": ("0", False, "no temporary files are written"),
+    "disable_symlinks": ("off", True, "symbolic links are followed; whoever may make one in the directory decides what is served"),
+    "ssl_ocsp": ("off", True, "name a list of revoked certificates by `ssl_crl`"),
     "proxy_cache": ("off", False, "nothing is cached"),
     "proxy_ssl_server_name": ("on", False, "the name of the upstream is always sent"),
 }
 """Directives of which one value is what vestibule does; whether another is an error, and what is to say of it."""
+
+_WORDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "satisfy": (("all", "any"),),
+    "gzip_static": (("on", "off", "always"),),
+    "brotli_static": (("on", "off", "always"),),
+    "random": (("two",), ("least_conn", "least_time", "least_time=header", "least_time=last_byte")),
+    "least_time": (("header", "last_byte"), ("inflight",)),
+}
+"""Directives whose arguments are some of a few words."""
+
+_LEFT_OUT: dict[tuple[str, str], tuple[int, str]] = {
+    ("keepalive_timeout", ""): (1, "clients are not told how long a connection is kept"),
+    ("keepalive_requests", "upstream"): (0, "how many requests a connection to a server carries is left to the server"),
+}
+"""Directives, in a context if it is named, of which the arguments from one on have no effect; and why."""
 
 _NO_DIRECTIVES = frozenset(("http2_push", "spdy_headers_comp"))
 
@@ -89,6 +106,7 @@ class Pruner:
                 continue
             seen.add(directive.name)
             self._check_fixed(directive)
+            self._check_words(directive, context)
             kept.append(self._inside(directive, row))
         return tuple(kept)
 
@@ -100,6 +118,19 @@ class Pruner:
             self._record.error(directive.place(0), "not-built", f"`{directive.name} {directive.text()}` is not supported", message)
         else:
             self._record.warning(directive.place(0), "left-out", f"`{directive.name} {directive.text()}` has no effect", message)
+
+    def _check_words(self, directive: Directive, context: str) -> None:
+        """Note arguments that are none of those known, and those that have no effect."""
+        for at, words in enumerate(_WORDS.get(directive.name, ())):
+            if directive.text(at) and directive.text(at) not in words:
+                known = " or ".join(f"`{word}`" for word in words)
+                self._record.error(directive.place(at), "bad-value", f"`{directive.text(at)}` is unknown here", f"write {known}")
+        if directive.name == "proxy_ignore_headers" and "x-accel-redirect" not in [text.lower() for text in directive.texts]:
+            self._record.warning(directive.span, "left-out", f"`{directive.name}` is left out", "nothing is cached")
+        for place in ("", context):
+            first, message = _LEFT_OUT.get((directive.name, place), (len(directive.args), ""))
+            if first < len(directive.args):
+                self._record.warning(directive.place(first), "left-out", f"`{directive.text(first)}` has no effect", message)
 
     def _inside(self, directive: Directive, row: Row) -> Directive:
         if directive.block is None or directive.name in _FREE:
@@ -143,6 +174,13 @@ class Pruner:
 
     def _unknown(self, directive: Directive) -> None:
         name = directive.name
+        if name.startswith(IDLE_PREFIXES):
+            family = name.partition("_")[0]
+            if family not in self._warned:
+                self._warned.add(family)
+                what = f"`{name}` is left out, as all of its kind"
+                self._record.warning(directive.span, "left-out", what, f"without `{family}_pass` they mean nothing")
+            return
         if name.startswith(FOREIGN_PREFIXES) or name in _NO_DIRECTIVES:
             hint = "it belongs to what vestibule does not serve; take it out, or keep nginx for this part"
             self._record.error(directive.span, "not-built", f"`{name}` is not supported", hint)
@@ -172,6 +210,9 @@ class Scope:
         self.record = record
         self.outer = outer
         self.directives = tuple(directives)
+        self.prefix = ""
+        """The path of a location that has one."""
+        self.exact = False
 
     def own(self, *names: str) -> list[Directive]:
         """Return the directives of this block that have one of these names, in order."""

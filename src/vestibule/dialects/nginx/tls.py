@@ -35,6 +35,7 @@ class _Clients:
     ca: str = ""
     crl: str = ""
     depth: int | None = None
+    more: str = ""
 
 
 class Tls:
@@ -73,7 +74,7 @@ class Tls:
                 self._record.origin(f"{place}.key", key.span)
                 self._certificates[known] = Certificate(name, file.text(), key.text() if key.text() != file.text() else "", password)
             names.append(self._certificates[known].name)
-        return tuple(names)
+        return tuple(dict.fromkeys(names))
 
     def profile(self, door: Door, scopes: list[Scope], default: Scope) -> str:
         """Return the TLS profile of a socket, making it where no built-in one says the same."""
@@ -82,6 +83,7 @@ class Tls:
         minimum, maximum = self._versions(default)
         clients = self._clients_of_door(scopes)
         curves = default.text("ssl_ecdh_curve", "auto")
+        self._look_at_sessions(default)
         bare = TlsProfile(
             "",
             minimum,
@@ -94,6 +96,7 @@ class Tls:
             clients.crl,
             clients.depth,
             self._suites(default),
+            clients.more,
         )
         if bare == TlsProfile(""):
             return "intermediate"
@@ -103,6 +106,15 @@ class Tls:
         self._record.origin(f"tls_profiles[{len(self._profiles)}]", door.span)
         self._profiles.append(replace(bare, name=f"nginx {len(self._profiles) + 1}"))
         return self._profiles[-1].name
+
+    def _look_at_sessions(self, scope: Scope) -> None:
+        """Say what becomes of sessions where a file keeps them in a cache and not in tickets."""
+        tickets, cache = scope.find("ssl_session_tickets"), scope.find("ssl_session_cache")
+        if tickets is None or scope.flag("ssl_session_tickets", True) or cache is None or cache.text() in ("off", "none"):
+            return
+        message = "no session is resumed: there is no cache of sessions, and without tickets each connection has a whole handshake"
+        hint = "take `ssl_session_tickets off` out: keys of tickets are changed regularly here, and all workers share them"
+        self._record.warning(tickets.span, "differs", message, hint)
 
     def _suites(self, scope: Scope) -> tuple[str, ...]:
         """Return the suites of TLS 1.3, for which nginx has but this way."""
@@ -169,14 +181,12 @@ class Tls:
             self._record.error(directive.place(0), "bad-value", f"`{directive.text()}` says nothing about client certificates", hint)
             return _Clients()
         ca = scope.text("ssl_client_certificate")
-        trusted = scope.find("ssl_trusted_certificate")
-        if ca and trusted is not None and trusted.text() != ca:
-            what = "`ssl_trusted_certificate` beside `ssl_client_certificate`"
-            not_built(self._record, trusted.span, what, "put all authorities into one file")
-        ca = ca or (trusted.text() if trusted is not None else "")
+        trusted = scope.text("ssl_trusted_certificate")
+        more = trusted if ca and trusted != ca else ""
+        ca = ca or trusted
         if not ca and verify != "any":
             self._record.error(directive.span, "missing", "client certificates need their authorities", "add `ssl_client_certificate`")
-        return _Clients(verify, ca, scope.text("ssl_crl") if ca else "", scope.count("ssl_verify_depth", 1) if ca else None)
+        return _Clients(verify, ca, scope.text("ssl_crl") if ca else "", scope.count("ssl_verify_depth", 1) if ca else None, more)
 
 
 def _cipher_list(text: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Literal, TypeVar
 
 from vestibule.dialects.nginx.flow import not_built
@@ -57,6 +58,10 @@ class Target:
     rest: Expr | None
     is_fixed: bool
     """Whether it was written without variables; only then nginx replaces prefixes and rewrites redirects by itself."""
+    by: Expr | None = None
+    """Where a request goes that names its server; ``authority`` is how that was written then."""
+    whole: Expr | None = None
+    """What was written behind the scheme, where only a request tells whether it has a path."""
 
     @property
     def scheme(self) -> str:
@@ -94,6 +99,10 @@ class Upstreams:
         """Return all that are used."""
         return tuple(self._made.values())
 
+    def are_named_by_requests(self) -> bool:
+        """Tell whether requests name hosts."""
+        return any(each.address is not None for each in self._made.values())
+
     def warn_unused(self) -> None:
         """Note declared ones that nobody uses."""
         names = [name.removeprefix(self._prefix) for name in self._made]
@@ -102,30 +111,41 @@ class Upstreams:
             if name not in used and not any(each.startswith(f"{name} ") for each in used):
                 self._record.warning(directive.span, "unused", f"nobody uses the upstream `{name}`")
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all blocks."""
+        return tuple(self._declared)
+
     def has(self, name: str) -> bool:
         """Tell whether there is a block of this name."""
         return name in self._declared
 
-    def use(self, target: Target, scope: Scope, span: Span, announce: Literal["", "v1"] = "") -> str:
-        """Return the name of the upstream that a target means, making it; empty, noted, where its address is none."""
+    def use(self, target: Target, scope: Scope, span: Span, announce: Literal["", "v1"] = "", kind: Literal["tcp", "udp"] = "tcp") -> str:
+        """Return the name of the upstream that a target means, making it; empty, noted, where its address is none.
+
+        ``kind`` is what its name begins with where nothing else names it: what goes there.
+        """
         tls = _upstream_tls(scope, target)
-        block = self._declared.get(target.authority)
-        if block is None:
+        block = self._declared.get(target.authority) if target.by is None else None
+        if target.by is not None:
+            upstream = Upstream(f"{target.scheme}://{target.authority}", (), address=target.by, address_tls=target.tls)
+        elif block is None:
             server = _server(self._record, span, target.authority, target.tls)
             if server.host == UNREAD:
                 return ""
             upstream = Upstream(format_server(server) or target.authority, (server,))
             if self._prefix:
-                upstream = replace(upstream, name=f"{'tls' if target.tls else 'tcp'}://{target.authority}")
+                upstream = replace(upstream, name=f"{'tls' if target.tls else kind}://{target.authority}")
         else:
             span = block.span
             name = f"https://{target.authority}" if target.tls else target.authority
             upstream = self._from_block(name, block, target.tls)
-        retry = _retry(scope, upstream.servers)
+        retry = _retry(scope, upstream.servers or (Server(UNREAD, 1),))
         failures = tuple([each for each in retry.statuses if each not in _NO_FAILURES])
         passive = replace(upstream.passive, statuses=failures) if len(upstream.servers) > 1 else upstream.passive
         servers = tuple([replace(each, proxy_protocol=announce) for each in upstream.servers])
-        upstream = replace(upstream, name=self._prefix + upstream.name, servers=servers, tls=tls, retry=retry, passive=passive)
+        pool = replace(upstream.pool, local_address=_local_address(scope))
+        name = self._prefix + upstream.name
+        upstream = replace(upstream, name=name, servers=servers, tls=tls, pool=pool, retry=retry, passive=passive)
         # The same servers spoken to in another way are another upstream.
         name, number = upstream.name, 1
         while (known := self._made.get(upstream.name)) is not None and known != upstream:
@@ -154,7 +174,8 @@ class Upstreams:
             wait = next((each.removeprefix("timeout=") for each in queue.texts[1:] if each.startswith("timeout=")), "60s")
             wait_ms = _read(self._record, queue.span, parse_time, wait, pool.wait_ms)
             pool = replace(pool, max_waiting=scope.count("queue", pool.max_waiting), wait_ms=wait_ms)
-        balance = replace(self._balance(scope), slow_start_ms=max([each.slow_start for each in options], default=0))
+        overflow = any(each.backup for each in servers) and any(each.max_connections for each in servers)
+        balance = replace(self._balance(scope), slow_start_ms=max([each.slow_start for each in options], default=0), overflow=overflow)
         return Upstream(name, tuple(servers), pool=pool, balance=balance, passive=passive, sticky=self._sticky(scope))
 
     def _balance(self, scope: Scope) -> Balance:
@@ -219,6 +240,8 @@ class _ServerOptions:
                 record.error(word.span, "unknown-option", f"`{word.text}` is no option of a server")
         self.max_fails = self._value("max_fails", parse_count, 1)
         self.fail_timeout = self._value("fail_timeout", parse_time, 10_000)
+        if self.fail_timeout == 0:
+            self.max_fails, self.fail_timeout = 0, 10_000  # left out for no time is never left out
         self.slow_start = self._value("slow_start", parse_time, 0)
 
     def _value(self, name: str, parse: Callable[[str], T], default: T) -> T:
@@ -275,6 +298,26 @@ def _server(record: Record, span: Span, address: str, tls: bool) -> Server:
 # ---------------------------------------------------------------- what a location says
 
 
+def _local_address(scope: Scope) -> str:
+    """Return what ``proxy_bind`` says: the address that connections are made from."""
+    directive = scope.find("proxy_bind")
+    if directive is None or directive.text() == "off":
+        return ""
+    if directive.text(1):
+        what = f"`proxy_bind ... {directive.text(1)}`"
+        not_built(scope.record, directive.place(1), what, "tell the server by `X-Forwarded-For` or the PROXY protocol who the client is")
+        return ""
+    if "$" in directive.text():
+        not_built(scope.record, directive.place(0), "a `proxy_bind` that depends on the request", "write an address of this machine")
+        return ""
+    try:
+        return str(ip_address(directive.text().strip("[]")))
+    except ValueError:
+        message = f"`{directive.text()}` is no address to connect from"
+        scope.record.error(directive.place(0), "bad-address", message, "write an address of this machine, without a port")
+        return ""
+
+
 def _upstream_tls(scope: Scope, target: Target) -> UpstreamTls:
     if not target.tls:
         return UpstreamTls()
@@ -285,8 +328,10 @@ def _upstream_tls(scope: Scope, target: Target) -> UpstreamTls:
         if name != "$proxy_host":
             not_built(scope.record, name_directive.place(0), "a name that changes from request to request", "write the name itself")
         name = ""
+    # A port is no part of the name, nor are the brackets of an address.
+    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
     verify = scope.flag("proxy_ssl_verify", False)
-    is_name = not target.authority.startswith("unix:")
+    is_name = target.by is None and not target.authority.startswith("unix:")
     return UpstreamTls(
         verify=verify,
         # With an `upstream` block the name of the block is what nginx sends.
@@ -316,7 +361,7 @@ def _retry(scope: Scope, servers: tuple[Server, ...]) -> Retry:
         elif text == "non_idempotent":
             message = "a request that may have had an effect is never sent twice, so `non_idempotent` is left out"
             scope.record.warning(word.span, "left-out", message, "the client gets an error and may ask again")
-        elif text.startswith("http_") and text[5:].isdigit() and int(text[5:]) in _STATUSES:
+        elif text.startswith("http_") and text[5:].isdecimal() and int(text[5:]) in _STATUSES:
             statuses.append(int(text[5:]))
         elif text == "on":
             causes.update({"connect": None})

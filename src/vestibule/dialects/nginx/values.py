@@ -64,6 +64,6 @@ def parse_flag(text: str) -> bool:
 
 def parse_count(text: str, lowest: int = 0) -> int:
     """Read a number."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= lowest):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) >= lowest):
         raise ValueError(f"`{text}` is no number from {lowest} on")
     return int(text)

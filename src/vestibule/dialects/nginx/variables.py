@@ -15,13 +15,17 @@ import re
 from collections.abc import Mapping, Sequence
 
 from vestibule.dialects.nginx.lexer import Word
+from vestibule.dialects.nginx.patterns import groups_of
 from vestibule.dialects.record import Record
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Expr, If, InNet, InSet, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Expr, If, InNet, InSet, Match, Var, concat
 from vestibule.model.vocabulary import VARIABLES
 
 VARIABLE = re.compile(r"\$(?:([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})", re.ASCII)
 """A variable in a text."""
+
+BODY = "request_body"
+"""What the body of a request is kept under, where a variable asks for it."""
 
 _PREFIXES: dict[str, str] = {}
 """Beginnings of names that take an argument: ``http_`` and the variable it means."""
@@ -33,11 +37,29 @@ for _row in VARIABLES.values():
         _PREFIXES[_row.nginx.removeprefix("$").removesuffix("NAME")] = _row.name
     elif _row.nginx:
         _SINGLE[_row.nginx.removeprefix("$")] = Var(_row.name)
-# A name that goes out later in nginx than in the vocabulary, or under several spellings.
-_PREFIXES["upstream_http_"] = "response_header"
 
 _FORWARDED = Var("header", "X-Forwarded-For")
 _CLIENT = Var("client_ip")
+
+
+_TLVS = {"alpn": "1", "authority": "2", "unique_id": "5", "ssl": "32", "netns": "48", "ssl_verify": "32.verify"} | {
+    f"ssl_{name}": f"32.{number}" for number, name in enumerate(("version", "cn", "cipher", "sig_alg", "key_alg"), 33)
+}
+"""Types of TLVs in PROXY headers by the names that nginx has for them."""
+
+
+def _tlv(name: str) -> str:
+    """Return the type that a name of nginx means; empty where it is none."""
+    found = re.fullmatch(r"(ssl_)?0x0*([0-9a-f]{1,2})", name)
+    if found is None:
+        return _TLVS.get(name, "")
+    return f"{'32.' if found[1] else ''}{int(found[2], 16)}"
+
+
+def _upstream_cookie(name: str) -> Expr:
+    """Return the value that the first `Set-Cookie` of a name has, up to its first attribute."""
+    line = Call("first_item", (Var("each_upstream_header", "Set-Cookie"), Match(f"(?i)^{re.escape(name)} *=", Var("item"))))
+    return Call("capture", (line, Const("= *([^;]*)"), Const("1")))
 
 
 def _is_empty(expr: Expr) -> Compare:
@@ -48,11 +70,20 @@ def _in_seconds(name: str) -> Expr:
     return Call("seconds", (Var(name),))
 
 
+_DATE = "%A, %d-%b-%Y %H:%M:%S "
+_SINCE_1970 = Call("divide", (Var("time_ms"), Const(1_000)))
+
 _COMPOSED: dict[str, Expr] = {
     "ssl_client_escaped_cert": Call("url_encode", (Var("tls_client_pem"),)),
     "ssl_client_raw_cert": Var("tls_client_pem"),
+    # Lines but the first begin with a tab, so that the whole may stand in a field.
+    "ssl_client_cert": Call("replace", (Call("trim_end", (Var("tls_client_pem"), Const("\n"))), Const("\n"), Const("\n\t"), Const("g"))),
+    "ssl_client_s_dn_legacy": Call("certificate", (Var("tls_client_der"), Const("subject"))),
+    "ssl_client_i_dn_legacy": Call("certificate", (Var("tls_client_der"), Const("issuer"))),
+    "ssl_session_reused": If(Var("tls"), If(Var("tls_resumed"), Const("r"), Const(".")), EMPTY),
     "document_uri": Var("decoded_path"),
     "query_string": Var("query"),
+    "slice_range": Var("header", "Range"),  # of the client: nothing is cached in slices
     "is_args": If(_is_empty(Var("query")), EMPTY, Const("?")),
     "https": If(Var("tls"), Const("on"), EMPTY),
     "request": Concat((Var("method"), Const(" "), Var("target"), Const(" "), Var("protocol"))),
@@ -62,12 +93,8 @@ _COMPOSED: dict[str, Expr] = {
     "proxy_add_x_forwarded_for": If(_is_empty(_FORWARDED), _CLIENT, Concat((_FORWARDED, Const(", "), _CLIENT))),
     "realip_remote_port": Var("client_port"),
     "binary_remote_addr": _CLIENT,
-    "bytes_sent": Var("bytes_out"),
     "request_time": _in_seconds("total_ms"),
-    "upstream_response_time": _in_seconds("head_ms"),
-    "upstream_header_time": _in_seconds("head_ms"),
-    "upstream_connect_time": _in_seconds("upstream_connect_ms"),
-    "upstream_status": Var("status"),
+    "connection_time": _in_seconds("connection_ms"),
     # A request is served one at a time, and nothing is cached.
     "pipe": Const("."),
     "upstream_cache_status": EMPTY,
@@ -79,23 +106,33 @@ _COMPOSED: dict[str, Expr] = {
     # Without the fraction, and with the offset that UTC has.
     "time_iso8601": Concat((Call("capture", (Var("time"), Const("^.{19}"), Const("0"))), Const("+00:00"))),
     "nginx_version": Const("1.22.1"),
+    "date_gmt": Call("format_date", (_SINCE_1970, Const(f"{_DATE}GMT"), Const("utc"))),
+    "date_local": Call("format_date", (_SINCE_1970, Const(f"{_DATE}%Z"), Const("local"))),
     "gzip_ratio": EMPTY,
+    # Kept where the body is looked into (`location`); empty before, as in nginx.
+    "request_body": Var("kept", BODY),
     "request_completion": Const("OK"),
+    "limit_req_status": Var("kept", "limit_req_status"),
+    "limit_conn_status": Var("kept", "limit_conn_status"),
 }
 
 _ABSENT_NAMES = (
-    "ancient_browser arg_ body_bytes connection connection_requests connection_time connections_active date_gmt date_local document_root"
-    " fastcgi_script_name geoip_country_code hostname invalid_referer limit_rate memcached_key modern_browser"
-    " pid proxy_protocol_addr proxy_protocol_port proxy_protocol_server_addr proxy_protocol_server_port proxy_internal_body_length"
-    " realpath_root request_body request_body_file request_filename secure_link ssl_alpn_protocol ssl_cipher ssl_ciphers"
+    "ancient_browser arg_ body_bytes connections_active connections_reading connections_waiting"
+    " connections_writing document_root fastcgi_path_info fastcgi_script_name geoip_country_code limit_rate"
+    " memcached_key modern_browser msie proxy_internal_body_length sent_http_ sent_trailer_"
+    " uid_reset upstream_http_ upstream_trailer_"
+    " realpath_root request_body_file request_filename ssl_cipher ssl_ciphers"
     " ssl_client_cert ssl_client_escaped_cert ssl_client_fingerprint ssl_client_i_dn ssl_client_raw_cert ssl_client_s_dn"
     " ssl_client_serial ssl_client_v_end ssl_client_v_remain ssl_client_v_start ssl_client_verify ssl_curve ssl_curves"
-    " ssl_server_cert ssl_session_id ssl_session_reused tcpinfo_rtt tcpinfo_rttvar tcpinfo_snd_cwnd tcpinfo_rcv_space time_msec"
+    " ssl_server_cert tcpinfo_rtt tcpinfo_rttvar tcpinfo_snd_cwnd tcpinfo_rcv_space time_msec"
     " upstream_bytes_received upstream_bytes_sent upstream_cookie_ upstream_queue_time"
     " uid_got uid_set"
 )
 _ABSENT = frozenset(_ABSENT_NAMES.split())
 """Variables of nginx that have no counterpart."""
+
+_FAMILIES = ("proxy_protocol_tlv_", "upstream_trailer_", "sent_trailer_")
+"""Beginnings of more of them."""
 
 
 class Names:
@@ -113,6 +150,10 @@ class Names:
         self.captures: tuple[Expr, str] | None = None
         self.elsewhere: frozenset[str] = frozenset()
         self.for_log = False
+        self.used: set[str] = set()
+        """What was asked for so far, by these names and their copies."""
+        self.near: set[str] = set()
+        """The same of one location and what is around it."""
 
     def copy(self) -> Names:
         """Return the same names, to be changed apart."""
@@ -120,6 +161,8 @@ class Names:
         twin.elsewhere = self.elsewhere
         twin.for_log = self.for_log
         twin.captures = self.captures
+        twin.used = self.used
+        twin.near = self.near
         return twin
 
     def text(self, word: Word) -> Expr:
@@ -144,24 +187,35 @@ class Names:
 
     def variable(self, name: str, span: Span) -> Expr:
         """Return what a variable stands for."""
-        if name.isdigit():
+        if name.isdecimal():
             return self._group(name, span)
         lower = name.lower()
+        self.used.add(lower)
+        self.near.add(lower)
         if lower in self.own:
             return self.own[lower]
-        if self.captures is not None and name in _groups(self.captures[1]):
+        if self.captures is not None and name in groups_of(self.captures[1]):
             return Call("capture", (self.captures[0], Const(self.captures[1]), Const(name)))
         # Composed ones first: seconds in nginx are milliseconds in the vocabulary.
         known = _COMPOSED.get(lower) or _SINGLE.get(lower)
+        if lower == "proxy_host" and self.for_log:
+            # A log stands outside the place that proxies, and knows the upstream by its name.
+            return Call("capture", (Var("upstream"), Const("^(?:https?://)?(.*)$"), Const("1")))
         if known is not None and lower != "proxy_host":
             return known
+        tlv = _tlv(lower.removeprefix("proxy_protocol_tlv_")) if lower.startswith("proxy_protocol_tlv_") else ""
+        if tlv:
+            return Var("announced_tlv", tlv)
         if lower.startswith("upstream_cookie_") and lower != "upstream_cookie_":
-            pattern = f"(?:^|, ?){re.escape(name[len('upstream_cookie_') :])}=([^;,]*)"
-            return Call("capture", (Var("response_header", "Set-Cookie"), Const(pattern), Const("1")))
+            return _upstream_cookie(name[len("upstream_cookie_") :])
         for prefix, variable in _PREFIXES.items():
             argument = lower.removeprefix(prefix)
-            if argument and argument != lower:
-                return Var(variable, name[len(prefix) :] if variable in ("arg", "cookie") else field_name(argument))
+            if not argument or argument == lower:
+                continue
+            if variable == "arg":
+                # In any case, and as it is sent.
+                return Call("capture", (Var("query"), Const(f"(?i)(?:^|&){argument}=([^&]*)"), Const("1")))
+            return Var(variable, name[len(prefix) :] if variable == "cookie" else field_name(argument))
         self._unknown(lower, span)
         return EMPTY
 
@@ -174,10 +228,16 @@ class Names:
     def _unknown(self, name: str, span: Span) -> None:
         if name in self.elsewhere:
             return  # empty here, as in nginx
-        if self.for_log and name in _ABSENT:
+        if self.for_log and (name in _ABSENT or name == "proxy_port" or name.startswith(_FAMILIES)):
             self._record.warning(span, "differs", f"`${name}` is not known here and is written as `-`", "take it out of the format")
             return
-        if name in _ABSENT or name == "proxy_host":
+        if name == "request_body_file":
+            self._record.warning(span, "differs", f"`${name}` is always empty", "bodies stream, and are in no files")
+            return
+        if name in ("document_root", "request_filename"):
+            self._record.error(span, "not-built", f"the variable `${name}` is unknown where no `root` is said", "say `root`")
+            return
+        if name in _ABSENT or name in ("proxy_host", "proxy_port") or name.startswith(_FAMILIES):
             self._record.error(span, "not-built", f"the variable `${name}` is not built yet", "take it out")
             return
         near = did_you_mean(name, [*_SINGLE, *_COMPOSED, *self.own])
@@ -234,24 +294,17 @@ def field_name(name: str) -> str:
     return "-".join([part.capitalize() for part in name.split("_")])
 
 
-def to_pattern(pattern: str, ignore_case: bool = False) -> str:
-    """Return a regular expression of nginx as Python writes it. Raises ``ValueError`` for what cannot be carried over."""
-    made = re.sub(r"\(\?<([A-Za-z_][A-Za-z0-9_]*)>", r"(?P<\1>", pattern)
-    # `$` of PCRE may match before a line break at the end; paths and fields have none, but decoded ones might.
-    if ignore_case:
-        made = f"(?i){made}"
-    try:
-        re.compile(made)
-    except (re.error, OverflowError, RecursionError) as bad:
-        raise ValueError(f"`{pattern}` is no regular expression vestibule can use: {bad}") from None
-    return made
-
-
-def _groups(pattern: str) -> dict[str, int]:
-    return dict(re.compile(pattern).groupindex)
-
-
 def spellings() -> list[tuple[str, bool]]:
     """Return every variable of nginx that is known, with whether it is supported; for the documentation."""
-    supported = {*_SINGLE, *_COMPOSED, *[f"{prefix}NAME" for prefix in _PREFIXES], "proxy_host", "proxy_port", "server_name"}
+    by_place = (
+        "proxy_host",
+        "proxy_port",
+        "server_name",
+        "document_root",
+        "request_filename",
+        "invalid_referer",
+        "secure_link",
+        "secure_link_expires",
+    )
+    supported = {*_SINGLE, *_COMPOSED, *[f"{prefix}NAME" for prefix in _PREFIXES], *by_place}
     return sorted([(name, True) for name in supported] + [(name, False) for name in _ABSENT - supported])

@@ -172,25 +172,6 @@ class Choice(Form):
         return quote(str(value))
 
 
-class Pairs(Form):
-    """A table of texts; names keep their order."""
-
-    def __init__(self) -> None:
-        super().__init__("a table of texts")
-
-    def read(self, value: object) -> object:
-        if not isinstance(value, dict):
-            raise self.wrong(value)
-        for name, item in value.items():
-            if not isinstance(item, str):
-                raise ValueError(f"expected a text for `{name}`, not {kind_name(item)}")
-        return tuple(value.items())
-
-    def write(self, value: object) -> str:
-        assert isinstance(value, tuple)
-        return "{ " + ", ".join([f"{key_text(name)} = {quote(item)}" for name, item in value]) + " }"
-
-
 class Template(Form):
     """A text with variables in braces."""
 
@@ -248,6 +229,29 @@ class ListOf(Form):
         return "[" + ", ".join([self.item.write(item) for item in value]) + "]"
 
 
+class Named(Form):
+    """A table whose values have one form; names keep their order."""
+
+    def __init__(self, item: Form, type_name: str = "") -> None:
+        super().__init__(type_name or f"a table, each value {item.type_name}")
+        self.item = item
+
+    def read(self, value: object) -> object:
+        if not isinstance(value, dict):
+            raise self.wrong(value)
+        found: list[tuple[str, object]] = []
+        for name, item in value.items():
+            try:
+                found.append((name, self.item.read(item)))
+            except ValueError as bad:
+                raise ValueError(f"`{name}`: {bad}") from None
+        return tuple(found)
+
+    def write(self, value: object) -> str:
+        assert isinstance(value, tuple)
+        return "{ " + ", ".join([f"{key_text(name)} = {self.item.write(item)}" for name, item in value]) + " }"
+
+
 class Shape(Form):
     """A value with a structure of its own, which ``parse`` and ``write`` know; here only told in the reference."""
 
@@ -264,6 +268,6 @@ SIZE = Measure('a size such as "16KiB"', parse_size, format_size)
 DURATION = Measure('a duration such as "75s"', parse_duration, format_duration)
 SECONDS = Measure('a duration such as "365d"', parse_duration, format_duration, 1_000)
 TEMPLATE = Template()
-PAIRS = Pairs()
+PAIRS = Named(TEXT, "a table of texts")
 TEST = Test()
 TEXTS = ListOf(TEXT)

@@ -42,6 +42,7 @@ from vestibule.dialects.toml.schema import (
     RETRY,
     ROOT,
     SERVER,
+    SESSIONS,
     SITE,
     STICKY,
     TCP_ROUTE,
@@ -77,12 +78,14 @@ from vestibule.model.config import (
     Process,
     Retry,
     Server,
+    Sessions,
     Site,
     Sticky,
     TcpAddress,
     TcpRoute,
     Timeouts,
     TlsProfile,
+    UdpAddress,
     UnixAddress,
     Upstream,
     UpstreamTls,
@@ -231,14 +234,18 @@ class _Parser:
                 self._listeners[name] = Listener(name, TcpAddress(0))
                 continue
             own, _ = read_level(section, level)
+            if "sessions" in section:
+                own["sessions"] = read_flat(section.inside("sessions"), SESSIONS, section.data["sessions"], Sessions())
+            address = self._address(section)
             if "routes" in section:
-                own["routes"] = self._connections(section.inside("routes"), section.data["routes"])
+                scheme = "udp" if isinstance(address, UdpAddress) else "tcp"
+                own["routes"] = self._connections(section.inside("routes"), section.data["routes"], scheme)
             flat = {key: item for key, item in section.data.items() if key not in own}
-            listener = read_flat(spot, LISTENER, flat, Listener(name, self._address(section)))
+            listener = read_flat(spot, LISTENER, flat, Listener(name, address))
             self._listeners[name] = replace(listener, **own)
 
-    def _connections(self, spot: Spot, value: object) -> tuple[TcpRoute, ...]:
-        """Read the routes of a listener that passes connections on."""
+    def _connections(self, spot: Spot, value: object, scheme: str) -> tuple[TcpRoute, ...]:
+        """Read the routes of a listener that passes connections on, or datagrams, as `scheme` says."""
         routes: list[TcpRoute] = []
         for at, item in enumerate(spot.array(value)):
             section = spot.at(at).section(TCP_ROUTE, item)
@@ -246,15 +253,21 @@ class _Parser:
                 continue
             if "to" in section and "listener" in section:
                 section.error("listener", "conflict", "`to` takes the connection already", "keep one of the two")
-            flat = {key: each for key, each in section.data.items() if key not in ("to", "bandwidth")}
+            flat = {key: each for key, each in section.data.items() if key not in ("to", "bandwidth", "concurrency")}
             route = read_flat(section.spot, TCP_ROUTE, flat, TcpRoute())
             if "to" in section:
                 place = section.inside("to", "upstream")
                 text = place.text(section.data["to"], "a server's address or the name of an upstream")
-                route = replace(route, upstream=self._upstreams.find(_as_url(text), place) or "" if text is not None else "")
+                if text is not None and _is_misfit(text, scheme):
+                    place.error("conflict", f"`{text}` does not go with this listener", f"write `{scheme}://host:port`")
+                elif text is not None:
+                    route = replace(route, upstream=self._upstreams.find(_as_url(text), place) or "")
             if "bandwidth" in section:
                 limits = self._routes.bandwidth(section.data["bandwidth"], section.inside("bandwidth"))
                 route = replace(route, bandwidth=limits)
+            if "concurrency" in section:
+                most = self._routes.concurrency(section.data["concurrency"], section.inside("concurrency"))
+                route = replace(route, concurrency=most)
             routes.append(route)
         return tuple(routes)
 
@@ -273,7 +286,7 @@ class _Parser:
         if address is None:
             return TcpAddress(0)
         allowed: tuple[str, ...] = ()
-        if isinstance(address, TcpAddress) and ":" in address.host:
+        if isinstance(address, TcpAddress | UdpAddress) and ":" in address.host:
             allowed = ("v6only",)
         elif isinstance(address, UnixAddress):
             allowed = ("mode", "user", "group")
@@ -318,6 +331,10 @@ class _Parser:
                     _optional(section, "outliers", OUTLIERS, Outliers()),
                     _optional(section, "health", HEALTH, HealthCheck()),
                     _optional(section, "agent", AGENT, Agent()),
+                    section.read("address", None),
+                    section.read("address_tls", False),
+                    section.read("unreachable_status", 0),
+                    section.read("events", ()),
                 )
             )
 
@@ -361,6 +378,7 @@ class _Parser:
             https_port=section.read("https_port", _https_port(doors)),
             hsts=_hsts(section),
             immich=section.read("immich", True),
+            default_host=section.read("default_host", ""),
             **own,
         )
 
@@ -379,7 +397,8 @@ class _Parser:
         path = f"certificates[{len(self._certificates)}]"
         for option in options:
             self._notes.origin(f"{path}.{option}", section.spot.inside(option).key)
-        self._certificates.append(Certificate(name, *[section.read(option, "") for option in options]))
+        cert, key, password_file = [str(section.read(option, "")) for option in options]
+        self._certificates.append(Certificate(name, cert, key, password_file))
         return (*names, name)
 
     def _site_listeners(self, section: Section, hosts: tuple[str, ...], has_tls: bool) -> tuple[str, ...]:
@@ -447,10 +466,15 @@ def _parsed_address(text: str, spot: Spot) -> Address | None:
 
 def _as_url(text: str) -> str:
     """Write the address of a server that speaks something else as one of HTTP is written."""
-    for scheme, written in (("tcp://", "http://"), ("tls://", "https://")):
+    for scheme, written in (("tcp://", "http://"), ("tls://", "https://"), ("udp://", "http://")):
         if text.startswith(scheme):
             return written + text.removeprefix(scheme)
     return text
+
+
+def _is_misfit(text: str, scheme: str) -> bool:
+    """Tell whether the address of a server is for datagrams where connections are passed on, or the other way round."""
+    return text.startswith("udp://") if scheme == "tcp" else text.startswith(("tcp://", "tls://"))
 
 
 def _server(spot: Spot, value: object) -> Server | None:
@@ -472,7 +496,8 @@ def _server(spot: Spot, value: object) -> Server | None:
         return None
     section.mark("weight", "backup", "proxy_protocol")
     section.mark("weight", "backup", "disabled", "priority", "max_connections", "resolve", "mark", "max_fails", "fail_window")
-    section.mark("check", "check_host", "check_port", "agent", "agent_host", "agent_port")
+    section.mark("check", "check_host", "check_port", "agent", "agent_host", "agent_port", "tls_name", "tls_verify", "tls_cert")
+    section.mark("tls_ciphers")
     if "tls" in section and not server.path:
         section.error("tls", "conflict", "`tls` is for unix sockets", "write `https://` before a host")
     return replace(
@@ -494,6 +519,10 @@ def _server(spot: Spot, value: object) -> Server | None:
         agent=section.read("agent", True),
         agent_host=section.read("agent_host", ""),
         agent_port=section.read("agent_port", 0),
+        tls_name=section.read("tls_name", ""),
+        tls_verify=section.read("tls_verify", True),
+        tls_cert=section.read("tls_cert", ""),
+        tls_ciphers=section.read("tls_ciphers", ()),
     )
 
 

@@ -21,16 +21,21 @@ from vestibule.dialects.toml.schema import (
     COUNT_TABLE,
     ERROR,
     FILES,
+    METRICS,
     OTHERWISE,
     RATE_LIMIT,
+    READ_BODY,
     REDIRECT,
     RESPOND,
     ROUTE,
+    SET_TIMEOUTS,
+    SUBSTITUTE,
 )
-from vestibule.dialects.toml.values import MISSING, Level, Section, Spot, read_level
+from vestibule.dialects.toml.values import MISSING, Level, Section, Spot, read_flat, read_level
 from vestibule.model.config import (
     Action,
     AddHeader,
+    AddTrailer,
     Again,
     AuthRequest,
     BandwidthLimit,
@@ -45,9 +50,11 @@ from vestibule.model.config import (
     ErrorRoute,
     Files,
     HangUp,
+    Metrics,
     PathMatch,
     Proxy,
     RateLimit,
+    ReadBody,
     Redirect,
     RemoveHeader,
     RemoveHeaders,
@@ -55,12 +62,15 @@ from vestibule.model.config import (
     Respond,
     Rewrite,
     Route,
+    SetBody,
     SetHeader,
     SetMethod,
     SetStatus,
+    SetTimeouts,
     SetVariable,
     Source,
     StripPrefix,
+    Substitute,
     Switch,
     Upstream,
     When,
@@ -71,21 +81,24 @@ from vestibule.model.quantity import format_server, parse_server
 
 _UNREAD = Respond(503)
 
-_ANSWERS = ("to", "respond", "redirect", "files", "again")
+_ANSWERS = ("to", "respond", "redirect", "files", "metrics", "again")
 
 _TABLES = {
     "auth_request": AUTH_REQUEST,
     "rate_limit": RATE_LIMIT,
+    "read_body": READ_BODY,
+    "set_timeouts": SET_TIMEOUTS,
     "concurrency_limit": CONCURRENCY_LIMIT,
     "bandwidth_limit": BANDWIDTH_LIMIT,
     "count": COUNT_TABLE,
+    "substitute": SUBSTITUTE,
 }
 
 _VERBS = (
     *("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query"),
-    *("deny", "hang_up", "drop_body", "client_certificate", "basic_auth"),
+    *("deny", "hang_up", "drop_body", "set_body", "client_certificate", "basic_auth"),
     *_TABLES,
-    *("set_method", "early_hint", "remove_matching", "set_variable", "set_status", "answer"),
+    *("set_method", "early_hint", "remove_matching", "set_variable", "set_status", "add_trailer", "answer"),
     "actions",
 )
 
@@ -105,16 +118,26 @@ _VERB_FIELDS = {
     "remove_matching": "pattern",
     "set_variable": "name",
     "set_status": "status",
+    "add_trailer": "name",
 }
-_VALUED = ("set", "add", "edit", "early_hint", "set_variable")
-_WITH = {"realm": "basic_auth", "connection": "set_variable", "reason": "set_status", "otherwise": "actions"}
+_VALUED = ("set", "add", "edit", "early_hint", "set_variable", "add_trailer")
+_WITH = {
+    "realm": ("basic_auth",),
+    "delay": ("basic_auth",),
+    "connection": ("set_variable",),
+    "reason": ("set_status",),
+    "otherwise": ("actions",),
+    "keep_empty": ("set", "add"),
+    "upstream_only": ("rewrite", "query"),
+    "ignore_case": ("strip_prefix",),
+}
 
 _NEEDED = {
-    "auth_request": ("to",),
     "rate_limit": ("key", "requests"),
     "concurrency_limit": ("key", "most"),
     "bandwidth_limit": ("rate",),
     "count": ("key", "zone", "name"),
+    "substitute": ("texts",),
 }
 
 _MAX_DEPTH = 40
@@ -172,7 +195,7 @@ class Routes:
         if "order" in section:
             section.error("order", "conflict", "an order is for `routes`, and there are none")
         if not given:
-            section.error("", "missing", "nothing answers here", "say `to`, `respond`, `redirect`, `files`, `again` or `routes`")
+            section.error("", "missing", "nothing answers here", "say `to`, `respond`, `redirect`, `files`, `metrics`, `again` or `routes`")
             return _UNREAD
         return self._single(given[0], section.data[given[0]], section.inside(given[0], "source"), level, depth)
 
@@ -196,6 +219,8 @@ class Routes:
             return self._redirect(value, spot)
         if name == "again":
             return self._again(value, spot)
+        if name == "metrics":
+            return read_flat(spot, METRICS, {"form": value} if isinstance(value, str) else value, Metrics())
         if name == "files":
             return self._files(value, spot, level, depth)
         text = spot.text(value, "a server's URL or the name of an upstream")
@@ -277,7 +302,8 @@ class Routes:
             otherwise = _UNREAD if inside is None else self._below(inside, level, depth + 1)
         plain = {key.field: section.read(key.name, MISSING) for key in FILES.keys if key.field}
         read: dict[str, Any] = {name: item for name, item in plain.items() if item is not MISSING}
-        return Files(**read, otherwise=otherwise)
+        # One that cannot be read was told of.
+        return Files(**read, otherwise=otherwise) if "root" in read else _UNREAD
 
     def _below(self, section: Section, level: Level, depth: int) -> Source:
         """Return the source in a table whose place in the model is that of the source itself."""
@@ -298,7 +324,7 @@ class Routes:
             inside = spot.at(at, len(routes)).section(ERROR, item)
             if inside is None:
                 continue
-            inside.mark("statuses", "status", "upstream")
+            inside.mark("statuses", "status", "upstream", "when", "keep", "passes", "whole")
             routes.append(
                 ErrorRoute(
                     self.source(inside, level, depth + 1),
@@ -307,6 +333,10 @@ class Routes:
                     inside.read("upstream", False),
                     self.actions(inside, "request"),
                     self.actions(inside, "response"),
+                    inside.read("when", None),
+                    inside.read("keep", ()),
+                    inside.read("passes", ()),
+                    inside.read("whole", False),
                 )
             )
         return tuple(routes)
@@ -386,8 +416,8 @@ class Routes:
             return None
         if "value" in section and verbs[0] not in _VALUED:
             section.error("value", "conflict", f"`{verbs[0]}` takes no value")
-        for key, owner in _WITH.items():
-            if key in section and verbs[0] != owner:
+        for key, owners in _WITH.items():
+            if key in section and verbs[0] not in owners:
                 section.error(key, "conflict", f"`{verbs[0]}` takes no {key}")
         if depth > _MAX_DEPTH:
             section.error("", "too-deep", f"actions are nested more than {_MAX_DEPTH} deep")
@@ -436,16 +466,23 @@ class Routes:
                 return EditHeader(read, value)
             if verb == "early_hint":
                 return EarlyHint(read, value)
+            if verb == "add_trailer":
+                return AddTrailer(read, value)
             if verb == "set_variable":
                 section.inside("connection", f"{prefix}connection")
                 return SetVariable(read, value, section.read("connection", False))
-            return SetHeader(read, value) if verb == "set" else AddHeader(read, value)
+            section.inside("keep_empty", f"{prefix}keep_empty")
+            kept = section.read("keep_empty", False)
+            return SetHeader(read, value, kept) if verb == "set" else AddHeader(read, value, kept)
         if verb == "remove":
             return RemoveHeader(read)
         if verb == "strip_prefix":
-            return StripPrefix(read)
+            section.inside("ignore_case", f"{prefix}ignore_case")
+            return StripPrefix(read, section.read("ignore_case", False))
         if verb == "set_method":
             return SetMethod(read)
+        if verb == "set_body":
+            return SetBody(read)
         if verb == "remove_matching":
             return RemoveHeaders(read)
         if verb == "set_status":
@@ -461,10 +498,13 @@ class Routes:
             return ClientCertificate(read)
         if verb == "basic_auth":
             section.inside("realm", f"{prefix}realm")
-            return BasicAuth(read, section.read("realm", "vestibule"))
+            section.inside("delay", f"{prefix}delay_ms")
+            return BasicAuth(read, section.read("realm", "vestibule"), section.read("delay", 0))
+        section.inside("upstream_only", f"{prefix}upstream_only")
+        is_for_upstream = section.read("upstream_only", False)
         if verb == "rewrite":
-            return Rewrite(read, section.read("query", None))
-        return Rewrite(None, read)
+            return Rewrite(read, section.read("query", None), is_for_upstream)
+        return Rewrite(None, read, is_for_upstream)
 
     def bandwidth(self, value: object, spot: Spot) -> tuple[BandwidthLimit, ...]:
         """Read the limits of a route of layer 4."""
@@ -472,6 +512,15 @@ class Routes:
         for at, item in enumerate(spot.array(value)):
             limit = self._table("bandwidth_limit", item, spot.at(at, len(limits)))
             if isinstance(limit, BandwidthLimit):
+                limits.append(limit)
+        return tuple(limits)
+
+    def concurrency(self, value: object, spot: Spot) -> tuple[ConcurrencyLimit, ...]:
+        """Read how many connections a route of layer 4 lets be open."""
+        limits: list[ConcurrencyLimit] = []
+        for at, item in enumerate(spot.array(value)):
+            limit = self._table("concurrency_limit", item, spot.at(at, len(limits)))
+            if isinstance(limit, ConcurrencyLimit):
                 limits.append(limit)
         return tuple(limits)
 
@@ -484,10 +533,16 @@ class Routes:
             section.inside(key.name, key.field or "upstream")
         plain = {key.field: section.read(key.name, MISSING) for key in section.table.keys if key.field and not isinstance(key.form, Shape)}
         read: dict[str, Any] = {name: item for name, item in plain.items() if item is not MISSING}
-        missing = [name for name in _NEEDED[verb] if name not in section]
+        missing = [name for name in _NEEDED.get(verb, ()) if name not in section]
         if missing:
             section.error("", "missing", f"`{verb}` needs `{missing[0]}`")
             return None
+        if verb == "read_body":
+            return ReadBody(**read)
+        if verb == "set_timeouts":
+            return SetTimeouts(**read)
+        if verb == "substitute":
+            return Substitute(**read) if _has(read, "texts") else None
         if verb == "rate_limit":
             return RateLimit(**read) if _has(read, "key", "requests") else None
         if verb == "bandwidth_limit":
@@ -496,10 +551,16 @@ class Routes:
             return Count(**read) if _has(read, "key", "zone", "name") else None
         if verb == "concurrency_limit":
             return ConcurrencyLimit(**read) if _has(read, "key", "most") else None
-        text = section.inside("to", "upstream").text(section.data["to"], "a server's URL or the name of an upstream")
-        upstream = self._upstreams.find(text, section.inside("to", "upstream")) if text is not None else None
+        if ("to" in section) == ("route" in section):
+            section.error("", "missing", "`auth_request` needs who is asked: `to` a server, or a `route`, and not both")
+            return None
+        upstream: str | None = ""
+        if "to" in section:
+            text = section.inside("to", "upstream").text(section.data["to"], "a server's URL or the name of an upstream")
+            upstream = self._upstreams.find(text, section.inside("to", "upstream")) if text is not None else None
         edits = tuple(self._actions(section.data["request"], section.inside("request"), 0)) if "request" in section else ()
-        return AuthRequest(upstream, request=edits, **read) if upstream is not None else None
+        refused = tuple(self._actions(section.data["refused"], section.inside("refused"), 0)) if "refused" in section else ()
+        return AuthRequest(upstream, request=edits, refused=refused, **read) if upstream is not None else None
 
 
 def _has(read: dict[str, Any], *names: str) -> bool:

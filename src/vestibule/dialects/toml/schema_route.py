@@ -15,6 +15,7 @@ from vestibule.dialects.toml.form import (
     TEXTS,
     Choice,
     ListOf,
+    Named,
     Shape,
 )
 from vestibule.dialects.toml.table import HOSTS, NAMES, TABLE, Key, Table
@@ -45,6 +46,13 @@ _SOURCE_KEYS = (
         Shape(TABLE),
         '{ root = "/srv/www", index = ["index.html"] }',
         doc="A directory answers, instead of `to`; see `files`.",
+    ),
+    Key(
+        "metrics",
+        Shape("a form, or a table"),
+        '"prometheus"',
+        doc="Show what is going on, instead of `to`: `prometheus`, `json`, `html`, `nginx` (as its stub_status), `apache` (as its"
+        " server-status), `haproxy` (as its statistics); see `metrics`. Who may see it is for `request` and `when` to say.",
     ),
     Key(
         "again",
@@ -156,6 +164,7 @@ SITE = Table(
             " `include_subdomains` (false).",
         ),
         Key("immich", FLAG, "true", "immich"),
+        Key("default_host", TEXT, '"photos.example.org"', "default_host"),
         *_ACTION_KEYS,
         *_LEVEL_KEYS,
         _ERROR_KEY,
@@ -197,6 +206,10 @@ ERROR = Table(
         Key("statuses", ListOf(COUNT), "[502, 503, 504]", "statuses"),
         Key("status", COUNT, "503", "status", "The status that the client sees: that of the error unless said; 0 is that of the answer."),
         Key("upstream", FLAG, "true", "upstream"),
+        Key("when", TEST, "'response_header:X-Accel-Redirect != \"\"'", "when"),
+        Key("passes", TEXTS, '["Set-Cookie", "Content-Type"]', "passes"),
+        Key("whole", FLAG, "true", "whole"),
+        Key("keep", Named(TEMPLATE), '{ file = "{response_header:X-Accel-Redirect}" }', "keep"),
         *_SOURCE_KEYS,
         *_ACTION_KEYS,
     ),
@@ -214,6 +227,11 @@ FILES = Table(
         Key("default_type", TEXT, '"text/plain"', "default_type"),
         Key("types", PAIRS, '{ webp = "image/webp" }', "types"),
         Key("hidden", FLAG, "false", "hidden"),
+        Key("hide", NAMES, '["drafts", "*.bak", "/private"]', "hide"),
+        Key("listing", FLAG, "true", "listing"),
+        Key("precompressed", ListOf(Choice("gzip", "br", "zstd")), '["br", "gzip"]', "precompressed"),
+        Key("status", COUNT, "503", "status"),
+        Key("slash", Choice("url", "path", "bare", "stay"), '"url"', "slash"),
         Key("otherwise", Shape(TABLE), '{ to = "http://immich:2283" }', doc="Who answers where no file is; without it that is 404."),
     ),
 )
@@ -229,22 +247,30 @@ ACTION = Table(
     "actions",
     object,
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
-    " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `drop_body`, `client_certificate`, `basic_auth`, `auth_request`,"
-    " `rate_limit`, `concurrency_limit`, `set_method`, `early_hint`, `remove_matching`, `set_variable`, `set_status`, `answer`,"
-    " `bandwidth_limit`, `count`, `actions`. Those from `strip_prefix` to `early_hint` are for requests only, `set_status` and `answer` for"
-    " responses only.",
+    " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `drop_body`, `set_body`, `read_body`, `set_timeouts`, `client_certificate`,"
+    " `basic_auth`, `auth_request`,"
+    " `rate_limit`, `concurrency_limit`, `set_method`, `early_hint`, `remove_matching`, `set_variable`, `set_status`, `add_trailer`,"
+    " `answer`, `substitute`, `bandwidth_limit`, `count`, `actions`. Those from `strip_prefix` to `early_hint` are for requests only,"
+    " those from `set_status` to `substitute` for responses only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
         Key("add", TEXT, '"Set-Cookie"', doc="Add one more line of this field with the `value`. An empty value adds none."),
         Key("edit", TEXT, '"Set-Cookie"', doc="Change each line of this field into the `value`, in which `field_line` is the old one."),
-        Key("value", TEMPLATE, '"{client_ip}"', doc="The value for `set`, `add`, `edit`, `early_hint` and `set_variable`."),
+        Key("value", TEMPLATE, '"{client_ip}"', doc="The value for `set`, `add`, `edit`, `early_hint`, `set_variable` and `add_trailer`."),
         Key("remove", TEXT, '"Server"', doc="Remove every line of this field."),
         Key("strip_prefix", PATH, '"/photos"', doc="Take this off the path; a path without it stays."),
         Key("rewrite", TEMPLATE, '"/immich{path}"', doc="Replace the path."),
         Key("query", TEMPLATE, '"v=2"', doc="Replace the query; empty removes it. Alone or together with `rewrite`."),
+        Key(
+            "upstream_only",
+            FLAG,
+            "true",
+            doc="With `rewrite` and `query`: variables, and whoever answers in the place of an error, go by the target before.",
+        ),
         Key("deny", COUNT, "403", doc="Answer with an error page of this status and stop."),
         Key("hang_up", FLAG, "true", doc="Close the client's connection without an answer; with HTTP/2 the request alone is reset."),
         Key("drop_body", FLAG, "true", doc="Send the request on without its body, which is read and goes nowhere."),
+        Key("set_body", TEMPLATE, '"{method} {path}"', doc="Send the request on with this body; its own is read and goes nowhere."),
         Key(
             "client_certificate",
             COUNT,
@@ -265,6 +291,8 @@ ACTION = Table(
             '{ to = "http://127.0.0.1:9091", path = "/api/verify", copy = { Remote-User = "Remote-User" } }',
             doc="Ask a server whether the request may pass; see `auth_request`.",
         ),
+        Key("set_timeouts", Shape(TABLE), '{ response_head = "30m" }', doc="Give this request other time-outs; see `set_timeouts`."),
+        Key("read_body", Shape(TABLE), '{ least = 16384, time = "5s" }', doc="Wait for the body before what follows; see `read_body`."),
         Key(
             "rate_limit",
             Shape(TABLE),
@@ -296,13 +324,25 @@ ACTION = Table(
             '"Link"',
             doc="Send this field with the `value` to the client at once, in an answer of status 103 before the real one.",
         ),
+        Key(
+            "add_trailer",
+            TEXT,
+            '"Server-Timing"',
+            doc="Add this field with the `value` behind the body. Clients of HTTP/1.0 get none, and nor does an answer without a body.",
+        ),
         Key("remove_matching", TEXT, '"^x-internal-"', doc="Remove every field whose name, in lower case, this is found in."),
         Key("set_variable", TEXT, '"old_path"', doc="Keep the `value` under this name; `kept:NAME` finds it."),
+        Key("keep_empty", FLAG, "true", doc="With `set` and `add`: a field without a value is one."),
+        Key("ignore_case", FLAG, "true", doc="With `strip_prefix`: compare ASCII letters in any case."),
         Key("connection", FLAG, "true", doc="With `set_variable`: keep it for all requests of the connection."),
+        Key(
+            "substitute", Shape(TABLE), '{ texts = { "http://a/" = "https://b/" } }', doc="Change the body of the answer; see `substitute`."
+        ),
         Key("set_status", COUNT, "404", doc="Give the answer this status."),
         Key("reason", TEXT, '"Not Here"', doc="With `set_status`: the words behind the status."),
         Key("answer", Shape(TABLE), '{ status = 502, body = "no" }', doc="Answer so in the place of the server; see `answer`."),
         Key("realm", TEXT, '"photos"', doc="With `basic_auth`: what the browser shows when it asks."),
+        Key("delay", DURATION, '"2s"', doc="With `basic_auth`: how long the answer to a wrong password, or to none, is held back."),
         Key("when", TEST, "'method == \"POST\"'", doc="Do this only if the test is true."),
         Key("actions", Shape("an array of actions"), "[{ deny = 403 }]", doc="With `when`: what to do, in order."),
         Key("otherwise", Shape("an array of actions"), "[{ deny = 404 }]", doc="With `actions`: what to do if the test is not true."),
@@ -312,16 +352,53 @@ ACTION = Table(
 AUTH_REQUEST = Table(
     "auth_request",
     model.AuthRequest,
-    "Ask a server whether the request may pass. The question has the request's fields and no body; an answer from 200 to 299 lets it"
-    " pass. Otherwise, or without an answer, it does not.",
+    "Ask a server, or a route of the site, whether the request may pass. The question has the request's fields and no body; an answer"
+    " from 200 to 299 lets it pass. Otherwise, or without an answer, it does not.",
     (
-        Key("to", Shape("a server's URL or the name of an upstream"), '"http://127.0.0.1:9091"', doc="Who is asked."),
+        Key("to", Shape("a server's URL or the name of an upstream"), '"http://127.0.0.1:9091"', doc="The server that is asked."),
         Key("path", TEMPLATE, '"/api/verify"', "path", "The path of the question: that of the request unless said."),
         Key("query", TEMPLATE, '"rd=https://login.example.org"', "query", "Its query: that of the request unless said; empty is none."),
         Key("method", TEXT, '"GET"', "method"),
         Key("request", Shape("an array of actions"), '[{ set = "X-Original-Method", value = "{method}" }]', "request"),
         Key("copy", PAIRS, '{ Remote-User = "Remote-User" }', "copy"),
         Key("pass_answer", FLAG, "true", "pass_answer"),
+        Key("route", TEXT, '"verify"', "route"),
+        Key("refused", Shape("an array of actions"), '[{ basic_auth = { alice = "$2y$…" } }]', "refused"),
+        Key("status_as", TEXT, '"verdict"', "status_as"),
+    ),
+)
+
+SUBSTITUTE = Table(
+    "substitute",
+    model.Substitute,
+    "Put other texts in the place of some in the body of an answer, as it passes. One that is compressed keeps its body: servers"
+    " do not compress for a request without `Accept-Encoding`.",
+    (
+        Key("texts", Named(TEMPLATE), '{ "</head>" = "<script src=/x.js></script></head>" }', "texts"),
+        Key("types", TEXTS, '["text/html", "text/css"]', "types"),
+        Key("once", FLAG, "false", "once"),
+        Key("keep_validators", FLAG, "true", "keep_validators"),
+    ),
+)
+
+SET_TIMEOUTS = Table(
+    "set_timeouts",
+    model.SetTimeouts,
+    "Give this request other time-outs than its route has, in all that it goes through.",
+    (
+        Key("response_head", DURATION, '"30m"', "response_head_ms"),
+        Key("tunnel_idle", DURATION, '"12h"', "tunnel_idle_ms"),
+    ),
+)
+
+READ_BODY = Table(
+    "read_body",
+    model.ReadBody,
+    "Wait for the body of the request before what follows, where `body` finds it then. What does not come in time is answered 408."
+    " In `response` the answer is held back until its body is there, and the client gets 504 if it does not come in time.",
+    (
+        Key("least", COUNT, "16384", "least"),
+        Key("time", DURATION, '"5s"', "time_ms"),
     ),
 )
 
@@ -344,18 +421,23 @@ RATE_LIMIT = Table(
         Key("status", COUNT, "429", "status"),
         Key("zone", TEXT, '"login"', "zone"),
         Key("keys", COUNT, "16384", "keys"),
+        Key("status_as", TEXT, '"limited"', "status_as"),
+        Key("trial", FLAG, "true", "trial"),
     ),
 )
 
 CONCURRENCY_LIMIT = Table(
     "concurrency_limit",
     model.ConcurrencyLimit,
-    "Let only so many requests of a key be under way at a time; further ones get an error page. Counted in each worker.",
+    "Let only so many requests of a key be under way at a time; further ones get an error page. Counted in each worker."
+    " Also in a route of layer 4, as `concurrency`, of connections.",
     (
         Key("key", TEMPLATE, '"{client_ip}"', "key"),
         Key("most", COUNT, "50", "most"),
         Key("status", COUNT, "503", "status"),
         Key("zone", TEXT, '"downloads"', "zone"),
+        Key("status_as", TEXT, '"limited"', "status_as"),
+        Key("trial", FLAG, "true", "trial"),
     ),
 )
 
@@ -392,6 +474,8 @@ COUNT_TABLE = Table(
         Key("while_open", FLAG, "true", "while_open"),
         Key("keys", COUNT, "100000", "keys"),
         Key("expire", DURATION, '"10m"', "expire_ms"),
+        Key("how", Choice("add", "set", "look", "find"), '"look"', "how"),
+        Key("of", Choice("requests", "bytes_in", "bytes_out"), '"bytes_out"', "of"),
     ),
 )
 
@@ -424,6 +508,20 @@ REDIRECT = Table(
     (
         Key("location", TEMPLATE, '"https://photos.example.org{target}"', "location"),
         Key("status", COUNT, "302", "status"),
+    ),
+)
+
+METRICS = Table(
+    "metrics",
+    model.Metrics,
+    "A page with the figures of the whole proxy, some seconds old at most. A form alone is the `form`.",
+    (
+        Key("form", Choice("prometheus", "json", "html", "nginx", "apache", "haproxy"), '"html"', "form"),
+        Key("version", FLAG, "false", "version"),
+        Key("refresh", SECONDS, '"10s"', "refresh_s"),
+        Key("only", NAMES, '["photos.example.org", "immich"]', "only"),
+        Key("title", TEXT, '"the machine in the cellar"', "title"),
+        Key("names", PAIRS, '{ "immich/first" = "10.0.0.5:2283" }', "names"),
     ),
 )
 

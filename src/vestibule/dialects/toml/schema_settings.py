@@ -18,7 +18,7 @@ from vestibule.dialects.toml.form import (
     ListOf,
     Unlimited,
 )
-from vestibule.dialects.toml.table import FORWARD, LOG_TARGET, Inline, Key, Table
+from vestibule.dialects.toml.table import FORWARD, LOG_TARGET, NETWORKS, Inline, Key, Table
 from vestibule.model import config as model
 from vestibule.model.syslog import FACILITIES, SEVERITIES
 
@@ -67,7 +67,7 @@ LIMITS = Table(
 FORWARDING = Table(
     "forwarding",
     model.Forwarding,
-    "What upstreams are told about the client. May stand at the top, in a site, and in a route.",
+    "What upstreams are told about the client, and what clients are not told of them. May stand at the top, in a site, and in a route.",
     (
         Key("x_forwarded", FORWARD, '"set"', "x_forwarded"),
         Key("forwarded", FORWARD, '"set"', "forwarded"),
@@ -75,6 +75,9 @@ FORWARDING = Table(
         Key("underscores", Choice("drop", "allow"), '"drop"', "underscores"),
         Key("client_field", TEXT, '"CF-Connecting-IP"', "client_field"),
         Key("client_walk", FLAG, "true", "client_walk"),
+        Key("client_announced", FLAG, "false", "client_announced"),
+        Key("trusted", NETWORKS, '["10.0.0.1"]', "trusted"),
+        Key("hide", TEXTS, '["X-Powered-By"]', "hide"),
     ),
 )
 
@@ -97,6 +100,7 @@ ACCESS_LOG = Table(
     " are an array of such tables, each complete: `[[access_log]]`.",
     (
         Key("target", LOG_TARGET, '"/var/log/vestibule/access.log"', "target"),
+        Key("file", TEMPLATE, '"{host}.log"', "file"),
         Key("format", Choice("json", "combined", "template"), '"combined"', "format"),
         Key("template", TEMPLATE, '"{client_ip} {method} {path} {status} {total_ms}"', "template"),
         Key("redact", TEXTS, '["key", "slug", "token"]', "redact"),
@@ -128,6 +132,8 @@ COMMAND_SOCKET = Table(
         Key("group", TEXT, '"monitor"', "group"),
         Key("level", Choice("user", "operator", "admin"), '"admin"', "level"),
         Key("servers", PAIRS, '{ "photos/one" = "192.0.2.10:2283" }', "servers"),
+        Key("numbers", PAIRS, '{ photos = "3" }', "numbers"),
+        Key("lists", PAIRS, '{ "hosts.map" = "map" }', "lists"),
     ),
 )
 
@@ -144,6 +150,8 @@ PROCESS = Table(
         Key("admin_socket", PATH, '"/run/vestibule/admin.sock"', "admin_socket"),
         Key("command_sockets", ListOf(Inline(COMMAND_SOCKET)), '[{ path = "/run/vestibule/commands.sock" }]', "command_sockets"),
         Key("stop", DURATION, '"30s"', "stop_ms"),
+        Key("resolvers", TEXTS, '["192.168.1.1", "[2001:db8::1]:5353"]', "resolvers"),
+        Key("resolve", Choice("any", "ipv4", "ipv6"), '"ipv4"', "resolve"),
     ),
 )
 

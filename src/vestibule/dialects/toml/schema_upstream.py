@@ -11,13 +11,16 @@ from vestibule.dialects.toml.form import (
     SECONDS,
     TEMPLATE,
     TEXT,
+    TEXTS,
     Choice,
     ListOf,
     Shape,
     Unlimited,
 )
-from vestibule.dialects.toml.table import TABLE, Key, Table
+from vestibule.dialects.toml.schema_settings import SYSLOG
+from vestibule.dialects.toml.table import LOG_TARGET, TABLE, Inline, Key, Table
 from vestibule.model import config as model
+from vestibule.model.syslog import SEVERITIES
 
 SERVER = Table(
     "servers",
@@ -47,6 +50,10 @@ SERVER = Table(
         Key("agent", FLAG, "true", "agent"),
         Key("agent_host", TEXT, '"192.168.1.20"', "agent_host"),
         Key("agent_port", COUNT, "9000", "agent_port"),
+        Key("tls_name", TEXT, '"immich.lan"', "tls_name"),
+        Key("tls_verify", FLAG, "true", "tls_verify"),
+        Key("tls_cert", PATH, '"one.pem"', "tls_cert"),
+        Key("tls_ciphers", TEXTS, '["ECDHE-ECDSA-AES128-GCM-SHA256"]', "tls_ciphers"),
     ),
 )
 
@@ -62,6 +69,11 @@ UPSTREAM_TLS = Table(
         Key("cert", PATH, '"client.pem"', "cert"),
         Key("key", PATH, '"client-key.pem"', "key"),
         Key("password_file", PATH, '"client.password"', "password_file"),
+        Key("minimum", Choice("1.2", "1.3"), '"1.2"', "minimum"),
+        Key("maximum", Choice("1.2", "1.3"), '"1.3"', "maximum"),
+        Key("ciphers", TEXTS, '["ECDHE-ECDSA-AES128-GCM-SHA256"]', "ciphers"),
+        Key("suites", TEXTS, '["TLS_AES_128_GCM_SHA256"]', "suites"),
+        Key("groups", TEXTS, '["X25519", "prime256v1"]', "groups"),
     ),
 )
 
@@ -75,8 +87,9 @@ POOL = Table(
         Key("max_connections", Unlimited(COUNT), "200", "max_connections"),
         Key("max_waiting", COUNT, "1024", "max_waiting"),
         Key("wait", DURATION, '"30s"', "wait_ms"),
-        Key("protocol", Choice("http/1.1", "h2"), '"h2"', "protocol"),
+        Key("protocol", Choice("http/1.1", "h2", "auto"), '"h2"', "protocol"),
         Key("bare_lf", FLAG, "false", "bare_lf"),
+        Key("local_address", TEXT, '"192.168.1.2"', "local_address"),
     ),
 )
 
@@ -109,6 +122,8 @@ BALANCE = Table(
         Key("ipv4_bits", COUNT, "24", "ipv4_bits"),
         Key("ipv6_bits", COUNT, "64", "ipv6_bits"),
         Key("slow_start", DURATION, '"30s"', "slow_start_ms"),
+        Key("overflow", FLAG, "true", "overflow"),
+        Key("table", Choice("", "sdbm", "djb2", "crc32"), '"sdbm"', "table"),
     ),
 )
 
@@ -167,15 +182,19 @@ HEALTH = Table(
     model.HealthCheck,
     "Asking servers whether they are well. An empty table asks Immich's ping.",
     (
-        Key("kind", Choice("immich", "http", "tcp", "tls"), '"immich"', "kind"),
+        Key("kind", Choice("immich", "http", "tcp", "tls", "talk"), '"immich"', "kind"),
         Key("method", TEXT, '"GET"', "method"),
         Key("path", TEXT, '"/health"', "path"),
+        Key("version", Choice("1.1", "1.0"), '"1.0"', "version"),
+        Key("alpn", ListOf(TEXT), '["h2", "http/1.1"]', "alpn"),
         Key("host", TEXT, '"photos.lan"', "host"),
         Key("headers", PAIRS, '{ X-Probe = "yes" }', "headers"),
         Key("content", TEXT, '"{}"', "content"),
         Key("statuses", ListOf(COUNT), "[200]", "statuses"),
         Key("body", TEXT, '"ok"', "body"),
         Key("pattern", TEXT, '\'"status": *"up"\'', "pattern"),
+        Key("head_pattern", TEXT, "'(?i)\\r\\nX-Role: *primary\\r'", "head_pattern"),
+        Key("talk", ListOf(TEXT), '["send PING\\r\\n", "expect +PONG"]', "talk"),
         Key("port", COUNT, "8081", "port"),
         Key("interval", DURATION, '"2s"', "interval_ms"),
         Key("fast", DURATION, '"1s"', "fast_ms"),
@@ -203,6 +222,20 @@ AGENT = Table(
     ),
 )
 
+EVENT_LOG = Table(
+    "upstreams.NAME.events",
+    model.EventLog,
+    "Where is told what becomes of the servers: an array of such tables.",
+    (
+        Key("target", LOG_TARGET, '"syslog:127.0.0.1:514"', "target"),
+        Key("syslog", Inline(SYSLOG), '{ facility = "local0" }', "syslog"),
+        Key("most", Choice(*SEVERITIES), '"notice"', "most"),
+        Key("least", Choice(*SEVERITIES), '"err"', "least"),
+        Key("checks", FLAG, "true", "checks"),
+        Key("servers", PAIRS, '{ one = "192.0.2.10:2283" }', "servers"),
+    ),
+)
+
 UPSTREAM = Table(
     "upstreams.NAME",
     model.Upstream,
@@ -214,6 +247,8 @@ UPSTREAM = Table(
             '["http://immich:2283", { address = "http://192.168.1.20:2283", backup = true }]',
             "servers",
         ),
+        Key("address", TEMPLATE, '"{header:X-Backend}"', "address"),
+        Key("address_tls", FLAG, "true", "address_tls"),
         Key("tls", Shape(TABLE), '{ ca = "lan-ca.pem" }', "tls"),
         Key("pool", Shape(TABLE), "{ max_idle = 16 }", "pool"),
         Key("retry", Shape(TABLE), "{ attempts = 2 }", "retry"),
@@ -223,5 +258,7 @@ UPSTREAM = Table(
         Key("outliers", Shape(TABLE), "{}", "outliers"),
         Key("health", Shape(TABLE), "{}", "health"),
         Key("agent", Shape(TABLE), "{ port = 9000 }", "agent"),
+        Key("unreachable_status", COUNT, "503", "unreachable_status"),
+        Key("events", ListOf(Inline(EVENT_LOG)), '[{ target = "syslog:127.0.0.1:514", checks = true }]', "events"),
     ),
 )

@@ -188,6 +188,8 @@ def read_access_log(spot: Spot, value: object, base: AccessLog) -> AccessLog:
         value = {"target": value}
     log = read_flat(spot, ACCESS_LOG, value, replace(base, also=()))
     if isinstance(value, dict):
+        if "target" in value and "file" not in value:
+            log = replace(log, file=None)
         if "template" in value and "format" not in value:
             return replace(log, format="template")
         if "template" not in value and log.format != "template":

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 
-from vestibule.dialects.toml.form import PAIRS, TEMPLATE, TEST, Shape, Unlimited, key_text, quote
+from vestibule.dialects.toml.form import DURATION, PAIRS, TEMPLATE, TEST, Shape, Unlimited, key_text, quote
 from vestibule.dialects.toml.schema import (
     ACCESS_LOG,
     ACME,
@@ -33,21 +33,27 @@ from vestibule.dialects.toml.schema import (
     ISSUER,
     LIMITS,
     LISTENER,
+    METRICS,
     ON_DEMAND,
     OUTLIERS,
     PASSIVE,
     POOL,
     PROCESS,
     RATE_LIMIT,
+    READ_BODY,
     RETRY,
     ROOT,
     ROUTE,
     SERVER,
+    SESSIONS,
+    SET_TIMEOUTS,
     SITE,
     STICKY,
+    SUBSTITUTE,
     TCP_ROUTE,
     TIMEOUTS,
     TLS_PROFILE,
+    UPSTREAM,
     UPSTREAM_TLS,
 )
 from vestibule.dialects.toml.table import Table
@@ -57,6 +63,7 @@ from vestibule.model.config import (
     Acme,
     Action,
     AddHeader,
+    AddTrailer,
     Again,
     Agent,
     AuthRequest,
@@ -81,6 +88,7 @@ from vestibule.model.config import (
     Hsts,
     Limits,
     Listener,
+    Metrics,
     OnDemand,
     Outliers,
     Passive,
@@ -88,6 +96,7 @@ from vestibule.model.config import (
     Process,
     Proxy,
     RateLimit,
+    ReadBody,
     Redirect,
     RemoveHeader,
     RemoveHeaders,
@@ -97,18 +106,23 @@ from vestibule.model.config import (
     Rewrite,
     Route,
     Server,
+    Sessions,
+    SetBody,
     SetHeader,
     SetMethod,
     SetStatus,
+    SetTimeouts,
     SetVariable,
     Site,
     Source,
     Sticky,
     StripPrefix,
+    Substitute,
     Switch,
     TcpAddress,
     TcpRoute,
     Timeouts,
+    UdpAddress,
     UnixAddress,
     Upstream,
     UpstreamTls,
@@ -201,7 +215,7 @@ class _Writer:
         address = listener.address
         self._header(f"[{path}]", model_path)
         self._key("address", quote(format_listen(address)))
-        if isinstance(address, TcpAddress) and ":" in address.host and not address.v6only:
+        if isinstance(address, TcpAddress | UdpAddress) and ":" in address.host and not address.v6only:
             self._key("v6only", "false")
         if isinstance(address, UnixAddress):
             default = UnixAddress(address.path)
@@ -212,6 +226,10 @@ class _Writer:
             self._key(name, text)
         if listener.routes:
             self._key("routes", "[" + ", ".join([_connection(route) for route in listener.routes]) + "]")
+        if listener.sessions is not None:
+            self._header(f"[{path}.sessions]")
+            for name, text in _changed(SESSIONS, listener.sessions, Sessions()):
+                self._key(name, text)
         self._override(path, TIMEOUTS, listener.timeouts, level.timeouts)
         self._override(path, LIMITS, listener.limits, level.limits)
         if listener.access_log is not None:
@@ -239,7 +257,10 @@ class _Writer:
     def _upstream(self, upstream: Upstream, model_path: str) -> None:
         path = f"upstreams.{key_text(upstream.name)}"
         self._header(f"[{path}]", model_path)
-        self._key("servers", "[" + ", ".join([_server(server) for server in upstream.servers]) + "]")
+        if upstream.servers or upstream.address is None:
+            self._key("servers", "[" + ", ".join([_server(server) for server in upstream.servers]) + "]")
+        for name, text in _changed(UPSTREAM, upstream):
+            self._key(name, text)
         self._section(f"{path}.tls", UPSTREAM_TLS, upstream.tls, UpstreamTls())
         self._section(f"{path}.pool", POOL, upstream.pool, Pool())
         self._section(f"{path}.retry", RETRY, upstream.retry, Retry())
@@ -280,6 +301,8 @@ class _Writer:
             self._key("hsts", _inline(pairs) if pairs else "true")
         if not site.immich:
             self._key("immich", "false")
+        if site.default_host:
+            self._key("default_host", quote(site.default_host))
         self._inside(path, site, level, model_path)
 
     def _inside(self, path: str, level: Site | Route, outer: Level, model_path: str) -> None:
@@ -314,6 +337,8 @@ class _Writer:
             self._key("respond", _respond(source))
         elif isinstance(source, Redirect):
             self._key("redirect", _inline([("location", TEMPLATE.write(source.location)), ("status", str(source.status))]))
+        elif isinstance(source, Metrics):
+            self._key("metrics", quote(source.form) if source == Metrics(source.form) else _inline(_changed(METRICS, source)))
         elif isinstance(source, Again):
             self._key("again", quote(source.to) if source.to else "true")
         elif isinstance(source, Switch):
@@ -427,6 +452,14 @@ def _server(server: Server) -> str:
         pairs.append(("agent_host", quote(server.agent_host)))
     if server.agent_port:
         pairs.append(("agent_port", str(server.agent_port)))
+    if server.tls_name:
+        pairs.append(("tls_name", quote(server.tls_name)))
+    if not server.tls_verify:
+        pairs.append(("tls_verify", "false"))
+    if server.tls_cert:
+        pairs.append(("tls_cert", quote(server.tls_cert)))
+    if server.tls_ciphers:
+        pairs.append(("tls_ciphers", f"[{', '.join([quote(each) for each in server.tls_ciphers])}]"))
     return _inline(pairs)
 
 
@@ -441,6 +474,11 @@ def _connection(route: TcpRoute) -> str:
         pairs.append(("to", quote(route.upstream)))
     if route.listener:
         pairs.append(("listener", quote(route.listener)))
+    if route.answer is not None:
+        pairs.append(("answer", TEMPLATE.write(route.answer)))
+    if route.concurrency:
+        most = [_inline(_changed(CONCURRENCY_LIMIT, each)) for each in route.concurrency]
+        pairs.append(("concurrency", f"[{', '.join(most)}]"))
     if route.bandwidth:
         limits = [_inline(_changed(BANDWIDTH_LIMIT, each)) for each in route.bandwidth]
         pairs.append(("bandwidth", f"[{', '.join(limits)}]"))
@@ -460,10 +498,9 @@ def _respond(source: Respond | ReplaceAnswer) -> str:
 
 def _action(action: Action) -> str:
     """Write one action as an inline table."""
-    if isinstance(action, SetHeader):
-        return _inline([("set", quote(action.name)), ("value", TEMPLATE.write(action.value))])
-    if isinstance(action, AddHeader):
-        return _inline([("add", quote(action.name)), ("value", TEMPLATE.write(action.value))])
+    if isinstance(action, (SetHeader, AddHeader)):
+        pairs = [("set" if isinstance(action, SetHeader) else "add", quote(action.name)), ("value", TEMPLATE.write(action.value))]
+        return _inline([*pairs, ("keep_empty", "true")] if action.keep_empty else pairs)
     if isinstance(action, EditHeader):
         return _inline([("edit", quote(action.name)), ("value", TEMPLATE.write(action.value))])
     if isinstance(action, RemoveHeader):
@@ -477,34 +514,50 @@ def _action(action: Action) -> str:
         return _inline([("set_method", TEMPLATE.write(action.method))])
     if isinstance(action, EarlyHint):
         return _inline([("early_hint", quote(action.name)), ("value", TEMPLATE.write(action.value))])
+    if isinstance(action, AddTrailer):
+        return _inline([("add_trailer", quote(action.name)), ("value", TEMPLATE.write(action.value))])
     if isinstance(action, SetStatus):
         pairs = [("set_status", str(action.status))]
         return _inline([*pairs, ("reason", quote(action.reason))] if action.reason else pairs)
     if isinstance(action, ReplaceAnswer):
         return _inline([("answer", _respond(action))])
     if isinstance(action, StripPrefix):
-        return _inline([("strip_prefix", quote(action.prefix))])
+        pairs = [("strip_prefix", quote(action.prefix))]
+        return _inline([*pairs, ("ignore_case", "true")] if action.ignore_case else pairs)
     if isinstance(action, Deny):
         return _inline([("deny", str(action.status))])
     if isinstance(action, HangUp):
         return _inline([("hang_up", "true")])
+    if isinstance(action, SetBody):
+        return _inline([("set_body", TEMPLATE.write(action.body))])
     if isinstance(action, DropBody):
         return _inline([("drop_body", "true")])
     if isinstance(action, ClientCertificate):
         return _inline([("client_certificate", str(action.status))])
     if isinstance(action, BasicAuth):
         pairs = [("basic_auth", PAIRS.write(action.users)), ("realm", quote(action.realm))]
+        if action.delay_ms:
+            pairs.append(("delay", DURATION.write(action.delay_ms)))
         return _inline(pairs)
     if isinstance(action, Rewrite):
         pairs = [("rewrite", TEMPLATE.write(action.path))] if action.path is not None else []
         if action.query is not None:
             pairs.append(("query", TEMPLATE.write(action.query)))
-        return _inline(pairs)
+        return _inline([*pairs, ("upstream_only", "true")] if action.upstream_only else pairs)
     if isinstance(action, AuthRequest):
-        pairs = [("to", quote(action.upstream)), *_changed(AUTH_REQUEST, action)]
+        pairs = [] if action.route else [("to", quote(action.upstream))]
+        pairs += _changed(AUTH_REQUEST, action)
         if action.request:
             pairs.append(("request", f"[{', '.join([_action(each) for each in action.request])}]"))
+        if action.refused:
+            pairs.append(("refused", f"[{', '.join([_action(each) for each in action.refused])}]"))
         return _inline([("auth_request", _inline(pairs))])
+    if isinstance(action, ReadBody):
+        return _inline([("read_body", _inline(_changed(READ_BODY, action)))])
+    if isinstance(action, SetTimeouts):
+        return _inline([("set_timeouts", _inline(_changed(SET_TIMEOUTS, action)))])
+    if isinstance(action, Substitute):
+        return _inline([("substitute", _inline(_changed(SUBSTITUTE, action)))])
     if isinstance(action, RateLimit):
         return _inline([("rate_limit", _inline(_changed(RATE_LIMIT, action)))])
     if isinstance(action, Count):

@@ -20,6 +20,7 @@ from vestibule.exchange import Exchange
 from vestibule.http.fields import Fields
 from vestibule.http.head import ResponseHead
 from vestibule.http.number import parse_decimal
+from vestibule.plan.sent import came_fields
 
 _STATUSES: Final = (200, 403, 404)
 
@@ -58,11 +59,11 @@ class Compress(FilterMaker):
         if head is None or head.status not in _STATUSES:
             return False
         fields = head.fields
-        if 0 <= fields.content_length < self._least or not self._is_of_type(fields.get(b"content-type")):
+        if 0 <= fields.content_length < self._least or not is_of_type(fields.get(b"content-type"), self._exact):
             return False
         if fields.get(b"content-encoding") is not None or _has_token(joined(fields, b"cache-control"), b"no-transform"):
             return False
-        accepted = accepts_gzip(joined(ex.request.fields, b"accept-encoding"))
+        accepted = accepts_gzip(joined(came_fields(ex.request), b"accept-encoding"))
         lines: list[tuple[bytes, bytes]] = []
         if not _has_token(joined(fields, b"vary"), b"accept-encoding"):
             lines.append((b"Vary", b"Accept-Encoding"))
@@ -82,15 +83,22 @@ class Compress(FilterMaker):
     def make(self, ex: Exchange) -> BodyFilter:
         return Gzip(self._level)
 
-    def _is_of_type(self, value: bytes | None) -> bool:
-        if value is None:
-            return False
-        kind = value.partition(b";")[0].strip(b" \t").lower()
-        return kind in self._exact or kind.partition(b"/")[0] + b"/*" in self._exact or b"*" in self._exact
+
+def is_of_type(value: bytes | None, types: frozenset[bytes]) -> bool:
+    """Tell whether a Content-Type is one of these media types; `*` is any, `text/*` any text."""
+    if value is None:
+        return False
+    kind = value.partition(b";")[0].strip(b" \t").lower()
+    return kind in types or kind.partition(b"/")[0] + b"/*" in types or b"*" in types
 
 
 def accepts_gzip(value: bytes | None) -> bool:
-    """Tell whether an Accept-Encoding takes gzip (RFC 9110 12.5.3); one that is missing might, and many such clients cannot."""
+    """Tell whether an Accept-Encoding takes gzip, as `accepts_coding` does."""
+    return accepts_coding(value, b"gzip")
+
+
+def accepts_coding(value: bytes | None, wanted: bytes) -> bool:
+    """Tell whether an Accept-Encoding takes a coding (RFC 9110 12.5.3); one that is missing might, and many such clients cannot."""
     if value is None:
         return False
     named = False
@@ -99,7 +107,7 @@ def accepts_gzip(value: bytes | None) -> bool:
         coding, _, parameters = part.partition(b";")
         coding = coding.strip(b" \t").lower()
         taken = not _is_zero(parameters)
-        if coding in (b"gzip", b"x-gzip"):
+        if coding == wanted or coding == b"x-" + wanted:
             if taken:
                 return True
             named = True

@@ -30,6 +30,6 @@ class Again(Source):
         ring = self._ring
         plan = ring.named.get(self._to) if self._to else ring.around
         assert plan is not None  # compiled with the site
-        ring.forward.run(ex)
         ex.around = True
+        ring.forward.run(ex)
         ex.enter(plan)

@@ -5,16 +5,18 @@ Facts
   Opening a FIFO waits for its other end, unless it is opened without waiting.
 
 Rules
-  A path is looked at in normal form, so no segment climbs; a separator or NUL in an encoded byte is no file. Symbolic links
-  are followed: who may make one in the directory decides what is served.
+  What stands at a path is told by `plan/lookup.py`. What is hidden counts as not there, in lists too.
   Only regular files are sent. Bodies are read in pieces as the client takes them, one piece in each turn.
   A file that ends before its Content-Length breaks the connection: half a picture must not look whole.
   A file that stands for an error is sent whole, whatever conditions and ranges the request has.
 
-Not here: conditions and ranges (`http/ranges.py`), which directory (`compile.py`).
+  A file that was compressed beforehand stands beside it, with the ending of its coding.
+
+Not here: conditions and ranges (`http/ranges.py`), pages that list (`listing.py`), which directory (`compile.py`).
 """
 
 import os
+import re
 import stat
 from typing import Final
 
@@ -28,17 +30,21 @@ from vestibule.http.ranges import FAILED, NOT_MODIFIED, judge, parse_ranges, wan
 from vestibule.http.target import normal_path
 from vestibule.net.reactor import Later, Reactor
 from vestibule.plan.expr import Node
+from vestibule.plan.filters.compress import accepts_coding, joined
+from vestibule.plan.lookup import DIRECTORY, FILE, FORBIDDEN, NOTHING, look, name_of
+from vestibule.plan.sent import came_target
+from vestibule.plan.sources.listing import MOST, arranged, as_json, as_page, read_entries
 from vestibule.plan.steps.deny import refuse
 
 _PIECE: Final = 131_072
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _WELL_KNOWN: Final = b".well-known"  # the one name with a dot that is meant for others (RFC 8615)
 
-# What stands at a path.
-_NOTHING: Final = 0
-_FILE: Final = 1
-_DIRECTORY: Final = 2
-_FORBIDDEN: Final = 3
+# How a client that asks for a directory without `/` is sent to the path with it.
+URL: Final = 0  # the whole URL, 301
+PATH: Final = 1  # the path, 308
+STAY: Final = 2  # not at all
+BARE: Final = 3  # the path, 301
 
 
 class Part:
@@ -130,6 +136,35 @@ class FileStream(Stream, Later):
             self._fd = -1
 
 
+class Manner:
+    """How a directory answers. `hide` are patterns of names, and of paths that begin with `/`; `codings` are codings with the endings
+    of files that are in them; `status` is that of every file, 0 the usual ones; `slash` is one of those above."""
+
+    def __init__(
+        self,
+        hidden: bool = False,
+        hide: list[re.Pattern[bytes]] | None = None,
+        listing: bool = False,
+        codings: list[tuple[bytes, bytes]] | None = None,
+        status: int = 0,
+        slash: int = URL,
+    ) -> None:
+        self.hidden = hidden
+        self.hide: list[re.Pattern[bytes]] = hide or []
+        self.listing = listing
+        self.codings: list[tuple[bytes, bytes]] = codings or []
+        self.status = status
+        self.slash = slash
+
+    def hides(self, path: bytes) -> bool:
+        """Tell whether a path in normal form is hidden, or stands below what is."""
+        if not self.hidden and path.find(b"/.") >= 0:
+            for segment in path.split(b"/"):
+                if segment[:1] == b"." and segment != _WELL_KNOWN:
+                    return True
+        return any(pattern.search(path) is not None for pattern in self.hide)
+
+
 class Files(Source):
     """Answers from a directory. `types` are Content-Types by the ending of a name; `otherwise` answers where no file is."""
 
@@ -143,7 +178,7 @@ class Files(Source):
         otherwise: Plan | None,
         default_type: bytes,
         types: dict[bytes, bytes],
-        hidden: bool,
+        manner: Manner,
     ) -> None:
         self._reactor = reactor
         self._root = root.rstrip(b"/")
@@ -153,7 +188,7 @@ class Files(Source):
         self._otherwise = otherwise
         self._default_type = default_type
         self._types = types
-        self._hidden = hidden
+        self._manner = manner
 
     def start(self, ex: Exchange) -> None:
         try:
@@ -167,17 +202,22 @@ class Files(Source):
                 if self._try(ex, wanted):
                     return
         else:
-            what, name = self._find(path)
-            if what == _FORBIDDEN:
+            inside = self._inside(path)
+            what, name = self._find(inside)
+            if what == FORBIDDEN:
                 ex.fail(Fault(PROXY_DENIED, "the file may not be read"))
                 return
-            if what == _DIRECTORY and path[-1:] != b"/":
-                self._slash(ex)
+            if what == DIRECTORY and (path[-1:] != b"/" or self._manner.slash == PATH) and self._slash(ex):
                 return
-            if what != _NOTHING and path[-1:] == b"/":
-                name = self._first_index(name)
-                what = _FILE if name else _NOTHING
-            if what == _FILE:
+            if what == DIRECTORY:
+                directory = name
+                name = self._first_index(inside, directory)
+                if not name and self._manner.listing and self._list(ex, path, inside, directory):
+                    return
+                what = FILE if name else NOTHING
+            elif path[-1:] == b"/":
+                what = NOTHING
+            if what == FILE:
                 self._send(ex, name)
                 return
         if self._otherwise is not None:
@@ -191,62 +231,100 @@ class Files(Source):
             path = normal_path(wanted if wanted[:1] == b"/" else b"/" + wanted)
         except ProtocolError:
             return False
+        path = self._inside(path)
         what, name = self._find(path)
-        if what == _FILE and path[-1:] != b"/":
+        if what == FILE and path[-1:] != b"/":
             self._send(ex, name)
             return True
-        if what == _DIRECTORY and path[-1:] == b"/":
-            index = self._first_index(name)
+        if what == DIRECTORY and path[-1:] == b"/":
+            index = self._first_index(path, name)
             if index:
                 self._send(ex, index)
                 return True
         return False
 
-    def _find(self, path: bytes) -> tuple[int, bytes]:
-        """Return what stands at a path in normal form, and its name for the system."""
-        if self._strip:
-            if not path.startswith(self._strip):
-                return _NOTHING, b""
-            path = b"/" + path[len(self._strip) :].lstrip(b"/")
-            if path.find(b"/..") >= 0 and b".." in path.split(b"/"):
-                return _NOTHING, b""  # `/img../a` without `/img` climbs, though before it did not
-        if path.find(b"%2F") >= 0 or path.find(b"\0") >= 0:
-            return _NOTHING, b""
-        if not self._hidden and path.find(b"/.") >= 0:
-            for segment in path.split(b"/"):
-                if segment[:1] == b"." and segment != _WELL_KNOWN:
-                    return _NOTHING, b""
-        name = self._root + path.replace(b"%25", b"%")
-        return _look(name.rstrip(b"/") or b"/"), name
+    def _inside(self, path: bytes) -> bytes:
+        """Return a path in normal form as it is below the root; empty where it is none there."""
+        if not self._strip:
+            return path
+        if not path.startswith(self._strip):
+            return b""
+        path = b"/" + path[len(self._strip) :].lstrip(b"/")
+        if path.find(b"/..") >= 0 and b".." in path.split(b"/"):
+            return b""  # `/img../a` without `/img` climbs, though before it did not
+        return path
 
-    def _first_index(self, directory: bytes) -> bytes:
+    def _find(self, path: bytes) -> tuple[int, bytes]:
+        """Return what stands at a path below the root, and its name for the system."""
+        name = b"" if self._manner.hides(path) else name_of(self._root, path)
+        if not path or not name:
+            return NOTHING, b""
+        what = look(name.rstrip(b"/") or b"/")
+        return what, name.rstrip(b"/") if what == FILE else name  # the root itself may be a file
+
+    def _first_index(self, path: bytes, directory: bytes) -> bytes:
+        """Return the name of a directory's index, if it has one; the path is the directory's."""
         for each in self._index:
             name = directory.rstrip(b"/") + b"/" + each
-            if _look(name) == _FILE:
+            if look(name) == FILE and not self._manner.hides(path.rstrip(b"/") + b"/" + each):
                 return name
         return b""
 
-    def _slash(self, ex: Exchange) -> None:
-        """Send the client to the directory's own path, so that links in its index mean what they should."""
+    def _slash(self, ex: Exchange) -> bool:
+        """Send the client to the directory's own path, so that links in its index mean what they should. Return whether it is sent."""
         head = ex.request
-        location = head.path() + b"/" + (b"?" + head.query() if b"?" in head.target else b"")
-        if location[:2] == b"//":
-            location = b"/" + location.lstrip(b"/")  # else it would name a host
-        if head.authority:
+        if self._manner.slash == STAY:
+            return False
+        if self._manner.slash == PATH:
+            path, _, query = came_target(head).partition(b"?")
+            last = head.path().rstrip(b"/").rpartition(b"/")[2]
+            if path[:1] != b"/" or path[-1:] == b"/" or path.rpartition(b"/")[2] != last:
+                return False  # it asked for the directory, or for something else, and need not know of directories
+            ex.answer(308, [(b"Location", _one_slash(path + b"/" + (b"?" + query if query else b"")))], b"")
+            return True
+        location = _one_slash(head.path() + b"/" + (b"?" + head.query() if b"?" in head.target else b""))
+        if head.authority and self._manner.slash != BARE:
             location = ex.client.scheme + b"://" + head.authority + location
         ex.answer(301, [(b"Location", location)], b"")
+        return True
+
+    def _list(self, ex: Exchange, path: bytes, inside: bytes, directory: bytes) -> bool:
+        """Answer with what a directory holds, which stands at `inside` below the root; return whether it could be read."""
+        head = ex.request
+        if head.method != b"GET" and head.method != b"HEAD":
+            self._refuse_method(ex)
+            return True
+        try:
+            found = read_entries(directory)
+        except OSError:
+            return False
+        below = inside.rstrip(b"/") + b"/"
+        shown = [each for each in found if not self._manner.hides(below + each.name.replace(b"%", b"%25"))]
+        shown = arranged(shown, head.query())
+        if b"application/json" in (joined(head.fields, b"accept") or b"").lower():
+            body = as_json(shown)
+            kind = b"application/json; charset=utf-8"
+        else:
+            body = as_page(path.rstrip(b"/") + b"/", shown, len(found) < MOST)
+            kind = b"text/html; charset=utf-8"
+        ex.answer(self._manner.status or 200, [(b"Content-Type", kind), (b"Vary", b"Accept")], body)
+        return True
+
+    def _refuse_method(self, ex: Exchange) -> None:
+        down = ex.down
+        if not ex.request_ended and down is not None:
+            down.refuse_rest()
+        ex.answer(405, [(b"Allow", b"GET, HEAD")], b"")
 
     def _send(self, ex: Exchange, name: bytes) -> None:
         """Answer with a file."""
         head = ex.request
         if head.method != b"GET" and head.method != b"HEAD":
-            down = ex.down
-            if not ex.request_ended and down is not None:
-                down.refuse_rest()
-            ex.answer(405, [(b"Allow", b"GET, HEAD")], b"")
+            self._refuse_method(ex)
             return
+        coding, sent = self._compressed(ex, name)
         try:
-            fd = os.open(name, _FLAGS)
+            fd = os.open(sent, _FLAGS)
         except FileNotFoundError:
             ex.fail(Fault(PROXY_NO_ROUTE))
             return
@@ -263,7 +341,11 @@ class Files(Source):
         tag = b'"%x-%x"' % (status.st_mtime_ns // 1000, size)
         pairs = [(b"Last-Modified", http_date(changed)), (b"ETag", tag), (b"Accept-Ranges", b"bytes")]
         kind = self._type(name)
-        if ex.error_status == 0:
+        if self._manner.codings:
+            pairs.append((b"Vary", b"Accept-Encoding"))
+        if coding:
+            pairs.append((b"Content-Encoding", coding))
+        if ex.error_status < 400 and self._manner.status == 0:
             found = judge(head.fields, tag, changed)
             if found in (NOT_MODIFIED, FAILED):
                 os.close(fd)
@@ -281,7 +363,16 @@ class Files(Source):
         pairs.append((b"Content-Type", kind))
         pairs.append((b"Content-Length", b"%d" % size))
         parts = [Part(b"", 0, size)] if size and head.method == b"GET" else []
-        self._begin(ex, fd, parts, b"", 200, pairs)
+        self._begin(ex, fd, parts, b"", self._manner.status or 200, pairs)
+
+    def _compressed(self, ex: Exchange, name: bytes) -> tuple[bytes, bytes]:
+        """Return the coding to send a file in, empty for none, and the name of the file that is in it."""
+        if self._manner.codings:
+            accepted = joined(ex.request.fields, b"accept-encoding")
+            for coding, ending in self._manner.codings:
+                if accepts_coding(accepted, coding) and look(name + ending) == FILE:
+                    return coding, name + ending
+        return b"", name
 
     def _send_parts(
         self, ex: Exchange, fd: int, size: int, ranges: list[tuple[int, int]], pairs: list[tuple[bytes, bytes]], kind: bytes
@@ -327,14 +418,6 @@ class Files(Source):
         return self._types.get(name[dot + 1 :].lower(), self._default_type)
 
 
-def _look(name: bytes) -> int:
-    """Return what stands at a name of the system."""
-    try:
-        mode = os.stat(name).st_mode
-    except PermissionError:
-        return _FORBIDDEN
-    except (OSError, ValueError):
-        return _NOTHING
-    if stat.S_ISREG(mode):
-        return _FILE
-    return _DIRECTORY if stat.S_ISDIR(mode) else _NOTHING
+def _one_slash(location: bytes) -> bytes:
+    """Return a path that names no host."""
+    return b"/" + location.lstrip(b"/") if location[:2] == b"//" else location

@@ -14,12 +14,15 @@ Not here: hashes (`plan/password.py`), the page (`plan/error_page.py`).
 
 from typing import Final
 
-from vestibule.contract import ANSWERED, PASS, Step
+from vestibule.contract import ANSWERED, PASS, WAIT, Step
 from vestibule.exchange import Exchange
 from vestibule.fault import NEVER, PROXY, PROXY_DENIED, Fault, FaultKind
+from vestibule.http.fields import fields_of
+from vestibule.net.reactor import Reactor
 from vestibule.plan.error_page import html_body, json_body, wants_json
 from vestibule.plan.password import Users
 from vestibule.plan.sent import came_fields
+from vestibule.plan.steps.waiting import Wait
 
 _NO_CREDENTIALS: Final = FaultKind(
     PROXY_DENIED.name, PROXY, 401, NEVER, "This request needs a name and a password that are known here.", ""
@@ -29,16 +32,32 @@ _NO_CREDENTIALS: Final = FaultKind(
 class BasicAuth(Step):
     """Answers 401 unless the request shows the name and password of one of the users."""
 
-    def __init__(self, realm: bytes, names: list[bytes], secrets: list[bytes]) -> None:
+    def __init__(self, realm: bytes, names: list[bytes], secrets: list[bytes], reactor: Reactor | None = None, delay_ms: int = 0) -> None:
+        """`delay_ms` is how long an answer to who may not pass is held back, by a timer of `reactor`."""
         escaped = realm.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         self._challenge = b'Basic realm="%s"' % escaped
+        self._asked = fields_of([(b"WWW-Authenticate", self._challenge)])
         self._users = Users(names, secrets)
+        self._reactor = reactor
+        self._delay_ms = delay_ms
 
     def run(self, ex: Exchange) -> int:
         lines = came_fields(ex.request).get_all(b"authorization")
         if len(lines) == 1 and self._users.accepts(lines[0]):
             return PASS
+        if self._reactor is not None and self._delay_ms:
+            Held(ex, self, self._reactor, self._delay_ms)
+            return WAIT
+        self.refuse(ex)
+        return ANSWERED
+
+    def refuse(self, ex: Exchange) -> None:
+        """Answer 401."""
         fault = Fault(_NO_CREDENTIALS)
+        if ex.replaces(401):
+            ex.auth_answer = self._asked
+            ex.fail(fault)
+            return
         headers = [(b"WWW-Authenticate", self._challenge), (b"Cache-Control", b"no-store")]
         if wants_json(ex, True):
             headers.append((b"Content-Type", b"application/json"))
@@ -48,4 +67,14 @@ class BasicAuth(Step):
             headers.append((b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"))
             body = html_body(ex, fault, False)
         ex.answer(401, headers, body)
-        return ANSWERED
+
+
+class Held(Wait):
+    """One refusal that is held back."""
+
+    def __init__(self, ex: Exchange, step: BasicAuth, reactor: Reactor, delay_ms: int) -> None:
+        super().__init__(ex, reactor, delay_ms)
+        self._step = step
+
+    def go_on(self, ex: Exchange) -> None:
+        self._step.refuse(ex)

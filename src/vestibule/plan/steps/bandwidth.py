@@ -17,11 +17,10 @@ Not here: how many requests (`limit.py`).
 
 from typing import Final
 
-from vestibule.contract import DOWN, PASS, Pacing, Step, Stream
+from vestibule.contract import DOWN, PASS, Around, Pacing, Step, Stream
 from vestibule.exchange import Exchange
 from vestibule.fault import Fault
 from vestibule.http.fields import Fields
-from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.net.reactor import Reactor
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.transport import Transport
@@ -187,12 +186,12 @@ class Paces(Pacing):
             paced.lift()
 
 
-class Paced(Stream, Timed):
+class Paced(Around, Timed):
     """A stream to one side, with a limit before it."""
 
     def __init__(self, ex: Exchange, inner: Stream, limit: BandwidthLimit) -> None:
+        super().__init__(inner)
         self._ex: Exchange | None = ex
-        self._inner = inner
         self.limit = limit
         self._deadline = Deadline(self)
         self._account: Account | None = None
@@ -209,9 +208,6 @@ class Paced(Stream, Timed):
         self._blocked = False  # the stream inside said that it is enough
 
     # ---- from the exchange
-
-    def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
-        return self._inner.send_head(head, end)
 
     def send_body(self, data: bytes, end: bool) -> bool:
         if self._rate < 0:
@@ -233,12 +229,6 @@ class Paced(Stream, Timed):
         self._trailers = fields
         return False
 
-    def pause(self) -> None:
-        self._inner.pause()
-
-    def resume(self) -> None:
-        self._inner.resume()
-
     def abort(self, fault: Fault) -> None:
         self._leave()
         self._inner.abort(fault)
@@ -258,23 +248,11 @@ class Paced(Stream, Timed):
             self._settle()
         return self._inner.relay_port() if self._rate == 0 else None
 
-    def relay_left(self) -> int:
-        return self._inner.relay_left()
-
-    def relayed(self, count: int) -> None:
-        self._inner.relayed(count)
-
-    def refuse_rest(self) -> None:
-        self._inner.refuse_rest()
-
     def open_tunnel(self) -> bool:
         ex = self._ex
         if ex is not None and ex.request.method != _LAYER_4:
             self.lift()
         return self._inner.open_tunnel()
-
-    def takes_rest(self) -> bool:
-        return self._inner.takes_rest()
 
     # ---- from the limits of the exchange
 

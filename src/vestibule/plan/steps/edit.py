@@ -5,7 +5,7 @@ long as both are the same, which on a kept connection is nearly always; a respon
 gives the same result for each block that comes again.
 
 Rules
-  Edits apply in order. An empty value removes (set) or adds nothing (add).
+  Edits apply in order. An empty value removes (set) or adds nothing (add), where it is not said to be kept.
   A value that could not stand on one line is cleaned, so no value can add a line of its own.
   A request keeps exactly one Host line: it can be set, not removed (RFC 9112 3.2).
 
@@ -39,35 +39,40 @@ class Edit:
         raise NotImplementedError
 
 
-class SetField(Edit):
-    """Give a field one value in place of all it had; an empty one removes it."""
+def set_field(fields: Fields, name: bytes, lower: bytes, value: bytes, keep_empty: bool = False) -> Fields:
+    """Return a section in which a field has one value, or, where that is empty and such are not kept, is not there. Host always is."""
+    if lower == b"host":
+        return fields.with_host(value) if value else fields
+    rest = fields.without((lower,))
+    return rest.plus([(name, value)]) if value or keep_empty else rest
 
-    def __init__(self, name: bytes, value: Node) -> None:
+
+class SetField(Edit):
+    """Give a field one value in place of all it had; an empty one removes it, unless it is kept."""
+
+    def __init__(self, name: bytes, value: Node, keep_empty: bool = False) -> None:
         super().__init__(value.scope)
+        self._keep_empty = keep_empty
         self._name = name
         self._lower = name.lower()
         self._value = value
 
     def apply(self, ex: Exchange, fields: Fields) -> Fields:
-        value = clean_value(self._value.text(ex))
-        if self._lower == b"host":
-            return fields.with_host(value) if value else fields
-        if not value:
-            return fields.without((self._lower,))
-        return fields.without((self._lower,)).plus([(self._name, value)])
+        return set_field(fields, self._name, self._lower, clean_value(self._value.text(ex)), self._keep_empty)
 
 
 class AddField(Edit):
-    """Add one more line of a field, unless its value is empty."""
+    """Add one more line of a field, unless its value is empty and such are not kept."""
 
-    def __init__(self, name: bytes, value: Node) -> None:
+    def __init__(self, name: bytes, value: Node, keep_empty: bool = False) -> None:
         super().__init__(value.scope)
+        self._keep_empty = keep_empty
         self._name = name
         self._value = value
 
     def apply(self, ex: Exchange, fields: Fields) -> Fields:
         value = clean_value(self._value.text(ex))
-        return fields.plus([(self._name, value)]) if value else fields
+        return fields.plus([(self._name, value)]) if value or self._keep_empty else fields
 
 
 class RemoveField(Edit):
@@ -185,6 +190,23 @@ class EditResponse(Step):
         if response is not None:
             for edit in self._edits:
                 response.fields = edit.apply(ex, response.fields)
+        return PASS
+
+
+class HideFields(Step):
+    """Keeps fields of an upstream's answer from the client; `lowers` are their names."""
+
+    def __init__(self, lowers: list[bytes]) -> None:
+        self._lowers = frozenset(lowers)
+
+    def run(self, ex: Exchange) -> int:
+        response = ex.response
+        if response is not None:
+            hidden = self._lowers
+            for name in response.fields.names:
+                if name.lower in hidden:
+                    response.fields = response.fields.without(hidden)
+                    break
         return PASS
 
 

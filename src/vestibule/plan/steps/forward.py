@@ -18,7 +18,7 @@ Not here: the Host of a server that is chosen later (`proxy/upstream.py`).
 
 from typing import Final
 
-from vestibule.contract import PASS, Step
+from vestibule.contract import PASS, Client, Step
 from vestibule.exchange import Exchange
 from vestibule.fault import ProtocolError
 from vestibule.http.address import NetworkSet, bare_address
@@ -61,6 +61,7 @@ class Terms:
         allow_underscores: bool = False,
         client_field: bytes = b"",
         client_walk: bool = True,
+        client_announced: bool = False,
     ) -> None:
         self.trusted = trusted
         self.x_forwarded = x_forwarded
@@ -70,6 +71,7 @@ class Terms:
         self.allow_underscores = allow_underscores
         self.client_field = client_field.lower()
         self.client_walk = client_walk
+        self.client_announced = client_announced
 
     def trusts(self, address: bytes) -> bool:
         """Tell whether what this peer says of others is believed.
@@ -78,8 +80,11 @@ class Terms:
         """
         return address == UNIX_PEER or self.trusted.has(address)
 
-    def client_of(self, peer: bytes, fields: Fields) -> bytes:
+    def client_of(self, client: Client, fields: Fields) -> bytes:
         """Return the address of the client, walking what trusted hops say from the right."""
+        peer = client.address
+        if self.client_announced:
+            return peer if client.announced is None or not self.trusts(peer) else client.announced.source
         if not self.trusts(peer) or self.client_field == NO_FIELD:
             return peer
         lists = fields.get_all(self.client_field or b"x-forwarded-for")
@@ -203,7 +208,7 @@ class Forward(Step):
                 ex.client_address = client.memo_address
                 return PASS
         came = head.fields
-        ex.client_address = self._terms.client_of(client.address, came.end_to_end())
+        _find_client(self._terms, ex, came)
         made = make_sent(self._terms, self._edits, ex, came)
         # Worth remembering from the second time on: most connections that idle have asked once.
         again = client.memo_step is self and client.memo_from is came
@@ -232,7 +237,7 @@ class ForwardAgain(Step):
         head = ex.request
         before = head.fields
         if self._anew:
-            ex.client_address = self._terms.client_of(ex.client.address, came_fields(head).end_to_end())
+            _find_client(self._terms, ex, came_fields(head))
         if not isinstance(before, SentFields):
             head.fields = make_sent(self._terms, self._edits, ex, before)
             return PASS
@@ -245,6 +250,12 @@ class ForwardAgain(Step):
             before.next_fields = made
         head.fields = made
         return PASS
+
+
+def _find_client(terms: Terms, ex: Exchange, came: Fields) -> None:
+    """Say who the client is. One that was found stays, wherever the request goes on."""
+    if not ex.around or ex.client_address == ex.client.address:
+        ex.client_address = terms.client_of(ex.client, came.end_to_end())
 
 
 def make_sent(terms: Terms, edits: list[Edit], ex: Exchange, came: Fields) -> SentFields:

@@ -26,7 +26,7 @@ class SetStatus(Edit):
         response = ex.response
         # One without a body stays so: whoever reads it counts on that (RFC 9110 15.3.5, 15.4.5). A switch of protocols is none.
         if response is not None and response.status >= 200 and response.status not in (204, 304):
-            response.status = self._status
+            response.status = self._status or ex.error_status or response.status
             response.reason = self._reason
         return fields
 

@@ -5,10 +5,10 @@ Rules: a value is taken at the moment of its step. A hint goes only to clients t
 Not here: how a value is found again (`plan/variables.py`), fields (`edit.py`).
 """
 
-from vestibule.contract import PASS, Step
+from vestibule.contract import PASS, Around, Step
 from vestibule.exchange import Exchange
 from vestibule.http.fields import EMPTY, Fields
-from vestibule.http.head import ResponseHead
+from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.http.name import find_name
 from vestibule.http.semantics import clean_value
 from vestibule.plan.expr import EXCHANGE, Node
@@ -71,13 +71,28 @@ class SetMethod(Step):
         # A method is a token, as the name of a field is (RFC 9110 5.6.2, 9.1). CONNECT would open a tunnel that nobody asked for.
         if method == head.method or method == b"CONNECT" or find_name(method) is None:
             return PASS
-        # The answer to a HEAD has no body, so neither side may be told of one where the other is not (RFC 9110 9.3.2).
-        if head.method == b"HEAD" or method == b"HEAD":
+        # What a HEAD is answered with has no body, and who asked otherwise waits for one (RFC 9110 9.3.2).
+        if method == b"HEAD":
             return PASS
+        if head.method == b"HEAD" and ex.down is not None:
+            ex.down = _Bodiless(ex.down)
         changed = RewrittenHead(head, head.target, came_target(head))
         changed.method = method
         ex.request = changed
         return PASS
+
+
+class _Bodiless(Around):
+    """The stream to a client that asked with HEAD, where the server was asked otherwise: it gets the head of the answer alone."""
+
+    def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
+        return self._inner.send_head(head, isinstance(head, RequestHead) or head.status >= 200)
+
+    def send_body(self, data: bytes, end: bool) -> bool:
+        return True
+
+    def send_trailers(self, fields: Fields) -> bool:
+        return True
 
 
 class EarlyHints(Step):

@@ -7,10 +7,9 @@ Facts
 Rules
   Keys are kept for as long as they matter; past the most that are kept, the one that came longest ago is forgotten.
   A request with an empty key is not limited.
-  A request that has to wait holds nothing upstream, and if its client leaves, the wait ends.
   Counted in each worker.
 
-Not here: bytes in a time.
+Not here: bytes in a time (`bandwidth.py`), how a request waits (`waiting.py`).
 """
 
 import time
@@ -20,13 +19,18 @@ from vestibule.contract import ANSWERED, PASS, WAIT, Ending, Step
 from vestibule.exchange import Exchange
 from vestibule.fault import PROXY_LIMITED, Fault
 from vestibule.net.reactor import Reactor
-from vestibule.net.timers import Deadline, Timed
 from vestibule.plan.expr import Node
 from vestibule.plan.state import State
 from vestibule.plan.steps.deny import with_status
+from vestibule.plan.steps.keep import keep
+from vestibule.plan.steps.waiting import Wait
 
 # A key is anything a client may send; of a longer one the beginning counts.
 _KEY_MOST: Final = 256
+
+PASSED: Final = b"PASSED"
+DELAYED: Final = b"DELAYED"
+REJECTED: Final = b"REJECTED"
 
 
 class Accounts(State):
@@ -65,34 +69,42 @@ class Counts(State):
         pass  # exchanges in flight give back what they took
 
 
-class Wait(Ending, Timed):
-    """One request that has to wait."""
+class Outcome:
+    """What becomes of requests at a limit, kept under a name if there is one. A limit that is a trial lets all of them pass."""
 
-    def __init__(self, ex: Exchange, reactor: Reactor, delay_ms: int) -> None:
-        self._ex: Exchange | None = ex
-        self._deadline = Deadline(self)
-        reactor.timers.arm(self._deadline, reactor.now_ms + delay_ms)
-        ex.at_end(self)
+    def __init__(self, name: bytes, trial: bool) -> None:
+        self._name = name
+        self._trial = trial
 
-    def on_deadline(self) -> None:
-        ex = self._ex
-        self._ex = None
-        if ex is not None and not ex.over:
-            ex.proceed()
+    def note(self, ex: Exchange, outcome: bytes) -> bool:
+        """Keep what becomes of a request; return whether it passes in any case. Of several limits the one that held it up tells."""
+        if self._name:
+            known = ex.kept.get(self._name) if ex.kept is not None else None
+            if not known or outcome != PASSED:
+                keep(ex, self._name, outcome + b"_DRY_RUN" if self._trial and outcome != PASSED else outcome, False)
+        return self._trial
 
-    def on_end(self, ex: Exchange) -> None:
-        self._ex = None
-        self._deadline.drop()
+
+_NO_OUTCOME: Final = Outcome(b"", False)
 
 
 class RateLimit(Step):
     """Lets so many requests of a key pass in a period, and `burst` more, of which those beyond `at_once` wait for their turn.
 
-    `at_once` -1 lets all of the burst go on at once.
+    `at_once` -1 lets all of the burst go on at once. `outcome` keeps what becomes of requests.
     """
 
     def __init__(
-        self, reactor: Reactor, key: Node, accounts: Accounts, requests: int, period_ms: int, burst: int, at_once: int, status: int
+        self,
+        reactor: Reactor,
+        key: Node,
+        accounts: Accounts,
+        requests: int,
+        period_ms: int,
+        burst: int,
+        at_once: int,
+        status: int,
+        outcome: Outcome | None = None,
     ) -> None:
         self._reactor = reactor
         self._key = key
@@ -101,6 +113,7 @@ class RateLimit(Step):
         self._burst_us = burst * self._share_us
         self._at_once_us = self._burst_us if at_once < 0 else at_once * self._share_us
         self._kind = with_status(PROXY_LIMITED, status)
+        self._outcome = outcome or _NO_OUTCOME
 
     def run(self, ex: Exchange) -> int:
         key = self._key.text(ex)[:_KEY_MOST]
@@ -109,10 +122,12 @@ class RateLimit(Step):
         now_us = time.monotonic_ns() // 1000
         ahead = self._accounts.ahead_us(key, now_us)
         if ahead > self._burst_us:
+            if self._outcome.note(ex, REJECTED):
+                return PASS
             ex.fail(Fault(self._kind))
             return ANSWERED
         self._accounts.note(key, now_us + ahead + self._share_us)
-        if ahead <= self._at_once_us:
+        if self._outcome.note(ex, PASSED if ahead <= self._at_once_us else DELAYED) or ahead <= self._at_once_us:
             return PASS
         Wait(ex, self._reactor, (ahead - self._at_once_us + 999) // 1000)
         return WAIT
@@ -121,11 +136,12 @@ class RateLimit(Step):
 class ConcurrencyLimit(Step):
     """Lets so many exchanges of a key be under way at a time."""
 
-    def __init__(self, key: Node, counts: Counts, most: int, status: int) -> None:
+    def __init__(self, key: Node, counts: Counts, most: int, status: int, outcome: Outcome | None = None) -> None:
         self._key = key
         self._counts = counts
         self._most = most
         self._kind = with_status(PROXY_LIMITED, status)
+        self._outcome = outcome or _NO_OUTCOME
 
     def run(self, ex: Exchange) -> int:
         key = self._key.text(ex)[:_KEY_MOST]
@@ -133,8 +149,11 @@ class ConcurrencyLimit(Step):
             return PASS
         held = self._counts.now.get(key, 0)
         if held >= self._most:
+            if self._outcome.note(ex, REJECTED):
+                return PASS
             ex.fail(Fault(self._kind))
             return ANSWERED
+        self._outcome.note(ex, PASSED)
         self._counts.now[key] = held + 1
         ex.at_end(Held(self._counts, key))
         return PASS

@@ -3,7 +3,7 @@
 Rules: the test is made once. Where a step inside waits, those behind it run when the exchange goes on, before anything else.
 """
 
-from vestibule.contract import PASS, WAIT, Step
+from vestibule.contract import ANSWERED, PASS, WAIT, Step
 from vestibule.exchange import Exchange
 from vestibule.plan.expr import Node
 
@@ -18,6 +18,16 @@ class When(Step):
 
     def run(self, ex: Exchange) -> int:
         return run_from(self._steps if self._condition.test(ex) else self._others, 0, ex)
+
+
+class Only(Step):
+    """Passes only where a test is true."""
+
+    def __init__(self, condition: Node) -> None:
+        self._condition = condition
+
+    def run(self, ex: Exchange) -> int:
+        return PASS if self._condition.test(ex) else ANSWERED
 
 
 class Rest(Step):

@@ -1,0 +1,16 @@
+"""Any text in a Caddyfile. Permitted exits and invariants: those of `texts`."""
+
+from fuzz.drive import main
+from fuzz.texts import check_text, seeds_of, words_of
+from vestibule.dialects.caddy import parse
+
+SEEDS = seeds_of("caddy")
+WORDS = words_of(SEEDS)
+
+
+def target(data: bytes) -> None:
+    check_text(parse, data)
+
+
+if __name__ == "__main__":
+    main(target, SEEDS, WORDS)

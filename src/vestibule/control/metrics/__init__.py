@@ -1,0 +1,1 @@
+"""What is going on, over all workers: collected, added up, and written in the forms that people and programs read."""
