@@ -259,6 +259,12 @@ def test_what_is_counted_is_told_alike(tmp_path: Path, original: bool) -> None:
 
         def say(line: str) -> str:
             said = ask(tmp_path / "admin.sock", line)
+            for _ in range(100):
+                # A client has its answer before the program has let go of the row that counts it.
+                if not re.search(" use=[1-9]", said):
+                    break
+                time.sleep(0.05)
+                said = ask(tmp_path / "admin.sock", line)
             return re.sub("shard=0 ", "", re.sub("exp=[0-9]+", "exp=", re.sub("(?m)^0x[0-9a-f]+", "0x", said)))
 
         for address in ("2001:db8:1::7", "192.168.1.7", "192.168.1.9"):
