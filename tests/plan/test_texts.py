@@ -22,7 +22,20 @@ def node(value: Value) -> Node:
 def call(name: str, *arguments: Value) -> Value:
     made = make_call(name, [node(each) for each in arguments])
     assert made is not None
-    is_number = name in ("checksum", "number", "add", "subtract", "multiply", "divide", "modulo", "bit_and", "bit_or", "bit_xor")
+    is_number = name in (
+        "checksum",
+        "spread",
+        "hex_number",
+        "number",
+        "add",
+        "subtract",
+        "multiply",
+        "divide",
+        "modulo",
+        "bit_and",
+        "bit_or",
+        "bit_xor",
+    )
     found = folded(made, False, is_number)
     if isinstance(found, ConstNumber):
         return found.fixed
@@ -52,12 +65,20 @@ def call(name: str, *arguments: Value) -> Value:
             bytes.fromhex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
         ),
         ("digest", (b"abc", b"sha1"), bytes.fromhex("a9993e364706816aba3e25717850c26c9cd0d89d")),
-        ("checksum", (b"123456789", b"crc32"), 0xCBF43926),
-        ("checksum", (b"a", b"djb2"), 5381 * 33 + 97),
-        ("checksum", (b"ab", b"sdbm"), 97 * 65599 + 98),
-        ("checksum", (b"", b"murmur2"), 0),
-        ("checksum", (b"a", b"murmur2"), 0x92685F5E),
-        ("checksum", (b"192.0.2.7", b"murmur2"), 0x96777744),
+        ("chunks", (b"0123456789", b"-", 3, b"decimal"), b"3158322-3355701-3553080-57"),
+        ("chunks", (b"0123456789", b"::", 3, b"whole-decimal"), b"3158322::3355701::3553080"),
+        ("chunks", (b"jklm", b":", 1, b"hex"), b"6a:6b:6c:6d"),
+        ("chunks", (b"", b":", 1, b"hex"), b""),
+        ("hex_number", (b"fF",), 255),
+        ("hex_number", (b"zz",), 0),
+        ("hex_number", (b"",), 0),
+        ("preferred", (b"fr;q=0.2, en;q=0.8, de", b"es;fr;en", b""), b"en"),
+        ("preferred", (b"fr;q=0, en;q=0.1", b"es;fr;en", b""), b"en"),
+        ("preferred", (b"es-AR", b"es;fr", b""), b"es"),
+        ("preferred", (b"es-AR", b"es;es-AR", b""), b"es-AR"),
+        ("preferred", (b"en;level=1;q=0.5, fr; q=0.5", b"fr;en", b""), b"en"),
+        ("preferred", (b"en;q=x, fr;q=0.1234, es;q=2", b"fr;en;es", b"none"), b"none"),
+        ("preferred", (b"", b"fr", b"none"), b"none"),
         ("field", (b"/a//b", 2, 1, b"/"), b"a"),
         ("field", (b"/a//b", 3, 1, b"/"), b""),
         ("field", (b"/a//b", 2, 0, b"/"), b"a//b"),
@@ -110,7 +131,8 @@ def test_what_is_coded_can_be_decoded(text: bytes) -> None:
     [
         ("digest", (b"a", b"md4")),
         ("hmac", (b"a", b"x", b"k")),
-        ("checksum", (b"a", b"x")),
+        ("chunks", (b"a", b"", 0, b"hex")),
+        ("chunks", (b"a", b"", 1, b"octal")),
         ("field", (b"a", 1, 1, b"")),
         ("base63", (b"a",)),
         ("add", (1, 2, 3)),

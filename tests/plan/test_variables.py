@@ -26,7 +26,9 @@ NAMED = {
     "checksum": b"crc32",
     "json_value": b"$.a",
     "normalize": b"strip-dot",
+    "xxhash": b"xxh64",
 }
+LAST = {"chunks": b"hex"}
 SCOPES = {"connection": CONNECTION, "fields": FIELDS, "exchange": EXCHANGE}
 
 
@@ -53,6 +55,8 @@ def test_every_function_has_an_evaluator(name: str) -> None:
     arguments: list[Node] = [ConstNumber(1) if kind is Kind.NUMBER else Const(b"A%20b") for kind in FUNCTIONS[name].arguments]
     if name in NAMED:
         arguments[1] = Const(NAMED[name])
+    if name in LAST:
+        arguments[-1] = Const(LAST[name])
     node = make_call(name, arguments)
     assert node is not None
     of_moment = ("http_date", "existing", "executable", "expiry")

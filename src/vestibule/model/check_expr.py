@@ -201,13 +201,20 @@ def _check_call(found: Findings, path: str, call: Call) -> None:
 
 
 _DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-_SUMS = ("crc32", "djb2", "sdbm", "murmur2")
+_SUMS = ("crc32", "crc32c", "djb2", "sdbm", "wt6", "murmur2")
+_XXHASHES = ("xxh32", "xxh64", "xxh3")
+_CHUNKS = ("hex", "decimal", "whole-hex", "whole-decimal")
 _FORMS = ("merge-slashes", "strip-dot", "strip-dotdot", "strip-dotdot-full", "sort-by-name", "decode-unreserved", "to-uppercase")
 _JSON_PLACE = re.compile(r"\$?(?:\.[A-Za-z0-9_$-]+|\[\d{1,6}\]|\['[^']*'\]|\[\"[^\"]*\"\])+")
 _FIXED = {
     "digest": (1,),
     "hmac": (1,),
     "checksum": (1,),
+    "xxhash": (1, 2),
+    "chunks": (3, 1, 2),
+    "preferred": (1, 2),
+    "set_cookie_values": (1,),
+    "joined": (1,),
     "field": (1, 2, 3),
     "word": (1, 2, 3),
     "slice": (1, 2),
@@ -237,7 +244,11 @@ def _check_fixed(found: Findings, path: str, call: Call) -> None:
     if len(fixed) < len(given):
         found.error(path, "argument", f"only the first argument of `{name}` may differ from request to request")
         return
-    known = _DIGESTS if name in ("digest", "hmac") else {"checksum": _SUMS, "normalize": _FORMS}.get(name, ())
+    known = (
+        _DIGESTS
+        if name in ("digest", "hmac")
+        else {"checksum": _SUMS, "xxhash": _XXHASHES, "normalize": _FORMS, "chunks": _CHUNKS}.get(name, ())
+    )
     if known and fixed[0] not in known:
         found.error(path, "argument", f"`{fixed[0]}` is unknown to `{name}`", f"known are {', '.join(known)}")
     if name in ("field", "word") and (fixed[0] == 0 or not fixed[2]):
@@ -258,6 +269,8 @@ def _check_fixed(found: Findings, path: str, call: Call) -> None:
                 found.error(path, "bad-hash", f"`{user}` has no password that is stored in a way that is known here")
     if name == "json_value" and not _JSON_PLACE.fullmatch(str(fixed[0])):
         found.error(path, "argument", f"`{fixed[0]}` is no place of a document", "write `$.user.roles[0]`")
+    if name == "chunks" and not (isinstance(fixed[2], int) and fixed[2] > 0):
+        found.error(path, "argument", "`chunks` needs a number of bytes above 0")
     if name == "item_at" and fixed[0] == 0:
         found.error(path, "argument", "`item_at` counts from 1, or from the end from -1")
     if name == "form_values" and not fixed[1]:

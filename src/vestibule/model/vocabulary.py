@@ -218,6 +218,8 @@ _ROWS = (
              nginx="$server_name", apache="%v"),
     Variable("time", _T, Phase.ACCEPT, "exchange", "Time in UTC, such as `2026-01-31T12:34:56.789Z`.",
              nginx="$time_iso8601", caddy="{time.now}"),
+    Variable("random", _N, Phase.ACCEPT, "exchange", "A number below 2 to the power of 32, another one each time."),
+    Variable("uuid", _T, Phase.ACCEPT, "exchange", "A random UUID (RFC 9562), another one each time."),
     Variable("time_ms", _N, Phase.ACCEPT, "exchange", "Milliseconds since 1970."),
     Variable("time_local", _T, Phase.ACCEPT, "exchange", "Time as the combined log format has it.",
              nginx="$time_local", caddy="{time.now.common_log}", apache="%t"),
@@ -345,7 +347,31 @@ FUNCTIONS: dict[str, Function] = {
         Function("digest", (_T, _T), _T, "The digest of the text as bytes, by `md5`, `sha1`, `sha224`, `sha256`, `sha384` or `sha512`."),
         Function("hmac", (_T, _T, _T), _T, "The HMAC of the text as bytes, by a digest, second, with a key, third (RFC 2104)."),
         Function(
-            "checksum", (_T, _T), _N, "A sum of the text, `crc32`, `djb2`, `sdbm` or `murmur2`: to tell texts apart, not to prove anything."
+            "checksum",
+            (_T, _T),
+            _N,
+            "A sum of the text, `crc32`, `crc32c`, `djb2`, `sdbm`, `wt6` or `murmur2`: to tell texts apart, not to prove anything.",
+        ),
+        Function("spread", (_N,), _N, "A number of 32 bits mixed so that each bit depends on all, as HAProxy does it."),
+        Function(
+            "xxhash",
+            (_T, _T, _N),
+            _T,
+            "A sum of the text, `xxh32`, `xxh64` or `xxh3`, begun from a number, third; those of 64 bits are written with a sign.",
+        ),
+        Function(
+            "chunks",
+            (_T, _T, _N, _T),
+            _T,
+            "The bytes of a text as numbers, so many in each, third, with a text, second, between. Fourth is `hex` or `decimal`, or"
+            " `whole-hex` or `whole-decimal` to leave out what is left at the end.",
+        ),
+        Function(
+            "preferred",
+            (_T, _T, _T),
+            _T,
+            "The one of some names, second, with `;` between, that a field such as Accept-Language likes best, `en` also for `en-GB`;"
+            " third where it likes none.",
         ),
         Function(
             "field",
@@ -393,8 +419,12 @@ FUNCTIONS: dict[str, Function] = {
             (_L, _T),
             _L,
             "Every value of a cookie, second, in the lines of a Cookie field; pairs end at `;` and `,` outside quotes, and what is empty is"
-            " left out.",
+            " left out. Without a name those of all cookies.",
         ),
+        Function("set_cookie_values", (_L, _T), _L, "The same of the lines of Set-Cookie fields, which have one cookie each."),
+        Function("cookie_names", (_L,), _L, "The names of the cookies in the lines of a Cookie field."),
+        Function("set_cookie_names", (_L,), _L, "The names of the cookies in the lines of Set-Cookie fields."),
+        Function("joined", (_L, _T), _T, "The values of a list with a text, second, between."),
         Function(
             "replace_items",
             (_T, _T, _T),
@@ -465,6 +495,7 @@ FUNCTIONS: dict[str, Function] = {
         ),
         Function("before", (_T, _T), _B, "Whether a text stands before another, second, byte by byte."),
         Function("number", (_T,), _N, "A text of digits as a number; 0 where it is none."),
+        Function("hex_number", (_T,), _N, "A text of up to 15 hexadecimal digits as a number; 0 where it is none."),
         Function("add", (_N, _N), _N, "The sum."),
         Function("subtract", (_N, _N), _N, "The difference; 0 where that is less."),
         Function("multiply", (_N, _N), _N, "The product."),

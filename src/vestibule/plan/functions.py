@@ -16,6 +16,7 @@ from vestibule.plan.expr import EXCHANGE, Const, Node, NumberNode
 from vestibule.plan.items import make_item_call
 from vestibule.plan.lists import make_list_call
 from vestibule.plan.lookup import Executable, Existing
+from vestibule.plan.sums import make_sum_call
 from vestibule.plan.texts import make_text_call
 
 _UNRESERVED: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
@@ -262,6 +263,8 @@ def make_call(name: str, arguments: list[Node]) -> Node | None:
         made = make_item_call(name, arguments)
     if made is None:
         made = make_list_call(name, arguments)
+    if made is None:
+        made = make_sum_call(name, arguments)
     if made is not None:
         return made
     if len(arguments) == 3:

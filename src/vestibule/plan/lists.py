@@ -192,22 +192,54 @@ class FormValues(ListNode):
 
 
 class CookieValues(ListNode):
-    """Every value of a cookie in the lines of a Cookie field."""
+    """Every value of a cookie in the lines of a Cookie field, or of Set-Cookie fields, of all cookies without a name."""
 
-    def __init__(self, lines: Node, name: bytes) -> None:
+    def __init__(self, lines: Node, name: bytes, is_set: bool) -> None:
         super().__init__(lines.scope)
         self._lines = lines
         self._name = name
+        self._is_set = is_set
 
     def items(self, ex: Exchange) -> list[bytes]:
         found: list[bytes] = []
-        for line in self._lines.items(ex):
-            for pair in _pairs_of(line):
-                name, _, value = pair.partition(b"=")
-                value = value.strip(_BLANK)
-                if value and name.strip(_BLANK) == self._name:
-                    found.append(value)
+        for name, value in _cookies_of(self._lines.items(ex), self._is_set):
+            if value and (name == self._name or not self._name):
+                found.append(value)
         return found
+
+
+class CookieNames(ListNode):
+    """The names of the cookies in the lines of a Cookie field, or of Set-Cookie fields."""
+
+    def __init__(self, lines: Node, is_set: bool) -> None:
+        super().__init__(lines.scope)
+        self._lines = lines
+        self._is_set = is_set
+
+    def items(self, ex: Exchange) -> list[bytes]:
+        return [name for name, _ in _cookies_of(self._lines.items(ex), self._is_set) if name]
+
+
+class Joined(Node):
+    """The values of a list, with a text between."""
+
+    def __init__(self, values: Node, between: bytes) -> None:
+        super().__init__(values.scope)
+        self._values = values
+        self._between = between
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return self._between.join(self._values.items(ex))
+
+
+def _cookies_of(lines: list[bytes], is_set: bool) -> list[tuple[bytes, bytes]]:
+    """Return the names and values in the lines of a Cookie field, or of Set-Cookie fields, which have one each (RFC 6265 4.1.1)."""
+    found: list[tuple[bytes, bytes]] = []
+    for line in lines:
+        for pair in line.split(b";", 1)[:1] if is_set else _pairs_of(line):
+            name, _, value = pair.partition(b"=")
+            found.append((name.strip(_BLANK), value.strip(_BLANK)))
+    return found
 
 
 def _pairs_of(line: bytes) -> list[bytes]:
@@ -256,6 +288,8 @@ def make_list_call(name: str, arguments: list[Node]) -> Node | None:
     if len(arguments) == 1:
         if name == "items":
             return Items(first)
+        if name in ("cookie_names", "set_cookie_names"):
+            return CookieNames(first, name == "set_cookie_names")
         return ItemCount(first) if name == "item_count" else None
     second = arguments[1]
     if len(arguments) == 2:
@@ -265,8 +299,10 @@ def make_list_call(name: str, arguments: list[Node]) -> Node | None:
             return FirstItem(first, second)
         if name == "item_at" and isinstance(second, ConstNumber):
             return ItemAt(first, second.fixed)
-        if name == "cookie_values" and isinstance(second, Const):
-            return CookieValues(first, second.value)
+        if name in ("cookie_values", "set_cookie_values") and isinstance(second, Const):
+            return CookieValues(first, second.value, name == "set_cookie_values")
+        if name == "joined" and isinstance(second, Const):
+            return Joined(first, second.value)
         return None
     third = arguments[2]
     if name == "form_values" and len(arguments) == 3 and isinstance(second, Const) and isinstance(third, Const) and third.value:

@@ -1,10 +1,10 @@
 """Functions that take texts apart, code them and digest them.
 
-Facts: RFC 4648 (base64, hexadecimal), RFC 2104 (HMAC), RFC 8259 section 7 (strings of JSON). djb2 and sdbm are sums modulo 2**32.
+Facts: RFC 4648 (base64, hexadecimal), RFC 2104 (HMAC), RFC 8259 section 7 (strings of JSON).
 
 Rules: a function takes text as it is, valid or not, and never raises; what cannot be decoded is absent.
 
-Not here: functions that know of targets (`functions.py`); which there are (`model/vocabulary.py`).
+Not here: functions that know of targets (`functions.py`), sums (`sums.py`); which there are (`model/vocabulary.py`).
 """
 
 import base64
@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import hmac
 import json
-import zlib
 from typing import Final
 
 from vestibule.exchange import Exchange
@@ -20,9 +19,10 @@ from vestibule.http.address import Network, NetworkSet, bare_address, format_v4,
 from vestibule.plan.expr import Const, ConstNumber, Node, NumberNode, TruthNode
 
 _CODINGS: Final = ("base64", "base64_decode", "base64url", "base64url_decode", "hex", "hex_decode", "json", "address_bytes")
-_SUMS: Final = ("crc32", "djb2", "sdbm", "murmur2")
+_HEX: Final = b"0123456789abcdefABCDEF"
+_BLANK: Final = b" \t"
+_CHUNKS: Final = (b"hex", b"decimal", b"whole-hex", b"whole-decimal")
 _OPERATIONS: Final = ("add", "subtract", "multiply", "divide", "modulo", "bit_and", "bit_or", "bit_xor")
-_WORD: Final = 0xFFFFFFFF
 
 # What a 64-bit register holds; sums stay below.
 _MOST: Final = (1 << 62) - 1
@@ -82,43 +82,6 @@ class Digest(Node):
         return hmac.new(self._key.text(ex), text, self._algorithm).digest()
 
 
-class Checksum(NumberNode):
-    """A sum of a text that is no proof of anything."""
-
-    def __init__(self, inner: Node, name: str) -> None:
-        super().__init__(inner.scope)
-        self._inner = inner
-        self._name = name
-
-    def value(self, ex: Exchange) -> int:
-        text = self._inner.text(ex)
-        if self._name == "crc32":
-            return zlib.crc32(text)
-        if self._name == "murmur2":
-            return _murmur2(text)
-        total = 5381 if self._name == "djb2" else 0
-        factor = 33 if self._name == "djb2" else 65_599
-        for c in text:
-            total = (total * factor + c) & _WORD
-        return total
-
-
-def _murmur2(text: bytes) -> int:
-    """Return MurmurHash2 of a text, which shares values out evenly."""
-    factor = 0x5BD1E995
-    total = len(text)
-    at = 0
-    while at + 4 <= len(text):
-        word = int.from_bytes(text[at : at + 4], "little") * factor & _WORD
-        word = (word ^ word >> 24) * factor & _WORD
-        total = total * factor & _WORD ^ word
-        at += 4
-    if at < len(text):
-        total = (total ^ int.from_bytes(text[at:], "little")) * factor & _WORD
-    total = (total ^ total >> 13) * factor & _WORD
-    return total ^ total >> 15
-
-
 class Parts(Node):
     """Some of the parts of a text between separators, counted from 1, or from the end downwards from -1; `count` of them, 0 for all
     that follow. Words are never empty: separators side by side are one."""
@@ -165,6 +128,66 @@ class Slice(Node):
         text = self._inner.text(ex)
         end = len(text) if self._count < 0 else self._first + self._count
         return text[self._first : end]
+
+
+class Chunks(Node):
+    """The bytes of a text as numbers, so many in each, with a text between; the last one may be shorter, or is left out with `whole`."""
+
+    def __init__(self, inner: Node, between: bytes, size: int, form: bytes) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._between = between
+        self._size = size
+        self._is_hex = form.endswith(b"hex")
+        self._is_whole = form.startswith(b"whole-")
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        if self._is_whole:
+            text = text[: len(text) - len(text) % self._size]
+        chunks: list[bytes] = []
+        for at in range(0, len(text), self._size):
+            chunk = text[at : at + self._size]
+            chunks.append(chunk.hex().encode() if self._is_hex else b"%d" % int.from_bytes(chunk, "big"))
+        return self._between.join(chunks)
+
+
+class Preferred(Node):
+    """The one of some names that a field of preferences, such as Accept-Language, likes best; the first of equals there."""
+
+    def __init__(self, inner: Node, names: bytes, otherwise: bytes) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+        self._names = [name for name in names.split(b";") if name]
+        self._otherwise = otherwise
+
+    def find(self, ex: Exchange) -> bytes | None:
+        best = 0
+        found = self._otherwise
+        for part in self._inner.text(ex).split(b","):
+            pieces = part.split(b";")
+            name = pieces[0].strip(_BLANK)
+            if name not in self._names:
+                name = name.partition(b"-")[0]
+            weight = _weight_of(pieces[1:])
+            if weight > best and name in self._names:
+                best = weight
+                found = name
+        return found
+
+
+def _weight_of(parameters: list[bytes]) -> int:
+    """Return the weight among the parameters of a preference, in thousandths; one that cannot be read is none (RFC 9110 12.4.2)."""
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.strip(_BLANK).lower() != b"q":
+            continue
+        value = value.strip(_BLANK)
+        whole, _, rest = value.partition(b".")
+        if whole not in (b"0", b"1") or len(rest) > 3 or rest.translate(None, b"0123456789"):
+            return 0
+        return min(1000, int(whole) * 1000 + int((rest + b"000")[:3]))
+    return 1000
 
 
 class Trim(Node):
@@ -246,6 +269,18 @@ class BehindProxies(Node):
         return address
 
 
+class FromHex(NumberNode):
+    """A text of hexadecimal digits as a number; else 0."""
+
+    def __init__(self, inner: Node) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+
+    def value(self, ex: Exchange) -> int:
+        text = self._inner.text(ex)
+        return int(text, 16) if 0 < len(text) < 16 and not text.translate(None, _HEX) else 0
+
+
 class ToNumber(NumberNode):
     """A text of digits as a number; else 0."""
 
@@ -309,6 +344,8 @@ def make_text_call(name: str, arguments: list[Node]) -> Node | None:
     if count == 1:
         if name == "number":
             return ToNumber(inner)
+        if name == "hex_number":
+            return FromHex(inner)
         return Coded(name, inner) if name in _CODINGS else None
     if count == 2 and name == "before":
         return Before(inner, arguments[1])
@@ -333,12 +370,14 @@ def _make_fixed(name: str, inner: Node, texts: list[bytes], numbers: list[int]) 
         word = texts[0].decode("latin-1")
         if name == "digest" and word in hashlib.algorithms_guaranteed and not word.startswith("shake"):
             return Digest(inner, word)
-        if name == "checksum" and word in _SUMS:
-            return Checksum(inner, word)
         if name in ("trim_start", "trim_end"):
             return Trim(inner, texts[0], name == "trim_start")
     if shape == (2, 1) and name in ("field", "word") and texts[0]:
         return Parts(inner, numbers[0], max(0, numbers[1]), texts[0], name == "word")
+    if shape == (1, 2) and name == "chunks" and numbers[0] > 0 and texts[1] in _CHUNKS:
+        return Chunks(inner, texts[0], numbers[0], texts[1])
+    if shape == (0, 2) and name == "preferred":
+        return Preferred(inner, texts[0], texts[1])
     if shape == (0, 2) and name == "mask_by":
         return MaskBy(inner, texts[0], texts[1])
     if shape == (2, 0) and name == "slice":

@@ -8,7 +8,9 @@ Not here: the table of names with their meaning (`model/vocabulary.py`); a test 
 
 import base64
 import binascii
+import secrets
 import time
+import uuid
 from typing import Final
 
 from vestibule.exchange import Exchange
@@ -287,6 +289,16 @@ class RequestId(Node):
 class Time(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return ALMANAC.iso(now_ms())
+
+
+class Random(NumberNode):
+    def value(self, ex: Exchange) -> int:
+        return secrets.randbits(32)
+
+
+class Uuid(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return str(uuid.uuid4()).encode()
 
 
 class TimeMs(NumberNode):
@@ -574,6 +586,8 @@ _NODES: Final[dict[str, Node]] = {
     "host_port": HostPort(FIELDS),
     "request_id": RequestId(EXCHANGE),
     "time": Time(EXCHANGE),
+    "random": Random(EXCHANGE),
+    "uuid": Uuid(EXCHANGE),
     "time_ms": TimeMs(EXCHANGE),
     "time_local": TimeLocal(EXCHANGE),
     "upstream_address": UpstreamAddress(EXCHANGE),

@@ -11,9 +11,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Protocol
 
+from vestibule.dialects.haproxy.formats import format_expr, read_format
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.sample import format_expr, read_format
 from vestibule.dialects.haproxy.state import State, Unreadable
 from vestibule.dialects.haproxy.variables import FETCHES
 from vestibule.dialects.read import ReadText

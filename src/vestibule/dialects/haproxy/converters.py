@@ -13,7 +13,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from vestibule.model.expr import Call, Compare, Const, Expr, If, Kind, Match, Not, Var, concat, walk
+from vestibule.model.expr import Call, Compare, Concat, Const, Expr, If, Kind, Match, Not, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
 _JSON_PLACE = re.compile(r"\$(?:\.[A-Za-z0-9_$-]+|\[\d{1,6}\])+")
@@ -46,32 +46,46 @@ ARITHMETIC: dict[str, str] = {
     "xor": "bit_xor",
 }
 
-SUMS = ("crc32", "djb2", "sdbm")
+SUMS = ("crc32", "crc32c", "djb2", "sdbm", "wt6")
+_XXHASHES = ("xxh32", "xxh64", "xxh3")
+_BYTES = ("base64_decode", "base64url_decode", "hex_decode", "digest", "hmac", "slice")
+_HTTP_DATE = "%a, %d %b %Y %H:%M:%S"
 _DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 
 NAMES = (
     *PLAIN,
     *ARITHMETIC,
     *SUMS,
+    *_XXHASHES,
     "add_item",
+    "be2dec",
+    "be2hex",
     "bool",
     "bytes",
+    "cpl",
     "cut_crlf",
     "digest",
     "even",
     "field",
     "hex",
+    "hex2i",
     "hmac",
     "host_only",
+    "http_date",
     "ipmask",
     "json",
     "json_query",
+    "jwt_header_query",
+    "jwt_payload_query",
+    "language",
     "ltime",
     "ltrim",
     "ms_ltime",
     "ms_utime",
+    "neg",
     "not",
     "odd",
+    "param",
     "port_only",
     "regsub",
     "rtrim",
@@ -95,12 +109,23 @@ class BadArgument(Exception):
 
 def converted(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variable) -> Expr:
     """Return an expression with one of ``NAMES`` applied. Raises ``BadArgument``."""
+    if name == "length" and _is_bytes(expr):
+        # What counts is a text there, which a zero byte ends.
+        return Call("length", (Call("capture", (expr, Const("^[^\\x00]*"), Const("0"))),))
     if name in PLAIN:
         return Call(PLAIN[name], (_text(expr),))
     if name in ARITHMETIC:
         return Call(ARITHMETIC[name], (_number(expr), _operand(arguments, variable)))
     if name in SUMS:
-        return Call("checksum", (_text(expr), Const(name)))
+        total = Call("checksum", (_text(expr), Const(name)))
+        return Call("spread", (total,)) if _int(arguments, 0, 0) else total
+    if name in _XXHASHES:
+        total = Call("xxhash", (_text(expr), Const(name), Const(_int(arguments, 0, 0))))
+        return Call("number", (total,)) if name == "xxh32" else total
+    if name in ("neg", "cpl"):
+        return _below_zero(_number(expr), name)
+    if name == "http_date":
+        return _http_date(_number(expr), arguments)
     if name in ("digest", "sha1", "sha2", "hmac"):
         return _digest(expr, name, arguments, variable)
     if name in ("field", "word"):
@@ -127,6 +152,22 @@ def _shaped(expr: Expr, name: str, arguments: tuple[str, ...], variable: Variabl
     """Apply a converter of one text to another."""
     if name == "hex":
         return Call("upper", (Call("hex", (expr,)),))
+    if name in ("be2dec", "be2hex"):
+        return _chunks(expr, name, arguments)
+    if name == "hex2i":
+        return Call("hex_number", (expr,))
+    if name == "param":
+        key, between = (*arguments, "", "")[:2]
+        if not key:
+            raise BadArgument("a name is needed")
+        return Call("item_at", (Call("form_values", (expr, Const(key), Const(between or "&"))), Const(1)))
+    if name == "language":
+        liked = Call("preferred", (expr, Const("".join(arguments[:1])), Const("".join(arguments[1:2]))))
+        return If(Compare("==", expr, Const("")), Const(""), liked) if arguments[1:2] else liked
+    if name in ("jwt_header_query", "jwt_payload_query"):
+        part = Call("field", (expr, Const(1 if name == "jwt_header_query" else 2), Const(1), Const(".")))
+        text = Call("base64url_decode", (part,))
+        return _shaped(text, "json_query", arguments, variable) if arguments else text
     if name == "json":
         # Slashes are escaped as well, so that the text may stand in a script of a page.
         return Call("replace", (Call("json", (expr,)), Const("/"), Const("\\/"), Const("g")))
@@ -174,11 +215,65 @@ def _text(expr: Expr) -> Expr:
     return If(expr, Const("1"), Const("0")) if kind_of(expr) is Kind.TEST else expr
 
 
+def _is_bytes(expr: Expr) -> bool:
+    """Tell whether an expression yields bytes, and no text."""
+    return isinstance(expr, Call) and expr.function in _BYTES and (expr.function != "slice" or _is_bytes(expr.arguments[0]))
+
+
 def _number(expr: Expr) -> Expr:
     kind = kind_of(expr)
+    if _has_sign(expr):
+        raise BadArgument("it counts with what may be below 0")
     if kind is Kind.TEST:
         return If(expr, Const(1), Const(0))
     return expr if kind is Kind.NUMBER else Call("number", (expr,))
+
+
+def _has_sign(expr: Expr) -> bool:
+    """Tell whether an expression is written as a number that may be below 0."""
+    if isinstance(expr, If):
+        return _has_sign(expr.otherwise)
+    if isinstance(expr, Concat) and expr.parts[0] == Const("-"):
+        return kind_of(expr.parts[1]) is Kind.NUMBER
+    return isinstance(expr, Call) and expr.function == "xxhash"
+
+
+def _below_zero(number: Expr, name: str) -> Expr:
+    """``neg`` and ``cpl``: a number below 0, as it is written."""
+    if name == "cpl":
+        return Concat((Const("-"), Call("add", (number, Const(1)))))
+    return If(Compare("==", number, Const(0)), Const("0"), Concat((Const("-"), number)))
+
+
+def _http_date(moment: Expr, arguments: tuple[str, ...]) -> Expr:
+    """``http_date([<offset>[,<unit>]])``: the offset is in the unit."""
+    units = {"s": 1, "ms": 1_000, "us": 1_000_000}
+    unit = "".join(arguments[1:2]) or "s"
+    if unit not in units:
+        raise BadArgument(f"`{unit}` is no unit of a date; write `s`, `ms` or `us`")
+    offset = _int(arguments, 0, 0)
+    if offset:
+        moment = Call("add" if offset > 0 else "subtract", (moment, Const(abs(offset))))
+    factor = units[unit]
+    second = moment if factor == 1 else Call("divide", (moment, Const(factor)))
+    date: Expr = Call("format_date", (second, Const(_HTTP_DATE), Const("utc")))
+    if factor > 1:
+        # The leading 1 keeps the zeros.
+        part = Call("add", (Call("modulo", (moment, Const(factor))), Const(factor)))
+        date = concat([date, Const("."), Call("slice", (part, Const(1), Const(-1)))])
+    return concat([date, Const(" GMT")])
+
+
+def _chunks(expr: Expr, name: str, arguments: tuple[str, ...]) -> Expr:
+    """``be2dec(<between>,<size>[,<whole>])``, and ``be2hex``, where all may be left out."""
+    size = _int(arguments, 1, 1 if name == "be2hex" else 0)
+    if name == "be2hex" and not arguments:
+        return _shaped(expr, "hex", (), lambda _: expr)
+    if not 0 < size <= (8 if name == "be2dec" else 9999):
+        raise BadArgument(f"`{size}` is no size of a number in bytes")
+    form = ("whole-" if _int(arguments, 2, 0) else "") + ("decimal" if name == "be2dec" else "hex")
+    found = Call("chunks", (expr, Const("".join(arguments[:1])), Const(size), Const(form)))
+    return Call("upper", (found,)) if name == "be2hex" else found
 
 
 def _truth(expr: Expr, name: str) -> Expr:

@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vestibule.dialects.haproxy.acl import ALWAYS, Acls, AuthTest, to_test
+from vestibule.dialects.haproxy.formats import read_format
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.sample import as_text, may_be_empty, read_format, read_names, read_sample, trimmed
+from vestibule.dialects.haproxy.sample import as_text, may_be_empty, read_names, read_sample, trimmed
 from vestibule.dialects.haproxy.state import State, Unreadable
 from vestibule.dialects.haproxy.targets import NORMALIZERS, grouped, retargeted, split_query, unmarked
 from vestibule.dialects.haproxy.tree import Statement

@@ -11,7 +11,7 @@ Not here: formats of one's own (``sample``).
 
 from __future__ import annotations
 
-from vestibule.dialects.haproxy.sample import format_expr
+from vestibule.dialects.haproxy.formats import format_expr
 from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.variables import ASKED, SERVER, TARGET
 from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Default, Expr, If, InSet, Var, concat

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from vestibule.dialects.haproxy.formats import read_format
 from vestibule.dialects.haproxy.loglines import http_line, tcp_line, with_names
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.sample import read_format
 from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.model.config import AccessLog, ErrorLog, EventLog, Syslog

@@ -16,13 +16,14 @@ Not here: single lines (``rules``, ``listen``, ``servers``, ``settings``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vestibule.dialects.haproxy.acl import Acls
 from vestibule.dialects.haproxy.answers import answer_of, replacement
 from vestibule.dialects.haproxy.counting import Table, error_actions, table_of, table_words, tracked_tables
 from vestibule.dialects.haproxy.editing import Do, End, Skip, Step
 from vestibule.dialects.haproxy.errorpages import ErrorPages
+from vestibule.dialects.haproxy.formats import read_format
 from vestibule.dialects.haproxy.forwardfor import told_actions
 from vestibule.dialects.haproxy.globals import Globals, lowest, read_globals
 from vestibule.dialects.haproxy.lexer import read_lines
@@ -32,9 +33,9 @@ from vestibule.dialects.haproxy.pacing import Paces
 from vestibule.dialects.haproxy.passing import Choice, passing_timeouts, read_passing, refuse_answers
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.rules import Rules
-from vestibule.dialects.haproxy.sample import read_format
 from vestibule.dialects.haproxy.servers import Servers
 from vestibule.dialects.haproxy.settings import USUAL, Settings, compression_of, exchange_timeouts
+from vestibule.dialects.haproxy.side import Side
 from vestibule.dialects.haproxy.state import Lookups, PatternFiles, State
 from vestibule.dialects.haproxy.stats import name_servers, page_of, stats_of
 from vestibule.dialects.haproxy.targets import monitored
@@ -85,16 +86,6 @@ _AFTER = "http-after-response"
 _REQUEST_SETS = ("tcp-request connection", "tcp-request session", "tcp-request content", "http-request", "redirect")
 
 
-@dataclass(slots=True)
-class Side:
-    """One proxy while it is lowered: its settings, conditions and rules."""
-
-    section: Section
-    settings: Settings
-    acls: Acls
-    rules: Rules
-
-
 def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
     """Read a haproxy.cfg; files of patterns and answers come through ``read_text``."""
     return parse_files([(name, text)], read_text)
@@ -113,7 +104,9 @@ def parse_files(
         lines = [line for name, text in texts for line in read_lines(name, text, report, environment)]
         sections = read_sections(lines, report)
         origins = Origins()
-        config = _Lowering(sections, report, origins, read_text, real).config()
+        config = _Lowering(
+            sections, report, origins, read_text, State(real=real, read_text=read_text, environment=environment or {})
+        ).config()
         if len(real) == known:
             break
     origins.tell(config, record)
@@ -128,9 +121,8 @@ def parse_files(
 class _Lowering:
     """Lowers one file; used once."""
 
-    def __init__(self, sections: list[Section], report: Report, origins: Origins, read_text: ReadText, real: set[str]) -> None:
+    def __init__(self, sections: list[Section], report: Report, origins: Origins, read_text: ReadText, begin: State) -> None:
         self._report = report
-        self._real = real
         self._after: dict[str, State] = {}  # what is known once the rules of a frontend are through
         self._origins = origins
         self._read_text = read_text
@@ -145,6 +137,9 @@ class _Lowering:
         self._backends = {each.name: each for each in sections if each.name and each.kind in ("backend", "listen")}
         self._pages = ErrorPages(sections, report, origins, read_text)
         self._lookups = Lookups()
+        # What is known before any rule, and what may be asked of connections without requests.
+        self._raw_begin = replace(begin, files=self._files, raw=True)
+        self._begin = replace(begin, files=self._files, tables=self._table, lookups=self._lookups)
         self._tracked = {name for each in sections for name in tracked_tables(each)}
         self._upstreams: dict[str, Upstream] = {}
         self._servers: dict[str, Servers] = {}
@@ -157,18 +152,18 @@ class _Lowering:
         for section in self._sections:
             if section.kind in ("frontend", "listen") and section.name:
                 side = self._side(section)
-                if self._is_off(side):
+                if side.is_off(self._report):
                     continue
-                if self._is_raw(side):
+                if side.is_raw():
                     self._raw_frontend(side, listeners)
                 else:
                     self._frontend(side, sites, listeners)
         for section in self._backends.values():
             if section.name not in self._entered and section.kind == "backend":
                 side = self._side(section)
-                if self._is_off(side):
+                if side.is_off(self._report):
                     continue
-                if self._is_raw(side):
+                if side.is_raw():
                     self._upstream(side)
                 else:
                     self._backend(side, side, self._state(""))
@@ -225,29 +220,12 @@ class _Lowering:
 
     def _state(self, frontend: str) -> State:
         """Return what is known before any rule."""
-        return State(frontend, self._read_text, real=self._real, tables=self._table, lookups=self._lookups, files=self._files)
+        return replace(self._begin, frontend=frontend, assigned=set())
 
     def _counted(self, name: str, counter: str) -> int | None:
         """Return the period in which the table of a proxy counts something."""
         table = self._table(name)
         return None if table is None else table.stored.get(counter)
-
-    def _is_off(self, side: Side) -> bool:
-        """Whether a proxy is left out: it is disabled, or is for something else than requests and connections, which is noted."""
-        mode = side.settings.last("mode")
-        if mode is not None and mode.arguments() not in (["http"], ["tcp"]):
-            text = " ".join(mode.arguments())
-            if text in ("health", "log", "spop"):
-                self._report.not_built(mode.line, mode.first, f"`mode {text}`", "requests and connections are proxied")
-            else:
-                self._report.error(mode.line, mode.first, "bad-value", f"`{text}` is no mode", "write `mode http` or `mode tcp`")
-            return True
-        return side.settings.last("disabled") is not None
-
-    def _is_raw(self, side: Side) -> bool:
-        """Whether a proxy passes connections on as they are."""
-        mode = side.settings.last("mode")
-        return mode is not None and mode.arguments() == ["tcp"]
 
     # ------------------------------------------------------------ connections
 
@@ -259,7 +237,7 @@ class _Lowering:
         for line in section.lines:
             if line.name.startswith("stats "):
                 self._report.warning(line.line, 0, "left-out", f"`{line.name}` is left out", "it needs `mode http`, as in HAProxy")
-        state = State(section.name, self._read_text, raw=True, files=self._files)
+        state = replace(self._raw_begin, frontend=section.name, real=set(), assigned=set())
         passing = read_passing(settings, side.rules, self._report, self._origins, state)
         side.acls.check(state)
         routes = list(passing.refused)
@@ -279,7 +257,9 @@ class _Lowering:
             self._report.warning(section.head, 0, "no-backend", message, "every connection is closed")
             routes.append(TcpRoute())
         timeouts = passing_timeouts(settings, backs)
-        log = access_log(settings, self._globals.logs, State(section.name, self._read_text, raw=True, files=self._files), self._report)
+        log = access_log(
+            settings, self._globals.logs, replace(self._raw_begin, frontend=section.name, real=set(), assigned=set()), self._report
+        )
         for each in bound:
             made = replace(self._listener(each, settings, ""), routes=tuple(routes), timeouts=timeouts, default_site="", access_log=log)
             if made.tls:
@@ -299,9 +279,9 @@ class _Lowering:
             self._report.error(statement.line, statement.first, "unknown-reference", message, hint)
             return None
         back = self._side(section)
-        if self._is_off(back):
+        if back.is_off(self._report):
             return None
-        if not self._is_raw(back):
+        if not back.is_raw():
             message = f"the backend `{choice.backend}` is in `mode http`, and this frontend in `mode tcp`"
             self._report.error(statement.line, statement.first, "wrong-mode", message, "give both the same mode")
             return None
@@ -486,9 +466,9 @@ class _Lowering:
             self._report.error(statement.line, statement.first, "unknown-reference", f"there is no backend `{name}`", hint)
             return None
         back = self._side(section)
-        if self._is_off(back):
+        if back.is_off(self._report):
             return _unavailable()
-        if self._is_raw(back):
+        if back.is_raw():
             message = f"the backend `{name}` is in `mode tcp`, and this frontend in `mode http`"
             self._report.error(statement.line, statement.first, "wrong-mode", message, "give both the same mode")
             return None

@@ -21,18 +21,12 @@ from vestibule.dialects.haproxy.acl import ALWAYS, Acls, AuthTest, Condition, Te
 from vestibule.dialects.haproxy.answers import Pages, answer_of, condition_at, read_redirect, read_return, refusal, unless_empty
 from vestibule.dialects.haproxy.counting import RateTest, Table, changed, limit_of, takes_number, track_actions
 from vestibule.dialects.haproxy.editing import Do, Editor, End, Skip, Step
+from vestibule.dialects.haproxy.formats import read_format
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.pacing import Paces
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.sample import (
-    as_text,
-    is_fleeting,
-    is_shared,
-    read_format,
-    read_sample,
-    variable_expr,
-)
+from vestibule.dialects.haproxy.sample import as_text, is_fleeting, is_shared, read_sample, variable_expr
 from vestibule.dialects.haproxy.state import State, Unreadable
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist

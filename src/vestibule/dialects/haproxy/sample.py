@@ -1,14 +1,15 @@
-"""Sample expressions and log formats of HAProxy as expressions of the model.
+"""Sample expressions of HAProxy as expressions of the model.
 
 Facts (HAProxy configuration manual, chapters 7.1 and 8.2.4): an expression is a fetch with arguments in parentheses and
-converters after commas. In a format, ``%[…]`` is an expression, ``%name`` an alias and ``%%`` a per cent sign.
+converters after commas.
 
 Rules
   HAProxy reads fields as earlier rules left them, the model as the client sent them. So what rules set is kept in a
   ``State`` and stands in for the field; where a value depends on a path that was rewritten in between, it cannot be
   told any more, and reading it is a mistake. Variables are expressions that stand in for their name.
 
-Not here: what fetches mean (``variables``), what is known where a rule stands (``state``), counters (``slots``), conditions (``acl``).
+Not here: what fetches mean (``variables``), what is known where a rule stands (``state``), counters (``slots``), formats (``formats``),
+conditions (``acl``).
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.slots import COUNTER, LOOKED_UP, counter_expr, lookup_expr
 from vestibule.dialects.haproxy.state import State, Unreadable, not_built
 from vestibule.dialects.haproxy.values import (
+    COOKIE_NAMES,
     COOKIES,
     COUNTED_COOKIES,
     FORMS,
     alpn_values,
+    cookie_names,
     cookie_values,
     each_line,
     form_values,
     is_one,
+    is_set_cookie,
     list_item,
 )
 from vestibule.dialects.haproxy.variables import (
@@ -42,11 +46,10 @@ from vestibule.dialects.haproxy.variables import (
     COUNTED_FETCHES,
     FETCHES,
     LISTS,
-    LOG_ALIASES,
     NAME_METHODS,
     NAMED_FETCHES,
+    NUMBERED_FETCHES,
     RAW_FETCHES,
-    UNBUILT_ALIASES,
     UNBUILT_CONVERTERS,
     UNBUILT_FETCHES,
     bearer_of,
@@ -58,7 +61,6 @@ from vestibule.model.vocabulary import kind_of
 
 _GROUP = re.compile(r"\\([0-9])")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_ALIAS = re.compile(r"%(\{[^}]*\})?([A-Za-z]+)")
 _EXACT = ("^", "\\Z")
 _PATTERN = ("", "a key is a regular expression by itself")
 
@@ -79,6 +81,8 @@ _MAPS = {
 
 _FLEETING = (
     "time_ms",
+    "random",
+    "uuid",
     "response_header",
     "response_header_line",
     "response_header_lines",
@@ -174,7 +178,7 @@ def values_expr(sample: Sample, state: State) -> Expr | None:
     if name in FORMS:
         return form_values(name, arguments)
     if name in COOKIES:
-        return cookie_values(each_line(_named("req.fhdr", ("cookie",), state)), arguments)
+        return cookie_values(name, _cookie_lines(name, state), arguments)
     if name == "req.ssl_alpn":
         return alpn_values()
     lines = each_line(_named(name, arguments[:1], state))
@@ -224,8 +228,18 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
     if name in FORMS:
         return Call("item_at", (form_values(name, arguments), Const(1)))
     if name in COOKIES or name in COUNTED_COOKIES:
-        cookies = cookie_values(each_line(_named("req.fhdr", ("cookie",), state)), arguments)
-        return Call("item_at", (cookies, Const(-1))) if name in COOKIES else Call("item_count", (cookies,))
+        cookies = cookie_values(name, _cookie_lines(name, state), arguments)
+        # Of those without a name the first one counts.
+        place = Const(-1 if arguments and arguments[0] else 1)
+        return Call("item_at", (cookies, place)) if name in COOKIES else Call("item_count", (cookies,))
+    if name in COOKIE_NAMES:
+        return cookie_names(name, _cookie_lines(name, state), arguments)
+    if name in NUMBERED_FETCHES:
+        return Call("number", (as_text(fetch_expr(NUMBERED_FETCHES[name], arguments, state)),))
+    if name == "rand":
+        return _random(arguments)
+    if name == "env":
+        return Const(state.environment.get("".join(arguments[:1]), ""))
     if NAMED_FETCHES.get(name, "").endswith("_line") and arguments[1:] not in ((), ("",), ("-1",)):
         return Call("item_at", (each_line(_named(name, arguments[:1], state)), Const(_place(arguments[1]))))
     if name in NAMED_FETCHES:
@@ -249,8 +263,25 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return _certificate(name, arguments)
     if name in UNBUILT_FETCHES or name.startswith(("sc_", "sc0_", "sc1_", "sc2_", "ssl_c_", "ssl_f_", "ssl_bc", "lua.", "src_")):
         raise not_built(f"the fetch `{name}`", UNBUILT_FETCHES.get(name, ""))
-    hint = did_you_mean(name, [*FETCHES, *NAMED_FETCHES, *FORMS, *COOKIES, *COUNTED_COOKIES, "var", "str"])
+    hint = did_you_mean(
+        name, [*FETCHES, *NAMED_FETCHES, *NUMBERED_FETCHES, *FORMS, *COOKIES, *COUNTED_COOKIES, *COOKIE_NAMES, "var", "str"]
+    )
     raise Unreadable("unknown-fetch", f"there is no fetch `{name}`", hint if hint.startswith("did") else "")
+
+
+def _cookie_lines(name: str, state: State) -> Expr:
+    """Return the lines of the field that holds the cookies that a fetch looks at."""
+    return each_line(_named("res.fhdr", ("set-cookie",), state) if is_set_cookie(name) else _named("req.fhdr", ("cookie",), state))
+
+
+def _random(arguments: tuple[str, ...]) -> Expr:
+    """``rand([RANGE])``: a number below the range, or of 32 bits."""
+    text = "".join(arguments[:1])
+    if not text:
+        return Var("random")
+    if not text.isdecimal() or not 0 < int(text) < 1 << 30:
+        raise Unreadable("argument", f"`{text}` is no range of numbers")
+    return Call("divide", (Call("multiply", (Var("random"), Const(int(text)))), Const(1 << 32)))
 
 
 def _certificate(name: str, arguments: tuple[str, ...]) -> Expr:
@@ -549,116 +580,6 @@ def may_be_empty(expr: Expr) -> bool:
     if isinstance(expr, Default):
         return may_be_empty(expr.fallback)
     return kind_of(expr) not in (Kind.NUMBER, Kind.TEST, Kind.ADDRESS) and expr not in _NEVER_EMPTY
-
-
-# ---------------------------------------------------------------- formats
-
-
-def format_expr(text: str, state: State) -> Expr:
-    """Return the expression of a log format, as fields and redirects have them. Raises ``Unreadable``."""
-    parts: list[Expr] = []
-    at = 0
-    while at < len(text):
-        mark = text.find("%", at)
-        if mark < 0:
-            parts.append(Const(text[at:]))
-            break
-        parts.append(Const(text[at:mark]))
-        part, at = _format_item(text, mark, state)
-        parts.append(part)
-    return concat(parts)
-
-
-def _format_item(text: str, at: int, state: State) -> tuple[Expr, int]:
-    """Read what begins with the per cent sign at an index; return it with the index behind."""
-    if text.startswith("%%", at):
-        return Const("%"), at + 2
-    start = at + 1
-    flags = ""
-    if text.startswith("{", start):
-        end = text.find("}", start)
-        if end < 0:
-            raise Unreadable("syntax", "the brace after `%` is never closed")
-        flags, start = text[start + 1 : end], end + 1
-    if text.startswith("[", start):
-        end = _closing(text, start)
-        expr = as_text(sample_expr(text[start + 1 : end].strip(), state))
-        return _flagged(expr, flags), end + 1
-    if flags and text[start : start + 1] in ("", " "):
-        # Flags that stand alone hold for all that follows.
-        return _flagged(EMPTY, flags), start
-    found = _ALIAS.match(text, at)
-    if found is None:
-        raise Unreadable("syntax", f"`{text[at : at + 2]}` is no item of a format", "write `%%` for a per cent sign")
-    return _flagged(_alias(found[2], state), flags), found.end()
-
-
-def _alias(name: str, state: State) -> Expr:
-    if name == "ft":
-        return If(InSet(Var("scheme"), ("https",)), Const(f"{state.frontend}~"), Const(state.frontend))
-    if name == "f":
-        return Const(state.frontend)
-    if name == "o":
-        return EMPTY
-    if name in ("hr", "hs"):
-        return _captures("capture.req.hdr" if name == "hr" else "capture.res.hdr", state)
-    moved = {"ci": "src", "cp": "src_port", "fi": "dst", "fp": "dst_port"}.get(name, "")
-    if moved in state.addresses:
-        return state.addresses[moved]
-    if name == "s" and state.servers:
-        return server_of(state.servers, is_number=False)
-    if name in LOG_ALIASES:
-        return LOG_ALIASES[name]
-    if name in UNBUILT_ALIASES:
-        raise not_built(f"`%{name}` in a format")
-    raise Unreadable("unknown-alias", f"there is no `%{name}` in formats", did_you_mean(name, []) or "write `%%` for a per cent sign")
-
-
-def _captures(name: str, state: State) -> Expr:
-    """Return what was captured, in braces with bars between; nothing where nothing ever is."""
-    slots = sorted([slot for held, slot in state.captures if held == name], key=int)
-    parts: list[Expr] = []
-    for slot in slots:
-        parts.extend([Const("|" if parts else "{"), state.captures[(name, slot)]])
-    return concat([*parts, Const("}")]) if parts else EMPTY
-
-
-def _flagged(expr: Expr, flags: str) -> Expr:
-    wanted = [each.strip() for each in flags.split(",") if each.strip()]
-    if "+Q" in wanted:
-        expr = concat([Const('"'), expr, Const('"')]) if expr != EMPTY else expr
-    for each in wanted:
-        if each not in ("+Q", "-Q", "-X", "-E"):
-            raise not_built(f"the flag `{each}` in a format")
-    return expr
-
-
-def _closing(text: str, start: int) -> int:
-    """Return the index of the bracket that closes the one at ``start``, quotes and inner brackets apart."""
-    depth = 0
-    quote = ""
-    for at in range(start, len(text)):
-        char = text[at]
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'":
-            quote = char
-        elif char == "[":
-            depth += 1
-        elif char == "]":
-            depth -= 1
-            if depth == 0:
-                return at
-    raise Unreadable("syntax", f"the bracket of `{text[start:]}` is never closed", "end it with `]`")
-
-
-def read_format(line: Line, at: int, state: State, report: Report) -> Expr | None:
-    """Return the expression of the format at a word of a line; None, noted, if it cannot be had."""
-    try:
-        return format_expr(line.text(at), state)
-    except Unreadable as bad:
-        report.error(line, at, bad.code, bad.message, bad.hint)
-        return None
 
 
 def read_sample(line: Line, at: int, state: State, report: Report) -> Expr | None:

@@ -109,6 +109,8 @@ class State:
     headers: dict[str, Expr | None] = field(default_factory=dict)
     variables: dict[str, Expr | None] = field(default_factory=dict)
     rewritten: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What ``env`` reads."""
     captures: dict[tuple[str, str], Expr] = field(default_factory=dict)
     """What was captured, by the fetch that reads it and its slot."""
     tracked: dict[str, Tracked] = field(default_factory=dict)

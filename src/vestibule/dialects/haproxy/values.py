@@ -25,8 +25,9 @@ LINES = {
 """Variables that are a field or its last line, and those that are all its lines."""
 
 FORMS = ("url_param", "urlp", "req.body_param")
-COOKIES = ("cook", "req.cook")
-COUNTED_COOKIES = ("cook_cnt", "req.cook_cnt")
+COOKIES = ("cook", "req.cook", "res.cook", "scook")
+COUNTED_COOKIES = ("cook_cnt", "req.cook_cnt", "res.cook_cnt", "scook_cnt")
+COOKIE_NAMES = ("req.cook_names", "res.cook_names")
 
 _ENDS = "&;"
 
@@ -54,11 +55,20 @@ def form_values(name: str, arguments: tuple[str, ...]) -> Expr:
     return Call("form_values", (Var("query"), Const(key), Const(_ENDS + "?")))
 
 
-def cookie_values(lines: Expr, arguments: tuple[str, ...]) -> Expr:
-    """Return every value of a cookie in the lines of a field. Raises ``Unreadable``."""
-    if not arguments or not arguments[0]:
-        raise Unreadable("argument", "a cookie needs a name", "write `req.cook(NAME)`")
-    return Call("cookie_values", (lines, Const(arguments[0])))
+def cookie_values(name: str, lines: Expr, arguments: tuple[str, ...]) -> Expr:
+    """Return every value of a cookie in the lines of a field, of all cookies where none is named."""
+    return Call("set_cookie_values" if is_set_cookie(name) else "cookie_values", (lines, Const("".join(arguments[:1]))))
+
+
+def cookie_names(name: str, lines: Expr, arguments: tuple[str, ...]) -> Expr:
+    """Return the names of all cookies in the lines of a field, as one text."""
+    names = Call("set_cookie_names" if is_set_cookie(name) else "cookie_names", (lines,))
+    return Call("joined", (names, Const("".join(arguments[:1]) or ",")))
+
+
+def is_set_cookie(name: str) -> bool:
+    """Tell whether a fetch looks at the cookies of an answer."""
+    return name.startswith(("res.", "scook"))
 
 
 def is_one(name: str, arguments: tuple[str, ...], state: State) -> bool:

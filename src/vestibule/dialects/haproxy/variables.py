@@ -49,6 +49,8 @@ def server_of(servers: tuple[tuple[str, str], ...], is_number: bool) -> Expr:
     return found
 
 
+_VERSION = Call("replace", (Var("protocol"), Const("^HTTP/"), Const(""), Const("")))
+
 FETCHES: dict[str, Expr] = {
     "src": Var("peer_ip"),
     "src_port": Var("client_port"),
@@ -92,8 +94,8 @@ FETCHES: dict[str, Expr] = {
     "be_name": Var("upstream"),
     "base": Concat((Var("host_port"), Var("path"))),
     "baseq": Concat((Var("host_port"), Var("path"), QUERY_MARKED)),
-    "req.ver": Call("replace", (Var("protocol"), Const("^HTTP/"), Const(""), Const(""))),
-    "req_ver": Call("replace", (Var("protocol"), Const("^HTTP/"), Const(""), Const(""))),
+    "req.ver": _VERSION,
+    "req_ver": _VERSION,
     "capture.req.method": Var("method"),
     "capture.req.uri": Var("target"),
     "capture.req.ver": Var("protocol"),
@@ -110,6 +112,12 @@ FETCHES: dict[str, Expr] = {
         Call("number", (Var("header", "content-length"),)),
         Call("length", (Var("body"),)),
     ),
+    "res.ver": _VERSION,
+    "resp_ver": _VERSION,
+    "capture.res.ver": Concat((Const("HTTP/"), _VERSION)),
+    "hostname": Var("hostname"),
+    "pid": Var("process_id"),
+    "uuid": Var("uuid"),
     "bytes_in": Var("bytes_in"),
     "bytes_out": Var("bytes_out"),
 }
@@ -199,6 +207,20 @@ COUNTED_FETCHES: dict[str, str] = {
 }
 """Fetches that count, each with the one of what is counted."""
 
+NUMBERED_FETCHES: dict[str, str] = {
+    "hdr_val": "hdr",
+    "req.hdr_val": "hdr",
+    "res.hdr_val": "res.hdr",
+    "shdr_val": "res.hdr",
+    "cook_val": "cook",
+    "req.cook_val": "cook",
+    "res.cook_val": "res.cook",
+    "scook_val": "res.cook",
+    "url_param_val": "url_param",
+    "urlp_val": "urlp",
+}
+"""Fetches that read a number, each with the one of the text it is read from."""
+
 LISTS = frozenset(("hdr", "req.hdr", "res.hdr", "shdr"))
 """Fetches that take a field apart at its commas; conditions look at each part."""
 
@@ -207,8 +229,6 @@ UNBUILT_FETCHES: dict[str, str] = {
     "srv_id": "read it in an `http-response` rule",
     "nbsrv": "servers are not checked ahead",
     "srv_is_up": "servers are not checked ahead",
-    "env": "write the value",
-    "rand": "",
     "req.ssl_sni": "use `ssl_fc_sni` where TLS ends here",
     "req_ssl_sni": "use `ssl_fc_sni` where TLS ends here",
     "req.ssl_hello_type": "",
@@ -225,10 +245,8 @@ UNBUILT_FETCHES: dict[str, str] = {
     "fe_conn": "",
     "fe_req_rate": "",
     "be_sess_rate": "",
-    "hostname": "",
     "capture.req.hdr": "",
     "lua": "",
-    "res.cook": "",
     "src_is_local": "",
 }
 """Fetches that are known and not built, with what to do."""
@@ -236,36 +254,22 @@ UNBUILT_FETCHES: dict[str, str] = {
 UNBUILT_CONVERTERS = (
     "51d.single",
     "aes_gcm_dec",
-    "be2dec",
-    "be2hex",
     "capture-req",
     "capture-res",
-    "cpl",
-    "crc32c",
     "da-csv-conv",
     "debug",
     "fix_is_valid",
     "fix_tag_value",
     "htonl",
-    "http_date",
     "ipv6_mask",
-    "jwt_header_query",
-    "jwt_payload_query",
     "jwt_verify",
-    "language",
     "mqtt_field_value",
     "mqtt_is_valid",
-    "neg",
-    "param",
     "protobuf",
     "rfc7239_field",
     "ungrpc",
     "when",
-    "wt6",
     "x509_v_err_str",
-    "xxh3",
-    "xxh32",
-    "xxh64",
 )
 """Converters that are known and not built."""
 
