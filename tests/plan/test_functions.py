@@ -39,6 +39,14 @@ def test_replace_prefix(text: bytes, prefix: bytes, replacement: bytes, expected
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted", "replacement", "expected"),
+    [(b"/a.b/a.b", b"a.b", b"c", b"/c/c"), (b"/axb", b"a.b", b"c", b"/axb"), (b"/a", b"", b"x", b"/a"), (b"/a", b"a", b"\\1", b"/\\1")],
+)
+def test_replace_text(text: bytes, wanted: bytes, replacement: bytes, expected: bytes) -> None:
+    assert call("replace_text", text, wanted, replacement) == expected
+
+
+@pytest.mark.parametrize(
     ("pattern", "group", "expected"),
     [
         (b"^/u/([0-9]+)", b"1", b"12"),
@@ -66,6 +74,7 @@ def test_seconds(value: int, expected: bytes) -> None:
 def test_a_pattern_is_a_fixed_text() -> None:
     assert make_call("capture", [Const(b"a"), ConstNumber(1), Const(b"1")]) is None
     assert make_call("replace_prefix", [Const(b"a")]) is None
+    assert make_call("replace_text", [Const(b"a")]) is None
     assert make_call("lower", [Const(b"a"), Const(b"b"), Const(b"c")]) is None
 
 

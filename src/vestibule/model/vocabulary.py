@@ -320,6 +320,12 @@ FUNCTIONS: dict[str, Function] = {
             "The first text with its beginning, the second, replaced by the third; as it is where it begins otherwise.",
         ),
         Function(
+            "replace_text",
+            (_T, _T, _T),
+            _T,
+            "The first text with the second, wherever that stands in it, replaced by the third; as it is where the second is empty.",
+        ),
+        Function(
             "capture",
             (_T, _T, _T),
             _T,

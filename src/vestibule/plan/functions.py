@@ -159,6 +159,21 @@ class ReplacePrefix(Node):
         return self._replacement.text(ex) + text[len(prefix) :]
 
 
+class ReplaceText(Node):
+    """The text with another wherever one stands in it."""
+
+    def __init__(self, inner: Node, wanted: Node, replacement: Node) -> None:
+        super().__init__(max(inner.scope, wanted.scope, replacement.scope))
+        self._inner = inner
+        self._wanted = wanted
+        self._replacement = replacement
+
+    def find(self, ex: Exchange) -> bytes | None:
+        text = self._inner.text(ex)
+        wanted = self._wanted.text(ex)
+        return text.replace(wanted, self._replacement.text(ex)) if wanted else text
+
+
 class Capture(Node):
     """What a group of a pattern matched; a group there is none of matches nothing."""
 
@@ -305,6 +320,8 @@ def _make_replace(arguments: list[Node]) -> Node | None:
 def _make_of_three(name: str, first: Node, second: Node, third: Node) -> Node | None:
     if name == "replace_prefix":
         return ReplacePrefix(first, second, third)
+    if name == "replace_text":
+        return ReplaceText(first, second, third)
     if name == "expiry" and isinstance(third, Const):
         since = None if isinstance(second, Const) and not second.value else second
         return Expiry(first, since, third.value == b"date")

@@ -193,6 +193,10 @@ class _Lowering:
         """``order NAME first|last``, ``order NAME before|after OTHER``."""
         name, where, other = (*words, "", "", "")[:3]
         known = name in ORDER and (where in ("first", "last") or (where in ("before", "after") and other in ORDER))
+        plugin = next((each for each in (name, other) if each in DIRECTIVES and DIRECTIVES[each].state == "error"), "")
+        if not known and plugin:
+            self._report.not_built(line.head, f"`{plugin}`", DIRECTIVES[plugin].advice)
+            return
         if not known:
             wrong = name if name not in ORDER else other or where
             self._report.error(line.head, "bad-value", f"`order {' '.join(words)}` is not understood", near(wrong, list(DIRECTIVES)))

@@ -182,12 +182,12 @@ class Proxies:
         return AuthRequest(name, path, query, request=request, copy=tuple(copies.items()), pass_answer=True)
 
     def _question(self, line: Segment, state: State) -> tuple[Expr | None, Expr | None]:
-        """Read the target of a question; one without a query has none."""
+        """Read the target of a question; one without a query has that of the request."""
         text, mark, query = line.token(1).text.partition("?")
         if not text.startswith("/") or "{" in text:
             self._report.not_built(line.token(1), "this target of a question", "write a path that begins with `/`")
             return None, None
-        asked = read_query(line.token(1), query, state, self._report) if mark else Const("")
+        asked = read_query(line.token(1), query, state, self._report) if mark else None
         return Const(text), asked
 
     def networks(self, line: Segment) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Facts (Caddy's documentation of ``uri`` and ``header``): ``uri replace`` replace
 ``path_regexp`` what a regular expression matches in the path; ``query`` edits single names. ``$1`` is a group. So is ``${1}``
 in fields; in ``uri``, Caddy reads the placeholder ``{1}`` first. An empty match right behind another is none (Go).
 
-Rules: what is looked for and what it is replaced by are known beforehand; placeholders in them are refused.
+Rules: a regular expression and what takes its place are known beforehand; placeholders in them are refused.
 
 Not here: matchers and order (``flow``).
 """
@@ -12,6 +12,7 @@ Not here: matchers and order (``flow``).
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.placeholders import State, Unreadable, spelt, text_expr
@@ -114,7 +115,7 @@ def read_uri(segment: Segment, first: int, state: State, report: Report) -> list
             if not lines:
                 raise Unreadable("missing", "`uri query` needs what to edit", "write `uri query NAME VALUE`")
             return [action for line in lines for action in _query(line, state)]
-        return _path(use, words[1:])
+        return _path(use, words[1:], state)
     except Unreadable as bad:
         report.error(segment.token(first), bad.code, bad.message, bad.hint)
         return None
@@ -125,7 +126,7 @@ def strip_prefix(prefix: str) -> StripPrefix:
     return StripPrefix(prefix, ignore_case=prefix.lower() != prefix.upper())
 
 
-def _path(use: str, words: list[str]) -> list[Action]:
+def _path(use: str, words: list[str], state: State) -> list[Action]:
     if use == "strip_prefix":
         if not words or not words[0]:
             raise Unreadable("missing", "`strip_prefix` needs a prefix")
@@ -147,9 +148,12 @@ def _path(use: str, words: list[str]) -> list[Action]:
         if words[2] != "1":
             raise Unreadable("not-built", f"the limit {words[2]}: not built yet", "write 1, or none")
         flags = ""
-    _fixed(words[0], words[1])
     if not words[0]:
         raise Unreadable("missing", "`replace` needs what to replace", "write `uri replace /old /new`")
+    if flags and _HELD.search(words[0] + words[1]):
+        find, by = [text_expr(word, replace(state, wire=True)) for word in words[:2]]
+        return [Rewrite(*[Call("replace_text", (each, find, by)) for each in (_PATH, _QUERY)])]
+    _fixed(words[0], words[1])
     path, query = [Call("replace", (each, Const(re.escape(words[0])), Const(words[1]), Const(flags))) for each in (_PATH, _QUERY)]
     return [Rewrite(path, query)]
 

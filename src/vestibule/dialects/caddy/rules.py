@@ -46,6 +46,22 @@ from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, 
 _REDIRECTS = {"permanent": 301, "temporary": 302, "301": 301, "302": 302, "303": 303, "307": 307, "308": 308}
 
 
+_LEADS = """\
+<!DOCTYPE html>
+<html>
+	<head>
+		<title>Redirecting...</title>
+		<script>window.location.replace("@");</script>
+		<meta http-equiv="refresh" content="0; URL='@'">
+	</head>
+	<body>Redirecting to <a href="@">@</a>...</body>
+</html>
+"""
+"""Caddy's page of `redir TO html`; the target comes at each `@`."""
+
+_UNSAFE = (("\\", "%5C"), ('"', "%22"), ("'", "%27"), ("<", "%3C"), (">", "%3E"))
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """Actions on the request."""
@@ -244,7 +260,9 @@ class Rules:
         code = 302
         if len(tokens) > 1:
             text = tokens[1].text
-            if text in ("html", "401") or (text.isdecimal() and text not in _REDIRECTS and text.startswith("3")):
+            if text == "html":
+                return self._redirecting_page(segment, tokens[0], state)
+            if text == "401" or (text.isdecimal() and text not in _REDIRECTS and text.startswith("3")):
                 self._report.not_built(tokens[1], f"`redir` with `{text}`", "use 301, 302, 303, 307 or 308")
             elif text not in _REDIRECTS:
                 self._report.error(tokens[1], "out-of-range", f"`{text}` is no redirect", "use `permanent`, `temporary` or a code")
@@ -256,6 +274,22 @@ class Rules:
         source: Source = Redirect(location, code)  # type: ignore[arg-type]  # one of those named above
         if _is_path(location):
             source = Respond(code, headers=(("Location", location),))
+        return End(Piece(self._origins.at(segment.span, source)))
+
+    def _redirecting_page(self, segment: Segment, target: Token, state: State) -> Step:
+        """Return the page that leads a browser elsewhere, and nobody else."""
+        location = read_expr(target, replace(state, wire=True), self._report)
+        if location is None:
+            return None
+        # What a client has written into its target must not end a text or a tag.
+        for char, code in _UNSAFE:
+            location = _put(location, char, code)
+        shown = _put(location, "&", "&amp;")
+        parts: list[Expr] = []
+        for at, text in enumerate(_LEADS.split("@")):
+            parts += [Const(text), shown if at else location]
+        page = concat(parts[:-1])
+        source = Respond(200, page, headers=(("Content-Type", Const("text/html; charset=utf-8")),))
         return End(Piece(self._origins.at(segment.span, source)))
 
     def _error(self, segment: Segment, first: int, state: State) -> Step:
@@ -365,6 +399,13 @@ class Rules:
 def _waits(line: Segment, at: int) -> bool:
     """Tell whether an edit has the whole directive wait for the answer of a server."""
     return line.token(at).text[:1] in (">", "-")
+
+
+def _put(text: Expr, char: str, code: str) -> Expr:
+    """Return a text with one character written otherwise."""
+    if isinstance(text, Const):
+        return Const(str(text.value).replace(char, code))
+    return Call("replace_text", (text, Const(char), Const(code)))
 
 
 def _is_path(location: Expr) -> bool:

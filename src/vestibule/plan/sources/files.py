@@ -207,7 +207,7 @@ class Files(Source):
             if what == FORBIDDEN:
                 ex.fail(Fault(PROXY_DENIED, "the file may not be read"))
                 return
-            if what == DIRECTORY and (path[-1:] != b"/" or self._manner.slash == PATH) and self._slash(ex):
+            if what == DIRECTORY and (path[-1:] != b"/" or self._manner.slash == PATH) and self._slash(ex, ex.request.path()):
                 return
             if what == DIRECTORY:
                 directory = name
@@ -239,7 +239,8 @@ class Files(Source):
         if what == DIRECTORY and path[-1:] == b"/":
             index = self._first_index(path, name)
             if index:
-                self._send(ex, index)
+                if self._manner.slash != PATH or not self._slash(ex, path):
+                    self._send(ex, index)
                 return True
         return False
 
@@ -270,17 +271,18 @@ class Files(Source):
                 return name
         return b""
 
-    def _slash(self, ex: Exchange) -> bool:
-        """Send the client to the directory's own path, so that links in its index mean what they should. Return whether it is sent."""
+    def _slash(self, ex: Exchange, path: bytes) -> bool:
+        """Send the client to the directory's own path, so that links in its index mean what they should. Return whether it is sent.
+        The directory was found at `path`."""
         head = ex.request
         if self._manner.slash == STAY:
             return False
         if self._manner.slash == PATH:
-            path, _, query = came_target(head).partition(b"?")
-            last = head.path().rstrip(b"/").rpartition(b"/")[2]
-            if path[:1] != b"/" or path[-1:] == b"/" or path.rpartition(b"/")[2] != last:
+            came, _, query = came_target(head).partition(b"?")
+            last = path.rstrip(b"/").rpartition(b"/")[2]
+            if came[:1] != b"/" or came[-1:] == b"/" or came.rpartition(b"/")[2] != last:
                 return False  # it asked for the directory, or for something else, and need not know of directories
-            ex.answer(308, [(b"Location", _one_slash(path + b"/" + (b"?" + query if query else b"")))], b"")
+            ex.answer(308, [(b"Location", _one_slash(came + b"/" + (b"?" + query if query else b"")))], b"")
             return True
         location = _one_slash(head.path() + b"/" + (b"?" + head.query() if b"?" in head.target else b""))
         if head.authority and self._manner.slash != BARE:
