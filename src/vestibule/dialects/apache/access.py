@@ -428,7 +428,8 @@ def _has(users: _Users, members: Sequence[str], name: str) -> bool:
 def _value(tree: _Tree, shown: bool | dict[_Users, bool]) -> Expr:
     """Return the test that a tree is, if users are shown, or if none is, or if one is who is among some users."""
     if isinstance(tree, _Users):
-        return Const(shown if isinstance(shown, bool) else shown[tree])
+        # Who has not shown who he is is nobody who is out.
+        return Const((shown or tree.are_out) if isinstance(shown, bool) else shown[tree])
     if not isinstance(tree, _Joined):
         return tree
     parts = [_value(part, shown) for part in tree.parts]
@@ -438,7 +439,7 @@ def _value(tree: _Tree, shown: bool | dict[_Users, bool]) -> Expr:
 def _is_every(tree: _Tree) -> bool:
     """Tell whether no request passes a tree without a user."""
     if isinstance(tree, _Users):
-        return True
+        return not tree.are_out
     return isinstance(tree, _Joined) and tree.every and any(_is_every(part) for part in tree.parts)
 
 

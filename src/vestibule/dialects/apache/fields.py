@@ -21,7 +21,7 @@ from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.record import Record
 from vestibule.model.check_expr import TOKEN
 from vestibule.model.config import Action, AddHeader, EditHeader, RemoveHeader, SetHeader, SetVariable, When
-from vestibule.model.expr import EMPTY, Call, Compare, Const, Default, Expr, If, Match, Var
+from vestibule.model.expr import EMPTY, AnyOf, Call, Compare, Const, Default, Expr, If, Match, Var
 
 _ACTIONS = ("set", "append", "add", "merge", "unset", "setifempty", "edit", "edit*", "echo", "note")
 _SUBJECTS: dict[str, Expr] = {
@@ -250,7 +250,9 @@ def condition_of(record: Record, names: Names, word: Word) -> Expr:
         return Const(False)
     wanted = not name.startswith("!")
     name = name.removeprefix("!")
-    test: Expr = Var("tls") if name.upper() == "HTTPS" else is_set(names.environment.get(name, EMPTY))
+    test = is_set(names.environment.get(name, EMPTY))
+    if name.upper() == "HTTPS":
+        test = Var("tls") if test == Const(False) else AnyOf((Var("tls"), test))
     return test if wanted else negated(test)
 
 

@@ -1,7 +1,8 @@
 """``Redirect`` and its kin.
 
 Facts: redirects of a virtual host are looked at only where no ``ProxyPass`` fits, those in a section before all that; there, a path may
-be left out, and the address may have variables in it. What follows the path is put behind the address, and so is the query.
+be left out, and the address may have variables in it. What follows the path is put behind the address, unless the path was left out, and
+so is the query.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def redirect_route(record: Record, directive: Directive, names: Names, section: 
         record.error(directive.span, "arguments", "a redirect needs a target")
         return None
     target = words[0]
-    location = _location(record, names, section, path, is_pattern, target)
+    location = _location(record, names, path, is_pattern, target)
     made = Redirect(concat([location, with_query("?")]), STATUSES.get(status, 302))
     if section is not None and path is None and not section.is_if and not section.is_pattern and both(test, None) is not None:
         # The path says it as well as the test of the section.
@@ -62,14 +63,11 @@ def redirect_route(record: Record, directive: Directive, names: Names, section: 
     return Route(made, path=match, when=test)
 
 
-def _location(record: Record, names: Names, section: Section | None, path: str | None, is_pattern: bool, target: Word) -> Expr:
+def _location(record: Record, names: Names, path: str | None, is_pattern: bool, target: Word) -> Expr:
     """Return where a redirect leads."""
     if path is None:
-        assert section is not None
-        fixed = read_string(record, names, target.text, target.span)
-        if section.is_if or section.is_pattern or not isinstance(fixed, Const):
-            return fixed
-        return concat([fixed, Call("replace_prefix", (Var("path"), Const(section.path), EMPTY))])
+        # In a section the target is the whole of it: nothing of the path goes behind.
+        return read_string(record, names, target.text, target.span)
     if is_pattern:
         names.rule = (_PATH, to_pattern(path))
         return names.template(target.text, target.span, encode=True)

@@ -393,16 +393,12 @@ class SiteMaker:
                 inner = Scope(self._record, section.scope.directives, self._scope)
                 made = passes.route(directive, inner, section.path, section.is_pattern)
                 if made is not None:
-                    routes.append(self._record.mark(made, directive.span))
+                    routes.append(self._record.mark(self._left_out(made, after), directive.span))
         inherits = self._scope.flag("ProxyPassInherit", True)
         for directive in (self._scope.all if inherits else self._scope.own)("ProxyPass", "ProxyPassMatch"):
             made = passes.route(directive, self._scope)
             if made is not None:
-                if made.source == NOTHING.source:
-                    # What is left out of proxying still meets the redirects, and files.
-                    source = Switch((*after, *self._otherwise())) if after else made.source
-                    made = replace(made, source=source, request=() if after else (*self._guard, *made.request))
-                routes.append(self._record.mark(made, directive.span))
+                routes.append(self._record.mark(self._left_out(made, after), directive.span))
         for section in reversed(sections):
             for directive in section.scope.own(*_REDIRECTS):
                 made = redirect_route(self._record, directive, self._names, section)
@@ -411,6 +407,13 @@ class SiteMaker:
                     made = replace(made, request=(*self._guard, *made.request))
                     routes.insert(0, self._record.mark(made, directive.span))
         return [*routes, *after]
+
+    def _left_out(self, made: Route, after: list[Route]) -> Route:
+        """Return a route as it is, or, of what is left out of proxying, with the redirects and files that it still meets."""
+        if made.source != NOTHING.source:
+            return made
+        source = Switch((*after, *self._otherwise())) if after else made.source
+        return replace(made, source=source, request=() if after else (*self._guard, *made.request))
 
     def _file(self, rule: Directive, plain: list[Route], passes: Passes, texts: RuleTexts) -> Part:
         """Return what answers a request whose path a rule made the name of a file."""

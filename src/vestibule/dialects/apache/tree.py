@@ -32,7 +32,8 @@ VERSION = (2, 4, 62)
 _MODULE_NAMES = (
     "alias auth_basic authn_core authn_file authz_core authz_host authz_user core deflate dir env headers http2 lbmethod_byrequests"
     " log_config mime mpm_event proxy proxy_balancer proxy_http proxy_wstunnel remoteip reqtimeout rewrite setenvif slotmem_shm"
-    " socache_shmcb ssl unixd watchdog logio filter version http so"
+    " socache_shmcb ssl unixd watchdog logio filter version http so access_compat allowmethods authz_groupfile brotli expires"
+    " lbmethod_bybusyness lbmethod_bytraffic macro md proxy_hcheck proxy_http2 ratelimit status"
 )
 MODULES = frozenset(_MODULE_NAMES.split())
 """Modules whose directives are known here, without the affixes of their names."""
