@@ -34,7 +34,8 @@ def expiring(scope: Scope, inner: Scope) -> tuple[Action, ...]:
         )
     for directive in named("ExpiresDefault")[-1:]:
         actions += _kept(scope, directive, 0, None)
-    return tuple(actions)
+    # Errors are not kept.
+    return (When(Compare("<", Var("status"), Const(400)), tuple(actions)),) if actions else ()
 
 
 def _kept(scope: Scope, directive: Directive, at: int, test: Expr | None) -> list[Action]:

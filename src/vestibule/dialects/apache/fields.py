@@ -1,9 +1,9 @@
 """``Header``, ``RequestHeader``, ``SetEnvIf`` and their kin: fields that are set, and the variables that decide about it.
 
-Facts: ``append`` and ``merge`` lengthen the line there is, ``add`` makes a new one. ``always`` also holds for errors of httpd
-itself; vestibule makes no difference.
+Facts: ``append`` and ``merge`` lengthen the line there is, ``add`` makes a new one. ``always`` also holds for errors and redirects of
+httpd itself.
 
-Rules: a variable of ``SetEnvIf`` is replaced by the test it stands for.
+Rules: a variable of ``SetEnvIf`` is replaced by the test it stands for. A page that `ErrorDocument` names counts as no error.
 """
 
 from __future__ import annotations
@@ -33,6 +33,19 @@ _SUBJECTS: dict[str, Expr] = {
     "request_uri": Var("decoded_path"),
 }
 _OURS = ("connection", "upgrade", "keep-alive", "te", "trailer", "proxy-connection")
+
+DOCUMENT = "error.document"
+"""The variable that says that a page of the site stands in the place of an error."""
+
+ANSWERED: Expr = AnyOf(
+    (
+        Var("proxied"),
+        Compare("<", Var("status"), Const(300)),
+        Compare("==", Var("status"), Const(304)),
+        Compare("!=", Var("kept", DOCUMENT), EMPTY),
+    )
+)
+"""Whether an answer is more than an error or a redirect of our own."""
 
 
 class Fields:
@@ -128,9 +141,17 @@ class Fields:
         actions: list[Action] = []
         left: dict[str, Expr] = dict(before or {})
         for directive in directives:
-            made = self._action(directive, in_request, left)
-            if made is not None:
+            # A field of an answer is read as it is by then.
+            made = self._action(directive, in_request, left if in_request else {})
+            if made is None:
+                continue
+            last = actions[-1] if actions else None
+            if in_request or directive.text(0).lower() == "always":
                 actions.append(made)
+            elif isinstance(last, When) and last.test == ANSWERED:
+                actions[-1] = replace(last, actions=(*last.actions, made))
+            else:
+                actions.append(When(ANSWERED, (made,)))
         return tuple(actions), left
 
     def _action(self, directive: Directive, in_request: bool, left: dict[str, Expr]) -> Action | None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.apache.expressions import read_string
+from vestibule.dialects.apache.fields import DOCUMENT
 from vestibule.dialects.apache.patterns import shell_pattern
 from vestibule.dialects.apache.proxying import path_match
 from vestibule.dialects.apache.scope import Scope, not_built
@@ -23,7 +24,21 @@ from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.dialects.read import ReadText
 from vestibule.dialects.record import Record
-from vestibule.model.config import Action, Again, Deny, ErrorRoute, Files, PathMatch, Redirect, Respond, Rewrite, Route, Source, Switch
+from vestibule.model.config import (
+    Action,
+    Again,
+    Deny,
+    ErrorRoute,
+    Files,
+    PathMatch,
+    Redirect,
+    Respond,
+    Rewrite,
+    Route,
+    SetVariable,
+    Source,
+    Switch,
+)
 from vestibule.model.expr import EMPTY, AllOf, Call, Const, Expr, Match, Var, concat
 
 _NOT_THERE, _NOBODY_ANSWERS = 503, 502
@@ -304,7 +319,7 @@ def _document(record: Record, directive: Directive, names: Names, status: int, i
     if text.startswith("/"):
         path, mark, query = text.partition("?")
         rewrite = Rewrite(Const(path), Const(query) if mark else EMPTY)
-        return ErrorRoute(Again(), (status,), None, intercepts, (rewrite,))
+        return ErrorRoute(Again(), (status,), None, intercepts, (rewrite, SetVariable(DOCUMENT, Const("1"))))
     body = read_string(record, names, text.removeprefix('"'), directive.place(1))
     page = Respond(status, body, (("Content-Type", Const("text/html; charset=utf-8")),))
     return ErrorRoute(page, (status,), None, intercepts)

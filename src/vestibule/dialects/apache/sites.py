@@ -16,7 +16,7 @@ from vestibule.dialects.apache.compressing import compression_of
 from vestibule.dialects.apache.directory_rules import mapping_of, ruled
 from vestibule.dialects.apache.expiring import expiring
 from vestibule.dialects.apache.expressions import negated
-from vestibule.dialects.apache.fields import Fields, conditional, without_host
+from vestibule.dialects.apache.fields import ANSWERED, Fields, conditional, without_host
 from vestibule.dialects.apache.files import STATUS, FileSites, Mapping, error_routes
 from vestibule.dialects.apache.pacing import paced
 from vestibule.dialects.apache.proxying import Passes, added_to_requests, client_field, forwarding_of, reversed_cookies, reversed_fields
@@ -48,7 +48,7 @@ from vestibule.model.config import (
     Timeouts,
     When,
 )
-from vestibule.model.expr import EMPTY, AnyOf, Compare, Const, Expr, If, InNet, Var, concat
+from vestibule.model.expr import EMPTY, Const, Expr, If, InNet, Var, concat
 
 _EARLY = ("SetEnvIf", "SetEnvIfNoCase", "SetEnvIfExpr", "BrowserMatch", "BrowserMatchNoCase")
 _LATE = ("SetEnv", "UnsetEnv", "PassEnv")
@@ -433,9 +433,9 @@ class SiteMaker:
         for test, scope in self._files.guarded(Mapping(route.source.strip, route.source.root)):
             if scope is not self._scope and scope is not self._scope.outer:
                 # They are for the files themselves, not for refusals.
-                shown = AnyOf((Compare("<", Var("status"), Const(300)), Compare("==", Var("status"), Const(304))))
                 made, _ = self._fields.actions(scope.own("Header"), in_request=False)
-                response += conditional(both(shown, None if test is None else as_answered(test)), made)
+                inside = [each for one in made for each in (one.actions if isinstance(one, When) and one.test == ANSWERED else (one,))]
+                response += conditional(both(ANSWERED, None if test is None else as_answered(test)), tuple(inside))
         return self._record.changed(route, replace(route, response=response)) if response else route
 
     def _otherwise(self) -> list[Route]:

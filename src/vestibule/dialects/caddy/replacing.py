@@ -152,7 +152,7 @@ def _path(use: str, words: list[str], state: State) -> list[Action]:
         raise Unreadable("missing", "`replace` needs what to replace", "write `uri replace /old /new`")
     if flags and _HELD.search(words[0] + words[1]):
         find, by = [text_expr(word, replace(state, wire=True)) for word in words[:2]]
-        return [Rewrite(*[Call("replace_text", (each, find, by)) for each in (_PATH, _QUERY)])]
+        return [Rewrite(Call("replace_text", (_PATH, find, by)), Call("replace_text", (_QUERY, find, by)))]
     _fixed(words[0], words[1])
     path, query = [Call("replace", (each, Const(re.escape(words[0])), Const(words[1]), Const(flags))) for each in (_PATH, _QUERY)]
     return [Rewrite(path, query)]
