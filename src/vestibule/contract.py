@@ -179,6 +179,10 @@ class Stream:
         """From here on bytes are opaque in both directions. Return whether the stream can."""
         return False
 
+    def takes_back(self) -> bool:
+        """Tell whether nothing of an answer has gone yet that was begun here; it never goes then, and another one may."""
+        return False
+
     def secured(self) -> Secured | None:
         """Return what knows of the TLS of an upstream stream; None where there is none."""
         return None
@@ -227,6 +231,9 @@ class Around(Stream):
 
     def open_tunnel(self) -> bool:
         return self._inner.open_tunnel()
+
+    def takes_back(self) -> bool:
+        return self._inner.takes_back()
 
     def secured(self) -> Secured | None:
         return self._inner.secured()

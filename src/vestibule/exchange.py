@@ -495,13 +495,13 @@ class Exchange:
         if side == UP and self.response is None and self.plan.source.retry(self, fault):
             return
         self.fault = fault
-        if self.response is None and fault.kind.status and self.down is not None:
+        if fault.kind.status and self.down is not None and (self.response is None or (side == UP and self.down.takes_back())):
+            self.response = None
             if self.plan.errors and self._answer_error(fault.kind.status, False, fault):
                 return
-            page = self.plan.error_page or PLAIN_PAGE
             self._shown = 0
             # What went wrong with the answer to an error is for the log; the client is told of the error.
-            page.answer(self, self._cause or fault)
+            (self.plan.error_page or PLAIN_PAGE).answer(self, self._cause or fault)
             return
         self._finish(fault)
 

@@ -109,6 +109,9 @@ def half_an_answer(turn: Turn) -> None:
     if turn.request.target.endswith(b"whole"):
         turn.send(b"0123456789")
         return
+    if turn.request.target.endswith(b"broken"):
+        turn.is_closed = True
+        return
     try:
         turn.recv()  # until whoever reads gives up
     except Gone:
@@ -123,6 +126,7 @@ def test_answers_are_held_back_until_their_bodies_are_there(tmp_path: Path, orig
             (b"/200-whole", b"200", 20),
             (b"/200-half", b"504", 0),
             (b"/201-half", b"201", 10),
+            (b"/201-broken", b"201", 10),
             (b"/202-half", b"202", 10),
         ):
             with socket.create_connection(("127.0.0.1", port), 10) as client:
@@ -131,6 +135,22 @@ def test_answers_are_held_back_until_their_bodies_are_there(tmp_path: Path, orig
                 while text.partition(b"\r\n\r\n")[2].count(b"0123456789") < most // 10 or not text:
                     text += client.recv(65_536)
             assert text.split()[1] == status, target
+
+
+def test_a_server_that_breaks_off_while_its_answer_is_held_is_an_error(tmp_path: Path) -> None:
+    """HAProxy sends on what it has of it, and cuts the connection."""
+    with serving(tmp_path, "haproxy.cfg", HELD) as (port, upstream, _):
+        upstream.script = half_an_answer
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            for target, wanted in ((b"/200-broken", b"502"), (b"/200-whole", b"200")):
+                client.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+                reader = client.makefile("rb")
+                assert reader.readline().split()[1] == wanted
+                length = 0
+                while (line := reader.readline().strip()) != b"":
+                    name, _, value = line.partition(b":")
+                    length = int(value) if name.lower() == b"content-length" else length
+                assert (len(reader.read(length)) == length) and length > 0
 
 
 TIMED = """\

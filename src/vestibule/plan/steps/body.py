@@ -4,7 +4,8 @@ Facts: a client that asks whether it may send (RFC 9110 10.1.1) sends nothing un
 buffer holds.
 
 Rules: no more is read than is asked for, and never more than the exchange holds back anyway. A body that does not come in time is
-answered 408, that of an answer 504: its head is held back with it, so nobody has seen it.
+answered 408, that of an answer 504: its head is held back with it, so nobody has seen it. Where the server breaks off meanwhile, the
+client gets an error instead.
 
 Not here: bodies that are left out or replaced (`as_get.py`).
 """
@@ -145,13 +146,21 @@ class _Held(Around, Timed, Ending):
         self._pieces.clear()
         return self._inner.send_body(body, end) if body or end else more
 
-    def on_deadline(self) -> None:
+    def takes_back(self) -> bool:
         ex = self._ex
-        if ex is None or self._head is None or ex.over:
-            return
+        if ex is None or self._head is None:
+            return False
+        self._deadline.drop()
         self._head = None
         self._pieces.clear()
         ex.down = self._inner
+        ex.response_bytes = 0
+        return True
+
+    def on_deadline(self) -> None:
+        ex = self._ex
+        if ex is None or ex.over or not self.takes_back():
+            return
         ex.response = None
         fault = Fault(_LATE_ANSWER, f"{self._time_ms} ms (read_body)")
         ex.drop_up(fault)
