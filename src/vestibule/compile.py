@@ -297,7 +297,12 @@ class _Maker(Asked):
                 except re.error as bad:
                     self.wrong(f"{key}.host_patterns", f"no regular expression: {bad}")
         profile = self._tls.profile(key, listener)
-        if listener.tls and profile.asks_clients:
+        if listener.tls and self._tls.differ(listener):
+            for at, site in enumerate(config.sites):
+                rules = self._tls.rules(f"sites[{at}]", site, listener) if site.name in plans else b""
+                if rules:
+                    switch.bind_to_rules(plans[site.name], rules)
+        elif listener.tls and profile.asks_clients:
             switch.bind_to_sni(profile.client_verify in ("require", "shown"), profile.client_verify == "shown")
         # Requests that never reach a site are logged as the configuration says.
         log = self.listener_log(key, listener)

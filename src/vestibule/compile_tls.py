@@ -13,7 +13,9 @@ names in it.
 Not here: reading of files (`control/certs.py`), the handshake (`net/`).
 """
 
+import re
 import ssl
+from dataclasses import replace
 from typing import Any
 
 from vestibule.compile_expr import Mistakes
@@ -60,7 +62,7 @@ class TlsMaker(Certificates):
         self._assets = assets
         self._challenges = challenges if config.wants_acme else None
         self._demand = demand
-        self._made: dict[tuple[str, str], _Made | None] = {}
+        self._made: dict[tuple[str, str, str], _Made | None] = {}
         self._choices: dict[str, TlsChoice] = {}
 
     def profile(self, key: str, listener: model.Listener) -> model.TlsProfile:
@@ -75,12 +77,15 @@ class TlsMaker(Certificates):
         """Make the choice of certificates of a listener; None after a mistake."""
         profile = self.profile(key, listener)
         sites = self._sites(key, listener)
+        if self.differ(listener):
+            # A session is resumed before it is known which site it is for.
+            profile = replace(profile, tickets=False)
         served: dict[str, ssl.SSLContext] = {}
         firsts: dict[str, ssl.SSLContext] = {}
         demanded = DemandedHosts()
         is_demanded = False
         for place, site in sites:
-            for host, context in self.contexts(place, site, listener, profile):
+            for host, context in self.contexts(place, site, listener, self._with_clients(place, site, profile)):
                 firsts.setdefault(site.name, context)
                 if site.on_demand:
                     # What was made here is nothing but a context to begin handshakes with.
@@ -89,7 +94,7 @@ class TlsMaker(Certificates):
                 elif host:
                     served[host] = context
         for place, site in sites:
-            for name, context in self._by_names(place, site, listener, profile):
+            for name, context in self._by_names(place, site, listener, self._with_clients(place, site, profile)):
                 served.setdefault(name, context)
         if not firsts:
             if not sites:
@@ -109,11 +114,53 @@ class TlsMaker(Certificates):
             for host in self._spared_by(name):
                 if host not in served:
                     choice.spare(host)
+        if self.differ(listener):
+            choice.go_by_sites()
+            for place, site in sites:
+                self._add_patterns(choice, place, site, firsts)
         for host in listener.refused_sni:
             choice.refuse(host)
         choice.arm()
         self._choices[listener.name] = choice
         return choice
+
+    def _add_patterns(self, choice: TlsChoice, place: str, site: model.Site, firsts: dict[str, ssl.SSLContext]) -> None:
+        for pattern in site.host_patterns if site.name in firsts else ():
+            try:
+                choice.add_pattern(pattern, firsts[site.name])
+            except re.error as bad:
+                self._mistakes.add(f"{place}.host_patterns", f"no regular expression: {bad}")
+
+    def differ(self, listener: model.Listener) -> bool:
+        """Tell whether sites of a listener ask clients for other certificates than the listener does."""
+        for site in self._config.sites:  # noqa: SIM110 - because mypyc makes a slow generator of `any(...)`
+            if site.client_profile and listener.name in site.listeners:
+                return True
+        return False
+
+    def rules(self, key: str, site: model.Site, listener: model.Listener) -> bytes:
+        """Return what is asked of clients of a site, as `ClientAuth.rules` has it; nothing where nothing is."""
+        profile = self._with_clients(key, site, self.profile(key, listener))
+        clients = self._clients(profile) if profile.asks_clients else None
+        return b"" if clients is None else clients.rules()
+
+    def _with_clients(self, place: str, site: model.Site, profile: model.TlsProfile) -> model.TlsProfile:
+        """Return the profile of a listener with the client certificates that a site asks for."""
+        if not site.client_profile:
+            return profile
+        for own in (*self._config.tls_profiles, INTERMEDIATE, MODERN):
+            if own.name == site.client_profile:
+                return replace(
+                    profile,
+                    name=f"{profile.name} {own.name}",
+                    client_ca=own.client_ca,
+                    client_ca_more=own.client_ca_more,
+                    client_verify=own.client_verify,
+                    client_crl=own.client_crl,
+                    client_depth=own.client_depth,
+                )
+        self._mistakes.add(f"{place}.client_profile", f"there is no TLS profile `{site.client_profile}`")
+        return profile
 
     def _sites(self, key: str, listener: model.Listener) -> list[tuple[str, model.Site]]:
         """Return the sites of a listener with their places; one that passes connections on is as a site for any host."""
@@ -264,7 +311,7 @@ class TlsMaker(Certificates):
     def _context(
         self, key: str, names: list[str], pairs: list[KeyPair], listener: model.Listener, profile: model.TlsProfile
     ) -> ssl.SSLContext | None:
-        known = (listener.name, "\0".join(names))
+        known = (listener.name, profile.name, "\0".join(names))
         if known not in self._made:
             context = self._make(key, names, pairs, listener, profile)
             self._made[known] = None if context is None else _Made(names, listener, profile, context)
@@ -325,7 +372,7 @@ class TlsMaker(Certificates):
             self._mistakes.add("tls_profiles", f"`{profile.client_crl}`, the client_crl of `{profile.name}`, was not read")
             return None
         depth = -1 if profile.client_depth is None else profile.client_depth
-        return ClientAuth((authorities + more).encode(), profile.client_verify, lists.encode(), depth)
+        return ClientAuth(authorities.encode(), profile.client_verify, lists.encode(), depth, more.encode())
 
 
 def _share(names: list[str], pairs: dict[str, tuple[str, str]]) -> bool:

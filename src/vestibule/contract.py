@@ -107,6 +107,7 @@ class Client:
         self.tls_session = b""
         self.tls_protocol = b""  # agreed on by ALPN
         self.certificate: PeerCertificate | None = None
+        self.rules = b""  # by which the client was asked for it
         self.secured: Secured | None = None
         self.number = next(_NUMBERS)
         self.since_ms = 0  # when the connection was accepted

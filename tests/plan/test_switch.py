@@ -92,6 +92,29 @@ def test_connection_bound_to_its_sni() -> None:
     assert ex.plan.name == "deep"
 
 
+def test_a_site_is_only_for_who_was_asked_as_it_asks() -> None:
+    made = switch()
+    wants = made.find(b"a.example")
+    assert wants is not None
+    made.bind_to_rules(wants, b"members")
+    root, peer = Plan("root", made), client(scheme="https")
+    for sni, rules, host, served in (
+        (b"a.example", b"members", "a.example", True),
+        (b"", b"members", "a.example", True),
+        (b"A.example", b"", "a.example", False),
+        (b"x.b.example", b"members", "a.example", False),
+        (b"", b"others", "a.example", False),
+        (b"a.example", b"members", "x.b.example", True),
+    ):
+        peer.sni, peer.rules = sni, rules
+        ex, down = request(root, authority=host, peer=peer)
+        assert (ex.plan.name != "root") is served
+        if not served:
+            assert answer_of(down).status == 421
+            assert ex.fault is not None
+            assert ex.fault.kind is CLIENT_MISDIRECTED
+
+
 @pytest.mark.parametrize("takes_any", [False, True])
 def test_who_came_before_certificates_were_asked_for(takes_any: bool) -> None:
     made = switch()

@@ -389,6 +389,8 @@ def _check_site(found: Findings, path: str, site: Site, config: Config, names: _
             found.reference(f"{path}.listeners[{at}]", "listener", name, known)
     for at, name in enumerate(site.certificates):
         found.reference(f"{path}.certificates[{at}]", "certificate", name, names.certificates)
+    if site.client_profile:
+        found.reference(f"{path}.client_profile", "TLS profile", site.client_profile, [*BUILT_IN_PROFILES, *names.profiles])
     here = [known[name] for name in site.listeners if name in known]
     _check_site_tls(found, path, site, here)
     _check_client_certificates(found, path, site, here, names)
@@ -445,7 +447,7 @@ def _check_site_tls(found: Findings, path: str, site: Site, listeners: Sequence[
 def _check_client_certificates(found: Findings, path: str, site: Site, listeners: Sequence[Listener], names: _Names) -> None:
     """What only clients with a certificate may see needs a listener that asks for one."""
     for listener in listeners:
-        profile = names.profiles.get(listener.tls_profile)
+        profile = names.profiles.get(site.client_profile or listener.tls_profile)
         if listener.tls and (profile is None or not profile.asks_clients):
             message = f"clients are not asked for a certificate on the listener `{listener.name}`, so nobody could pass"
             hint = "give it a TLS profile with `client_ca`"
@@ -538,10 +540,10 @@ def _check_unused(found: Findings, config: Config) -> None:
     for at, certificate in enumerate(config.certificates):
         if certificate.name not in certificates:
             found.warning(f"certificates[{at}]", "unused", f"nothing uses the certificate `{certificate.name}`")
-    profiles = {listener.tls_profile for listener in config.listeners}
+    profiles = {listener.tls_profile for listener in config.listeners} | {site.client_profile for site in config.sites}
     for at, profile in enumerate(config.tls_profiles):
         if profile.name not in profiles:
-            found.warning(f"tls_profiles[{at}]", "unused", f"no listener uses the TLS profile `{profile.name}`")
+            found.warning(f"tls_profiles[{at}]", "unused", f"nothing uses the TLS profile `{profile.name}`")
 
 
 def _upstreams_in(config: Config) -> set[str]:

@@ -255,6 +255,10 @@ class Site:
     written order over all sites."""
     default_host: str = ""
     """What ``host`` is for a request that names none, as one of HTTP/1.0 may."""
+    client_profile: str = ""
+    """The TLS profile that says which certificates clients are asked for in handshakes that name this site; empty is as the listener's.
+    Nothing else of the profile counts, no session is resumed on such listeners, and a connection that was not asked so is misdirected
+    here (421)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Facts
   OpenSSL inside and hid them. `struct PySSLContext` begins with PyObject_HEAD and `SSL_CTX *ctx`;
   `struct PySSLSocket` with PyObject_HEAD, a weak reference, `SSL *ssl`, `PySSLContext *ctx`.
   Groups, depth and verification of a handshake are those of the context it began with: changing the
-  context in the SNI callback changes certificates only (SSL_set_SSL_CTX(3)).
+  context in the SNI callback changes certificates and authorities only (SSL_set_SSL_CTX(3)), until `ask_as` says more.
 
   OpenSSL keeps errors in a queue, where the `ssl` module would find them at its next call.
 
@@ -107,6 +107,22 @@ def _declare(library: Any) -> None:
     library.SSL_CTX_set_verify_depth.argtypes = [ctypes.c_void_p, ctypes.c_int]
     library.SSL_CTX_set_verify.restype = None
     library.SSL_CTX_set_verify.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    library.SSL_CTX_get_verify_mode.argtypes = [ctypes.c_void_p]
+    library.SSL_CTX_get_verify_callback.restype = ctypes.c_void_p
+    library.SSL_CTX_get_verify_callback.argtypes = [ctypes.c_void_p]
+    library.SSL_CTX_get_verify_depth.argtypes = [ctypes.c_void_p]
+    library.SSL_CTX_get0_param.restype = ctypes.c_void_p
+    library.SSL_CTX_get0_param.argtypes = [ctypes.c_void_p]
+    library.SSL_get0_param.restype = ctypes.c_void_p
+    library.SSL_get0_param.argtypes = [ctypes.c_void_p]
+    library.SSL_set_verify.restype = None
+    library.SSL_set_verify.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    library.SSL_set_verify_depth.restype = None
+    library.SSL_set_verify_depth.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    library.X509_VERIFY_PARAM_get_flags.restype = ctypes.c_ulong
+    library.X509_VERIFY_PARAM_get_flags.argtypes = [ctypes.c_void_p]
+    library.X509_VERIFY_PARAM_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_ulong]
+    library.X509_VERIFY_PARAM_clear_flags.argtypes = [ctypes.c_void_p, ctypes.c_ulong]
     library.SSL_CTX_set_alpn_select_cb.restype = None
     library.SSL_CTX_set_alpn_select_cb.argtypes = [ctypes.c_void_p, _ALPN_CALLBACK, ctypes.c_void_p]
     library.SSL_CTX_add_client_CA.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
@@ -274,6 +290,23 @@ def _address_of(connection: ssl.SSLObject) -> Any:
     if _LIBRARY is None or ctypes.c_void_p.from_address(id(inner) + head + 2 * word).value != id(inner.context):
         return None
     return ctypes.c_void_p.from_address(id(inner) + head + word)
+
+
+def ask_as(connection: ssl.SSLObject, made: ssl.SSLContext) -> bool:
+    """Ask the client of a handshake, in its SNI callback, for the certificate that clients of another context are asked for.
+
+    That context must be the connection's already. False: it cannot be done, and the handshake must not go on.
+    """
+    address = _address_of(connection)
+    if address is None:
+        return False
+    context = _context_of(made)
+    _LIBRARY.SSL_set_verify(address, _LIBRARY.SSL_CTX_get_verify_mode(context), _LIBRARY.SSL_CTX_get_verify_callback(context))
+    _LIBRARY.SSL_set_verify_depth(address, _LIBRARY.SSL_CTX_get_verify_depth(context))
+    own = _LIBRARY.SSL_get0_param(address)
+    _LIBRARY.X509_VERIFY_PARAM_clear_flags(own, _LIBRARY.X509_VERIFY_PARAM_get_flags(own))
+    _LIBRARY.X509_VERIFY_PARAM_set_flags(own, _LIBRARY.X509_VERIFY_PARAM_get_flags(_LIBRARY.SSL_CTX_get0_param(context)))
+    return True
 
 
 def verify_result(connection: ssl.SSLObject) -> int:

@@ -4,7 +4,8 @@ Facts
   The `ssl` module loads keys from files only, and a worker may not open any: an anonymous file in
   memory serves. Sessions resume across workers only if all encrypt tickets with one key; the module
   has no call for that, OpenSSL has (SSL_CTRL_SET_TLSEXT_TICKET_KEYS).
-  A resumed session is not verified again, whichever context it began with (RFC 8446 4.6.1).
+  A resumed session is not verified again, whichever context it began with (RFC 8446 4.6.1), and OpenSSL opens tickets before it
+  asks which context serves. Where contexts of one listener ask clients for different things, no session may be resumed.
   Mozilla's intermediate profile is TLS 1.2 and 1.3 with forward secrecy and AEAD; modern is 1.3 alone.
 
 Rules: a context never falls back to something weaker than asked for; an error is raised instead.
@@ -15,6 +16,7 @@ Not here: where certificates come from (`control/certs.py`), the byte pump (`tra
 import hashlib
 import hmac
 import os
+import re
 import ssl
 from typing import Any, Final
 
@@ -46,22 +48,32 @@ VERIFY_SHOWN: Final = "shown"
 class AskedObject(ssl.SSLObject):
     """A server-side TLS object that remembers which name its client asked for.
 
-    `validates` is set before the handshake where the client offers `ACME_TLS`.
+    `validates` is set before the handshake where the client offers `ACME_TLS`, `rules` in it: what was asked of the client
+    (`ClientAuth.rules`), or nothing.
     """
 
     asked_name = ""
     validates = False
+    rules = b""
+
+
+@mypyc_attr(native_class=False)
+class AskingContext(ssl.SSLContext):
+    """A context that remembers what it asks of clients."""
+
+    rules = b""
 
 
 class ClientAuth:
     """What is asked of clients: by whom their certificates must be signed (PEM), and how that is checked.
 
     With `crl_pem` every authority on the way needs a revocation list that is in force (RFC 5280 6.3);
-    `depth` bounds the authorities on the way, -1 leaves that to OpenSSL.
+    `depth` bounds the authorities on the way, -1 leaves that to OpenSSL. Clients are not told of the authorities in `more_pem`.
     """
 
-    def __init__(self, ca_pem: bytes, verify: str = VERIFY_REQUIRED, crl_pem: bytes = b"", depth: int = -1) -> None:
+    def __init__(self, ca_pem: bytes, verify: str = VERIFY_REQUIRED, crl_pem: bytes = b"", depth: int = -1, more_pem: bytes = b"") -> None:
         self.ca_pem = ca_pem
+        self.more_pem = more_pem
         self.verify = verify
         self.crl_pem = crl_pem
         self.depth = depth
@@ -72,10 +84,17 @@ class ClientAuth:
         A session resumes without its certificate being looked at again, so one that began where less
         is asked, or before a revocation list changed, must not open here.
         """
-        rules = b"\0".join([self.verify.encode(), b"%d" % self.depth, self.ca_pem, self.crl_pem])
+        rules = self._written()
         first = hmac.digest(key, b"client certificates 1\0" + rules, hashlib.sha512)
         second = hmac.digest(key, b"client certificates 2\0" + rules, hashlib.sha512)
         return (first + second)[:TICKET_KEY_BYTES]
+
+    def rules(self) -> bytes:
+        """Return what tells these rules from others."""
+        return hashlib.sha256(self._written()).digest()
+
+    def _written(self) -> bytes:
+        return b"\0".join([self.verify.encode(), b"%d" % self.depth, self.ca_pem + self.more_pem, self.crl_pem])
 
     def arm(self, made: ssl.SSLContext) -> None:
         """Have a context ask so. Raises ValueError or ssl.SSLError."""
@@ -84,6 +103,9 @@ class ClientAuth:
             for der in made.get_ca_certs(binary_form=True):
                 openssl.name_authority(made, der)
             # Whoever names an intermediate authority means its members, and not all of its root's.
+            made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        if self.more_pem:
+            made.load_verify_locations(cadata=self.more_pem.decode("ascii"))
             made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if self.crl_pem:
             _load_lists(made, self.crl_pem)
@@ -114,7 +136,7 @@ def server_context(
     key type. `ticket_key` (80 bytes) is shared by all workers; empty resumes no sessions.
     Raises ValueError or ssl.SSLError with the reason.
     """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made = AskingContext(ssl.PROTOCOL_TLS_SERVER)
     _limit(made, minimum, maximum, ciphers or INTERMEDIATE_CIPHERS, suites, groups)
     # Our order holds, but a client that wants ChaCha20 first, as phones without AES instructions do, gets it.
     made.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA
@@ -126,6 +148,7 @@ def server_context(
         openssl.set_protocols(made, alpn)
     if clients is not None:
         clients.arm(made)
+        made.rules = clients.rules()
     if not ticket_key:
         made.options |= ssl.OP_NO_TICKET
         made.num_tickets = 0
@@ -256,6 +279,8 @@ class TlsChoice:
         self._wildcards: dict[str, ssl.SSLContext] = {}
         self._refused: set[str] = set()
         self._spared: set[str] = set()
+        self._goes_deep = False
+        self._patterns: list[tuple[re.Pattern[str], ssl.SSLContext]] = []
         self._hosts = DemandedHosts()
         self._contexts = DemandedContexts()
         self._demanded: dict[str, _Demanded] = {}
@@ -273,6 +298,14 @@ class TlsChoice:
             self._wildcards[name[2:]] = context
         else:
             self._exact[name] = context
+
+    def go_by_sites(self) -> None:
+        """Have wildcards be for any number of labels, as they are for sites: what is asked of clients goes with the site."""
+        self._goes_deep = True
+
+    def add_pattern(self, pattern: str, context: ssl.SSLContext) -> None:
+        """Serve `context` for names that a regular expression is found in, where no name fits. Raises `re.error`."""
+        self._patterns.append((re.compile(pattern, re.IGNORECASE), context))
 
     def refuse(self, name: str) -> None:
         """Refuse handshakes for a host name, or for one label more with `*.name`, whatever there is for it."""
@@ -299,7 +332,23 @@ class TlsChoice:
                 found = self._find_demanded(self.demand, name)
                 if found is not None:
                     return found
+            if self._goes_deep:
+                found = self._find_deep(name)
+                if found is not None:
+                    return found
         return self.default
+
+    def _find_deep(self, name: str) -> ssl.SSLContext | None:
+        _, _, parent = name.partition(".")
+        while parent:
+            found = self._wildcards.get(parent)
+            if found is not None:
+                return found
+            _, _, parent = parent.partition(".")
+        for pattern, context in self._patterns:
+            if pattern.search(name) is not None:
+                return context
+        return None
 
     def lacking(self, name: str) -> Demand | None:
         """Return who is to be asked for the certificate of a name that is served on demand; None where there is one, or never."""
@@ -334,6 +383,7 @@ class TlsChoice:
             for name in list(held):
                 if held[name] is old:
                     held[name] = new
+        self._patterns = [(pattern, new if held_for is old else held_for) for pattern, held_for in self._patterns]
         if self.default is old:
             self.default = new
         if self.base is old:
@@ -356,6 +406,10 @@ class TlsChoice:
         found = self.find(name or "")
         if found is None:
             return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
+        connection.rules = found.rules if isinstance(found, AskingContext) else b""
         if found is not base:
             connection.context = found
+            asked = base.rules if isinstance(base, AskingContext) else b""
+            if connection.rules != asked and not openssl.ask_as(connection, found):
+                return int(ssl.ALERT_DESCRIPTION_INTERNAL_ERROR)
         return None

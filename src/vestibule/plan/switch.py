@@ -62,6 +62,7 @@ class HostSwitch(Source):
         self._strict_sni = False
         self._wants_certificate = False
         self._takes_any = False
+        self._rules: dict[Plan, bytes] = {}
         self._known: dict[bytes, Plan] = {}
         self._tokens: OpenTokens | None = None
         self._challenge = default
@@ -97,6 +98,13 @@ class HostSwitch(Source):
         self._takes_any = takes_any
         self._wants_certificate = wants_certificate
 
+    def bind_to_rules(self, plan: Plan, rules: bytes) -> None:
+        """Serve a site only on connections whose handshake was for it, and whose client was asked for a certificate by these rules.
+
+        For listeners whose sites ask clients for different things. Sites that ask for nothing are served on any connection.
+        """
+        self._rules[plan] = rules
+
     def find(self, host: bytes) -> Plan | None:
         """Return the plan of a host in lower case without port, or None."""
         found = self._exact.get(host)
@@ -131,6 +139,9 @@ class HostSwitch(Source):
             if len(self._known) >= _KNOWN_MOST:
                 self._known.clear()
             self._known[authority] = plan
+        if self._rules and not self._is_asked_for(ex, plan):
+            ex.fail(Fault(CLIENT_MISDIRECTED, "clients of this site are asked for other certificates"))
+            return
         if self._strict_sni and ex.client.sni and self.find(ex.client.sni.lower()) is not plan:
             ex.fail(Fault(CLIENT_MISDIRECTED, f"the connection is for {ex.client.sni.decode('ascii', 'replace')}"))
             return
@@ -140,6 +151,13 @@ class HostSwitch(Source):
                 ex.fail(Fault(CLIENT_NO_CERTIFICATE, "the connection is older than the configuration"))
                 return
         ex.enter(plan)
+
+    def _is_asked_for(self, ex: Exchange, plan: Plan) -> bool:
+        rules = self._rules.get(plan)
+        if rules is None:
+            return True
+        client = ex.client
+        return client.rules == rules and (not client.sni or self.find(client.sni.lower()) is plan)
 
 
 class Choice:

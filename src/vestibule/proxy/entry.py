@@ -163,7 +163,9 @@ class Greeting(Owner, Timed):
         assert isinstance(transport, TlsTransport)
         client = self.client
         tls = transport.tls
-        client.sni = tls.asked_name.encode("ascii", "replace") if isinstance(tls, AskedObject) else b""
+        if isinstance(tls, AskedObject):
+            client.sni = tls.asked_name.encode("ascii", "replace")
+            client.rules = tls.rules
         secured = Secured(tls)
         client.secured = secured
         client.tls_version = secured.version()

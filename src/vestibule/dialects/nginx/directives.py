@@ -210,7 +210,8 @@ _ROWS = _rows(
     ("ssl_crl", "hs", "1", "revocation lists for client certificates"),
     ("ssl_verify_depth", "hs", "1", "authorities between a client's certificate and a trusted one; 1 unless said"),
     ("ssl_verify_client", "hs", "1",
-     "`on`, `optional` or `optional_no_ca`; with the first two a certificate that is not accepted ends the handshake"),
+     "`on`, `optional` or `optional_no_ca`, of each server of a socket; requests without a certificate that is accepted get 400 (or what"
+     " `error_page` says for 495 and 496), and those on a connection that was made for a server that asks otherwise get 421"),
     ("ssl_ocsp", "hs", "1", "only `off`: certificates of clients are checked against lists (`ssl_crl`)"),
     ("ssl_conf_command", "hs", "2", "`Ciphersuites`: the TLS profile of the listener; other commands are left out"),
     ("ssl_ecdh_curve", "hs", "1", "the TLS profile of the listener"),
@@ -326,7 +327,9 @@ _IN_STREAM = _rows(
     ("proxy_next_upstream_tries", "tv", "1", "`retry.attempts`"),
     ("proxy_next_upstream_timeout", "tv", "1", "`retry.within`"),
     ("ssl_certificate ssl_certificate_key ssl_password_file ssl_ciphers ssl_client_certificate ssl_trusted_certificate ssl_crl"
-     " ssl_verify_depth ssl_verify_client ssl_ecdh_curve", "tv", "1", "as in `http`, where TLS ends (`listen … ssl`)"),
+     " ssl_verify_depth ssl_ecdh_curve", "tv", "1", "as in `http`, where TLS ends (`listen … ssl`)"),
+    ("ssl_verify_client", "tv", "1", "`on`, `optional` or `optional_no_ca`; with the first two a certificate that is not accepted ends"
+     " the handshake"),
     ("ssl_session_tickets", "tv", "flag", "as in `http`"),
     ("ssl_session_cache", "tv", "1-2", "as in `http`"),
     ("ssl_protocols", "tv", "1+", "as in `http`"),

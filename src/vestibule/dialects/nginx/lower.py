@@ -32,13 +32,11 @@ from vestibule.model.check import check
 from vestibule.model.config import (
     ANY_HOST,
     AccessLog,
-    Action,
     Config,
     ErrorLog,
     Listener,
     Process,
     Site,
-    TlsProfile,
 )
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, Call, Compare, Const, If, Match, Var
@@ -140,7 +138,7 @@ class _Lowering:
         formats = log_formats(http)
         self._serve(servers, Locations(record, self._upstreams, formats, self._read_text, trusted, Zones(record, http)), names, level)
         self._asks_host = "host" in names.used
-        listeners, profiles = self._listeners(servers, level)
+        listeners = self._listeners(servers, level)
         sites = self._sites(servers, level)
         self._upstreams.warn_unused()
         made = Config(
@@ -149,7 +147,7 @@ class _Lowering:
             upstreams=self._upstreams.all(),
             process=self._with_resolvers(self._process(main), directives),
             certificates=self._tls.certificates(),
-            tls_profiles=profiles,
+            tls_profiles=self._tls.profiles(),
             trusted_proxies=trusted or (),
             timeouts=level.timeouts,
             limits=level.limits,
@@ -190,7 +188,7 @@ class _Lowering:
                 read_tables(self._record, self._tables, inside)
             server.served = locations.server(server.scope, inside, level, server.directive)
 
-    def _listeners(self, servers: list[_Server], level: Level) -> tuple[tuple[Listener, ...], tuple[TlsProfile, ...]]:
+    def _listeners(self, servers: list[_Server], level: Level) -> tuple[Listener, ...]:
         made: list[Listener] = []
         for door in self._doors.all():
             self._record.origin(f"listeners[{len(made)}]", door.span)
@@ -205,7 +203,7 @@ class _Lowering:
                     name=door.name,
                     address=door.address,
                     tls=door.tls,
-                    tls_profile=self._tls.profile(door, [servers[at].scope for at in door.servers], default.scope),
+                    tls_profile=self._tls.profile(door, default.scope, answers=True),
                     unknown_sni="refuse" if door.tls and default.scope.flag("ssl_reject_handshake", False) else "default",
                     default_site="" if default.turns_away and door.tls else self._name(door.default_server, servers),
                     refused_sni=self._refused(door, servers),
@@ -219,7 +217,7 @@ class _Lowering:
             )
             if not door.tls:
                 made[-1] = replace(made[-1], unknown_sni="refuse")
-        return tuple(made), self._tls.profiles()
+        return tuple(made)
 
     def _refused(self, door: Door, servers: list[_Server]) -> tuple[str, ...]:
         """Return the names for which a socket makes no handshake."""
@@ -283,6 +281,7 @@ class _Lowering:
         server = servers[at]
         assert server.served is not None
         part, own = server.served.part, server.served.level
+        defaults = [(door, servers[door.default_server].scope) for door in doors]
         certificates: tuple[str, ...] = ()
         if any(door.tls for door in doors):
             certificates = self._tls.certificates_of(server.scope, server.directive.span)
@@ -295,7 +294,7 @@ class _Lowering:
             hosts=hosts,
             listeners=tuple([door.name for door in doors]),
             source=part.source,
-            request=self._asks(doors, servers, at) + part.request,
+            request=(self._tls.asks_of(server.scope) if certificates else ()) + part.request,
             response=part.response,
             certificates=certificates,
             timeouts=own.timeouts if own.timeouts != level.timeouts else None,
@@ -307,16 +306,12 @@ class _Lowering:
             errors=own.errors,
             host_patterns=tuple(server.patterns),
             default_host=server.name if self._asks_host and self._serves_hostless(at, doors) else "",
+            client_profile=self._tls.client_profile(defaults, server.scope, server.directive.span),
         )
 
     def _serves_hostless(self, at: int, doors: list[Door]) -> bool:
         """Tell whether requests that name no host may come to a server: it is a default, or TLS names the server before."""
         return any(door.tls or door.default_server == at for door in doors)
-
-    def _asks(self, doors: list[Door], servers: list[_Server], at: int) -> tuple[Action, ...]:
-        """Return what a server asks of clients beyond what its sockets do; the places of its own actions move."""
-        around = [(door, [servers[each].scope for each in door.servers]) for door in doors]
-        return self._tls.asks_of(around, servers[at].scope)
 
     # ------------------------------------------------------------ the program
 

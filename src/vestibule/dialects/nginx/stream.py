@@ -183,7 +183,7 @@ class _Streams:
                     door.name,
                     door.address,
                     tls=door.tls,
-                    tls_profile=self._tls.profile(door, [scope], scope),
+                    tls_profile=self._tls.profile(door, scope, answers=False),
                     unknown_sni="default" if door.tls else "refuse",
                     certificates=certificates if door.tls else (),
                     alpn=tuple(dict.fromkeys(alpn.texts)) if door.tls and alpn is not None else (),

@@ -1,9 +1,9 @@
 """``ssl_*``: certificates of servers, and how TLS is spoken on a socket.
 
-Facts: the versions, ciphers and client certificates of a socket are those of its default server, since they are settled before a
-name is known. Where servers of one socket ask for different things, everybody may connect, and requests to those that require a
-certificate are refused without one, which is how nginx itself does it. nginx's own defaults are as vestibule's ``intermediate``
-profile or weaker, and that profile takes their place.
+Facts: the versions and ciphers of a socket are those of its default server, since they are settled before a name is known. Each
+server of ``http`` asks clients for certificates as it says; whatever is shown, the handshake goes on, and requests are refused (400),
+which is how nginx itself does it. In ``stream`` there are no requests, and the handshake ends. nginx's own defaults are as
+vestibule's ``intermediate`` profile or weaker, and that profile takes their place.
 
 Rules: TLS before 1.2 is not spoken, whatever a file asks for.
 """
@@ -17,14 +17,20 @@ from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.listening import Door
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.record import Record
-from vestibule.model.config import Action, Certificate, ClientCertificate, TlsProfile, When
+from vestibule.model.config import Action, Certificate, ClientCertificate, Deny, TlsProfile, When
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import Var
+from vestibule.model.expr import Compare, Const, Expr, InSet, Not, Var
 
 _Verify: TypeAlias = Literal["require", "optional", "any"]
 
 _VERSIONS = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 _VERIFIES: dict[str, _Verify] = {"on": "require", "optional": "optional", "optional_no_ca": "any"}
+
+_NO_CA = ("2", "18", "19", "20", "21")
+"""Numbers of OpenSSL for an issuer that is not known, or a certificate that signs itself: what ``optional_no_ca`` lets in."""
+
+_BAD, _NONE = "495", "496"
+"""What ``error_page`` calls a request with a bad certificate, and one without; where it names neither they are 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,11 @@ class _Clients:
     crl: str = ""
     depth: int | None = None
     more: str = ""
+    asks: bool = False
+
+    def taken(self) -> _Clients:
+        """Return the same where handshakes go on whatever is shown."""
+        return replace(self, verify="any") if self.asks else self
 
 
 class Tls:
@@ -76,12 +87,15 @@ class Tls:
             names.append(self._certificates[known].name)
         return tuple(dict.fromkeys(names))
 
-    def profile(self, door: Door, scopes: list[Scope], default: Scope) -> str:
-        """Return the TLS profile of a socket, making it where no built-in one says the same."""
+    def profile(self, door: Door, default: Scope, answers: bool) -> str:
+        """Return the TLS profile of a socket, making it where no built-in one says the same. ``answers``: requests are refused, and
+        not handshakes."""
         if not door.tls:
             return "intermediate"
         minimum, maximum = self._versions(default)
-        clients = self._clients_of_door(scopes)
+        clients = self._clients_of(default)
+        if answers:
+            clients = clients.taken()
         curves = default.text("ssl_ecdh_curve", "auto")
         self._look_at_sessions(default)
         bare = TlsProfile(
@@ -98,12 +112,32 @@ class Tls:
             self._suites(default),
             clients.more,
         )
+        return self._named(bare, door.span)
+
+    def client_profile(self, doors: list[tuple[Door, Scope]], scope: Scope, span: Span) -> str:
+        """Return the profile that says what a server asks clients for; nothing where its sockets (each with its default server) do so."""
+        if scope.find("ssl_certificate") is None:
+            return ""  # nginx begins with the default server's, and has nothing to change to
+        clients = self._clients_of(scope).taken()
+        if all(not door.tls or self._clients_of(default).taken() == clients for door, default in doors):
+            return ""
+        bare = TlsProfile(
+            "",
+            client_ca=clients.ca,
+            client_verify=clients.verify,
+            client_crl=clients.crl,
+            client_depth=clients.depth,
+            client_ca_more=clients.more,
+        )
+        return self._named(bare, span)
+
+    def _named(self, bare: TlsProfile, span: Span) -> str:
         if bare == TlsProfile(""):
             return "intermediate"
         for known in self._profiles:
             if replace(known, name="") == bare:
                 return known.name
-        self._record.origin(f"tls_profiles[{len(self._profiles)}]", door.span)
+        self._record.origin(f"tls_profiles[{len(self._profiles)}]", span)
         self._profiles.append(replace(bare, name=f"nginx {len(self._profiles) + 1}"))
         return self._profiles[-1].name
 
@@ -127,15 +161,22 @@ class Tls:
                 self._record.warning(directive.span, "left-out", message, "vestibule has its own, safe choice here")
         return suites
 
-    def asks_of(self, doors: list[tuple[Door, list[Scope]]], scope: Scope) -> tuple[Action, ...]:
-        """Return what a server itself must ask, where the sockets it is on do not ask it of everybody."""
-        if self._clients_of(scope).verify != "require" or not self._clients_of(scope).ca:
+    def asks_of(self, scope: Scope) -> tuple[Action, ...]:
+        """Return what a server asks at its requests, on TLS only: whether the certificate is there and good."""
+        clients = self._clients_of(scope, has_default=True)
+        if not clients.asks:
             return ()
-        for door, scopes in doors:
-            if door.tls and any(self._clients_of(each) != self._clients_of(scope) for each in scopes):
-                # nginx asks at a request, and only on TLS.
+        told = {word for directive in scope.nearest("error_page") for word in directive.texts}
+        error = Var("tls_client_error")
+        bad: Expr = Compare("!=", error, Const(0))
+        if clients.verify == "any":
+            bad = Not(InSet(error, ("0", *_NO_CA)))
+        missing: tuple[Action, ...] = ()
+        if clients.verify == "require":
+            if not told & {_BAD, _NONE}:
                 return (When(Var("tls"), (ClientCertificate(400),)),)
-        return ()
+            missing = (When(Compare("==", Var("tls_client_verify"), Const("NONE")), (Deny(int(_NONE) if _NONE in told else 400),)),)
+        return (When(Var("tls"), (When(bad, (Deny(int(_BAD) if _BAD in told else 400),)), *missing)),)
 
     def _versions(self, scope: Scope) -> tuple[Literal["1.2", "1.3"], Literal["1.2", "1.3"]]:
         directive = scope.find("ssl_protocols")
@@ -151,27 +192,8 @@ class Tls:
             return "1.2", "1.3"
         return "1.2" if "TLSv1.2" in asked else "1.3", "1.3" if "TLSv1.3" in asked else "1.2"
 
-    def _clients_of_door(self, scopes: list[Scope]) -> _Clients:
-        """Return what a socket asks of clients: what its servers do, or, where only some ask, what leaves it to them."""
-        found = [(scope, self._clients_of(scope)) for scope in scopes]
-        asking = [(scope, clients) for scope, clients in found if clients != _Clients()]
-        if not asking:
-            return _Clients()
-        first = asking[0][1]
-        for scope, clients in asking[1:]:
-            mixed = clients.verify != first.verify and "any" in (clients.verify, first.verify)
-            if mixed or replace(clients, verify=first.verify) != first:
-                place = scope.find("ssl_verify_client")
-                assert place is not None
-                what = "asking clients for certificates in another way than another server of the socket"
-                not_built(self._record, place.span, what, "use two ports, or put the authorities into one file")
-                return first
-        if first.verify != "any" and any(clients != first for _, clients in found):
-            return replace(first, verify="optional")
-        return first
-
-    def _clients_of(self, scope: Scope) -> _Clients:
-        """Return what one server asks of clients."""
+    def _clients_of(self, scope: Scope, has_default: bool = False) -> _Clients:
+        """Return what one server asks of clients; with ``has_default`` it may have been the default one that did."""
         directive = scope.find("ssl_verify_client")
         if directive is None or directive.text() == "off":
             return _Clients()
@@ -184,9 +206,9 @@ class Tls:
         trusted = scope.text("ssl_trusted_certificate")
         more = trusted if ca and trusted != ca else ""
         ca = ca or trusted
-        if not ca and verify != "any":
+        if not ca and verify != "any" and not (has_default and scope.find("ssl_certificate") is None):
             self._record.error(directive.span, "missing", "client certificates need their authorities", "add `ssl_client_certificate`")
-        return _Clients(verify, ca, scope.text("ssl_crl") if ca else "", scope.count("ssl_verify_depth", 1) if ca else None, more)
+        return _Clients(verify, ca, scope.text("ssl_crl") if ca else "", scope.count("ssl_verify_depth", 1) if ca else None, more, True)
 
 
 def _cipher_list(text: str) -> tuple[str, ...]:

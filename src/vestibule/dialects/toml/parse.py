@@ -379,6 +379,7 @@ class _Parser:
             hsts=_hsts(section),
             immich=section.read("immich", True),
             default_host=section.read("default_host", ""),
+            client_profile=section.read("client_profile", ""),
             **own,
         )
 

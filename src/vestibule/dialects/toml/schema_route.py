@@ -165,6 +165,7 @@ SITE = Table(
         ),
         Key("immich", FLAG, "true", "immich"),
         Key("default_host", TEXT, '"photos.example.org"', "default_host"),
+        Key("client_profile", TEXT, '"members"', "client_profile"),
         *_ACTION_KEYS,
         *_LEVEL_KEYS,
         _ERROR_KEY,

@@ -303,6 +303,8 @@ class _Writer:
             self._key("immich", "false")
         if site.default_host:
             self._key("default_host", quote(site.default_host))
+        if site.client_profile:
+            self._key("client_profile", quote(site.client_profile))
         self._inside(path, site, level, model_path)
 
     def _inside(self, path: str, level: Site | Route, outer: Level, model_path: str) -> None:
