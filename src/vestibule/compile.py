@@ -34,6 +34,7 @@ from vestibule.http.h1 import HeadLimits
 from vestibule.link.messages import Assets
 from vestibule.model import config as model
 from vestibule.net.reactor import Reactor
+from vestibule.net.tls import NamePattern
 from vestibule.plan.error_page import ClearPage
 from vestibule.plan.expr import CONST, Const
 from vestibule.plan.fault_log import Reporter
@@ -53,7 +54,7 @@ from vestibule.plan.steps.edit import Edit, EditRequest, EditResponse, FixedResp
 from vestibule.plan.steps.forward import HOST_CLIENT, HOST_FIXED, KEEP, REMOVE, SET, Forward, ForwardAgain, Terms
 from vestibule.plan.steps.hsts import hsts_edit
 from vestibule.plan.steps.limit import ConcurrencyLimit
-from vestibule.plan.switch import ANY, BEST, EXACT, PREFIX, REGEX, WRITTEN, Choice, HostSwitch, RouteSwitch, make_switch
+from vestibule.plan.switch import ANY, BEST, EXACT, PREFIX, REGEX, WRITTEN, Choice, HostPattern, HostSwitch, RouteSwitch, make_switch
 from vestibule.plan.variables import Place
 from vestibule.proxy.door import NOTE, OPEN, STRICT, Door
 
@@ -177,7 +178,7 @@ class _Maker(Asked):
         self._exprs = ExprMaker(self._mistakes, self.assets.directory)
         self._ring: Ring | None = None  # of the site that is being made
         self._steps = StepMaker(self._mistakes, self._exprs, registry, self.root, reactor, self)
-        self._tls = TlsMaker(self._mistakes, config, assets, registry.challenges, registry.demand)
+        self._tls = TlsMaker(self._mistakes, config, assets, registry.challenges, registry.demand, _name_pattern)
         self.root.certificates = self._tls
         self.root.counts = config.wants_counts
         self._trusted = NetworkSet([])
@@ -294,8 +295,8 @@ class _Maker(Asked):
             for pattern in site.host_patterns if site.name in plans else ():
                 try:
                     switch.add_pattern(wire(pattern), plans[site.name])
-                except re.error as bad:
-                    self.wrong(f"{key}.host_patterns", f"no regular expression: {bad}")
+                except ValueError as bad:
+                    self.wrong(f"{key}.host_patterns", str(bad))
         profile = self._tls.profile(key, listener)
         if listener.tls and self._tls.differ(listener):
             for at, site in enumerate(config.sites):
@@ -635,3 +636,16 @@ def _host_of(forwarding: model.Forwarding) -> str:
 
 def _is_switch(source: Source) -> bool:
     return isinstance(source, RouteSwitch)
+
+
+class _NamePattern(NamePattern):
+    def __init__(self, pattern: str) -> None:
+        self._pattern = HostPattern(wire(pattern))
+
+    def is_for(self, name: str) -> bool:
+        return self._pattern.is_in(name.encode("ascii", "replace"))
+
+
+def _name_pattern(pattern: str) -> NamePattern:
+    """Return what finds a site's names in handshakes as in requests. Raises ValueError."""
+    return _NamePattern(pattern)

@@ -13,8 +13,8 @@ names in it.
 Not here: reading of files (`control/certs.py`), the handshake (`net/`).
 """
 
-import re
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,16 @@ from vestibule.compile_state import Certificates
 from vestibule.link.messages import ACME_PREFIX, INTERNAL_PREFIX, Assets, KeyPair
 from vestibule.model import config as model
 from vestibule.net.demand import Demand, DemandedHosts, DemandedPair
-from vestibule.net.tls import INTERMEDIATE_CIPHERS, ClientAuth, DemandedContexts, OpenChallenges, TlsChoice, add_pair, server_context
+from vestibule.net.tls import (
+    INTERMEDIATE_CIPHERS,
+    ClientAuth,
+    DemandedContexts,
+    NamePattern,
+    OpenChallenges,
+    TlsChoice,
+    add_pair,
+    server_context,
+)
 
 _ALPN = {"h1": "http/1.1", "h2": "h2"}
 
@@ -56,7 +65,16 @@ class _OnDemand(DemandedContexts):
 class TlsMaker(Certificates):
     """Makes the choice of certificates for each listener of a configuration, and renews them while it serves."""
 
-    def __init__(self, mistakes: Mistakes, config: model.Config, assets: Assets, challenges: OpenChallenges, demand: Demand) -> None:
+    def __init__(
+        self,
+        mistakes: Mistakes,
+        config: model.Config,
+        assets: Assets,
+        challenges: OpenChallenges,
+        demand: Demand,
+        pattern: Callable[[str], NamePattern],
+    ) -> None:
+        self._pattern = pattern
         self._mistakes = mistakes
         self._config = config
         self._assets = assets
@@ -127,9 +145,9 @@ class TlsMaker(Certificates):
     def _add_patterns(self, choice: TlsChoice, place: str, site: model.Site, firsts: dict[str, ssl.SSLContext]) -> None:
         for pattern in site.host_patterns if site.name in firsts else ():
             try:
-                choice.add_pattern(pattern, firsts[site.name])
-            except re.error as bad:
-                self._mistakes.add(f"{place}.host_patterns", f"no regular expression: {bad}")
+                choice.add_pattern(self._pattern(pattern), firsts[site.name])
+            except ValueError as bad:
+                self._mistakes.add(f"{place}.host_patterns", str(bad))
 
     def differ(self, listener: model.Listener) -> bool:
         """Tell whether sites of a listener ask clients for other certificates than the listener does."""

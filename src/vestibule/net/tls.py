@@ -16,7 +16,6 @@ Not here: where certificates come from (`control/certs.py`), the byte pump (`tra
 import hashlib
 import hmac
 import os
-import re
 import ssl
 from typing import Any, Final
 
@@ -254,6 +253,14 @@ class DemandedContexts:
         raise NotImplementedError
 
 
+class NamePattern:
+    """Tells which server names it is for."""
+
+    def is_for(self, name: str) -> bool:
+        """Tell whether it is for this one."""
+        raise NotImplementedError
+
+
 class _Demanded:
     """A context with the certificate it was made from."""
 
@@ -280,7 +287,7 @@ class TlsChoice:
         self._refused: set[str] = set()
         self._spared: set[str] = set()
         self._goes_deep = False
-        self._patterns: list[tuple[re.Pattern[str], ssl.SSLContext]] = []
+        self._patterns: list[tuple[NamePattern, ssl.SSLContext]] = []
         self._hosts = DemandedHosts()
         self._contexts = DemandedContexts()
         self._demanded: dict[str, _Demanded] = {}
@@ -303,9 +310,9 @@ class TlsChoice:
         """Have wildcards be for any number of labels, as they are for sites: what is asked of clients goes with the site."""
         self._goes_deep = True
 
-    def add_pattern(self, pattern: str, context: ssl.SSLContext) -> None:
-        """Serve `context` for names that a regular expression is found in, where no name fits. Raises `re.error`."""
-        self._patterns.append((re.compile(pattern, re.IGNORECASE), context))
+    def add_pattern(self, pattern: NamePattern, context: ssl.SSLContext) -> None:
+        """Serve `context` for names that a pattern is for, where no name fits."""
+        self._patterns.append((pattern, context))
 
     def refuse(self, name: str) -> None:
         """Refuse handshakes for a host name, or for one label more with `*.name`, whatever there is for it."""
@@ -346,7 +353,7 @@ class TlsChoice:
                 return found
             _, _, parent = parent.partition(".")
         for pattern, context in self._patterns:
-            if pattern.search(name) is not None:
+            if pattern.is_for(name):
                 return context
         return None
 

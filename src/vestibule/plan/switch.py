@@ -47,6 +47,20 @@ _KNOWN_MOST: Final = 1024
 _INDEX_FROM: Final = 8
 
 
+class HostPattern:
+    """A regular expression for hosts, without regard to case. Raises ValueError."""
+
+    def __init__(self, pattern: bytes) -> None:
+        try:
+            self._pattern = re.compile(pattern, re.IGNORECASE)
+        except re.error as bad:
+            raise ValueError(f"no regular expression: {bad}") from bad
+
+    def is_in(self, host: bytes) -> bool:
+        """Tell whether it is found in a host."""
+        return self._pattern.search(host) is not None
+
+
 class HostSwitch(Source):
     """Chooses a site by the host that a request is for.
 
@@ -57,7 +71,7 @@ class HostSwitch(Source):
         self._default = default
         self._exact: dict[bytes, Plan] = {}
         self._wildcards: dict[bytes, Plan] = {}
-        self._patterns: list[tuple[re.Pattern[bytes], Plan]] = []
+        self._patterns: list[tuple[HostPattern, Plan]] = []
         self._elsewhere: set[bytes] = set()
         self._strict_sni = False
         self._wants_certificate = False
@@ -80,8 +94,8 @@ class HostSwitch(Source):
             self._exact[host] = plan
 
     def add_pattern(self, pattern: bytes, plan: Plan) -> None:
-        """Serve the hosts that a regular expression is found in by a plan, where no name fits. Raises `re.error`."""
-        self._patterns.append((re.compile(pattern, re.IGNORECASE), plan))
+        """Serve the hosts that a regular expression is found in by a plan, where no name fits. Raises ValueError."""
+        self._patterns.append((HostPattern(pattern), plan))
 
     def add_elsewhere(self, host: bytes) -> None:
         """Note a host that is served on other listeners only."""
@@ -117,7 +131,7 @@ class HostSwitch(Source):
                 return found
             dot = host.find(b".", dot + 1)
         for pattern, plan in self._patterns:
-            if pattern.search(host) is not None:
+            if pattern.is_in(host):
                 return plan
         return self._default
 
