@@ -163,6 +163,26 @@ def test_smallest_configuration_forwards() -> None:
     assert ex.timeouts.body_idle_ms == 600_000
 
 
+def test_what_sites_have_alike_is_there_once() -> None:
+    kinds: dict[str, dict[str, object]] = {
+        "a": {}, "b": {}, "host": {"forwarding": m.Forwarding(host="other.test")},
+        "times": {"timeouts": m.Timeouts(connect_ms=7)}, "plain": {"immich": not SITE.immich},
+    }  # fmt: skip
+    sites = [replace(SITE, name=name, hosts=(f"{name}.test",), **own) for name, own in kinds.items()]  # type: ignore[arg-type]
+    root = built(config(*sites))
+    alike: dict[str, list[bool]] = {}
+    first: list[object] = []
+    for name in kinds:
+        plan = asked(root, host=f"{name}.test")[0].plan
+        parts = [plan.request[0], plan.timeouts, plan.error_page, plan.response, plan.filters, plan.errors]
+        first = first or parts
+        alike[name] = [part is other for part, other in zip(parts, first, strict=True)]
+    assert alike["b"] == [True] * 6
+    assert alike["host"] == [False] + [True] * 5
+    assert alike["times"] == [True, False] + [True] * 4
+    assert alike["plain"] == [True, False, False] + [True] * 3
+
+
 def test_hosts() -> None:
     wide = replace(SITE, name="wide", hosts=("*.photos.example",), source=m.Proxy("other"))
     root = built(config(SITE, wide))

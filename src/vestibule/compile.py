@@ -26,7 +26,7 @@ from vestibule.compile_state import Registry, Root
 from vestibule.compile_steps import Asked, StepMaker, are_steady
 from vestibule.compile_tls import TlsMaker
 from vestibule.compile_upstream import UpstreamMaker
-from vestibule.contract import ErrorPage, ErrorPlan, FilterMaker, LogLine, Plan, Source, Step, Timeouts
+from vestibule.contract import ErrorPlan, FilterMaker, LogLine, Plan, Source, Step, Timeouts
 from vestibule.counts import NOWHERE
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.address import Network, NetworkSet
@@ -156,6 +156,53 @@ class _Level:
         return Place(self.listener.name.encode(), self.site.name.encode(), upstream.encode(), self.site.default_host.encode())
 
 
+class _Once:
+    """What plans have alike and keeps nothing of its own, made once for all of them.
+
+    A request to one of ten thousand sites finds it in the processor's cache.
+    """
+
+    def __init__(self) -> None:
+        self._terms: dict[tuple[model.Forwarding, int, bytes], Terms] = {}
+        self._forwards: dict[int, Forward] = {}
+        self._timeouts: dict[tuple[model.Timeouts, int], Timeouts] = {}
+        self._pages = {immich: ClearPage(immich) for immich in (False, True)}
+        self._checks = {resolved: CheckPath(resolved) for resolved in (False, True)}
+
+    def terms(self, forwarding: model.Forwarding, trusted: NetworkSet, mode: int, host: bytes) -> Terms:
+        """Return the terms of this forwarding; `trusted` follows from it."""
+        return self._terms.setdefault(
+            (forwarding, mode, host),
+            Terms(
+                trusted,
+                _FORWARDING_MODES[forwarding.x_forwarded],
+                _FORWARDING_MODES[forwarding.forwarded],
+                mode,
+                host,
+                forwarding.underscores == "allow",
+                wire(forwarding.client_field),
+                forwarding.client_walk,
+                forwarding.client_announced,
+            ),
+        )
+
+    def forward(self, terms: Terms, edits: list[Edit]) -> Forward:
+        """Return the first step of a site; `terms` are of `self.terms`."""
+        return Forward(terms, edits) if edits else self._forwards.setdefault(id(terms), Forward(terms, []))
+
+    def timeouts(self, timeouts: model.Timeouts, hold_ms: int = 0) -> Timeouts:
+        """Return time-outs that nobody changes; `hold_ms` counts where nothing is said of it."""
+        return self._timeouts.setdefault((timeouts, hold_ms), _timeouts(timeouts, hold_ms))
+
+    def page(self, immich: bool) -> ClearPage:
+        """Return the error page of sites of a kind."""
+        return self._pages[immich]
+
+    def check(self, resolved: bool) -> CheckPath:
+        """Return the step that looks at paths."""
+        return self._checks[resolved]
+
+
 class _Maker(Asked):
     """Makes one root. Mistakes are noted and something harmless stands in, so that all are found."""
 
@@ -182,6 +229,7 @@ class _Maker(Asked):
         self.root.certificates = self._tls
         self.root.counts = config.wants_counts
         self._trusted = NetworkSet([])
+        self._once = _Once()
         self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root, self._exprs)
         self._layer4 = Layer4Maker(self._mistakes, self._exprs, self._steps, self._upstreams, registry.porches)
         self._log = LogMaker(self._mistakes, self._exprs, registry, self.root, logs, reporter)
@@ -335,7 +383,7 @@ class _Maker(Asked):
         terms = self.terms(f"{key}.forwarding", level.forwarding, site.source)
         if site.redirect_http and not listener.tls:
             source = self.https_redirect(key, level)
-            return self.plan(key, level, source, [*self.begin(site), Forward(terms, [])], "")
+            return self.plan(key, level, source, [*self.begin(site), self._once.forward(terms, [])], "")
         level.request = site.request
         level.request_key = f"{key}.request"
         level.response = site.response
@@ -352,10 +400,10 @@ class _Maker(Asked):
         source = self.source(f"{key}.source", site.source, level)
         if ring is not None:
             ring.around = self.plan(key, level, source, [], _upstream_of(site.source))
-        first: list[Step] = [*self.begin(site), Forward(terms, head)]
+        first: list[Step] = [*self.begin(site), self._once.forward(terms, head)]
         plan = self.plan(key, level, source, first + steps, _upstream_of(site.source))
         # What is done to answers may ask for the path, too.
-        plan.request.insert(len(first), CheckPath(self._exprs.asks_path))
+        plan.request.insert(len(first), self._once.check(self._exprs.asks_path))
         return plan
 
     def begin(self, site: model.Site) -> list[Step]:
@@ -418,7 +466,7 @@ class _Maker(Asked):
         if edits:
             fixed = max([edit.scope for edit in edits]) == CONST
             response.append(FixedResponse(edits) if fixed else EditResponse(edits))
-        page: ErrorPage = ClearPage(level.site.immich)
+        page = self._once.page(level.site.immich)
         # The limit of a switch is that of the route it chooses.
         most = -1 if _is_switch(source) else _most(level.limits.body_bytes)
         log_key = key if level.site.access_log is not None else "config"
@@ -436,7 +484,7 @@ class _Maker(Asked):
             filters,
             log,
             page,
-            _timeouts(level.timeouts, _HOLD_MS if level.site.immich else 0),
+            self._once.timeouts(level.timeouts, _HOLD_MS if level.site.immich else 0),
             most,
             level.errors,
         )
@@ -470,17 +518,7 @@ class _Maker(Asked):
         else:
             mode = HOST_CLIENT  # routes inside say their own
         trusted = self.networks(f"{key}.trusted", forwarding.trusted) if forwarding.trusted else self._trusted
-        return Terms(
-            trusted,
-            _FORWARDING_MODES[forwarding.x_forwarded],
-            _FORWARDING_MODES[forwarding.forwarded],
-            mode,
-            host,
-            forwarding.underscores == "allow",
-            wire(forwarding.client_field),
-            forwarding.client_walk,
-            forwarding.client_announced,
-        )
+        return self._once.terms(forwarding, trusted, mode, host)
 
     def question(self, key: str, action: model.AuthRequest, edits: list[Edit]) -> Plan:
         """Make the plan by which a server is asked whether a request may pass; it has no log of its own."""

@@ -436,13 +436,14 @@ class Plan:
         self.source = source
         self.half_close = half_close
         self.request: list[Step] = list(request)
-        self.response: list[Step] = list(response)
-        self.filters: list[FilterMaker] = list(filters)
+        # Plans that have none share a list, which a request to one of ten thousand sites finds in the processor's cache.
+        self.response: list[Step] = list(response) if response else _NO_STEPS
+        self.filters: list[FilterMaker] = list(filters) if filters else _NO_FILTERS
         self.log: list[LogLine] = list(log)
         self.error_page = error_page
         self.timeouts = timeouts
         self.body_most = body_most
-        self.errors: list[ErrorPlan] = list(errors)
+        self.errors: list[ErrorPlan] = list(errors) if errors else _NO_ERRORS
         self.replaces_from = min([each.least for each in self.errors], default=_NO_STATUS)  # the status from which answers may be
 
 
@@ -469,5 +470,8 @@ class PlainPage(ErrorPage):
         ex.answer(fault.kind.status, [(b"Content-Type", b"text/plain; charset=utf-8")], body)
 
 
+_NO_STEPS: Final[list[Step]] = []
+_NO_FILTERS: Final[list[FilterMaker]] = []
+_NO_ERRORS: Final[list[ErrorPlan]] = []
 DEFAULT_TIMEOUTS: Final = Timeouts()
 PLAIN_PAGE: Final = PlainPage()
