@@ -14,6 +14,7 @@ opened.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import ssl
@@ -24,6 +25,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 SOCKETS: Final = 40
+
+# A route behind a password, for the flood of wrong ones; its hash takes a quarter of a second to check.
+LOCKED: Final = """[[sites."photos.test".routes]]
+prefix = "/locked"
+request = [{ basic_auth = { admin = "$2b$12$Es2CUpJoBDvykpokeoygued/gJn3H8BFpP7JT9Z/eD8iudUG19pWq" } }]
+respond = { body = "open" }
+"""
 _REST_S: Final = 0.01
 _WAIT_S: Final = 5.0
 
@@ -254,6 +262,21 @@ def many_ranges(attack: Attack) -> None:
         for sock in list(attack.socks):
             if attack.drain(sock) and sock in attack.socks:
                 attack.send(sock, head(attack, ranges))
+        attack.rest()
+
+
+def wrong_passwords(attack: Attack) -> None:
+    """Passwords that are not right, another one each time, where the hash of the right one is slow on purpose."""
+
+    def shown(number: int) -> bytes:
+        text = base64.b64encode(b"admin:%d of %d" % (number, attack.seen.rounds))
+        return head(attack, b"Authorization: Basic " + text + b"\r\n", path=b"/locked")
+
+    while not attack.over.is_set():
+        attack.keep(attack.plain, shown)
+        for number, sock in enumerate(list(attack.socks)):
+            if attack.drain(sock) and sock in attack.socks:
+                attack.send(sock, shown(number))
         attack.rest()
 
 
@@ -515,6 +538,7 @@ FLOODS: Final = (
     Flood("pipelines nobody reads", pipelines),
     Flood("huge heads", huge_heads, ends=True),
     Flood("many ranges", many_ranges),
+    Flood("wrong passwords", wrong_passwords),
     Flood("slow readers of a file", file_readers),
     Flood("many ranges of a file", file_ranges),
     Flood("connections", connections),

@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 
 from bench import proc
-from bench.floods import FLOODS, Flood, Target, start
+from bench.floods import FLOODS, LOCKED, Flood, Target, start
 from bench.household import Origin, content, is_listened, make_certificate, start_vestibule
 from bench.peer import free_port
 
@@ -57,7 +57,7 @@ class Besieged:
             f'listen = ["https://127.0.0.1:{self.target.secure}", "http://127.0.0.1:{self.target.plain}"]\nredirect_http = false\n'
             f'to = "http://127.0.0.1:{port}"\naccess_log = "off"\n'
             f'[[sites."photos.test".routes]]\nprefix = "/probe"\nrespond = {{ body = "ok" }}\n'
-            f'[[sites."photos.test".routes]]\nprefix = "/files/"\nfiles = {{ root = "{self.directory}" }}\n'
+            f'[[sites."photos.test".routes]]\nprefix = "/files/"\nfiles = {{ root = "{self.directory}" }}\n{LOCKED}'
         )
         self.process = start_vestibule(self.directory, config, [self.target.plain, self.target.secure], source, processor)
 

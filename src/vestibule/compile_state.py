@@ -14,6 +14,7 @@ from vestibule.net.reactor import Reactor
 from vestibule.net.syslog import HostBook
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls import OpenChallenges
+from vestibule.plan.judge import Judge
 from vestibule.plan.log_sink import Flusher, LogSink
 from vestibule.plan.sources.challenge import OpenTokens
 from vestibule.plan.sources.figures import PageBook
@@ -131,6 +132,7 @@ class Registry(StateTable):
         self.demand = Demand()
         self.counts = CountBook()
         self.pages = PageBook()
+        self.judge = Judge()
 
     def sweep(self, root: "Root") -> int:
         """Close what the configuration that serves now does not name; return how many."""

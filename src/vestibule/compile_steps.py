@@ -124,7 +124,7 @@ class StepMaker:
             if any(secret.startswith(b"$argon2") for secret in secrets) and not has_argon2():
                 self._mistakes.add(f"{key}.users", "argon2 hashes need `cryptography` 45 with OpenSSL 3.2; make bcrypt ones")
             names = [wire(name) for name, _ in action.users]
-            return BasicAuth(wire(action.realm), names, secrets, self._reactor, action.delay_ms)
+            return BasicAuth(wire(action.realm), names, secrets, self._reactor, action.delay_ms, self._registry.judge)
         if isinstance(action, model.AuthRequest):
             path = None if action.path is None else self._exprs.text(f"{key}.path", action.path, place)
             query = None if action.query is None else self._exprs.text(f"{key}.query", action.query, place)

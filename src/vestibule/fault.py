@@ -173,6 +173,7 @@ PROXY_NO_ROUTE: Final = _kind("proxy.no_route", 404, "No route of this site matc
 PROXY_NO_SERVER: Final = _kind("proxy.no_server", 500, "The request names no server that it could go to.")
 PROXY_DENIED: Final = _kind("proxy.denied", 403, "The configuration denies this request.")
 PROXY_LIMITED: Final = _kind("proxy.limited", 429, "There were too many requests at a time.", "Wait a little, and then try again.")
+PROXY_BUSY: Final = _kind("proxy.busy", 503, "Too many passwords are being checked.", "Wait a little, and then try again.")
 PROXY_ASKED: Final = _kind("proxy.asked", 500, "Whether this request may pass could not be found out.")
 PROXY_LOOP: Final = _kind("proxy.loop", 500, "The configuration sends this request round in circles.")
 PROXY_STOPPING: Final = _kind("proxy.stopping", 503, "The proxy is stopping.")

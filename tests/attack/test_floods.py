@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from bench.floods import FLOODS, SOCKETS, Flood, Seen, Target, start
+from bench.floods import FLOODS, LOCKED, SOCKETS, Flood, Seen, Target, start
 from bench.household import Origin
 
 from tests.attack import bounds
@@ -63,7 +63,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         f'{settings(folder)}\n[timeouts]\nrequest_head = "{HEAD_S}s"\ntls_handshake = "{HEAD_S}s"\n'
         f'[sites."photos.test"]\nlisten = ["https://127.0.0.1:{secure}", "http://127.0.0.1:{plain}"]\ncert = "photos.pem"\n'
         f'redirect_http = false\nto = "http://127.0.0.1:{origin.port}"\naccess_log = "off"\n'
-        f'[[sites."photos.test".routes]]\nprefix = "/files/"\nfiles = {{ root = "{folder}" }}\n'
+        f'[[sites."photos.test".routes]]\nprefix = "/files/"\nfiles = {{ root = "{folder}" }}\n{LOCKED}'
     )
     proxy = Vestibule(folder, config, [plain, secure])
     tls = authority.client()

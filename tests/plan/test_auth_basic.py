@@ -2,19 +2,25 @@
 
 import base64
 
+import bcrypt
 import pytest
 
 from vestibule.contract import PASS, ErrorPlan, Plan
 from vestibule.fault import CLIENT_GONE, Fault
 from vestibule.net.reactor import Reactor
+from vestibule.plan.judge import Judge
 from vestibule.plan.sources.fixed import Respond
 from vestibule.plan.steps.auth_basic import BasicAuth
 
-from .fakes import FakeUpstream, answer_of, idle, request
+from .fakes import FakeStream, FakeUpstream, answer_of, idle, request
 
 
 def basic(name: str, password: str) -> str:
     return "Authorization: Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+# As quick as bcrypt can be.
+BCRYPT = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4))
 
 
 def step() -> BasicAuth:
@@ -93,4 +99,64 @@ def test_a_refusal_may_be_held_back() -> None:
     up = FakeUpstream()
     request(Plan("p", up, [auth]), "/", basic("a", "b"))
     assert up.exchange is not None, "who knows the password does not wait"
+    reactor.close()
+
+
+def turn_until(reactor: Reactor, *downs: FakeStream) -> None:
+    for _ in range(100):
+        reactor.turn(100)
+        if all(down.heads for down in downs):
+            return
+    raise AssertionError("no answer")
+
+
+def test_a_slow_hash_is_judged_beside_the_reactor_and_remembered() -> None:
+    reactor, judge = Reactor(), Judge()
+    auth = BasicAuth(b"r", [b"a"], [BCRYPT], reactor, 0, judge)
+    ups = [FakeUpstream() for _ in range(3)]
+    first, _ = request(Plan("p", ups[0], [auth]), "/", basic("a", "open sesame"))
+    second, _ = request(Plan("p", ups[1], [auth]), "/", basic("a", "open sesame"))
+    _, down = request(Plan("p", FakeUpstream(), [auth]), "/", basic("a", "wrong"))
+    gone, nobody = request(Plan("p", FakeUpstream(), [auth]), "/", basic("a", "wrong"))
+    assert first.waiting and second.waiting and not down.heads and ups[0].exchange is None
+    gone.hang_up(Fault(CLIENT_GONE))
+    turn_until(reactor, down)
+    assert ups[0].exchange is first and ups[1].exchange is second
+    assert answer_of(down).status == 401 and not nobody.heads
+    # From memory, at once; so is what is no credentials at all.
+    request(Plan("p", ups[2], [auth]), "/", basic("a", "open sesame"))
+    assert ups[2].exchange is not None
+    for lines in ((basic("a", "wrong"),), (), ("Authorization: Bearer x",)):
+        assert answer_of(request(Plan("p", FakeUpstream(), [auth]), "/", *lines)[1]).status == 401
+    judge.stop(reactor)
+    reactor.close()
+
+
+def test_a_wrong_password_with_a_slow_hash_may_be_held_back() -> None:
+    reactor, judge = Reactor(), Judge()
+    auth = BasicAuth(b"r", [b"a"], [BCRYPT], reactor, 60_000, judge)
+    other = FakeUpstream()
+    _, down = request(Plan("p", FakeUpstream(), [auth]), "/", basic("a", "wrong"))
+    request(Plan("p", other, [auth]), "/", basic("a", "open sesame"))  # judged behind it
+    for _ in range(100):
+        if other.exchange is not None:
+            break
+        reactor.turn(100)
+    assert other.exchange is not None and not down.heads
+    reactor.ahead_ms += 60_100
+    turn_until(reactor, down)
+    assert answer_of(down).status == 401
+    judge.stop(reactor)
+    reactor.close()
+
+
+def test_who_comes_to_a_full_line_is_told_so() -> None:
+    reactor, judge = Reactor(), Judge()
+    auth = BasicAuth(b"r", [b"a"], [BCRYPT], reactor, 0, judge)
+    downs = [request(Plan("p", FakeUpstream(), [auth]), "/", basic("a", str(at)))[1] for at in range(65)]
+    assert answer_of(downs[64]).status == 503 and not any(down.heads for down in downs[:64])
+    _, joins = request(Plan("p", FakeUpstream(), [auth]), "/", basic("a", "7"))  # is in line already
+    turn_until(reactor, joins, *downs)
+    assert {answer_of(down).status for down in (joins, *downs[:64])} == {401}
+    judge.stop(reactor)
     reactor.close()

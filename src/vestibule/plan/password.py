@@ -28,10 +28,19 @@ _MD5_ORDER: Final = (0, 6, 12, 1, 7, 13, 2, 8, 14, 3, 9, 15, 4, 10, 5)
 # Judged credentials that are kept; each is a digest and a truth.
 _REMEMBERED_MOST: Final = 1_024
 
+# Hashes whose libraries let go of the interpreter's lock while they work.
+_UNLOCKED: Final = (b"$2a$", b"$2b$", b"$2y$", b"$argon2id$")
+
 _ROUNDS_DEFAULT: Final = 5_000
 _ROUNDS_LEAST: Final = 1_000
 # Drepper allows 999,999,999; a million takes seconds, in which nobody else is served.
 _ROUNDS_MOST: Final = 1_000_000
+
+
+def basic_of(line: bytes) -> bytes | None:
+    """Return the credentials in a value of Authorization, if it is of Basic (RFC 7617)."""
+    scheme, _, text = line.partition(b" ")
+    return text if scheme.lower() == b"basic" else None
 
 
 def verify(password: bytes, stored: bytes) -> bool:
@@ -205,32 +214,49 @@ def _md5_crypt(password: bytes, magic: bytes, salt: bytes) -> bytes:
 
 
 class Users:
-    """Names with their stored passwords. Credentials once judged are remembered by their digest, the wrong ones as well, in a table
-    that is emptied when it is full. A name that nobody has costs as much time as a wrong password."""
+    """Names with their stored passwords. Credentials once judged are remembered by their digest, the wrong ones as well, in tables
+    that are emptied when they are full. A name that nobody has costs as much time as a wrong password.
+
+    `slow` says that judging takes long enough for others to be served meanwhile, and lets them.
+    """
 
     def __init__(self, names: list[bytes], secrets: list[bytes]) -> None:
         self._users: dict[bytes, bytes] = {}
         for i in range(len(names)):
             self._users[names[i]] = secrets[i]
         self._decoy = secrets[0] if secrets else b"{PLAIN}"
-        self._judged: dict[bytes, bool] = {}
+        self._right: set[bytes] = set()
+        self._wrong: set[bytes] = set()
+        self.slow = any(secret.startswith(_UNLOCKED) for secret in secrets)
 
     def accepts(self, line: bytes) -> bool:
         """Tell whether a value of Authorization shows one of them (RFC 7617)."""
-        scheme, _, text = line.partition(b" ")
-        if scheme.lower() != b"basic":
+        text = basic_of(line)
+        if text is None:
             return False
-        digest = hashlib.sha256(text).digest()
-        known = self._judged.get(digest)
+        known = self.known(text)
         if known is not None:
             return known
-        accepted = self._judge(text)
-        if len(self._judged) >= _REMEMBERED_MOST:
-            self._judged.clear()
-        self._judged[digest] = accepted
+        accepted = self.judge(text)
+        self.remember(text, accepted)
         return accepted
 
-    def _judge(self, text: bytes) -> bool:
+    def known(self, text: bytes) -> bool | None:
+        """Return what is remembered of credentials as Basic has them."""
+        digest = hashlib.sha256(text).digest()
+        if digest in self._right:
+            return True
+        return False if digest in self._wrong else None
+
+    def remember(self, text: bytes, accepted: bool) -> None:
+        """Keep a verdict. Wrong ones, of which anybody can make many, never push out right ones."""
+        table = self._right if accepted else self._wrong
+        if len(table) >= _REMEMBERED_MOST:
+            table.clear()
+        table.add(hashlib.sha256(text).digest())
+
+    def judge(self, text: bytes) -> bool:
+        """Tell whether credentials as Basic has them are those of a user."""
         try:
             name, colon, password = base64.b64decode(text.strip(b" \t"), validate=True).partition(b":")
         except (binascii.Error, ValueError):

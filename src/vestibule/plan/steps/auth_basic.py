@@ -8,19 +8,21 @@ Facts
 Rules
   Two Authorization lines are none: who reads the other one would be told something else.
   The field is left in the request.
+  What takes long to judge is judged beside the reactor, and the request waits.
 
-Not here: hashes (`plan/password.py`), the page (`plan/error_page.py`).
+Not here: hashes (`plan/password.py`), who judges (`plan/judge.py`), the page (`plan/error_page.py`).
 """
 
 from typing import Final
 
-from vestibule.contract import ANSWERED, PASS, WAIT, Step
+from vestibule.contract import ANSWERED, PASS, WAIT, Ending, Step
 from vestibule.exchange import Exchange
-from vestibule.fault import NEVER, PROXY, PROXY_DENIED, Fault, FaultKind
+from vestibule.fault import NEVER, PROXY, PROXY_BUSY, PROXY_DENIED, Fault, FaultKind
 from vestibule.http.fields import fields_of
 from vestibule.net.reactor import Reactor
 from vestibule.plan.error_page import html_body, json_body, wants_json
-from vestibule.plan.password import Users
+from vestibule.plan.judge import Case, Judge, Waiter
+from vestibule.plan.password import Users, basic_of
 from vestibule.plan.sent import came_fields
 from vestibule.plan.steps.waiting import Wait
 
@@ -32,18 +34,45 @@ _NO_CREDENTIALS: Final = FaultKind(
 class BasicAuth(Step):
     """Answers 401 unless the request shows the name and password of one of the users."""
 
-    def __init__(self, realm: bytes, names: list[bytes], secrets: list[bytes], reactor: Reactor | None = None, delay_ms: int = 0) -> None:
-        """`delay_ms` is how long an answer to who may not pass is held back, by a timer of `reactor`."""
+    def __init__(
+        self,
+        realm: bytes,
+        names: list[bytes],
+        secrets: list[bytes],
+        reactor: Reactor | None = None,
+        delay_ms: int = 0,
+        judge: Judge | None = None,
+    ) -> None:
+        """`delay_ms` is how long an answer to who may not pass is held back, by a timer of `reactor`; `judge` judges what takes long."""
         escaped = realm.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         self._challenge = b'Basic realm="%s"' % escaped
         self._asked = fields_of([(b"WWW-Authenticate", self._challenge)])
         self._users = Users(names, secrets)
         self._reactor = reactor
         self._delay_ms = delay_ms
+        self._judge = judge if self._users.slow else None
 
     def run(self, ex: Exchange) -> int:
         lines = came_fields(ex.request).get_all(b"authorization")
-        if len(lines) == 1 and self._users.accepts(lines[0]):
+        if len(lines) != 1:
+            return self.decide(ex, False)
+        if self._judge is None or self._reactor is None:
+            return self.decide(ex, self._users.accepts(lines[0]))
+        text = basic_of(lines[0])
+        known = False if text is None else self._users.known(text)
+        if text is None or known is not None:
+            return self.decide(ex, known is True)
+        claim = Claim(ex, self)
+        claim.case = self._judge.ask(self._reactor, self._users, text, claim)
+        if claim.case is None:
+            ex.fail(Fault(PROXY_BUSY))
+            return ANSWERED
+        ex.at_end(claim)
+        return WAIT
+
+    def decide(self, ex: Exchange, accepted: bool) -> int:
+        """Go on as a verdict says."""
+        if accepted:
             return PASS
         if self._reactor is not None and self._delay_ms:
             Held(ex, self, self._reactor, self._delay_ms)
@@ -78,3 +107,26 @@ class Held(Wait):
 
     def go_on(self, ex: Exchange) -> None:
         self._step.refuse(ex)
+
+
+class Claim(Ending, Waiter):
+    """One request whose credentials are being judged."""
+
+    def __init__(self, ex: Exchange, step: BasicAuth) -> None:
+        self._ex: Exchange | None = ex
+        self._plan = ex.plan
+        self._step = step
+        self.case: Case | None = None
+
+    def on_verdict(self, accepted: bool) -> None:
+        ex = self._ex
+        self._ex = None
+        self.case = None
+        if ex is not None and ex.waits_in(self._plan) and self._step.decide(ex, accepted) == PASS:
+            ex.proceed()
+
+    def on_end(self, ex: Exchange) -> None:
+        self._ex = None
+        if self.case is not None:
+            self.case.leave(self)
+            self.case = None
