@@ -18,7 +18,7 @@ from vestibule.model import expr as tree
 from vestibule.net.reactor import Reactor
 from vestibule.plan.expr import CONST, FIELDS, Node
 from vestibule.plan.filters.substitute import Substitute
-from vestibule.plan.password import has_argon2, has_bcrypt
+from vestibule.plan.password import has_argon2, has_bcrypt, has_yescrypt
 from vestibule.plan.steps.as_get import DropBody, SetBody
 from vestibule.plan.steps.ask import AuthRequest, CopiedFields
 from vestibule.plan.steps.auth_basic import BasicAuth
@@ -123,6 +123,8 @@ class StepMaker:
                 self._mistakes.add(f"{key}.users", "bcrypt hashes need the package `bcrypt`; install it, or make `$6$` hashes")
             if any(secret.startswith(b"$argon2") for secret in secrets) and not has_argon2():
                 self._mistakes.add(f"{key}.users", "argon2 hashes need `cryptography` 45 with OpenSSL 3.2; make bcrypt ones")
+            if any(secret.startswith(b"$y$") for secret in secrets) and not has_yescrypt():
+                self._mistakes.add(f"{key}.users", "this system's libcrypt knows no `$y$` hashes; make `$6$` or bcrypt ones")
             names = [wire(name) for name, _ in action.users]
             return BasicAuth(wire(action.realm), names, secrets, self._reactor, action.delay_ms, self._registry.judge)
         if isinstance(action, model.AuthRequest):

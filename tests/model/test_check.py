@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from tests.model.strategies import configs
 
 from vestibule.model.check import check
+from vestibule.model.check_expr import is_secret
 from vestibule.model.config import (
     AccessLog,
     Address,
@@ -438,3 +439,16 @@ def test_no_text_has_a_nul() -> None:
     assert sorted(spoiled) == ["certificates[0].key", "error_log.target"]
     # A text with the four characters that stand for a NUL elsewhere has none.
     assert ("error_log.target", "bad-value") not in found(replace(SOUND, error_log=ErrorLog(target="\\x00")))
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("$y$j9T$F5Jx5fExrKuPp53xLKQ..1$6JlLzEdKMvGk83Zgd3owplAejssJr2SFlJFlOc7i54A", True),
+        ("$y$j9T$F5Jx5fExrKuPp53xLKQ..1$6JlLzEdKMvGk83Zgd3owplAejssJr2SFlJFlOc7i54", False),
+        ("$y$j9T$F5Jx5fExrKuPp53xLKQ..1", False),
+        ("$7$CU..../....abc$6JlLzEdKMvGk83Zgd3owplAejssJr2SFlJFlOc7i54A", False),
+    ],
+)
+def test_forms_of_stored_passwords(text: str, known: bool) -> None:
+    assert is_secret(text) == known

@@ -2,7 +2,8 @@
 
 import pytest
 
-from vestibule.plan.password import crypt, has_argon2, has_bcrypt, verify
+from vestibule.plan import password as module
+from vestibule.plan.password import Users, basic_of, crypt, has_argon2, has_bcrypt, has_yescrypt, verify
 
 # Made with `openssl passwd` and `htpasswd`; the sha256 and sha512 ones with rounds are of Drepper's description.
 SOUND = [
@@ -24,6 +25,41 @@ def test_the_right_password_is_known(password: bytes, stored: bytes) -> None:
     assert verify(password, stored)
     assert not verify(password + b"x", stored)
     assert not verify(b"", stored)
+
+
+@pytest.mark.interpreted_only
+@pytest.mark.parametrize(("password", "stored"), SOUND)
+def test_without_a_libcrypt_as_well(password: bytes, stored: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CRYPT", None)
+    assert verify(password, stored)
+    assert not verify(password + b"x", stored)
+    assert not has_yescrypt()
+
+
+def test_a_nul_in_a_password_does_not_end_it() -> None:
+    stored = crypt(b"a\0b", b"$6$salt$")
+    assert verify(b"a\0b", stored) and not verify(b"a\0c", stored) and not verify(b"a", stored)
+
+
+@pytest.mark.skipif(not has_yescrypt(), reason="the system's libcrypt does not know it")
+def test_yescrypt() -> None:
+    stored = b"$y$j9T$F5Jx5fExrKuPp53xLKQ..1$6JlLzEdKMvGk83Zgd3owplAejssJr2SFlJFlOc7i54A"  # of `mkpasswd -m yescrypt`
+    assert verify(b"open sesame", stored)
+    assert not verify(b"open sesamf", stored)
+    assert not verify(b"open sesame\0", stored)
+    assert not verify(b"", b"$y$nothing")
+
+
+def test_wrong_credentials_do_not_push_out_right_ones() -> None:
+    users = Users([b"a"], [b"{PLAIN}b"])
+    text = basic_of(b"Basic YTpi")
+    assert text == b"YTpi" and basic_of(b"Bearer YTpi") is None
+    assert users.known(text) is None
+    assert users.accepts(b"Basic YTpi")
+    for at in range(1_100):
+        users.remember(b"%d" % at, False)
+    assert users.known(text) is True
+    assert users.known(b"0") is None and users.known(b"1099") is False
 
 
 def test_salted_sha1() -> None:

@@ -4,7 +4,8 @@ Facts
   ``$6$`` and ``$5$`` are SHA-512 and SHA-256 crypt (U. Drepper, "Unix crypt using SHA-256 and SHA-512"), 5000 rounds
   unless ``rounds=`` says otherwise; ``$1$`` is MD5 crypt and ``$apr1$`` Apache's variety of it; ``$2b$``, ``$2y$``
   and ``$2a$`` are bcrypt; ``{SHA}`` and ``{SSHA}`` are one round of SHA-1, the latter salted (RFC 2307).
-  ``$argon2id$`` is Argon2id (RFC 9106).
+  ``$argon2id$`` is Argon2id (RFC 9106). ``$y$`` is yescrypt, which the system's ``libcrypt`` alone knows; the hashes of SHA-2 it makes in
+  a third of the time, and without the interpreter's lock.
   All but those of SHA-1 are slow on purpose: some milliseconds to a tenth of a second.
 
 Rules
@@ -16,9 +17,10 @@ Not here: which forms a configuration may hold (`model/check_route.py`), who is 
 
 import base64
 import binascii
+import ctypes
 import hashlib
 import hmac
-from typing import Final
+from typing import Any, Final
 
 _ALPHABET: Final = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -28,13 +30,45 @@ _MD5_ORDER: Final = (0, 6, 12, 1, 7, 13, 2, 8, 14, 3, 9, 15, 4, 10, 5)
 # Judged credentials that are kept; each is a digest and a truth.
 _REMEMBERED_MOST: Final = 1_024
 
-# Hashes whose libraries let go of the interpreter's lock while they work.
-_UNLOCKED: Final = (b"$2a$", b"$2b$", b"$2y$", b"$argon2id$")
+# More than `struct crypt_data` of any libcrypt in use.
+_CRYPT_DATA_BYTES: Final = 262_144
 
 _ROUNDS_DEFAULT: Final = 5_000
 _ROUNDS_LEAST: Final = 1_000
 # Drepper allows 999,999,999; a million takes seconds, in which nobody else is served.
 _ROUNDS_MOST: Final = 1_000_000
+
+
+def _find_crypt() -> Any:
+    """Return `crypt_r` of the system, or None where it has none."""
+    try:
+        function = ctypes.CDLL("libcrypt.so.1").crypt_r
+    except (OSError, AttributeError):
+        return None
+    function.restype = ctypes.c_char_p
+    function.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p]
+    return function
+
+
+_CRYPT: Final = _find_crypt()
+
+# Hashes whose libraries let go of the interpreter's lock while they work.
+_UNLOCKED: Final[tuple[bytes, ...]] = (
+    (b"$2a$", b"$2b$", b"$2y$", b"$argon2id$") if _CRYPT is None else (b"$2a$", b"$2b$", b"$2y$", b"$argon2id$", b"$y$", b"$5$", b"$6$")
+)
+
+
+def has_yescrypt() -> bool:
+    """Tell whether the system knows `$y$` hashes."""
+    return _system_crypt(b"", b"$y$j75$abcd$") != b""
+
+
+def _system_crypt(password: bytes, stored: bytes) -> bytes:
+    """Hash a password the way `stored` was made, by the system; empty if it cannot."""
+    if _CRYPT is None or b"\0" in password or b"\0" in stored:
+        return b""
+    made = _CRYPT(password, stored, ctypes.create_string_buffer(_CRYPT_DATA_BYTES))
+    return made if isinstance(made, bytes) and made[:1] == b"$" else b""
 
 
 def basic_of(line: bytes) -> bytes | None:
@@ -65,6 +99,8 @@ def crypt(password: bytes, stored: bytes) -> bytes:
     scheme = parts[1]
     if scheme in (b"1", b"apr1"):
         return _md5_crypt(password, b"$" + scheme + b"$", parts[2][:8])
+    if scheme == b"y":
+        return _system_crypt(password, stored)
     if scheme not in (b"5", b"6"):
         return b""
     rounds = -1
@@ -77,8 +113,9 @@ def crypt(password: bytes, stored: bytes) -> bytes:
         salt = parts[3]
         if rounds > _ROUNDS_MOST:
             return b""
-        rounds = max(rounds, _ROUNDS_LEAST)
-    return _sha_crypt(password, scheme, salt[:16], rounds)
+        if rounds < _ROUNDS_LEAST:  # which not every libcrypt takes
+            return _sha_crypt(password, scheme, salt[:16], _ROUNDS_LEAST)
+    return _system_crypt(password, stored) or _sha_crypt(password, scheme, salt[:16], rounds)
 
 
 def _verify_sha1(password: bytes, text: bytes) -> bool:
