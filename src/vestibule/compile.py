@@ -248,6 +248,8 @@ class _Maker(Asked):
         self._trusted = self.networks("trusted_proxies", config.trusted_proxies)
         for at in range(len(config.listeners)):
             self.root.doors[config.listeners[at].name] = self.door(f"listeners[{at}]", config.listeners[at])
+        for key, node in self._exprs.counted:
+            node.of = self._upstreams.counted(key, node.name, config.limits.response_head_bytes)
 
     def network(self, key: str, text: str) -> Network | None:
         try:

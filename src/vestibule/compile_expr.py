@@ -18,7 +18,7 @@ from vestibule.plan.access_log import Escaped, JsonEscaped, redacted_variable
 from vestibule.plan.expr import Const, ConstNumber, ConstTest, Node, concat, folded
 from vestibule.plan.functions import make_call
 from vestibule.plan.redact import Redactor
-from vestibule.plan.variables import Place, make_variable
+from vestibule.plan.variables import Place, UpstreamServers, make_variable
 
 
 class Mistakes:
@@ -42,6 +42,7 @@ class ExprMaker:
         self._directory = directory
         self._mistakes = mistakes
         self._redactor: Redactor | None = None
+        self.counted: list[tuple[str, UpstreamServers]] = []  # those that want to know their source, each with its key
 
     def text(self, key: str, expr: tree.Expr, place: Place) -> Node:
         """Make the node of a text."""
@@ -146,6 +147,8 @@ class ExprMaker:
         if node is None:
             self._mistakes.add(key, f"the variable `{expr.name}` is not part of this build")
             return Const(b"")
+        if isinstance(node, UpstreamServers):
+            self.counted.append((key, node))
         if expr.name == "decoded_path" and self._redactor is None:  # a log refuses nothing
             self.asks_path = True
         if self._redactor is not None:

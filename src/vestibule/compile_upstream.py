@@ -182,6 +182,13 @@ class UpstreamMaker:
         self._root.take_source(source)
         return source
 
+    def counted(self, key: str, name: str, head_bytes: int) -> Source:
+        """Return the source whose servers are counted: one that is used, or else one made for it."""
+        for (made, _, _, _), source in self._sources.items():
+            if made == name:
+                return source
+        return self.source(key, name, head_bytes)
+
     def _pass_on_turns(self, name: str, servers: list[Server]) -> None:
         """Have servers share requests from where those of the last generation are."""
         known = self._registry.find(name)

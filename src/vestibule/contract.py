@@ -305,6 +305,10 @@ class Source:
     def cancel(self, ex: "Exchange") -> None:
         """The exchange ended while `start` was still waiting for a stream."""
 
+    def count_servers(self) -> int:
+        """Return how many servers may serve now; those that stand by only where no other may, by rank."""
+        return 0
+
 
 class Chosen:
     """The one of several that a source chose for an exchange. `watches` says that it wants to see the answer; `token` marks clients

@@ -285,19 +285,23 @@ def test_priorities_go_before_backups(town: Town) -> None:
         pool = town.pool()
         servers.append(Server(pool, 1, backup, board.find(pool.name), priority))
     upstream = Upstream("u", servers, board=board)
-    order = []
+    order, counts = [], []
     for gone in ([3], [0, 2], [1]):
         order.append(chosen(town, upstream))
+        counts.append(upstream.count_servers())
         for at in gone:
             board.told(servers[at].pool.name, False, "", -1, 0)
     assert order == [[0, 0, 0, 12], [6, 0, 6, 0], [0, 12, 0, 0]]
     assert chosen(town, upstream) == [0, 0, 0, 0]
+    assert (*counts, upstream.count_servers()) == (3, 2, 1, 0)
 
 
 def test_when_failures_keep_all_out_all_serve(town: Town) -> None:
     upstream = fleet(town, 1, 1)
     far = town.reactor.now_ms + 60_000
+    assert upstream.count_servers() == 2
     upstream.standings[0].put_out(far)
+    assert upstream.count_servers() == 1
     assert chosen(town, upstream) == [0, 12]
     upstream.standings[1].put_out(far)
     assert chosen(town, upstream) == [6, 6]

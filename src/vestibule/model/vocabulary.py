@@ -226,6 +226,9 @@ _ROWS = (
     # The upstream.
     Variable("upstream", _T, Phase.UPSTREAM, "exchange", "Name of the upstream; empty where none was asked.",
              nginx="$proxy_host", haproxy="be_name"),
+    Variable("upstream_servers", _N, Phase.ACCEPT, "exchange",
+             "How many servers of an upstream may serve now: they are up and take new clients. Those that stand by are counted only"
+             " where no other may, and then those of the first rank.", argument="upstream", haproxy="nbsrv(NAME)"),
     Variable("upstream_address", _T, Phase.UPSTREAM, "exchange", "Address of the server, with its port.",
              caddy="{http.reverse_proxy.upstream.hostport}"),
     Variable("upstream_mark", _T, Phase.UPSTREAM, "exchange",

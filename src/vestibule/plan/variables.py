@@ -13,6 +13,7 @@ import time
 import uuid
 from typing import Final
 
+from vestibule.contract import Source
 from vestibule.exchange import Exchange
 from vestibule.fault import UPSTREAM, ProtocolError
 from vestibule.http.dates import Almanac
@@ -335,6 +336,18 @@ class Upstream(Node):
         return self._name if ex.fault is not None and ex.fault.kind.side == UPSTREAM else None
 
 
+class UpstreamServers(NumberNode):
+    """How many servers of some upstream may serve now. Which source that is comes when all are made."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(EXCHANGE)
+        self.name = name
+        self.of: Source | None = None
+
+    def value(self, ex: Exchange) -> int:
+        return 0 if self.of is None else self.of.count_servers()
+
+
 class UpstreamAddress(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return ex.upstream_name.encode() if ex.upstream_name else None
@@ -632,6 +645,8 @@ def make_variable(name: str, argument: str, place: Place) -> Node | None:
         return Const(place.site)
     if name == "upstream":
         return Upstream(place.upstream)
+    if name == "upstream_servers":
+        return UpstreamServers(argument)
     key = argument.encode("utf-8", "surrogateescape")
     if name == "arg":
         return Arg(key)

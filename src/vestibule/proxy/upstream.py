@@ -254,12 +254,7 @@ class Upstream(Source, Owner, Resumer):
         return server
 
     def _choose(self, ex: Exchange) -> Server | None:
-        if self.board.version != self._seen or self._reactor.now_ms >= self._due_ms:
-            self._sort()
-        for family in self.families:
-            if family.version() != self._book_seen:
-                self._gather()
-                break
+        self._look()
         if self.marks is not None:
             marked = self.marks.find(ex)
             if marked is not None and marked.owner is self:
@@ -288,6 +283,22 @@ class Upstream(Source, Owner, Resumer):
                 if not server.pool.is_full():
                     return rank
         return self._fit
+
+    def count_servers(self) -> int:
+        self._look()
+        now = self._reactor.now_ms
+        free: list[Server] = []
+        for server in self.servers:
+            if _may_serve(server) and not server.standing.is_out(now):
+                free.append(server)
+        ranks = _ranked(free)
+        if not ranks or ranks[0][0].backup:
+            return len(ranks[0]) if ranks else 0
+        count = 0
+        for server in free:
+            if not server.backup:
+                count += 1
+        return count
 
     def _may_stay(self, server: Server) -> bool:
         """Tell whether a client that belongs to a server may still go there."""
@@ -333,6 +344,15 @@ class Upstream(Source, Owner, Resumer):
         """Take in how its servers stand: what counts as a failure may be another thing than when it was made."""
         self._take(self.servers)
 
+    def _look(self) -> None:
+        """Take in what has changed since the last request."""
+        if self.board.version != self._seen or self._reactor.now_ms >= self._due_ms:
+            self._sort()
+        for family in self.families:
+            if family.version() != self._book_seen:
+                self._gather()
+                break
+
     def _gather(self) -> None:
         """Take the servers that names stand for now."""
         servers = list(self._fixed)
@@ -354,7 +374,7 @@ class Upstream(Source, Owner, Resumer):
             server.pool.limit(standing.most)
             if server.pool.most >= 0:
                 self._limited = True
-            if not standing.up or standing.mode >= DRAIN or standing.weight == 0 or (server.disabled and standing.mode != READY):
+            if not _may_serve(server):
                 continue
             self._weigh(server, now)
             if standing.is_out(now):
@@ -381,6 +401,14 @@ class Upstream(Source, Owner, Resumer):
         if 0 <= back <= now < back + slow:
             server.share = max(1, weight * _FINE * (now - back) // slow)
             self._due_ms = min(self._due_ms, now + _WARM_MS)
+
+
+def _may_serve(server: Server) -> bool:
+    """Tell whether a server is up and takes new clients."""
+    standing = server.standing
+    if not standing.up or standing.mode >= DRAIN or standing.weight == 0:
+        return False
+    return not server.disabled or standing.mode == READY
 
 
 def _ranked(servers: list[Server]) -> list[list[Server]]:

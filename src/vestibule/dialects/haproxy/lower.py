@@ -137,6 +137,7 @@ class _Lowering:
         self._backends = {each.name: each for each in sections if each.name and each.kind in ("backend", "listen")}
         self._pages = ErrorPages(sections, report, origins, read_text)
         self._lookups = Lookups()
+        begin = replace(begin, backends={name: _has_servers(each) for name, each in self._backends.items()})
         # What is known before any rule, and what may be asked of connections without requests.
         self._raw_begin = replace(begin, files=self._files, raw=True)
         self._begin = replace(begin, files=self._files, tables=self._table, lookups=self._lookups)
@@ -672,6 +673,12 @@ def _takes_place(action: Action) -> bool:
     if isinstance(action, When):
         return any(_takes_place(each) for each in (*action.actions, *action.otherwise))
     return isinstance(action, (ReplaceAnswer, SetStatus))
+
+
+def _has_servers(section: Section) -> bool:
+    """Tell whether there is an upstream of a proxy."""
+    names = {each.name for each in section.lines}
+    return "disabled" not in names and bool(names & {"server", "server-template", "dispatch"})
 
 
 def _unavailable() -> Piece:

@@ -83,6 +83,7 @@ _FLEETING = (
     "time_ms",
     "random",
     "uuid",
+    "upstream_servers",
     "response_header",
     "response_header_line",
     "response_header_lines",
@@ -236,6 +237,8 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return cookie_names(name, _cookie_lines(name, state), arguments)
     if name in NUMBERED_FETCHES:
         return Call("number", (as_text(fetch_expr(NUMBERED_FETCHES[name], arguments, state)),))
+    if name == "nbsrv":
+        return _usable(arguments, state)
     if name == "rand":
         return _random(arguments)
     if name == "env":
@@ -272,6 +275,15 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
 def _cookie_lines(name: str, state: State) -> Expr:
     """Return the lines of the field that holds the cookies that a fetch looks at."""
     return each_line(_named("res.fhdr", ("set-cookie",), state) if is_set_cookie(name) else _named("req.fhdr", ("cookie",), state))
+
+
+def _usable(arguments: tuple[str, ...], state: State) -> Expr:
+    """``nbsrv([BACKEND])``: how many servers may serve."""
+    name = "".join(arguments[:1]) or state.backend or state.proxy
+    if name not in state.backends:
+        hint = did_you_mean(name, list(state.backends)) if name else "write `nbsrv(BACKEND)`"
+        raise Unreadable("unknown-reference", f"there is no backend `{name}`", hint)
+    return Var("upstream_servers", name) if state.backends[name] else Const(0)
 
 
 def _random(arguments: tuple[str, ...]) -> Expr:

@@ -129,6 +129,8 @@ class State:
     """Files of maps and of patterns. Shared by all states."""
     proxy: str = ""
     """The section whose rules are read."""
+    backends: Mapping[str, bool] = field(default_factory=dict)
+    """All backends, and whether they have servers."""
     backend: str = ""
     """The backend that serves the request; empty until one is chosen, and where that cannot be told."""
     servers: tuple[tuple[str, str], ...] = ()

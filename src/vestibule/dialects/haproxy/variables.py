@@ -227,8 +227,7 @@ LISTS = frozenset(("hdr", "req.hdr", "res.hdr", "shdr"))
 UNBUILT_FETCHES: dict[str, str] = {
     "srv_name": "read it in an `http-response` rule",
     "srv_id": "read it in an `http-response` rule",
-    "nbsrv": "servers are not checked ahead",
-    "srv_is_up": "servers are not checked ahead",
+    "srv_is_up": "ask with `nbsrv(BACKEND)` how many are",
     "req.ssl_sni": "use `ssl_fc_sni` where TLS ends here",
     "req_ssl_sni": "use `ssl_fc_sni` where TLS ends here",
     "req.ssl_hello_type": "",
