@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from vestibule.dialects.nginx.files import AS_GET
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.model.config import Again, Deny, ErrorRoute, Rewrite, When
@@ -63,6 +64,6 @@ def accel_routes(server: Scope, scope: Scope) -> tuple[ErrorRoute, ...]:
     decoded = Call("url_decode", (Call("capture", (_TARGET, Const("^[^?]*"), Const("0"))),))
     path = Call("encode_path", (decoded,))
     query = Call("capture", (_TARGET, Const(r"\?(.*)$"), Const("1")))
-    anew = (When(Match(r"(?:^|/)\.\.(?:/|$)", decoded), (Deny(404),)), Rewrite(path, query))
+    anew = (When(Match(r"(?:^|/)\.\.(?:/|$)", decoded), (Deny(404),)), Rewrite(path, query), AS_GET)
     made.append(ErrorRoute(Again(), (), 0, True, anew, (), Compare("!=", said, EMPTY), keep, _PASSED))
     return tuple(made)

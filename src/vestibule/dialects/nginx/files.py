@@ -24,8 +24,8 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, choices_of
 from vestibule.dialects.part import encoded
 from vestibule.dialects.record import Record
-from vestibule.model.config import Again, Deny, ErrorRoute, Files, Redirect, Respond, Rewrite, Route, Source, Switch
-from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Expr, Match, Var, concat
+from vestibule.model.config import Again, Deny, ErrorRoute, Files, Redirect, Respond, Rewrite, Route, SetMethod, Source, Switch, When
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Expr, InSet, Match, Not, Var, concat
 
 _KNOWN = mimetypes.MimeTypes().types_map[1]
 _REDIRECTS: dict[int | None, Literal[301, 302, 303, 307, 308]] = {301: 301, 302: 302, 303: 303, 307: 307, 308: 308}
@@ -228,6 +228,9 @@ def rewrite_to(word: Word, names: Names) -> Rewrite:
 
 # ---------------------------------------------------------------- error_page
 
+AS_GET = When(Not(InSet(Var("method"), ("GET", "HEAD"))), (SetMethod(Const("GET")),))
+"""What nginx does to a request that it sends to another path after an answer."""
+
 
 def errors_of(scope: Scope, names: Names) -> tuple[ErrorRoute, ...]:
     """Return who answers in the place of errors in a block."""
@@ -269,4 +272,4 @@ def _error_route(record: Record, directive: Directive, names: Names, intercepts:
         return ErrorRoute(Redirect(names.text(target), _REDIRECTS.get(shown, 302)), tuple(statuses), 0, intercepts)
     if target.text.startswith("@"):
         return ErrorRoute(Again(target.text), tuple(statuses), shown, intercepts, whole=True)
-    return ErrorRoute(Again(), tuple(statuses), shown, intercepts, (rewrite_to(target, names),))
+    return ErrorRoute(Again(), tuple(statuses), shown, intercepts, (rewrite_to(target, names), AS_GET))

@@ -232,8 +232,8 @@ class Locations:
             return served[0]
         forwardings = [each.level.forwarding for each in served if isinstance(each.part.source, Proxy)]
         if forwardings and level.forwarding != forwardings[0]:
-            level = replace(level, forwarding=forwardings[0])
-            routes = [self._record.changed(route, _inherit(route, level)) for route in routes]
+            before, level = level.forwarding, replace(level, forwarding=forwardings[0])
+            routes = [self._record.changed(route, _inherit(route, before, level)) for route in routes]
         return Served(Part(Switch(tuple(routes), "best")), level)
 
     def _match(self, directive: Directive) -> tuple[_Path, PathMatch] | None:
@@ -457,8 +457,10 @@ def _route(path: PathMatch | None, served: Served, outer: Level) -> Route:
     )
 
 
-def _inherit(route: Route, level: Level) -> Route:
+def _inherit(route: Route, before: Forwarding, level: Level) -> Route:
     """Leave the forwarding out of a route that has the one of its switch; give those that had the outer one theirs."""
+    if route.forwarding is None and isinstance(route.source, (Proxy, Switch)):
+        return replace(route, forwarding=before)
     return route if route.forwarding != level.forwarding else replace(route, forwarding=None)
 
 
