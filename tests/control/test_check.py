@@ -316,6 +316,34 @@ def test_steps_of_a_talk_and_what_is_told_of_it(steps: tuple[str, ...], expected
     assert (found.kind, found.layer, found.code, found.info) == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "steps", "expected"),
+    [
+        ((b"\x03\0\0\0abc\x02\0\0\1ok",), ("skip 3 1", "expect_pattern (?s)\\A.{4}ok"), "passed"),
+        ((b"\x03\0", b"\0\0a", b"bc", b"ok"), ("skip 3 1", "expect ok", "refuse abc"), "passed"),
+        ((b"\x03\0\0\0abc",), ("skip 3 1", "expect abc"), "invalid"),
+        ((b"\x03\0\0\0ab",), ("skip 3 1", "expect ab"), "invalid"),
+        ((b"\x03",), ("skip 4 1", "expect ab"), "invalid"),
+    ],
+)
+def test_a_message_that_says_its_length_is_left_out(said: tuple[bytes, ...], steps: tuple[str, ...], expected: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for piece in said:
+            writer.write(piece)
+            await writer.drain()
+        writer.close()
+
+    async def asked() -> Outcome:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        probe = Probe(HealthCheck("talk", talk=steps), Server("127.0.0.1", port), UpstreamTls(), "", Path())
+        found = await examine(probe, {})
+        server.close()
+        return found
+
+    assert asyncio.run(asked()).kind == expected
+
+
 def test_the_version_of_a_request() -> None:
     heard: list[bytes] = []
     assert outcome(HealthCheck("http", "OPTIONS", "*", version="1.0"), says(PONG, heard)) == ""

@@ -32,6 +32,8 @@ def test_steps(text: str, verb: str, heard: bytes, found: bool) -> None:
         ("send", "nothing follows `send`"),
         ("send_hex xx", "`xx` are no bytes in hexadecimal"),
         ("expect_pattern (", "`(` is no regular expression"),
+        ("skip", "`` is no shape of a message"),
+        ("skip 5 1", "`5 1` is no shape of a message"),
     ],
 )
 def test_mistakes(text: str, why: str) -> None:

@@ -230,6 +230,8 @@ async def _talk(probe: Probe, addresses: Mapping[str, list[str]], course: _Cours
                 course.info = step.data.decode("utf-8", "replace")
             elif step.verb == "disagree":
                 course.disagrees = True
+            elif step.verb == "skip":
+                heard, over = await _skip(step, reader, heard, over)
             elif step.verb == "explain":
                 explain = step
                 while not explain.is_in(heard) and not over:
@@ -262,6 +264,14 @@ async def _hear(reader: asyncio.StreamReader, heard: bytes) -> tuple[bytes, bool
     piece = await reader.read(BODY_MOST)
     heard = (heard + piece)[:BODY_MOST]
     return heard, not piece or len(heard) == BODY_MOST
+
+
+async def _skip(step: Step, reader: asyncio.StreamReader, heard: bytes, over: bool) -> tuple[bytes, bool]:
+    """Return what was heard behind the message it begins with, and whether nothing more can come."""
+    while step.end_of(heard) < 0 and not over:
+        heard, over = await _hear(reader, heard)
+    end = step.end_of(heard)
+    return heard[end:] if end >= 0 else b"", over
 
 
 def _explain(step: Step, heard: bytes, course: _Course) -> bool:

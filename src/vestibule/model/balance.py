@@ -149,7 +149,8 @@ class HealthCheck:
     ``refuse_pattern`` are for what must not. ``connect`` and ``connect PORT`` begin another connection, ``await N`` has the next step
     wait for so many bytes, or for the end (``await 0``). ``explain PATTERN`` takes what is told of the check from its groups ``code``
     (digits), ``number`` (bytes, the lowest first) and ``info``, ``tell TEXT`` says it. From ``disagree`` on a server that says something
-    else counts as one that has answered so, and not as one that breaks its protocol."""
+    else counts as one that has answered so, and not as one that breaks its protocol. ``skip N M`` leaves out a message that begins with its
+    length, ``N`` bytes with the lowest first, and ``M`` bytes more."""
     port: int = 0
     """Another port to ask; 0 is the server's."""
     interval_ms: int = 2_000
