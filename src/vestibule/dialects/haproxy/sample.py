@@ -222,7 +222,7 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return Const(state.frontend)
     if name == "date":
         return _date(arguments)
-    if name in ("str", "int", "bool", "bin", "ipv4", "ipv6"):
+    if name in ("str", "meth", "int", "bool", "bin", "ipv4", "ipv6"):
         return _constant(name, arguments)
     if name == "var":
         return _variable(arguments, state)
@@ -381,7 +381,7 @@ def _constant(name: str, arguments: tuple[str, ...]) -> Expr:
             return Const(bytes.fromhex(text).decode("utf-8", "surrogateescape"))
         except ValueError:
             raise Unreadable("argument", f"`{text}` are no bytes in hexadecimal") from None
-    if name == "str":
+    if name in ("str", "meth"):
         return Const(text)
     if name in ("ipv4", "ipv6"):
         try:

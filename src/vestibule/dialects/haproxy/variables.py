@@ -89,6 +89,8 @@ FETCHES: dict[str, Expr] = {
     "url": Var("target"),
     "unique-id": Var("request_id"),
     "status": Var("status"),
+    "txn.status": Var("status"),
+    "date_us": Call("modulo", (Call("multiply", (Var("time_ms"), Const(1_000))), Const(1_000_000))),
     "always_true": Const(True),
     "always_false": Const(False),
     "be_name": Var("upstream"),
@@ -247,6 +249,30 @@ UNBUILT_FETCHES: dict[str, str] = {
     "capture.req.hdr": "",
     "lua": "",
     "src_is_local": "",
+    **dict.fromkeys(
+        (
+            *(
+                "accept_date",
+                "act_conn",
+                "avg_queue",
+                "base32",
+                "bc_src",
+                "bc_src_port",
+                "be_conn_free",
+                "be_id",
+                "connslots",
+                "dst_is_local",
+            ),
+            *("fc_err", "fc_pp_tlv", "fc_rtt", "fe_defbe", "nbproc", "queue", "request_date", "res.body", "res.body_len", "res.hdr_names"),
+            *("res.hdrs", "req.hdrs", "req.hdrs_bin", "server_status", "srv_conn", "srv_conn_free", "srv_queue", "srv_weight"),
+            *("ssl_fc_alg_keysize", "ssl_fc_cipherlist_str", "ssl_fc_curve", "ssl_fc_err", "ssl_fc_hsk_err", "ssl_fc_use_keysize"),
+            *("req.proto_http", "req_proto_http", "stopping", "thread", "uptime", "url32", "url_ip", "url_port"),
+        ),
+        "",
+    ),
+    **dict.fromkeys(
+        ("be_server_timeout", "be_tunnel_timeout", "cur_server_timeout", "cur_tunnel_timeout", "fe_client_timeout"), "write the time"
+    ),
 }
 """Fetches that are known and not built, with what to do."""
 
@@ -266,6 +292,14 @@ UNBUILT_CONVERTERS = (
     "mqtt_is_valid",
     "protobuf",
     "rfc7239_field",
+    "rfc7239_is_valid",
+    "rfc7239_n2nn",
+    "rfc7239_n2np",
+    "set-var",
+    "unset-var",
+    "base2",
+    "nbsrv",
+    "srv_is_up",
     "ungrpc",
     "when",
     "x509_v_err_str",
