@@ -313,18 +313,27 @@ def access_of(scope: Scope, names: Names, read_text: ReadText, question: AuthReq
     return (*actions, *asked)
 
 
+def excepted(scope: Scope) -> Expr:
+    """Return whether a request is one that ``limit_except`` is for."""
+    return AnyOf(tuple([_others(directive) for directive in scope.own("limit_except")]))
+
+
+def _others(directive: Directive) -> Expr:
+    methods = [word.text.upper() for word in directive.args]
+    if "GET" in methods:
+        methods.append("HEAD")
+    return Not(InSet(Var("method"), tuple(dict.fromkeys(methods))))
+
+
 def method_limits_of(scope: Scope, names: Names, read_text: ReadText) -> tuple[Action, ...]:
     """Return the actions of ``limit_except``: what holds for all methods but those it names."""
     actions: list[Action] = []
     for directive in scope.own("limit_except"):
-        methods = [word.text.upper() for word in directive.args]
-        if "GET" in methods:
-            methods.append("HEAD")
         inner = Scope(scope.record, directive.block or ())
         for other in inner.directives:
             if other.name not in ("allow", "deny", "auth_basic", "auth_basic_user_file"):
                 not_built(scope.record, other.span, f"`{other.name}` in `limit_except`")
-        others = Not(InSet(Var("method"), tuple(dict.fromkeys(methods))))
+        others = _others(directive)
         inside = Scope(scope.record, directive.block or (), scope)
         if inner.own("auth_basic", "auth_basic_user_file"):
             asked = access_of(inside, names, read_text)

@@ -25,6 +25,7 @@ from vestibule.dialects.nginx.levels import (
     access_log_of,
     access_of,
     compression_of,
+    excepted,
     forwarding_of,
     limits_of,
     method_limits_of,
@@ -300,6 +301,10 @@ class Locations:
         # The program is for what no location inside takes.
         whole = own() if is_plain else self._choice(scope, inside, level, path, own if program else None)
         part, chosen[0] = whole.part, whole.level
+        if program and scope.own("limit_except"):
+            # The block is a place of its own, which the program of the location is not for.
+            bare = _route(None, self._content(scope, inside.copy(), level, path), level)
+            part = choose(excepted(scope), Part(Switch((bare,))), part)
         if _answers(part.source):
             self._serves = True
         if scope.own("internal"):

@@ -57,6 +57,9 @@ _LEVELS: dict[str, Literal["debug", "info", "warning", "error"]] = {
 _OF_A_SERVER = frozenset(("server_name", "remote_port"))
 """Variables that depend on the server."""
 
+_NO_HOST = "^$"
+"""What is for requests that name no host: what `server_name ""` says, which the default server need not."""
+
 _PEER, _ANNOUNCED, _PORT_OF_PEER = Var("peer_ip"), Var("announced_ip"), Var("client_port")
 _PORT = If(
     Compare("==", Var("client_ip"), _PEER),
@@ -231,13 +234,6 @@ class _Lowering:
                 not_built(self._record, span, "refusing handshakes by a pattern", "write the names that are refused")
         return tuple(names)
 
-    def _look_at_empty_name(self, scope: Scope) -> None:
-        """Say where requests go that name no host, if a server that is not the default asks for them."""
-        for word in [each for directive in scope.own("server_name") for each in directive.args]:
-            if not word.text:
-                message = "requests without a host go to the default server of their socket, not to this one"
-                self._record.warning(word.span, "differs", message, "make it the `default_server`; only HTTP/1.0 has such requests")
-
     def _sites(self, servers: list[_Server], level: Level) -> tuple[Site, ...]:
         made: list[Site] = []
         for at, server in enumerate(servers):
@@ -245,6 +241,9 @@ class _Lowering:
             assert server.served is not None
             defaults = [door for door in doors if door.default_server == at]
             hosts = tuple(server.hosts)
+            if len(defaults) != len(doors):
+                for word in [each for directive in server.scope.own("server_name") for each in directive.args if not each.text]:
+                    server.patterns.setdefault(_NO_HOST, word.span)
             if server.turns_away and not doors:
                 continue
             if not hosts and not server.patterns:
@@ -254,8 +253,6 @@ class _Lowering:
                 doors, hosts = defaults, (ANY_HOST,)
                 if not defaults:
                     continue
-            elif len(defaults) != len(doors):
-                self._look_at_empty_name(server.scope)
             path = f"sites[{len(made)}]"
             self._record.origin(path, server.directive.span)
             for index, span in enumerate(server.hosts.values()):
@@ -305,7 +302,7 @@ class _Lowering:
             compression=own.compression,
             errors=own.errors,
             host_patterns=tuple(server.patterns),
-            default_host=server.name if self._asks_host and self._serves_hostless(at, doors) else "",
+            default_host=server.name if self._asks_host and (_NO_HOST in server.patterns or self._serves_hostless(at, doors)) else "",
             client_profile=self._tls.client_profile(defaults, server.scope, server.directive.span),
         )
 
