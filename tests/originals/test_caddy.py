@@ -66,6 +66,23 @@ def test_versions_and_flags(called: Called) -> None:
     assert "error" in called("frobnicate").stderr.lower()
     assert "no saved configuration" in called("run", "--resume").stderr
     assert called("reload").returncode == 1
+    for words in (("run", "--help"), ("help", "run"), ("-h",)):
+        done = called(*words)
+        assert (done.returncode, done.stdout.startswith("usage: caddy ")) == (0, True), words
+    assert called("build-info").stdout.startswith("vestibule\t")
+    assert called("list-modules", "--skip-standard", "--packages", "--versions").stdout == ""
+    assert called("fmt", "nowhere").stderr == "Error: reading input file: nowhere: No such file or directory\n"
+
+
+def test_stop_by_an_address_ends_nobody_else(called: Called) -> None:
+    called.write("Caddyfile", CONF)
+    process = called.begin("run")
+    assert called.serves(b"one")
+    assert "stop the program by its pid file" in called("stop", "--address", "unix//run/other.sock").stderr
+    assert process.poll() is None
+    assert called.get() == b"one"
+    assert called("stop", "--address", "localhost:2019").returncode == 0
+    assert process.wait(10) == 0
 
 
 def test_a_watched_file_is_read_anew(called: Called) -> None:

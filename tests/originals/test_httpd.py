@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -51,7 +52,13 @@ def test_daemon_graceful_and_stop(called: Called) -> None:
     called.write("httpd.conf", CONF)
     assert called(*flags, "-k", "stop").returncode == 0
     assert wait_for(lambda: not is_alive(pid))
-    assert called(*flags, "-k", "stop").returncode == 1
+    done = called(*flags, "-k", "stop")
+    assert (done.returncode, done.stdout) == (0, "httpd (no pid file) not running\n"), "whoever stops it has what he wants"
+    assert called(*flags, "-k", "graceful").stdout == "httpd not running, trying to start\n"
+    pid = called.pid("httpd.pid")
+    assert called.get()
+    assert called(*flags, "-k", "graceful-stop").returncode == 0
+    assert wait_for(lambda: not is_alive(pid))
 
 
 def test_names_and_directives_of_the_command_line(called: Called) -> None:
@@ -75,6 +82,30 @@ def test_versions_and_flags(called: Called) -> None:
     assert " proxy_module (static)" in called("-M").stdout
     assert "a.example" in called("-d", str(called.folder), "-f", "httpd.conf", "-S").stdout
     assert called("-Y").returncode == 1
+    assert called("-h").returncode == 1
+    assert called("-l").stdout.startswith("Compiled in modules:\n  mod_access_compat.c\n")
+    assert "\nProxyPass (vestibule)\n\t" in called("-L").stdout
+
+
+def test_what_is_dumped(called: Called) -> None:
+    """As scripts read it: certbot asks for files, names and modules by `-t -D DUMP_...`."""
+    called.write("more.conf", "<VirtualHost *:PORT>\n    ServerName b.example\n    ServerAlias c.example *.d.example\n</VirtualHost>\n")
+    called.write("httpd.conf", f"{CONF}Include more.conf\n")
+    flags = ("-d", str(called.folder), "-f", "httpd.conf", "-t", "-D")
+    includes = called(*flags, "DUMP_INCLUDES").stdout.splitlines()
+    assert includes == ["Included configuration files:", f"  (*) {called.folder}/httpd.conf", f"  (*) {called.folder}/more.conf"]
+    shown = called(*flags, "DUMP_VHOSTS").stdout
+    port = called.port
+    assert re.search(rf"^\S*:{port} +is a NameVirtualHost\n         default server a\.example \([^()]*httpd\.conf:\d+\)\n", shown, re.M), (
+        shown
+    )
+    assert re.search(rf"^         port {port} namevhost b\.example \([^()]*more\.conf:1\)\n", shown, re.M), shown
+    assert "                 alias c.example\n                 wild alias *.d.example\n" in shown
+    assert "ServerRoot" not in shown
+    configured = called(*flags, "DUMP_RUN_CFG").stdout
+    assert f'ServerRoot: "{called.folder}"\n' in configured
+    assert "Define: DUMP_RUN_CFG\n" in configured
+    assert "VirtualHost" not in configured
 
 
 DEBIAN = Path("/etc/apache2")

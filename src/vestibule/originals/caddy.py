@@ -31,6 +31,8 @@ STANDS_FOR = "v2.6.2"
 _TAKES = {"--config": True, "-c": True, "--adapter": True, "-a": True, "--pidfile": True, "--envfile": True, "--address": True}
 _TAKES |= {"--watch": False, "-w": False, "--environ": False, "--pretty": False, "--validate": False, "--force": False, "-f": False}
 _TAKES |= {"--resume": False, "--diff": False, "--overwrite": False}
+_TAKES |= {"--packages": False, "--versions": False, "--skip-standard": False, "-s": False}
+_USUAL_ADDRESSES = ("localhost:2019", "127.0.0.1:2019", "[::1]:2019", ":2019")
 _LEFT_OUT = {
     "--resume": "there is no saved configuration; the Caddyfile is served",
     "--address": "the running program is found by its admin socket",
@@ -45,6 +47,7 @@ usage: caddy <command> [<args...>]
 
 commands:
   adapt          prints what a Caddyfile means, as vestibule's model
+  build-info     prints which vestibule and which Python this is
   environ        prints the environment
   file-server    serves a directory
   fmt            prints a Caddyfile in its usual form
@@ -174,6 +177,9 @@ def _tool(command: str, words: list[str]) -> int:
 def main(words: list[str]) -> int:
     """Do what caddy does with these words; return the exit status."""
     command, rest = (words[0], words[1:]) if words else ("help", [])
+    if command in ("help", "--help", "-h") or {"--help", "-h"} & set(rest[:1]):
+        sys.stdout.write(HELP + "\n")
+        return 0
     if command in caddy_tools.TAKES:
         return _tool(command, rest)
     pairs = [part for word in rest for part in (word.split("=", 1) if word.startswith("--") else [word])]
@@ -188,6 +194,11 @@ def main(words: list[str]) -> int:
         return 1
     if "--resume" in values and "--config" not in values and not Path("Caddyfile").exists():
         say("Error: --resume: there is no saved configuration; name a file with --config")
+        return 1
+    address = values.get("--address", _USUAL_ADDRESSES[0])
+    if command == "stop" and address not in _USUAL_ADDRESSES:
+        # Somebody who has several means one of them, and the others go on.
+        say(f"Error: --address {address}: there is no admin API; stop the program by its pid file, or its service")
         return 1
     for name in values.keys() & _LEFT_OUT.keys():
         say(f"Warning: {name}: {_LEFT_OUT[name]}")
@@ -211,10 +222,11 @@ def main(words: list[str]) -> int:
         sys.stdout.write(f"{STANDS_FOR} (vestibule {vestibule.__version__})\n")
         return 0
     if command == "list-modules":
-        sys.stdout.write("\n".join([f"http.handlers.{name}" for name in sorted(language.supported())]) + "\n")
+        names = [] if values.keys() & {"--skip-standard", "-s"} else [f"http.handlers.{name}\n" for name in sorted(language.supported())]
+        sys.stdout.write("".join(names))
         return 0
-    if command in ("help", "--help", "-h"):
-        sys.stdout.write(HELP + "\n")
+    if command == "build-info":
+        sys.stdout.write(f"vestibule\t{vestibule.__version__}\npython\t{sys.version.split()[0]}\n")
         return 0
     say(f"Error: unknown command: {command}; `caddy help` names those there are")
     return 1

@@ -156,7 +156,7 @@ def fmt(flags: Mapping[str, str], others: Sequence[str]) -> int:
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as bad:
-        say(f"Error: reading input file: {bad}")
+        say(f"Error: reading input file: {name}: {bad.strerror if isinstance(bad, OSError) else 'it is not UTF-8'}")
         return 1
     made = formatted(text)
     if ("--overwrite" in flags or "-w" in flags) and name != "-":

@@ -18,20 +18,21 @@ from pathlib import Path
 
 import vestibule
 from vestibule.control.main import Signals
-from vestibule.control.source import Included
+from vestibule.control.source import Draft, Included
 from vestibule.dialects import apache as language
 from vestibule.dialects.read import Loaded
 from vestibule.model.config import Config
 from vestibule.model.diagnostic import Diagnostic, Span, error
-from vestibule.originals.launch import Text, Usage, diagnostics_of, errors_of, say, send, serve, split_flags, with_pid_file
+from vestibule.originals.launch import Text, Usage, diagnostics_of, errors_of, read_pid, say, send, serve, split_flags, with_pid_file
 
 STANDS_FOR = "2.4.62"
 ROOT = "/etc/apache2"
 CONF = "apache2.conf"
 PID = "/var/run/apache2/apache2.pid"
+_COMMAND_LINE = "command line"
 
-_TAKES = dict.fromkeys(["-D", "-d", "-f", "-C", "-c", "-e", "-E", "-k", "-n"], True)
-_TAKES |= dict.fromkeys(["-v", "-V", "-h", "-l", "-L", "-t", "-T", "-S", "-X", "-M", "-w"], False)
+_TAKES = dict.fromkeys(["-D", "-d", "-f", "-C", "-c", "-e", "-E", "-k"], True)
+_TAKES |= dict.fromkeys(["-v", "-V", "-h", "-l", "-L", "-t", "-T", "-S", "-X", "-M"], False)
 _RUNNING = Signals(drain=(signal.SIGWINCH,), at_once=(signal.SIGTERM, signal.SIGINT), reload=(signal.SIGUSR1, signal.SIGHUP), reopen=())
 _SIGNALS = {
     "stop": signal.SIGTERM,
@@ -47,7 +48,7 @@ HELP = """\
 Usage: httpd [-D name] [-d directory] [-f file]
              [-C "directive"] [-c "directive"]
              [-k start|restart|graceful|graceful-stop|stop]
-             [-v] [-V] [-h] [-t] [-S] [-X] [-M]
+             [-v] [-V] [-h] [-l] [-L] [-t] [-T] [-S] [-X] [-M]
 Options:
   -D name            : define a name for use in <IfDefine name> directives
   -d directory       : specify an alternate initial ServerRoot
@@ -88,7 +89,7 @@ class _Httpd:
             return Loaded(None, (error(Span(str(self.conf)), "unreadable", "there is no such file", "check the path"),))
         lines = [f"Define {name}" for name in self.defines if name != "FOREGROUND"]
         text = "\n".join([*lines, *self.before, f'Include "{self.conf}"', *self.behind]) + "\n"
-        return language.parse("command line", text, included, self.environment)
+        return language.parse(_COMMAND_LINE, text, included, self.environment)
 
     def _adjust(self, config: Config) -> Config:
         config = with_pid_file(config, PID)
@@ -105,19 +106,22 @@ class _Httpd:
             say("Syntax OK")
         return 0 if ok else 1
 
-    def show(self) -> int:
-        """Say which sites there are, as `-S` does."""
+    def show(self, what: set[str]) -> int:
+        """Say which sites there are, how it runs, and which files are read, as `-S` and `-t -D DUMP_...` do."""
         draft = self.source.read()
         if draft.config is None or errors_of(list(draft.diagnostics)):
             return self.test()
         config = draft.config
-        lines = ["VirtualHost configuration:"]
-        for at, site in enumerate(config.sites):
-            span = draft.place(f"sites[{at}]")
-            lines.append(f"{', '.join(site.listeners):22} {' '.join(site.hosts)} ({span.file}:{span.line})")
-        lines += [f'ServerRoot: "{self.base}"', f'Main ErrorLog: "{config.error_log.target}"', f'PidFile: "{config.process.pid_file}"']
-        lines += [f"Define: {name}" for name in self.defines]
-        lines += [f'User: name="{config.process.user}"', f'Group: name="{config.process.group}"']
+        lines: list[str] = []
+        if "DUMP_VHOSTS" in what:
+            lines += _sites(config, draft)
+        if "DUMP_RUN_CFG" in what:
+            lines += [f'ServerRoot: "{self.base}"', f'Main ErrorLog: "{config.error_log.target}"', f'PidFile: "{config.process.pid_file}"']
+            lines += [f"Define: {name}" for name in self.defines]
+            lines += [f'User: name="{config.process.user}"', f'Group: name="{config.process.group}"']
+        if "DUMP_INCLUDES" in what:
+            files = [each for each in self._load(Included(self.base)).files if each != _COMMAND_LINE]
+            lines += ["Included configuration files:", *[f"  (*) {self.base / each}" for each in dict.fromkeys((str(self.conf), *files))]]
         sys.stdout.write("\n".join(lines) + "\n")
         return 0
 
@@ -127,13 +131,55 @@ class _Httpd:
             return self.test()
         config = self.source.read().config
         path = Path(config.process.pid_file if config is not None else PID)
-        return send(path, _SIGNALS[command], lambda text: say(f"httpd (pid?) not running: {text}"))
+        if _is_running(path):
+            return send(path, _SIGNALS[command], lambda text: say(f"httpd: {text}"))
+        if command in ("graceful", "restart"):
+            sys.stdout.write("httpd not running, trying to start\n")
+            return self.start()
+        # Whoever stops it has what he wants.
+        sys.stdout.write("httpd (no pid file) not running\n")
+        return 0
+
+    def start(self) -> int:
+        """Serve."""
+        return max(serve(self.source, _RUNNING, not self.foreground, self.refuse), 0)
 
     def refuse(self, reasons: list[str]) -> int:
         """Say why it does not start."""
         for reason in reasons:
             say(f"httpd: {reason}")
         return 1
+
+
+def _sites(config: Config, draft: Draft) -> list[str]:
+    """Return the lines of `-S` about sites, by the address they are at."""
+    lines = ["VirtualHost configuration:"]
+    places = [draft.place(f"sites[{at}]") for at in range(len(config.sites))]
+    for door in config.listeners:
+        here = [(site, place) for site, place in zip(config.sites, places, strict=True) if door.name in site.listeners]
+        here.sort(key=lambda pair: pair[0].name != door.default_site)
+        if len(here) > 1:
+            lines.append(f"{door.name:22} is a NameVirtualHost")
+        for at, (site, place) in enumerate(here):
+            name, *others = site.hosts or (site.name,)
+            shown = f"{name} ({place.file}:{place.line})"
+            if len(here) == 1:
+                lines.append(f"{door.name:22} {shown}")
+            elif at == 0:
+                lines.append(f"         default server {shown}")
+            if len(here) > 1:
+                lines.append(f"         port {door.name.rpartition(':')[2]} namevhost {shown}")
+            lines += [f"                 {'wild alias' if '*' in each else 'alias'} {each}" for each in others]
+    return lines
+
+
+def _is_running(path: Path) -> bool:
+    """Tell whether the process is there that a pid file names."""
+    try:
+        os.kill(read_pid(path), 0)
+    except (OSError, ValueError, IndexError):
+        return False
+    return True
 
 
 def _envvars(path: Path) -> dict[str, str]:
@@ -150,6 +196,11 @@ def _envvars(path: Path) -> dict[str, str]:
             # Suffixes are for several instances beside each other, which a folder of its own says better.
             found[assigned[1]] = re.sub(r"\$\{?(\w+)\}?", lambda each: found.get(each[1], ""), value)
     return found
+
+
+def _source_of(module: str) -> str:
+    """Return what the source of a module is called."""
+    return {"core": "core.c", "http": "http_core.c", "mpm_event": "event.c"}.get(module, f"mod_{module}.c")
 
 
 def told(diagnostic: Diagnostic) -> str:
@@ -172,19 +223,28 @@ def main(words: list[str]) -> int:
     given = dict(flags)
     if "-h" in given or others:
         say(HELP)
-        return 0 if "-h" in given else 1
+        return 1
     if given.keys() & {"-v", "-V"}:
         sys.stdout.write(f"Server version: Apache/{STANDS_FOR} (vestibule {vestibule.__version__})\n")
         if "-V" in given:
             sys.stdout.write(f' -D HTTPD_ROOT="{ROOT}"\n -D SERVER_CONFIG_FILE="{CONF}"\n -D DEFAULT_PIDLOG="{PID}"\n')
         return 0
     defines = [value for name, value in flags if name == "-D"]
-    if given.keys() & {"-M", "-l"} or "DUMP_MODULES" in defines:
+    if "-l" in given:
+        sys.stdout.write("Compiled in modules:\n" + "".join([f"  {_source_of(name)}\n" for name in sorted(language.MODULES)]))
+        return 0
+    if "-L" in given:
+        sys.stdout.write("".join([f"{row.name} (vestibule)\n\t{row.doc or row.how.value}\n" for row in language.DIRECTIVES.values()]))
+        return 0
+    if "-M" in given or "DUMP_MODULES" in defines:
         sys.stdout.write("Loaded Modules:\n" + "".join([f" {name}_module (static)\n" for name in sorted(language.MODULES)]))
         return 0
     called = _Httpd(flags)
-    if "-S" in given or {"DUMP_VHOSTS", "DUMP_RUN_CFG"} & set(defines):
-        return called.show()
+    dumps = {"DUMP_VHOSTS", "DUMP_RUN_CFG", "DUMP_INCLUDES"} & set(defines)
+    if "-S" in given:
+        dumps |= {"DUMP_VHOSTS", "DUMP_RUN_CFG"}
+    if dumps:
+        return called.show(dumps)
     if "-t" in given:
         return called.test()
     command = given.get("-k", "start")
@@ -193,4 +253,4 @@ def main(words: list[str]) -> int:
     if command != "start":
         say(f"httpd: -k {command}: write start, restart, graceful, graceful-stop or stop")
         return 1
-    return max(serve(called.source, _RUNNING, not called.foreground, called.refuse), 0)
+    return called.start()

@@ -7,7 +7,8 @@ Rules: what is not supported is an error or a warning, never silence; the table 
 
 from __future__ import annotations
 
+from vestibule.dialects.apache.directives import DIRECTIVES
 from vestibule.dialects.apache.lower import parse
 from vestibule.dialects.apache.tree import MODULES
 
-__all__ = ["MODULES", "parse"]
+__all__ = ["DIRECTIVES", "MODULES", "parse"]

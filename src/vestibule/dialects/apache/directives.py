@@ -117,6 +117,7 @@ _ROWS = _rows(
     ("AddType", "svld", "2+", "the type of files by the ends of their names"),
     ("SetHandler AddHandler ForceType AddOutputFilter", "svld", "1+", "`server-status`; an error where a file would be a program"),
     ("AllowOverride AllowOverrideList", "d", "1+", "an error where there is a `.htaccess`, since none is read"),
+    ("AccessFileName", "sv", "1+", "the names of those files"),
     ("ErrorDocument", "svld", "2", "a text, a path or an address in the place of an error; also for the paths or the files of a section"),
     ("ProxyVia", "sv", "1", "`Off` is what vestibule does"),
     # Fields.
@@ -214,7 +215,7 @@ _ROWS += _rows(
      " ScoreBoardFile NameVirtualHost AddModuleInfo", "svd", "1+", "vestibule runs its processes its own way"),
     ("ServerAdmin ServerSignature ServerTokens TraceEnable UseCanonicalPhysicalPort HostnameLookups ContentDigest"
      " HttpProtocolOptions MergeSlashes AllowEncodedSlashes AddDefaultCharset FileETag ExtendedStatus ProtocolsHonorOrder"
-     " H2Direct H2Push H2MaxSessionStreams H2ModernTLSOnly H2Upgrade H2WindowSize AccessFileName RegexDefaultOptions", "svld", "1+",
+     " H2Direct H2Push H2MaxSessionStreams H2ModernTLSOnly H2Upgrade H2WindowSize RegexDefaultOptions", "svld", "1+",
      "vestibule has one behaviour here, described in its documentation"),
     ("DirectorySlash Options IndexOptions AddEncoding AddLanguage TypesConfig MIMEMagicFile LanguagePriority"
      " ForceLanguagePriority AddIcon AddIconByType"
@@ -222,7 +223,7 @@ _ROWS += _rows(
      " ScriptSock CGIDScriptTimeout IndexStyleSheet UserDir MultiviewsMatch", "svld", "1+", _FILES),
     ("LimitRequestBody", "svld", "1", "httpd does not apply it to what is proxied either"),
     ("ProxyReceiveBufferSize ProxyIOBufferSize ProxyMaxForwards ProxyBadHeader ProxyStatus BalancerPersist BalancerGrowth"
-     " BalancerInherit ProxyFtpDirCharset ProxyDomain NoProxy ProxySourceAddress", "svlp", "1+",
+     " BalancerInherit ProxyFtpDirCharset ProxyDomain NoProxy", "svlp", "1+",
      "vestibule has its own, safe choice here"),
     ("SSLSessionCache SSLSessionCacheTimeout SSLHonorCipherOrder SSLCompression SSLOptions SSLUseStapling SSLStaplingCache"
      " SSLStaplingResponderTimeout SSLStaplingReturnResponderErrors SSLRandomSeed SSLPassPhraseDialog"
@@ -254,6 +255,7 @@ _ROWS += _rows(
     ("MDRequireHttps", "s", "1", "write a virtual host on port 80 with `Redirect permanent / https://name/`"),
     ("MDMustStaple", "s", "1", "issuers have ended it"),
     ("ServerPath", "v", "1", _LATER),
+    ("ProxySourceAddress", "sv", "1", "leave it out; the system chooses the address that connections come from, by its routes"),
     ("RemoteIPInternalProxyList RemoteIPTrustedProxyList RemoteIPProxiesHeader RemoteIPProxyProtocolExceptions", "sv", "1+", _LATER),
     ("QS_SrvMaxConnPerIP SecRuleEngine SecRule DOSHashTableSize", "svld", "1+", "requests are not inspected"),
     ("WSGIScriptAlias WSGIDaemonProcess PassengerRoot PHPIniDir php_value php_flag php_admin_value php_admin_flag", "svld", "1+",

@@ -21,7 +21,7 @@ LEFT_OUT: tuple[tuple[str, str, str, str], ...] = (
      " DirectoryCheckHandler DefaultLanguage ModMimeUsePathInfo RemoveCharset RemoveEncoding RemoveInputFilter RemoveLanguage"
      " RemoveOutputFilter CacheNegotiatedDocs MetaDir MetaFiles MetaSuffix CheckBasenameMatch CheckCaseOnly CheckSpelling"
      " ImapBase ImapDefault ImapMenu CacheFile MMapFile XBitHack SSIEndTag SSIErrorMsg SSIEtag SSILastModified SSILegacyExprParser"
-     " SSIStartTag SSITimeFormat SSIUndefinedEcho CGIScriptTimeout ScriptLog ScriptLogBuffer ScriptLogLength Action Script", "svld", "1+",
+     " SSIStartTag SSITimeFormat SSIUndefinedEcho CGIScriptTimeout ScriptLog ScriptLogBuffer ScriptLogLength", "svld", "1+",
      _FILES),
     ("BrotliAlterETag BrotliCompressionMaxInputBlock BrotliCompressionWindow BrotliFilterNote DeflateAlterEtag DeflateBufferSize"
      " DeflateInflateLimitRequestBody DeflateInflateRatioBurst DeflateInflateRatioLimit FilterProtocol FilterTrace", "svld", "1+",
@@ -43,7 +43,7 @@ LEFT_OUT: tuple[tuple[str, str, str, str], ...] = (
      " ProxyHTMLBufSize ProxyHTMLCharsetOut ProxyHTMLDoctype ProxyHTMLEvents ProxyHTMLFixups ProxyHTMLInterp ProxyHTMLLinks ProxyHTMLMeta"
      " ProxyHTMLStripComments ProxyHTMLExtended xml2EncAlias xml2EncDefault xml2StartParse SubstituteInheritBefore"
      " SubstituteMaxLineLength", "svld", "1+", "it is about something that is not done here"),
-    ("SSLFIPS SSLLog SSLLogLevel SSLRenegBufferSize SSLStaplingErrorCacheTimeout SSLStaplingFakeTryLater SSLStaplingForceURL"
+    ("SSLLog SSLLogLevel SSLRenegBufferSize SSLStaplingErrorCacheTimeout SSLStaplingFakeTryLater SSLStaplingForceURL"
      " SSLStaplingResponseMaxAge SSLStaplingResponseTimeSkew SSLVHostSNIPolicy", "svld", "1+", "vestibule has its own, safe choice here"),
     ("MDCertificateCheck MDCertificateProtocol MDHttpProxyCACertificateFile MDProfile MDProfileMandatory MDRenewViaARI", "s", "1+",
      "certificates are got with settings of our own"),
@@ -89,6 +89,8 @@ MISSING: tuple[tuple[str, str, str, str], ...] = (
      " SSLOCSPResponderCertificateFile SSLOCSPResponderTimeout SSLOCSPResponseMaxAge SSLOCSPResponseTimeSkew SSLOCSPUseRequestNonce"
      " SSLProxyCARevocationPath SSLProxyMachineCertificatePath SSLSRPUnknownUserSeed SSLSRPVerifierFile", "sv", "1+",
      "name files, and use revocation lists"),
+    ("Action Script", "svld", "2-3", "programs are not run; proxy to them"),
+    ("SSLFIPS", "s", "1", "have the TLS library of the machine configured for it"),
     ("ChrootDir", "s", "1", "have the service manager do it"),
     ("VirtualDocumentRoot VirtualDocumentRootIP VirtualScriptAlias VirtualScriptAliasIP", "sv", "1", "write a virtual host for each name"),
 )  # fmt: skip

@@ -242,14 +242,16 @@ class FileSites:
         allow = scope.own("AllowOverride", "AllowOverrideList")
         if allow and allow[-1].text().lower() != "none":
             root = directive.texts[-1].rstrip("/")
-            try:
-                self._read_text(f"{mapping.root if f'{mapping.root}/'.startswith(f'{root}/') else root}/.htaccess")
-            except (OSError, UnicodeError):
-                message = "`.htaccess` files are not looked at"
-                self._record.warning(allow[-1].span, "differs", message, "write `AllowOverride None`, and what they say into this file")
-            else:
-                hint = "write `AllowOverride None`, and what it says into this file"
-                not_built(self._record, allow[-1], 0, "reading the `.htaccess` that is there", hint)
+            folder = mapping.root if f"{mapping.root}/".startswith(f"{root}/") else root
+            for name in [word for each in self._scope.nearest("AccessFileName") for word in each.texts] or [".htaccess"]:
+                try:
+                    self._read_text(f"{folder}/{name}")
+                except (OSError, UnicodeError):
+                    message = f"`{name}` files are not looked at"
+                    self._record.warning(allow[-1].span, "differs", message, "write `AllowOverride None`, and what they say into this file")
+                else:
+                    hint = "write `AllowOverride None`, and what it says into this file"
+                    not_built(self._record, allow[-1], 0, f"reading the `{name}` that is there", hint)
 
     def check_scripts(self) -> None:
         """Note what runs files."""

@@ -39,6 +39,7 @@ _SECTIONS = {
 
 _TIME = re.compile(r"([0-9]{1,9})(ms|s|mi|min|h|d|)", re.ASCII)
 _TIME_UNITS = {"": 1_000, "ms": 1, "s": 1_000, "mi": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_KEEPS_LINKS = {"none", "-followsymlinks", "symlinksifownermatch", "+symlinksifownermatch"}
 
 
 class Pruner:
@@ -56,10 +57,15 @@ class Pruner:
             if row is None:
                 self._unknown(directive, context)
             elif self._fits(directive, row, context):
+                if row.how is How.MISSING and [each.lower() for each in directive.texts] == ["off"]:
+                    continue  # it is off here
                 if row.how is How.MISSING:
                     self._record.error(directive.span, "not-built", f"`{row.name}` is not supported", row.doc)
                 elif row.how is not How.SUPPORTED:
                     self._left_out(directive, row)
+                    if directive.name == "options" and _KEEPS_LINKS & {each.lower() for each in directive.texts}:
+                        hint = "keep none below the directory that lead out of it"
+                        self._record.warning(directive.span, "differs", "symbolic links are followed, whatever `Options` says", hint)
                 else:
                     kept.append(self._inside(directive))
         return tuple(kept)

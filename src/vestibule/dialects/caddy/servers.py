@@ -99,7 +99,8 @@ class ServersReader:
         elif line.name == "listener_wrappers":
             return self._wrappers(taking, line)
         elif line.name in _HARMLESS:
-            self._report.left_out(line.head, f"`{line.name}`", "it has no effect here")
+            why = "a host that asks for certificates of clients is served under its own name alone, others are as safe under any"
+            self._report.left_out(line.head, f"`{line.name}`", why if line.name == "strict_sni_host" else "it has no effect here")
         else:
             self._report.error(line.head, "unknown-option", f"`{line.name}` is unknown in `servers`", near(line.name, _KNOWN))
         return taking
