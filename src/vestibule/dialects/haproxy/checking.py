@@ -25,6 +25,10 @@ from vestibule.model.diagnostic import did_you_mean
 _OTHERS = ("tcp-check", "ldap-check", "mysql-check", "pgsql-check", "redis-check", "smtpchk", "spop-check", "external-check")
 _KINDS = ("httpchk", "ssl-hello-chk", *_OTHERS)
 _VERBS = ("send", "expect", "connect", "comment", "disable-on-404", "send-state", "set-var", "set-var-fmt", "unset-var")
+_LEFT_OUT = {
+    "disable-on-404": "a server that answers 404 is down",
+    "send-state": "servers are not told how they stand",
+}
 _STATUSES = range(100, 600)
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 _ALL_OF = "(?s)\\A"
@@ -160,10 +164,8 @@ class _Rules:
             elif verb == "connect":
                 _take_port(self._found, statement, self._report)
                 _connect(self._found, statement, self._report)
-            elif verb == "disable-on-404":
-                self._report.warning(
-                    statement.line, statement.first, "left-out", f"`{verb}` is left out", "a server that answers 404 is down"
-                )
+            elif verb in _LEFT_OUT:
+                self._report.warning(statement.line, statement.first, "left-out", f"`{verb}` is left out", _LEFT_OUT[verb])
             elif verb not in _VERBS:
                 hint = did_you_mean(verb, _VERBS)
                 self._report.error(statement.line, statement.first, "syntax", f"`http-check {verb}` is unknown", hint)
