@@ -121,7 +121,8 @@ class LogMaker:
                 host, port, path = parse_syslog(log.target)
             except ValueError as bad:
                 self._mistakes.add(key, str(bad))
-            head = SyslogHead(FACILITIES.index(how.facility), how.tag, _FORMS[how.format])
+            # Who reads the lines knows the program by the process that was started, not by its workers.
+            head = SyslogHead(FACILITIES.index(how.facility), how.tag, _FORMS[how.format], os.getppid())
             way = SyslogPort(host, port, path, LoggingHosts(self._registry.book))
             sink = SyslogSink(self._registry.flusher, way, head, SEVERITIES.index(how.severity))
         return self._take(name, name, sink)

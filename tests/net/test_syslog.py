@@ -29,6 +29,7 @@ class Book(HostBook):
 )
 def test_what_stands_before_a_line(form: int, head: bytes) -> None:
     assert re.fullmatch(head % os.getpid(), SyslogHead(16, "photos", form).text(6, int(time.time())))
+    assert re.fullmatch(head % 7, SyslogHead(16, "photos", form, 7).text(6, int(time.time())))
 
 
 def test_the_head_follows_time_and_severity(monkeypatch: pytest.MonkeyPatch) -> None:

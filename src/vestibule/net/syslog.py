@@ -45,11 +45,12 @@ class HostBook:
 
 
 class SyslogHead:
-    """What stands before lines. `form` is LOCAL, RFC3164 or RFC5424."""
+    """What stands before lines. `form` is LOCAL, RFC3164 or RFC5424, `pid` the number of the process that speaks, 0 for this one."""
 
-    def __init__(self, facility: int, tag: str, form: int) -> None:
+    def __init__(self, facility: int, tag: str, form: int, pid: int = 0) -> None:
         self._facility = facility
         self._form = form
+        self._pid = pid
         self._host = os.uname().nodename.encode("ascii", "replace") or b"-"
         self._tag = tag.encode("ascii", "replace")
         self._second = -1
@@ -66,7 +67,7 @@ class SyslogHead:
 
     def _made(self, severity: int, now_s: int) -> bytes:
         priority = self._facility * 8 + severity
-        pid = os.getpid()
+        pid = self._pid or os.getpid()
         if self._form == RFC5424:
             at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s)).encode()
             return b"<%d>1 %s %s %s %d - - " % (priority, at, self._host, self._tag, pid)

@@ -1,5 +1,6 @@
 """Lines that a haproxy.cfg sends to a syslog server: vestibule's are read as HAProxy's are."""
 
+import os
 import re
 import socket
 from pathlib import Path
@@ -83,6 +84,9 @@ def test_requests_and_connections_are_told_to_syslog(tmp_path: Path, original: b
                 said = heard(server)
                 expected = HEAD + CAME + line.replace("SERVER", r"[^ ]+") + r'\{[^}]*\} "GET ' + re.escape(path) + ' HTTP/1.1"\n?'
                 assert re.fullmatch(expected, said), said
+                # What was started is who speaks, and not one of its workers.
+                stat = Path(f"/proc/{said.partition('haproxy[')[2].partition(']')[0]}/stat").read_text()
+                assert stat.rpartition(")")[2].split()[1] == str(os.getpid())
             Client(("127.0.0.1", port), name="photos.test", version="h2").request("GET", "/h2?a")
             said = heard(server)
             assert said.rstrip().endswith(' {photos.test} "GET http://photos.test/h2?a HTTP/2.0"'), said
@@ -91,3 +95,35 @@ def test_requests_and_connections_are_told_to_syslog(tmp_path: Path, original: b
                 assert sock.recv(10_000)
             said = heard(server)
             assert re.fullmatch(HEAD + CAME + r"through through/[^ ]+ \d+/\d+/\d+ \d+ -- " + COUNTS.strip() + "\n?", said), said
+
+
+FORMAT = """\
+global
+    log 127.0.0.1:SYSLOG local0 info
+
+frontend door
+    mode http
+    log global
+    option dontlognull
+    log-format "<%HM|%HPO|%HP|%HU|%HQ>"
+    bind 127.0.0.1:PORT
+    timeout client 1m
+    http-request return status 200
+"""
+
+
+@pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
+def test_what_is_asked_for_is_told_as_it_came(tmp_path: Path, original: bool) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        with serving(tmp_path, "haproxy.cfg", FORMAT.replace("SYSLOG", str(server.getsockname()[1])), original) as (port, _, _):
+            for version, target, line in (
+                ("h1", "/a", "<GET|/a|/a|/a|>"),
+                ("h1", "/a?q=1", "<GET|/a|/a|/a?q=1|?q=1>"),
+                ("h2", "/a", "<GET|/a|http://photos.test/a|http://photos.test/a|>"),
+                ("h2", "/a?q=1", "<GET|/a|http://photos.test/a|http://photos.test/a?q=1|?q=1>"),
+            ):
+                Client(("127.0.0.1", port), name="photos.test", version=version).request("GET", target)
+                said = heard(server)
+                assert said.rstrip().endswith(": " + line), said

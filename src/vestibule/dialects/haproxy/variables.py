@@ -313,7 +313,7 @@ LOG_ALIASES: dict[str, Expr] = {
     "fp": Var("server_port"),
     "ID": Var("request_id"),
     "HM": Var("method"),
-    "HP": Var("path"),
+    "HP": Call("capture", (TARGET, Const("^([^?]*)"), Const("1"))),
     "HPO": Var("path"),
     "HQ": QUERY_MARKED,
     "HU": TARGET,
