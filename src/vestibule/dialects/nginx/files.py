@@ -19,15 +19,18 @@ from typing import Literal
 
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.lexer import Word
+from vestibule.dialects.nginx.maps import chain
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, choices_of
 from vestibule.dialects.part import encoded
 from vestibule.dialects.record import Record
 from vestibule.model.config import Again, Deny, ErrorRoute, Files, Redirect, Respond, Rewrite, Route, SetMethod, Source, Switch, When
-from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Expr, InSet, Match, Not, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Expr, If, InSet, Match, Not, Var, concat
 
 _KNOWN = mimetypes.MimeTypes().types_map[1]
+_WITHOUT_TYPES = {"html": "text/html", "gif": "image/gif", "jpg": "image/jpeg"}
+"""The endings that nginx knows where no ``types`` are said."""
 _REDIRECTS: dict[int | None, Literal[301, 302, 303, 307, 308]] = {301: 301, 302: 302, 303: 303, 307: 307, 308: 308}
 _DEFAULT_TYPE = "text/plain"
 _MOST_INDEXES = 16
@@ -180,6 +183,35 @@ def _types(scope: Scope) -> tuple[tuple[str, str], ...]:
             if _KNOWN.get(f".{ending.lower()}") != entry.name:
                 found[ending.lower()] = entry.name
     return tuple(found.items())
+
+
+def media_type(scope: Scope) -> Expr:
+    """Return the media type of a text that is said in a block: as of a file, by the end of the path, or what ``default_type`` says."""
+    usual = Const(scope.text("default_type", "text/plain"))
+    blocks = scope.nearest("types")
+    entries = [each for block in blocks for each in block.block or ()]
+    kinds = {ending.lower(): entry.name for entry in entries for ending in entry.texts} if blocks else _WITHOUT_TYPES
+    path = Var("decoded_path")
+    own = Const(kinds.get(_ending(scope.prefix), str(usual.value)))
+    if scope.exact:
+        return own
+    if _ending(scope.prefix):
+        return usual if own == usual else If(Compare("==", path, Const(scope.prefix)), own, usual)
+    if not blocks:
+        # Three endings are known, which a location that names none of them is hardly for.
+        return usual
+    endings: dict[str, list[str]] = {}
+    for ending, kind in kinds.items():
+        if kind != usual.value:
+            endings.setdefault(kind, []).append(ending)
+    ending = Call("capture", (path, Const(r"[^/]\.([^./]+)$"), Const("1")))
+    return chain([(InSet(ending, tuple(found), True), Const(kind)) for kind, found in endings.items()], usual)
+
+
+def _ending(path: str) -> str:
+    """Return what stands behind the last dot of a path, in lower case; a name that begins with it has none."""
+    before, dot, ending = path.rpartition("/")[2].rpartition(".")
+    return ending.lower() if dot and before else ""
 
 
 def _tries(scope: Scope, names: Names) -> tuple[Source | None, tuple[Expr, ...]]:

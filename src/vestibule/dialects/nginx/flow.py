@@ -58,14 +58,14 @@ class Flow:
     """Lowers the program of one server or location."""
 
     def __init__(
-        self, record: Record, default_type: str, in_location: bool, fields: Fields, caught: frozenset[int], absolute: bool
+        self, record: Record, media_type: Expr, in_location: bool, fields: Fields, caught: frozenset[int], absolute: bool
     ) -> None:
         """``caught`` are the statuses that have a page of their own; ``absolute`` says that redirects name the host."""
         self._absolute = absolute
         self._record = record
         self._caught = caught
         self._fields = fields
-        self._default_type = default_type
+        self._media_type = media_type
         self._in_location = in_location
         self._branches = 0
 
@@ -119,7 +119,7 @@ class Flow:
         if len(words) == 2:
             return self._answer(status, words[1], names)
         if status < 300 and status != 204:
-            return Part(Respond(status, None, (("Content-Type", Const(self._default_type)),)))
+            return Part(Respond(status, None, (("Content-Type", self._media_type),)))
         if status < 400:
             return Part(Respond(status))
         if status in self._caught:
@@ -138,7 +138,7 @@ class Flow:
             return Part(redirect(status, _encoded_captures(names, word), self._absolute))
         if status in (204, 304):
             return Part(Respond(status))
-        return Part(Respond(status, decoded(names.text(word)), (("Content-Type", Const(self._default_type)),)))
+        return Part(Respond(status, decoded(names.text(word)), (("Content-Type", self._media_type),)))
 
     # ------------------------------------------------------------ rewrite
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.accel import accel_routes, is_wanted
 from vestibule.dialects.nginx.answers import added_fields, substitutions
-from vestibule.dialects.nginx.files import caught_by, errors_of, files_of, place_names
+from vestibule.dialects.nginx.files import caught_by, errors_of, files_of, media_type, place_names
 from vestibule.dialects.nginx.flow import FLOW, Fields, Flow, not_built, redirect
 from vestibule.dialects.nginx.levels import (
     Formats,
@@ -191,8 +191,8 @@ class Locations:
         return Level(timeouts_of(scope, outer.timeouts), limits, forwarding, log, compression_of(scope), errors)
 
     def _flow(self, scope: Scope, level: Level, in_location: bool) -> Flow:
-        kind = scope.text("default_type", "text/plain")
-        return Flow(self._record, kind, in_location, self._fields_of(scope), caught_by(level.errors), scope.flag("absolute_redirect", True))
+        caught, is_absolute = caught_by(level.errors), scope.flag("absolute_redirect", True)
+        return Flow(self._record, media_type(scope), in_location, self._fields_of(scope), caught, is_absolute)
 
     # ------------------------------------------------------------ locations
 

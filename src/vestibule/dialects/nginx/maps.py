@@ -80,7 +80,7 @@ def read_map(record: Record, directive: Directive, names: Names) -> None:
             # Names may be written with the dot of the root.
             texts = (text, f"{text}.") if by_host and "." in text else (text,)
             exact.append((InSet(subject, texts, ignore_case=True), names.text(entry.args[0])))
-    names.own[name] = _chain([*_merged(exact), *_wildcards(wild, subject), *patterns], default)
+    names.own[name] = chain([*_merged(exact), *_wildcards(wild, subject), *patterns], default)
 
 
 def _wildcards(entries: list[tuple[str, Expr]], subject: Expr) -> list[tuple[Expr, Expr]]:
@@ -156,7 +156,7 @@ def read_geo(record: Record, directive: Directive, names: Names) -> None:
                 record.error(entry.span, "bad-network", str(bad))
     ordered = sorted(networks.items(), key=lambda each: -ipaddress.ip_network(each[0]).prefixlen)
     found = [*ranges.tests(subject), *[(InNet(subject, (network,)), value) for network, value in ordered]]
-    names.own[name] = _chain(found, default)
+    names.own[name] = chain(found, default)
 
 
 def _address_of(record: Record, directive: Directive, address: Expr) -> Expr:
@@ -230,7 +230,7 @@ def _name(record: Record, directive: Directive, at: int) -> str:
     return text.removeprefix("$").lower()
 
 
-def _chain(entries: list[tuple[Expr, Expr]], default: Expr) -> Expr:
+def chain(entries: list[tuple[Expr, Expr]], default: Expr) -> Expr:
     """Return the value of the first entry whose test holds. Long tables become trees, so that no expression is nested deeply."""
     entries = _joined(entries)
     if len(entries) <= _MOST_IN_A_ROW:
@@ -240,7 +240,7 @@ def _chain(entries: list[tuple[Expr, Expr]], default: Expr) -> Expr:
         return made
     first, second = entries[: len(entries) // 2], entries[len(entries) // 2 :]
     # Of those before, one holds: it is the last one if it is none of the others.
-    return If(either([test for test, _ in first]), _chain(first[:-1], first[-1][1]), _chain(second, default))
+    return If(either([test for test, _ in first]), chain(first[:-1], first[-1][1]), chain(second, default))
 
 
 def _joined(entries: list[tuple[Expr, Expr]]) -> list[tuple[Expr, Expr]]:
@@ -281,7 +281,7 @@ def read_split(record: Record, directive: Directive, names: Names) -> None:
         # Each share is rounded down by itself, as nginx does it.
         last += part * 0xFFFFFFFF // _WHOLE
         entries.append((Compare("<", total, Const(last)), value))
-    names.own[name] = _chain(entries, default)
+    names.own[name] = chain(entries, default)
 
 
 _READERS = {"map": read_map, "geo": read_geo, "split_clients": read_split}
