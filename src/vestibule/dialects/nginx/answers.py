@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 
+from vestibule.dialects.nginx.early import known_at
 from vestibule.dialects.nginx.flow import decoded, not_built
 from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.scope import Scope
@@ -21,7 +22,7 @@ from vestibule.dialects.nginx.variables import Names
 from vestibule.model.check_expr import TOKEN
 from vestibule.model.check_route import FRAMING
 from vestibule.model.config import Action, AddHeader, AddTrailer, EditHeader, SetHeader, Substitute, When
-from vestibule.model.expr import EMPTY, AllOf, Call, Const, Expr, If, InSet, Match, Not, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, Call, Const, Expr, If, InSet, Match, Not, Phase, Var, concat
 
 _GOOD = ("200", "201", "204", "206", "301", "302", "303", "304", "307", "308")
 _TEXTS = ("text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml")
@@ -49,7 +50,8 @@ def added_fields(scope: Scope, names: Names) -> tuple[Action, ...]:
     names = names.copy()
     for directive in (*scope.nearest("add_header"), *trailers):
         name = directive.text(0)
-        value = decoded(names.text(directive.args[1]))
+        at = Phase.LOG if directive.name == "add_trailer" else Phase.RESPONSE
+        value = known_at(decoded(names.text(directive.args[1])), at)
         if not TOKEN.fullmatch(name):
             scope.record.error(directive.place(0), "bad-field", f"`{name}` is no field name")
             continue

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Literal, TypeAlias
 
+from vestibule.dialects.nginx.early import known_at
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.tree import Directive
@@ -25,7 +26,7 @@ from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
 from vestibule.model.config import Action, Again, Deny, HangUp, Redirect, Respond, Rewrite, When
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Var, concat, walk
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Phase, Var, concat, walk
 from vestibule.model.vocabulary import kind_of
 
 FLOW = ("set", "if", "return", "rewrite", "break")
@@ -135,10 +136,11 @@ class Flow:
             names = names.copy()
             names.own["status"] = If(Compare("==", Var("error_status"), Const(0)), Const(str(status)), Var("error_status"))
         if status in _REDIRECTS:
-            return Part(redirect(status, _encoded_captures(names, word), self._absolute))
+            return Part(redirect(status, known_at(_encoded_captures(names, word), Phase.REQUEST), self._absolute))
         if status in (204, 304):
             return Part(Respond(status))
-        return Part(Respond(status, decoded(names.text(word)), (("Content-Type", self._media_type),)))
+        text = known_at(decoded(names.text(word)), Phase.REQUEST)
+        return Part(Respond(status, text, (("Content-Type", self._media_type),)))
 
     # ------------------------------------------------------------ rewrite
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vestibule.dialects.nginx.answers import added_fields, cookie_actions, substitutions
+from vestibule.dialects.nginx.early import known_at
 from vestibule.dialects.nginx.flow import decoded, not_built
 from vestibule.dialects.nginx.levels import forwarding_of
 from vestibule.dialects.nginx.lexer import Word
@@ -42,7 +43,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Default, Expr, If, InSet, Match, Var, concat, walk
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Default, Expr, If, InSet, Match, Phase, Var, concat, walk
 
 _OURS = ("connection", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "transfer-encoding", "content-length")
 _LOCATION = Var("response_header", "Location")
@@ -247,7 +248,7 @@ def request_fields(scope: Scope, names: Names, target: Target) -> tuple[str, tup
     local.own.update(_place_names(target))
     for directive in scope.nearest("proxy_set_header"):
         name = directive.text(0)
-        value = decoded(local.text(directive.args[1]))
+        value = known_at(decoded(local.text(directive.args[1])), Phase.REQUEST)
         lower = name.lower()
         if not TOKEN.fullmatch(name):
             scope.record.error(directive.place(0), "bad-field", f"`{name}` is no field name")

@@ -100,7 +100,7 @@ _COMPOSED: dict[str, Expr] = {
     "upstream_cache_status": EMPTY,
     # Early data is not taken.
     "ssl_early_data": EMPTY,
-    "upstream_response_length": Var("bytes_out"),
+    "upstream_response_length": If(_is_empty(Var("tried_addresses")), EMPTY, Var("bytes_out")),
     "http2": If(Compare("==", Var("protocol"), Const("HTTP/2.0")), If(Var("tls"), Const("h2"), Const("h2c")), EMPTY),
     "msec": _in_seconds("time_ms"),
     # Without the fraction, and with the offset that UTC has.
