@@ -10,7 +10,7 @@ Rules: what is known too late is replaced wherever it stands in an expression, s
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import cast
+from typing import Any, cast
 
 from vestibule.model.expr import EMPTY, Concat, Const, Expr, Phase, Var, concat, walk
 from vestibule.model.vocabulary import VARIABLES
@@ -35,8 +35,8 @@ def _replaced(expr: Expr, phase: Phase) -> Expr:
         return _NONE.get(expr.name, EMPTY) if _phase(expr) > phase else expr
     if isinstance(expr, Concat):
         return concat([_replaced(part, phase) for part in expr.parts])
-    made = {each.name: _inside(getattr(expr, each.name), phase) for each in fields(expr)}
-    return cast("Expr", type(expr)(**made))
+    made: dict[str, Any] = {each.name: _inside(getattr(expr, each.name), phase) for each in fields(expr)}
+    return type(expr)(**made)
 
 
 def _inside(value: object, phase: Phase) -> object:

@@ -204,8 +204,8 @@ def media_type(scope: Scope) -> Expr:
     for ending, kind in kinds.items():
         if kind != usual.value:
             endings.setdefault(kind, []).append(ending)
-    ending = Call("capture", (path, Const(r"[^/]\.([^./]+)$"), Const("1")))
-    return chain([(InSet(ending, tuple(found), True), Const(kind)) for kind, found in endings.items()], usual)
+    shown = Call("capture", (path, Const(r"[^/]\.([^./]+)$"), Const("1")))
+    return chain([(InSet(shown, tuple(found), True), Const(kind)) for kind, found in endings.items()], usual)
 
 
 def _ending(path: str) -> str:

@@ -26,7 +26,25 @@ from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
 from vestibule.model.config import Action, Again, Deny, HangUp, Redirect, Respond, Rewrite, When
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Concat, Const, Expr, If, InSet, Kind, Match, Not, Phase, Var, concat, walk
+from vestibule.model.expr import (
+    EMPTY,
+    AllOf,
+    AnyOf,
+    Call,
+    Compare,
+    Concat,
+    Const,
+    Expr,
+    If,
+    InSet,
+    Kind,
+    Match,
+    Not,
+    Phase,
+    Var,
+    concat,
+    walk,
+)
 from vestibule.model.vocabulary import kind_of
 
 FLOW = ("set", "if", "return", "rewrite", "break")
@@ -58,9 +76,7 @@ class _State:
 class Flow:
     """Lowers the program of one server or location."""
 
-    def __init__(
-        self, record: Record, media_type: Expr, in_location: bool, fields: Fields, caught: frozenset[int], absolute: bool
-    ) -> None:
+    def __init__(self, record: Record, media_type: Expr, in_location: bool, fields: Fields, caught: frozenset[int], absolute: bool) -> None:
         """``caught`` are the statuses that have a page of their own; ``absolute`` says that redirects name the host."""
         self._absolute = absolute
         self._record = record
