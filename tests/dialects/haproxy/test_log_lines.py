@@ -127,3 +127,49 @@ def test_what_is_asked_for_is_told_as_it_came(tmp_path: Path, original: bool) ->
                 Client(("127.0.0.1", port), name="photos.test", version=version).request("GET", target)
                 said = heard(server)
                 assert said.rstrip().endswith(": " + line), said
+
+
+ROUNDS = """\
+frontend door
+    mode http
+    bind 127.0.0.1:PORT
+    timeout client 1m
+    default_backend photos
+
+backend photos
+    mode http
+    log 127.0.0.1:SYSLOG local0 info
+    timeout connect 5s
+    timeout server 1m
+    option log-health-checks
+    option httpchk
+    http-check connect addr 127.0.0.1:UPSTREAM
+    http-check set-var(check.what) str(first)
+    http-check send meth GET uri-lf /%[var(check.what)] ver HTTP/1.1 hdr Host a.lan hdr X-Who %[be_name]/%[srv_name]
+    http-check expect status 200
+    http-check connect addr 127.0.0.1 port UPSTREAM
+    http-check set-var-fmt(check.what) %[var(check.what)]-then
+    http-check send meth POST uri-lf /%[var(check.what)] ver HTTP/1.1 hdr Host b.lan body-lf "of %[be_name]"
+    http-check expect rstatus ^EXPECTED
+    server one 127.0.0.1:NOBODY check inter 200ms rise 1 fall 1
+"""
+
+
+@pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
+@pytest.mark.parametrize(("expected", "news"), [("2", "succeeded.*code: 200"), ("3", "failed, reason: Layer7 wrong status, code: 200")])
+def test_a_check_asks_more_than_once(tmp_path: Path, original: bool, expected: str, news: str) -> None:
+    (nobody,) = free_ports(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        text = ROUNDS.replace("SYSLOG", str(server.getsockname()[1])).replace("NOBODY", str(nobody)).replace("EXPECTED", expected)
+        with serving(tmp_path, "haproxy.cfg", text, original) as (_, upstream, _):
+            for _ in range(50):
+                line = server.recv(5_000).decode()
+                if "Health check for server photos/one" in line:
+                    break
+            assert re.search(f"Health check for server photos/one {news}", line), line
+            first, then = upstream.requests[:2]
+            assert (first.line, first.body) == (b"GET /first HTTP/1.1", b"")
+            assert {(b"host", b"a.lan"), (b"x-who", b"photos/one")} <= {(name.lower(), value) for name, value in first.fields}
+            assert (then.line, then.body) == (b"POST /first-then HTTP/1.1", b"of photos")

@@ -15,8 +15,10 @@ import re
 from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.haproxy.report import Report
+from vestibule.dialects.haproxy.rounds import Texts, talk_of_requests
 from vestibule.dialects.haproxy.settings import Settings
-from vestibule.dialects.haproxy.talks import talk_of
+from vestibule.dialects.haproxy.state import Unreadable
+from vestibule.dialects.haproxy.talks import port_of, talk_of, where_to
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.variables import NAME_METHODS
 from vestibule.model.config import HealthCheck
@@ -46,6 +48,8 @@ class Checking:
     check: HealthCheck = field(default_factory=lambda: USUAL)
     kind: str = ""
     within_ms: int | None = None
+    host: str = ""
+    """Another address to ask; empty is the server's."""
     port: int = 0
     connects: bool = False
     """Whether a rule says how to connect. Unless it says ``default``, what the server line says of that does not hold."""
@@ -67,7 +71,7 @@ def read_checking(settings: Settings, report: Report) -> Checking:
         rules, asked = _in_force(settings, statement)
         usual = replace(USUAL, kind="http", method="OPTIONS", version="1.0")
         found.check = _asked(statement, usual, report) if asked else usual
-        _Rules(found, report).read(rules)
+        _Rules(found, _texts(settings), report).read(rules)
     elif found.kind != "ssl-hello-chk":
         rules = settings.all("tcp-check")
         talk = talk_of(found.kind, statement, rules, report)
@@ -78,8 +82,15 @@ def read_checking(settings: Settings, report: Report) -> Checking:
             report.warning(statement.line, statement.first - 1, "connection-alone", text, "use `option httpchk` where there is HTTP")
         for each in rules:
             if each.arguments()[:1] == ["connect"]:
+                _take_host(found, each, report)
                 _connect(found, each, report)
     return found
+
+
+def _texts(settings: Settings) -> Texts:
+    """Return what stands still in texts of checks: the name of a server where there is one alone."""
+    servers = ["".join(each.arguments()[:1]) for each in settings.statements if each.name in ("server", "server-template")]
+    return Texts(settings.section.name, servers[0] if len(servers) == 1 and not settings.has("server-template") else "")
 
 
 def _in_force(settings: Settings, statement: Statement) -> tuple[list[Statement], bool]:
@@ -127,42 +138,45 @@ def with_field(check: HealthCheck, name: str, value: str) -> HealthCheck:
     return replace(check, headers=(*check.headers, (name, value)))
 
 
-def _take_port(found: Checking, statement: Statement, report: Report) -> None:
-    """Take what ``connect`` says of where to."""
-    words = statement.arguments()
-    if "port" not in words[:-1]:
-        return
-    at = words.index("port") + 1
-    if not words[at].isdecimal() or not 1 <= int(words[at]) <= 65_535:
-        report.error(statement.line, statement.first + at, "bad-value", f"`{words[at]}` is no port")
-    elif found.port and found.port != int(words[at]):
-        report.not_built(statement.line, statement.first + at, "a second port of a check", "name one")
-    else:
-        found.port = int(words[at])
+def _take_host(found: Checking, statement: Statement, report: Report) -> None:
+    """Take the address that ``connect`` names."""
+    host = where_to(statement.arguments())[0]
+    if host and found.host not in ("", host):
+        report.not_built(statement.line, statement.first, "a second address of a check", "name one")
+    found.host = host or found.host
 
 
 class _Rules:
     """Reads the ``http-check`` lines of one backend."""
 
-    def __init__(self, found: Checking, report: Report) -> None:
+    def __init__(self, found: Checking, texts: Texts, report: Report) -> None:
         self._found = found
+        self._texts = texts
         self._report = report
-        self._sends = 0
+        self._rounds: list[tuple[int, HealthCheck | None]] = []
+        """What was asked before, each with its port; None for a connection alone."""
+        self._port = 0
+        self._sent = self._begun = False
 
     def read(self, statements: list[Statement]) -> None:
         for statement in statements:
             words = statement.arguments()
             verb = "".join(words[:1]).partition("(")[0]
             if verb == "send":
-                self._sends += 1
-                if self._sends > 1:
-                    self._report.not_built(statement.line, statement.first, "a second request of a check", "ask once")
+                if self._sent:
+                    hint = "write `http-check connect` before it"
+                    self._report.not_built(statement.line, statement.first, "a second request on one connection", hint)
                 else:
                     self._send(statement, words)
+                self._sent = self._begun = True
             elif verb == "expect":
                 self._expect(statement, words)
+                self._begun = True
             elif verb == "connect":
-                _take_port(self._found, statement, self._report)
+                if self._begun:
+                    self._end_round(statement)
+                self._port = port_of(statement, statement.arguments(), self._report)
+                _take_host(self._found, statement, self._report)
                 _connect(self._found, statement, self._report)
             elif verb in _LEFT_OUT:
                 self._report.warning(statement.line, statement.first, "left-out", f"`{verb}` is left out", _LEFT_OUT[verb])
@@ -170,7 +184,40 @@ class _Rules:
                 hint = did_you_mean(verb, _VERBS)
                 self._report.error(statement.line, statement.first, "syntax", f"`http-check {verb}` is unknown", hint)
             elif verb.startswith(("set-var", "unset-var")):
-                self._report.not_built(statement.line, statement.first, "variables of checks", "write the value")
+                self._keep(statement, words)
+        if not self._rounds:
+            self._found.port = self._port
+            return
+        self._end_round(statements[-1])
+        self._found.check = replace(USUAL, kind="talk", talk=talk_of_requests(self._rounds))
+
+    def _end_round(self, statement: Statement) -> None:
+        """Set aside what was asked so far, as another connection follows."""
+        check = self._found.check
+        if check.head_pattern or check.pattern:
+            hint = "expect a `status` or a `string`"
+            self._report.not_built(statement.line, statement.first, "a field or a pattern in a check that asks more than once", hint)
+        if self._begun and not self._sent:
+            hint = "write `http-check send` before it"
+            self._report.not_built(statement.line, statement.first, "an answer to no request", hint)
+        self._rounds.append((self._port, check if self._sent else None))
+        self._found.check = replace(USUAL, kind="http", method="OPTIONS", version="1.0")
+        self._sent = self._begun = False
+
+    def _formatted(self, statement: Statement, at: int, text: str) -> str:
+        """Return what a format comes to; nothing, noted, where that cannot be told."""
+        try:
+            return self._texts.formatted(text)
+        except Unreadable as bad:
+            self._report.error(statement.line, statement.first + at, bad.code, bad.message, bad.hint)
+            return ""
+
+    def _keep(self, statement: Statement, words: list[str]) -> None:
+        """Follow a rule that sets a variable."""
+        try:
+            self._texts.keep(words[0], " ".join(words[1:]))
+        except Unreadable as bad:
+            self._report.error(statement.line, statement.first, bad.code, bad.message, bad.hint)
 
     def _send(self, statement: Statement, words: list[str]) -> None:
         """``send [meth M] [uri U] [ver V] [hdr NAME VALUE]… [body TEXT]``: its fields replace those of ``httpchk``."""
@@ -186,10 +233,12 @@ class _Rules:
             elif word == "body":
                 check = replace(check, content=value)
             elif word == "hdr":
-                check = with_field(check, value, "".join(words[at + 2 : at + 3]))
+                check = with_field(check, value, self._formatted(statement, at + 2, "".join(words[at + 2 : at + 3])))
                 at += 1
-            elif word in ("uri-lf", "body-lf"):
-                self._report.not_built(statement.line, place, f"`{word}` of a check", f"write `{word[:-3]}`")
+            elif word == "uri-lf":
+                check = replace(check, path=self._formatted(statement, at + 1, value) or "/")
+            elif word == "body-lf":
+                check = replace(check, content=self._formatted(statement, at + 1, value))
             elif word == "ver":
                 check = _of_version(check, value)
             elif word != "comment":
@@ -297,6 +346,6 @@ def _connect(found: Checking, statement: Statement, report: Report) -> None:
             found.name = "".join(words[at + 1 : at + 2])
         elif word == "alpn" and found.check.kind != "http":
             found.alpn = tuple([each for each in "".join(words[at + 1 : at + 2]).split(",") if each])
-        elif word not in ("port", "comment", "alpn", "proto"):
+        elif word not in ("addr", "port", "comment", "alpn", "proto"):
             report.not_built(statement.line, statement.first + at, f"`{word}` of a check", "say it in the `server` line")
         at += 2

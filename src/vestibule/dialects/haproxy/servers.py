@@ -212,7 +212,7 @@ class Servers:
             max_connections=self._number(line, options, "maxconn", 0, 10**9) or None,
             mark=options["cookie"][-1][1] if "cookie" in options and server.resolve == "one" else "",
             check="check" in options,
-            check_host=options["addr"][-1][1] if "addr" in options and "check" in options else "",
+            check_host=(options["addr"][-1][1] if "addr" in options else self._checking.host) if "check" in options else "",
             check_port=(self._number(line, options, "port", 1, 65_535) or self._checking.port) if "check" in options else 0,
             agent="agent-check" in options,
             agent_host=options["agent-addr"][-1][1] if "agent-addr" in options and "agent-check" in options else "",

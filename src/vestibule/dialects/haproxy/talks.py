@@ -87,14 +87,33 @@ def _steps(rule: Statement, report: Report) -> list[str]:
 
 
 def _connection(rule: Statement, words: list[str], report: Report) -> list[str]:
-    """``connect [port N] …``: a connection of its own; what else it says holds for all (``checking``)."""
-    if "port" not in words[:-1]:
-        return ["connect"]
-    at = words.index("port") + 1
-    if not words[at].isdecimal() or not 1 <= int(words[at]) <= 65_535:
-        report.error(rule.line, rule.first + at, "bad-value", f"`{words[at]}` is no port")
-        return []
-    return [f"connect {words[at]}"]
+    """``connect [addr ADDRESS] [port N] …``: a connection of its own; what else it says holds for all (``checking``)."""
+    port = port_of(rule, words, report)
+    return [f"connect {port}" if port else "connect"]
+
+
+def where_to(words: list[str]) -> tuple[str, str, int]:
+    """Return the address and the port that ``connect`` names, each empty where none is, and the index of the word with the port."""
+    host, port, place = "", "", 0
+    for at in range(1, len(words) - 1):
+        if words[at] == "port":
+            port, place = words[at + 1], at + 1
+        elif words[at] == "addr":
+            host = words[at + 1]
+            before, colon, behind = host.rpartition(":")
+            # An address of IPv6 has colons of its own, and a port only behind brackets.
+            if colon and (":" not in before or before.startswith("[")):
+                host, port, place = before, behind, at + 1
+    return host.removeprefix("[").removesuffix("]"), port, place
+
+
+def port_of(rule: Statement, words: list[str], report: Report) -> int:
+    """Return the port that ``connect`` names; 0 where none is, or, noted, where it is none."""
+    _, port, place = where_to(words)
+    if port and not (port.isdecimal() and 1 <= int(port) <= 65_535):
+        report.error(rule.line, rule.first + place, "bad-value", f"`{port}` is no port")
+        return 0
+    return int(port or "0")
 
 
 def _expected(rule: Statement, words: list[str], report: Report) -> list[str]:
