@@ -272,6 +272,8 @@ _ROWS = (
              argument="field", haproxy="res.fhdr(NAME)"),
     Variable("response_header_lines", _N, Phase.RESPONSE, "exchange", "How many lines a field of the response has now.",
              argument="field", haproxy="res.fhdr_cnt(NAME)"),
+    Variable("response_header_names", _T, Phase.RESPONSE, "exchange",
+             "Names of the fields of the response as it is now, in lower case, with commas.", haproxy="res.hdr_names"),
     Variable("each_response_header", _L, Phase.RESPONSE, "exchange", "Every line of a field of the response as it is now, as a list.",
              argument="field"),
     Variable("proxied", _B, Phase.RESPONSE, "exchange",

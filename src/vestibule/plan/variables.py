@@ -441,6 +441,13 @@ class ResponseHeaderLines(NumberNode):
         return len(ex.response.fields.get_all(self._lower)) if ex.response is not None else 0
 
 
+class ResponseHeaderNames(Node):
+    """The names of the fields of the response as it is now, in lower case."""
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return b",".join([name.lower for name in ex.response.fields.names]) if ex.response is not None else None
+
+
 class Proxied(TruthNode):
     def test(self, ex: Exchange) -> bool:
         return ex.up is not None
@@ -611,6 +618,7 @@ _NODES: Final[dict[str, Node]] = {
     "tried_seconds": Tried(TOOK),
     "user": User(FIELDS),
     "header_names": HeaderNames(FIELDS),
+    "response_header_names": ResponseHeaderNames(EXCHANGE),
     "body": Body(EXCHANGE),
     "upstream_mark": UpstreamMark(EXCHANGE),
     "upstream_connect_ms": UpstreamConnectMs(EXCHANGE),

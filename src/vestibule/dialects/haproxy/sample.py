@@ -28,11 +28,13 @@ from vestibule.dialects.haproxy.values import (
     COOKIE_NAMES,
     COOKIES,
     COUNTED_COOKIES,
+    FIELD_NAMES,
     FORMS,
     alpn_values,
     cookie_names,
     cookie_values,
     each_line,
+    field_names,
     form_values,
     is_one,
     is_set_cookie,
@@ -87,6 +89,7 @@ _FLEETING = (
     "response_header",
     "response_header_line",
     "response_header_lines",
+    "response_header_names",
     "each_response_header",
     "status",
     "request_header",
@@ -235,6 +238,8 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return Call("item_at", (cookies, place)) if name in COOKIES else Call("item_count", (cookies,))
     if name in COOKIE_NAMES:
         return cookie_names(name, _cookie_lines(name, state), arguments)
+    if name in FIELD_NAMES:
+        return field_names(name, arguments)
     if name in NUMBERED_FETCHES:
         return Call("number", (as_text(fetch_expr(NUMBERED_FETCHES[name], arguments, state)),))
     if name == "nbsrv":
@@ -267,7 +272,7 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
     if name in UNBUILT_FETCHES or name.startswith(("sc_", "sc0_", "sc1_", "sc2_", "ssl_c_", "ssl_f_", "ssl_bc", "lua.", "src_")):
         raise not_built(f"the fetch `{name}`", UNBUILT_FETCHES.get(name, ""))
     hint = did_you_mean(
-        name, [*FETCHES, *NAMED_FETCHES, *NUMBERED_FETCHES, *FORMS, *COOKIES, *COUNTED_COOKIES, *COOKIE_NAMES, "var", "str"]
+        name, [*FETCHES, *NAMED_FETCHES, *NUMBERED_FETCHES, *FORMS, *COOKIES, *COUNTED_COOKIES, *COOKIE_NAMES, *FIELD_NAMES, "var", "str"]
     )
     raise Unreadable("unknown-fetch", f"there is no fetch `{name}`", hint if hint.startswith("did") else "")
 

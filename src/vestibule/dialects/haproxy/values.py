@@ -27,6 +27,7 @@ LINES = {
 FORMS = ("url_param", "urlp", "req.body_param")
 COOKIES = ("cook", "req.cook", "res.cook", "scook")
 COUNTED_COOKIES = ("cook_cnt", "req.cook_cnt", "res.cook_cnt", "scook_cnt")
+FIELD_NAMES = {"req.hdr_names": Var("header_names"), "res.hdr_names": Var("response_header_names")}
 COOKIE_NAMES = ("req.cook_names", "res.cook_names")
 
 _ENDS = "&;"
@@ -64,6 +65,13 @@ def cookie_names(name: str, lines: Expr, arguments: tuple[str, ...]) -> Expr:
     """Return the names of all cookies in the lines of a field, as one text."""
     names = Call("set_cookie_names" if is_set_cookie(name) else "cookie_names", (lines,))
     return Call("joined", (names, Const("".join(arguments[:1]) or ",")))
+
+
+def field_names(name: str, arguments: tuple[str, ...]) -> Expr:
+    """Return the names of all fields, as one text."""
+    names = FIELD_NAMES[name]
+    separator = "".join(arguments[:1]) or ","
+    return names if separator == "," else Call("joined", (Call("items", (names,)), Const(separator)))
 
 
 def is_set_cookie(name: str) -> bool:
