@@ -10,7 +10,7 @@ Rules: what is known too late is replaced wherever it stands in an expression, s
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any
 
 from vestibule.model.expr import EMPTY, Concat, Const, Expr, Phase, Var, concat, walk
 from vestibule.model.vocabulary import VARIABLES
@@ -39,7 +39,7 @@ def _replaced(expr: Expr, phase: Phase) -> Expr:
     return type(expr)(**made)
 
 
-def _inside(value: object, phase: Phase) -> object:
+def _inside(value: Any, phase: Phase) -> object:
     if isinstance(value, tuple):
         return tuple([_inside(each, phase) for each in value])
-    return _replaced(cast("Expr", value), phase) if hasattr(value, "__dataclass_fields__") else value
+    return _replaced(value, phase) if hasattr(value, "__dataclass_fields__") else value

@@ -15,7 +15,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-from vestibule.dialects.nginx.patterns import to_pattern
+from vestibule.dialects.nginx.patterns import groups_of, to_pattern
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import VARIABLE, Names, either
 from vestibule.dialects.record import Record
@@ -80,7 +80,21 @@ def read_map(record: Record, directive: Directive, names: Names) -> None:
             # Names may be written with the dot of the root.
             texts = (text, f"{text}.") if by_host and "." in text else (text,)
             exact.append((InSet(subject, texts, ignore_case=True), names.text(entry.args[0])))
-    names.own[name] = chain([*_merged(exact), *_wildcards(wild, subject), *patterns], default)
+    before = [*_merged(exact), *_wildcards(wild, subject)]
+    names.own[name] = chain([*before, *patterns], default)
+    _learn_captures(names, subject, [(test, EMPTY) for test, _ in before], patterns)
+
+
+def _learn_captures(names: Names, subject: Expr, before: list[tuple[Expr, Expr]], patterns: list[tuple[Expr, Expr]]) -> None:
+    """Have named groups of a table's patterns be variables: what was captured by the pattern that the subject fitted."""
+    fitted = [test for test, _ in patterns if isinstance(test, Match)]
+    for group in sorted({name for test in fitted for name in groups_of(test.pattern)}):
+        found: list[tuple[Expr, Expr]] = []
+        for test in fitted:
+            pattern = f"(?i){test.pattern}" if test.ignore_case else test.pattern
+            captured: Expr = Call("capture", (subject, Const(pattern), Const(group))) if group in groups_of(test.pattern) else EMPTY
+            found.append((test, captured))
+        names.captured.setdefault(group.lower(), chain([*before, *found], EMPTY))
 
 
 def _wildcards(entries: list[tuple[str, Expr]], subject: Expr) -> list[tuple[Expr, Expr]]:

@@ -148,6 +148,8 @@ class Names:
         self.client = client
         self.own: dict[str, Expr] = dict(own or {})
         self.captures: tuple[Expr, str] | None = None
+        self.captured: dict[str, Expr] = {}
+        """What named groups of a ``map`` have captured."""
         self.elsewhere: frozenset[str] = frozenset()
         self.for_log = False
         self.used: set[str] = set()
@@ -158,6 +160,7 @@ class Names:
     def copy(self) -> Names:
         """Return the same names, to be changed apart."""
         twin = Names(self._record, self.own, self.client)
+        twin.captured = self.captured
         twin.elsewhere = self.elsewhere
         twin.for_log = self.for_log
         twin.captures = self.captures
@@ -216,6 +219,8 @@ class Names:
                 # In any case, and as it is sent.
                 return Call("capture", (Var("query"), Const(f"(?i)(?:^|&){argument}=([^&]*)"), Const("1")))
             return Var(variable, name[len(prefix) :] if variable == "cookie" else field_name(argument))
+        if lower in self.captured:
+            return self.captured[lower]
         self._unknown(lower, span)
         return EMPTY
 
