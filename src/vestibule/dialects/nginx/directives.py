@@ -99,6 +99,8 @@ _ROWS = _rows(
     ("try_files", "sl", "2+", "files that are looked for, and what answers where none is there"),
     ("types", "hsl", "0{", "media types of files, besides those that are known"),
     ("autoindex", "hsl", "flag", "whether directories without an index are listed"),
+    ("if_modified_since", "hsl", "1", "`off`: files are sent whatever the client has; else it is as the RFC says"),
+    ("max_ranges", "hsl", "1", "requests for more ranges of a file get the whole file; 0: all do"),
     ("gzip_static", "hsl", "1", "`precompressed` of files: `always` is as `on`"),
     ("brotli_static", "hsl", "1", "`precompressed` of files: `always` is as `on`"),
     ("disable_symlinks", "hsl", "1-2", "only `off`: symbolic links are followed"),
@@ -266,13 +268,13 @@ _ROWS += _rows(
     ("slice", "hsl", "1", "nothing is cached, so the server is asked for what the client asks for; that is what `$slice_range` says"),
     ("zone", "u", "1-2", "each worker has its own state"),
     ("limit_req_log_level limit_conn_log_level", "hsl", "1", "refusals are in the access log"),
-    ("log_not_found log_subrequest if_modified_since open_log_file_cache uninitialized_variable_warn"
+    ("log_not_found log_subrequest open_log_file_cache uninitialized_variable_warn"
      " rewrite_log proxy_bind_dynamic", "hsli", "1+", "it concerns served files or messages of nginx alone"),
 )  # fmt: skip
 
 _ROWS += _rows(
     How.HARMLESS,
-    ("autoindex_exact_size autoindex_format autoindex_localtime max_ranges gzip_hash gzip_no_buffer gzip_window postpone_gzipping"
+    ("autoindex_exact_size autoindex_format autoindex_localtime gzip_hash gzip_no_buffer gzip_window postpone_gzipping"
      " gunzip_buffers override_charset source_charset referer_hash_bucket_size referer_hash_max_size aio_write"
      " directio_alignment open_file_cache_events max_headers", "hsli", "1+",
      "vestibule has one behaviour here, described in its documentation"),

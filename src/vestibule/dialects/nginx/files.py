@@ -25,7 +25,22 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, choices_of
 from vestibule.dialects.part import encoded
 from vestibule.dialects.record import Record
-from vestibule.model.config import Again, Deny, ErrorRoute, Files, Redirect, Respond, Rewrite, Route, SetMethod, Source, Switch, When
+from vestibule.model.config import (
+    Action,
+    Again,
+    Deny,
+    ErrorRoute,
+    Files,
+    Redirect,
+    RemoveHeader,
+    Respond,
+    Rewrite,
+    Route,
+    SetMethod,
+    Source,
+    Switch,
+    When,
+)
 from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Expr, If, InSet, Match, Not, Var, concat
 
 _KNOWN = mimetypes.MimeTypes().types_map[1]
@@ -34,6 +49,8 @@ _WITHOUT_TYPES = {"html": "text/html", "gif": "image/gif", "jpg": "image/jpeg"}
 _REDIRECTS: dict[int | None, Literal[301, 302, 303, 307, 308]] = {301: 301, 302: 302, 303: 303, 307: 307, 308: 308}
 _DEFAULT_TYPE = "text/plain"
 _MOST_INDEXES = 16
+_LONGEST_LIMIT = 3
+"""Digits of a limit of ranges that is one: no head has a thousand."""
 
 
 def files_of(scope: Scope, names: Names) -> Source | None:
@@ -206,6 +223,22 @@ def media_type(scope: Scope) -> Expr:
             endings.setdefault(kind, []).append(ending)
     shown = Call("capture", (path, Const(r"[^/]\.([^./]+)$"), Const("1")))
     return chain([(InSet(shown, tuple(found), True), Const(kind)) for kind, found in endings.items()], usual)
+
+
+def conditions_of(scope: Scope) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
+    """Return what ``max_ranges`` and ``if_modified_since off`` do to requests for files, and to their answers.
+
+    Who asks for more ranges gets the whole.
+    """
+    dated: tuple[Action, ...] = (RemoveHeader("If-Modified-Since"),) if scope.text("if_modified_since") == "off" else ()
+    said = scope.text("max_ranges")
+    most = 0 if said in ("", "0") else scope.count("max_ranges", 0) if len(said) <= _LONGEST_LIMIT else 0
+    if not most and said != "0":
+        return dated, ()
+    if most == 0:
+        return (*dated, RemoveHeader("Range")), (RemoveHeader("Accept-Ranges"),)
+    more = Match(rf"^(?:[^,]*,){{{most}}}", Var("header", "Range"))
+    return (*dated, When(more, (RemoveHeader("Range"),))), ()
 
 
 def _ending(path: str) -> str:

@@ -57,6 +57,9 @@ _ALWAYS = ("^", ".*", "(.*)", "^.*", "^(.*)")
 """Patterns that are found in every path."""
 _MOST_BRANCHES = 200
 
+_ARGS = ("args", "query_string", "is_args")
+"""What `set $args` changes."""
+
 
 Rest: TypeAlias = Callable[[Names, "Directive | None"], Part]
 """What follows the program, where it does not answer by itself: with the ``if`` whose other directives hold, if one does."""
@@ -116,7 +119,13 @@ class Flow:
         if not name.startswith("$") or len(name) < 2:
             self._record.error(directive.place(0), "bad-value", f"`{name}` is no variable", "write `set $name value;`")
             return ""
-        target.own[name[1:].lower()] = names.text(directive.args[1])
+        target.own[name[1:].lower()] = value = names.text(directive.args[1])
+        if name.lower() == "$args":
+            # Two names of one thing, and what stands before it.
+            mark = (
+                EMPTY if value == EMPTY else Const("?") if isinstance(value, Const) else If(Compare("==", value, EMPTY), EMPTY, Const("?"))
+            )
+            target.own.update({"args": value, "query_string": value, "is_args": mark})
         return name[1:].lower()
 
     def _return(self, directive: Directive, names: Names) -> Part:
@@ -231,8 +240,9 @@ class Flow:
         elif all(each.name == "set" for each in body):
             for each in body:
                 name = self._set(each, within, within)
-                before = names.own.get(name, EMPTY)
-                names.own[name] = _later(test, within.own.get(name, EMPTY), before)
+                for known in _ARGS if name == "args" else (name,):
+                    before = names.variable(known, each.span) if known in _ARGS else names.own.get(known, EMPTY)
+                    names.own[known] = _later(test, within.own.get(known, EMPTY), before)
             return self._lower(others, names, rest, state)
         if not self._may_branch(directive):
             return NOTHING

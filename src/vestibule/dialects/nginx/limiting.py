@@ -44,6 +44,8 @@ _OF_QUESTIONS = (
 )
 """What a location may say that does nothing but pass questions on to one server."""
 _STATUS = "$upstream_status"
+_OF_ANSWER = re.compile(r"\$(?:upstream_http|sent_http|upstream_cookie)_[a-z0-9_]+|\$upstream_status", re.ASCII)
+"""What is known of an answer wherever it is asked for."""
 _STATUS_AS = "status of the question"
 """What the status of an answer is kept under."""
 
@@ -268,6 +270,29 @@ def learn_answers(scope: Scope, names: Names) -> None:
     """Have what ``auth_request_set`` takes from an answer known in ``names``."""
     for directive in scope.nearest("auth_request_set"):
         _set_from_answer(scope.record, directive, names)
+
+
+def answers_in(record: Record, directives: Sequence[Directive]) -> dict[str, Expr]:
+    """Return what ``auth_request_set`` takes from answers anywhere in a file, under names that mean one thing in all of it.
+
+    A location that ``error_page`` leads to knows what was taken in the one before.
+    """
+    taken = _answered_in(directives)
+    names = Names(record)
+    for directive in taken:
+        values = {each.text(1) for each in taken if each.text(0) == directive.text(0)}
+        if len(values) == 1 and _OF_ANSWER.fullmatch(directive.text(1)):
+            _set_from_answer(record, directive, names)
+    return names.own
+
+
+def _answered_in(directives: Sequence[Directive]) -> list[Directive]:
+    made: list[Directive] = []
+    for each in directives:
+        if each.name == "auth_request_set":
+            made.append(each)
+        made += _answered_in(each.block or ())
+    return made
 
 
 def _location_of(server: Scope, path: str) -> Directive | None:

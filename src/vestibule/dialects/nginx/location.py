@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.accel import accel_routes, is_wanted
 from vestibule.dialects.nginx.answers import added_fields, substitutions
-from vestibule.dialects.nginx.files import caught_by, errors_of, files_of, media_type, place_names
+from vestibule.dialects.nginx.files import caught_by, conditions_of, errors_of, files_of, media_type, place_names
 from vestibule.dialects.nginx.flow import FLOW, Fields, Flow, not_built, redirect
 from vestibule.dialects.nginx.levels import (
     Formats,
@@ -351,7 +351,9 @@ class Locations:
             files = files_of(scope, names)
             if files is not None:
                 self._serves = True
-                return Served(Part(files, before, (*added_fields(scope, names), *substitutions(scope, names))), level)
+                asked, answered = conditions_of(scope)
+                after = (*answered, *added_fields(scope, names), *substitutions(scope, names))
+                return Served(Part(files, (*before, *asked), after), level)
             refused = (*before, *NOTHING.request) if before != (Deny(403),) else before
             return Served(Part(NOTHING.source, refused, added_fields(scope, names)), level)
         if scope.own("try_files"):

@@ -16,7 +16,7 @@ from typing import Literal
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.levels import forwarding_of, limits_of, log_formats, networks_of, target_of, timeouts_of
 from vestibule.dialects.nginx.lexer import Word
-from vestibule.dialects.nginx.limiting import Zones
+from vestibule.dialects.nginx.limiting import Zones, answers_in
 from vestibule.dialects.nginx.listening import Door, Doors, first_name, hosts_of, without_longer
 from vestibule.dialects.nginx.location import Level, Locations, Served
 from vestibule.dialects.nginx.maps import read_tables
@@ -124,6 +124,7 @@ class _Lowering:
         http = Scope(record, inner if context == "main" else directives, main)
         names = Names(record)
         names.elsewhere = _set_in(directives)
+        names.captured = answers_in(record, directives)
         self._tables = http.own("geo", "map", "split_clients")
         read_tables(record, self._tables, names)
         self._by_server = bool(names.used & _OF_A_SERVER)
