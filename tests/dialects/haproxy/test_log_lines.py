@@ -173,3 +173,58 @@ def test_a_check_asks_more_than_once(tmp_path: Path, original: bool, expected: s
             assert (first.line, first.body) == (b"GET /first HTTP/1.1", b"")
             assert {(b"host", b"a.lan"), (b"x-who", b"photos/one")} <= {(name.lower(), value) for name, value in first.fields}
             assert (then.line, then.body) == (b"POST /first-then HTTP/1.1", b"of photos")
+
+
+ENDS = """\
+defaults
+    log 127.0.0.1:SYSLOG local0 info
+    option dontlognull
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+
+frontend through
+    mode tcp
+    bind 127.0.0.1:RAW
+    log-format "<%ts|%fp|%ft>"
+    default_backend bytes
+
+backend bytes
+    server one 127.0.0.1:UPSTREAM
+
+frontend door
+    mode http
+    bind 127.0.0.1:PORT
+    log-format "<%ts|%tsc>"
+    http-request return status 200 if { path /own }
+    use_backend nobody if { path /lost }
+    default_backend photos
+
+backend photos
+    mode http
+    server one 127.0.0.1:UPSTREAM
+
+backend nobody
+    mode http
+    retries 0
+    server two 127.0.0.1:NOBODY
+"""
+
+
+@pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
+def test_formats_say_how_it_ended(tmp_path: Path, original: bool) -> None:
+    raw, nobody = free_ports(2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        text = ENDS.replace("SYSLOG", str(server.getsockname()[1])).replace("RAW", str(raw)).replace("NOBODY", str(nobody))
+        with serving(tmp_path, "haproxy.cfg", text, original) as (port, _, _):
+            for path, line in (("/a", "<--|---->"), ("/own", "<LR|LR-->"), ("/lost", "<SC|SC-->")):
+                Client(("127.0.0.1", port)).request("GET", path)
+                said = heard(server)
+                assert said.rstrip().endswith(": " + line), said
+            with socket.create_connection(("127.0.0.1", raw), 10) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                assert sock.recv(10_000)
+            said = heard(server)
+            assert said.rstrip().endswith(f": <--|{raw}|through>"), said

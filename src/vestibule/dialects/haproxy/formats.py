@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from vestibule.dialects.haproxy.ends import connection_end, request_end
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.sample import as_text, fetch_expr, split_sample, whole_expr
@@ -81,6 +82,9 @@ def _alias(name: str, state: State) -> Expr:
     moved = {"ci": "src", "cp": "src_port", "fi": "dst", "fp": "dst_port"}.get(name, "")
     if moved in state.addresses:
         return state.addresses[moved]
+    if name in ("ts", "tsc"):
+        end = connection_end() if state.raw else request_end()
+        return end if name == "ts" else concat([end, Const("--")])
     if name == "s" and state.servers:
         return server_of(state.servers, is_number=False)
     if name in LOG_ALIASES:

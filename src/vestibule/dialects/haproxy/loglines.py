@@ -11,6 +11,7 @@ Not here: formats of one's own (``sample``).
 
 from __future__ import annotations
 
+from vestibule.dialects.haproxy.ends import absent, connection_end, request_end
 from vestibule.dialects.haproxy.formats import format_expr
 from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.variables import ASKED, SERVER, TARGET
@@ -18,30 +19,13 @@ from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Default, E
 
 _NONE = Const("-1")
 
-_ENDS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("cR", ("client.timeout_head",)),
-    ("cD", ("client.timeout_body", "client.timeout_write", "client.timeout_idle", "proxy.tunnel_idle")),
-    ("SC", ("upstream.refused", "upstream.unreachable", "upstream.unresolved", "upstream.tls", "upstream.down")),
-    ("sC", ("upstream.timeout_connect",)),
-    ("SH", ("upstream.lost",)),
-    ("SD", ("upstream.truncated", "upstream.surplus")),
-    ("sH", ("upstream.timeout_head",)),
-    ("sD", ("upstream.timeout_body", "upstream.timeout_write")),
-    ("sQ", ("upstream.busy",)),
-    ("PH", ("upstream.bad_syntax", "upstream.bad_framing", "upstream.bad_upgrade", "upstream.head_too_large")),
-    ("IR", ("proxy.internal",)),
-)
-"""Who ended an exchange and when, by what went wrong; of all others it was the proxy, at the request."""
-
-_GONE = ("client.gone", "client.stream_reset")
-
 
 def http_line(frontend: str, state: State) -> Expr:
     """Return the line of ``option httplog``."""
     asked = Compare("!=", ASKED, EMPTY)
     connected = Default(Var("upstream_connect_ms"), _NONE)
     # HAProxy counts from the request's last byte to the server, vestibule from the arrival of its head.
-    answered = If(_absent("head_ms"), _NONE, Call("subtract", (Var("head_ms"), Var("upstream_connect_ms"))))
+    answered = If(absent("head_ms"), _NONE, Call("subtract", (Var("head_ms"), Var("upstream_connect_ms"))))
     return _concat(
         _client(),
         " [",
@@ -61,7 +45,7 @@ def http_line(frontend: str, state: State) -> Expr:
         " ",
         Var("bytes_out"),
         " - - ",
-        _end(If(asked, Const("--"), Const("LR"))),
+        request_end(),
         "-- 0/0/0/0/0 0/0 ",
         *_captured(state),
         '"',
@@ -93,18 +77,13 @@ def tcp_line(frontend: str) -> Expr:
         " ",
         Var("bytes_out"),
         " ",
-        _end(Const("--")),
+        connection_end(),
         " 0/0/0/0/0 0/0",
     )
 
 
 def _concat(*parts: Expr | str) -> Expr:
     return concat([Const(part) if isinstance(part, str) else part for part in parts])
-
-
-def _absent(name: str) -> Expr:
-    """Return the test of whether there is nothing to say of a variable, a number included."""
-    return InSet(Concat((Var(name), EMPTY)), ("",))
 
 
 def _client() -> Expr:
@@ -147,17 +126,6 @@ def with_names(expr: Expr, names: tuple[tuple[str, str], ...]) -> Expr:
     if isinstance(expr, Call):
         return Call(expr.function, tuple([with_names(each, names) for each in expr.arguments]))
     return expr
-
-
-def _end(well: Expr) -> Expr:
-    """Return who ended the exchange, and when."""
-    fault = Var("fault")
-    gone = If(_absent("status"), Const("CH"), Const("CD"))
-    found: Expr = Const("PR")
-    for letters, kinds in reversed(_ENDS):
-        found = If(InSet(fault, kinds), Const(letters), found)
-    found = If(InSet(fault, _GONE), gone, found)
-    return If(_absent("fault"), well, found)
 
 
 def _captured(state: State) -> list[Expr | str]:

@@ -282,7 +282,7 @@ class _Lowering:
         back = self._side(section)
         if back.is_off(self._report):
             return None
-        if not back.is_raw():
+        if not back.takes_bytes():
             message = f"the backend `{choice.backend}` is in `mode http`, and this frontend in `mode tcp`"
             self._report.error(statement.line, statement.first, "wrong-mode", message, "give both the same mode")
             return None

@@ -39,3 +39,9 @@ class Side:
         """Whether the proxy passes connections on as they are."""
         mode = self.settings.last("mode")
         return mode is not None and mode.arguments() == ["tcp"]
+
+    def takes_bytes(self) -> bool:
+        """Whether a backend may serve connections: it says so, or says no mode and has no rules for requests."""
+        rules = ("http-request", "http-response", "http-after-response")
+        says_none = self.settings.last("mode") is None and not any(each.name.startswith(rules) for each in self.section.lines)
+        return self.is_raw() or says_none

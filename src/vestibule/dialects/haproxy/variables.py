@@ -368,8 +368,6 @@ UNBUILT_ALIASES = [
     "si",
     "sp",
     "sq",
-    "ts",
-    "tsc",
     "trg",
     "trl",
 ]
