@@ -100,7 +100,9 @@ class Substitute(FilterMaker):
         if head is None or head.fields.get(b"content-encoding") is not None:
             return False
         fields = head.fields
-        if not is_of_type(fields.get(b"content-type"), self._types) or (self._condition is not None and not self._condition.test(ex)):
+        if b"*" not in self._types and not is_of_type(fields.get(b"content-type"), self._types):
+            return False
+        if self._condition is not None and not self._condition.test(ex):
             return False
         dropped = [b"content-length", b"accept-ranges", b"etag"]
         tag = fields.get(b"etag") if self._keep_validators else None
