@@ -61,7 +61,7 @@ class Judge(Pollable):
         self._line: dict[tuple[Users, bytes], Case] = {}
         self._asked: SimpleQueue[Case | None] = SimpleQueue()
         self._done: deque[Case] = deque()
-        self._thread: threading.Thread | None = None
+        self._clerk: threading.Thread | None = None
 
     def ask(self, reactor: Reactor, users: Users, text: bytes, waiter: Waiter) -> Case | None:
         """Have credentials (`text` is what follows `Basic`) judged; None if the line is full."""
@@ -93,18 +93,18 @@ class Judge(Pollable):
 
     def stop(self, reactor: Reactor) -> None:
         """End the thread once it has done what it is at, and let go of the descriptor."""
-        if self._thread is not None:
+        if self._clerk is not None:
             self._asked.put(None)
-            self._thread.join()
-            self._thread = None
+            self._clerk.join()
+            self._clerk = None
             reactor.doom(self)
 
     def _begin(self, reactor: Reactor) -> None:
-        if self._thread is None:
+        if self._clerk is None:
             self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             reactor.add(self, READ)
-            self._thread = threading.Thread(target=self._work, name="judge", daemon=True)
-            self._thread.start()
+            self._clerk = threading.Thread(target=self._work, name="judge", daemon=True)
+            self._clerk.start()
 
     def _work(self) -> None:
         """Judge one after the other; this is another thread than all else."""
