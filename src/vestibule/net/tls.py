@@ -413,10 +413,12 @@ class TlsChoice:
         found = self.find(name or "")
         if found is None:
             return int(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
-        connection.rules = found.rules if isinstance(found, AskingContext) else b""
+        asked = base.rules if isinstance(base, AskingContext) else b""
+        rules = found.rules if isinstance(found, AskingContext) else b""
+        connection.rules = rules
         if found is not base:
+            # The connection may have had the last reference to `base`, whose certificate was renewed: nothing asks it from here on.
             connection.context = found
-            asked = base.rules if isinstance(base, AskingContext) else b""
-            if connection.rules != asked and not openssl.ask_as(connection, found):
+            if rules != asked and not openssl.ask_as(connection, found):
                 return int(ssl.ALERT_DESCRIPTION_INTERNAL_ERROR)
         return None
