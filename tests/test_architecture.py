@@ -152,6 +152,19 @@ def test_banned_modules_stay_out(path: Path) -> None:
         assert not (package in DATA_PLANE and module == "typing" and name == "cast"), f"{where}: a cast is a wrong type kept"
 
 
+def test_no_attribute_becomes_a_word_of_c() -> None:
+    """The compiler puts `_` before the names of attributes; a C file that does not compile leaves the whole package interpreted."""
+    words = {f"_{word}" for word in ("thread", "inline", "asm", "volatile", "signed", "const", "restrict", "typeof", "real", "imag")}
+    named = {
+        f"{path.relative_to(SOURCE)}:{node.lineno}: {node.attr}"
+        for path in files()
+        if package_of(path) in DATA_PLANE
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in words
+    }
+    assert named == set()
+
+
 def test_a_worker_cannot_parse_a_configuration_file() -> None:
     """No way leads from the worker to the dialects."""
     reached: set[str] = set()

@@ -48,6 +48,23 @@ def listen(reactor: Reactor, source: Source, tally: Tally, secure: bool, raw: bo
     return listener, FarTls(sock) if secure else Far(sock)
 
 
+def dial(reactor: Reactor, spy: Spy, h2: bool) -> tuple[Exchange, Pool, Far]:
+    """Begin a request with a body to a server; return it, the pool of its connection, and the server's end."""
+    house = socket.create_server(("127.0.0.1", 0))
+    target = Target("127.0.0.1", house.getsockname()[1], "", None, "", h2=h2)
+    pool = Pool(reactor, target, AddressBook(), PoolLimits(), HeadLimits(), response_table())
+    client = Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http")
+    upstream = Upstream("rig", [Server(pool)])
+    _TABLES.append(upstream)
+    ex = Exchange(spy, client, Plan("rig", upstream), Relays(), reactor.now_ms)
+    fields = FieldsTable(0, 100).find(b"Host: a\r\nTransfer-Encoding: chunked\r\n")
+    ex.on_request(RequestHead(b"POST", b"/", b"a", fields, b"HTTP/1.1"), False)
+    sock, _ = house.accept()
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    house.close()
+    return ex, pool, Far(sock)
+
+
 class H1Rig(Rig):
     """What both sides share: the reader at the far end, and the chunk coding."""
 
@@ -137,25 +154,7 @@ class H1UpRig(H1Rig):
         self.side = UP
         self.spy = Spy()
         self.reactor = Reactor()
-        house = socket.create_server(("127.0.0.1", 0))
-        self.pool = Pool(
-            self.reactor,
-            Target("127.0.0.1", house.getsockname()[1], "", None, ""),
-            AddressBook(),
-            PoolLimits(),
-            HeadLimits(),
-            response_table(),
-        )
-        client = Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http")
-        upstream = Upstream("rig", [Server(self.pool)])
-        _TABLES.append(upstream)
-        self.ex = Exchange(self.spy, client, Plan("rig", upstream), Relays(), self.reactor.now_ms)
-        fields = FieldsTable(0, 100).find(b"Host: a\r\nTransfer-Encoding: chunked\r\n")
-        self.ex.on_request(RequestHead(b"POST", b"/", b"a", fields, b"HTTP/1.1"), False)
-        sock, _ = house.accept()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        house.close()
-        self.far = Far(sock)
+        self.ex, self.pool, self.far = dial(self.reactor, self.spy, h2=False)
         self.reader = RequestReader(HeadLimits(), FieldsTable(0, 100))
         self.until(lambda: self.ex.up is not None)
         assert self.ex.up is not None

@@ -1,12 +1,8 @@
 """The rigs of the HTTP/2 streams: a client's, and one to an upstream. The far end counts windows as its kind does."""
 
-import socket
-
-from vestibule.contract import DOWN, UP, Client, Plan, Relays
-from vestibule.exchange import Exchange
+from vestibule.contract import DOWN, UP
 from vestibule.fault import CLIENT_GONE, UPSTREAM_TRUNCATED, Fault
-from vestibule.http.fields import FieldsTable, fields_of
-from vestibule.http.h1 import HeadLimits
+from vestibule.http.fields import fields_of
 from vestibule.http.h2_frames import (
     ACK,
     DATA,
@@ -19,18 +15,13 @@ from vestibule.http.h2_frames import (
     frame_header,
     window_frame,
 )
-from vestibule.http.head import RequestHead, ResponseHead
+from vestibule.http.head import ResponseHead
 from vestibule.net.reactor import Reactor
-from vestibule.proxy.door import Tally, response_table
-from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
-from vestibule.proxy.upstream import Server, Upstream
+from vestibule.proxy.door import Tally
 
 from .pair import Far
-from .rigs_h1 import SpySource, listen
+from .rigs_h1 import SpySource, dial, listen
 from .stream import Rig, Spy
-
-# As in `rigs_h1`: configuration outlives exchanges.
-_TABLES: list[Upstream] = []
 
 
 class H2Rig(Rig):
@@ -131,19 +122,7 @@ class H2UpRig(H2Rig):
         self.side = UP
         self.spy = Spy()
         self.reactor = Reactor()
-        house = socket.create_server(("127.0.0.1", 0))
-        target = Target("127.0.0.1", house.getsockname()[1], "", None, "", h2=True)
-        self.pool = Pool(self.reactor, target, AddressBook(), PoolLimits(), HeadLimits(), response_table())
-        client = Client(b"192.0.2.1", 1, b"192.0.2.2", 80, b"http")
-        upstream = Upstream("rig", [Server(self.pool)])
-        _TABLES.append(upstream)
-        self.ex = Exchange(self.spy, client, Plan("rig", upstream), Relays(), self.reactor.now_ms)
-        fields = FieldsTable(0, 100).find(b"Host: a\r\nTransfer-Encoding: chunked\r\n")
-        self.ex.on_request(RequestHead(b"POST", b"/", b"a", fields, b"HTTP/1.1"), False)
-        sock, _ = house.accept()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        house.close()
-        self.far = Far(sock)
+        self.ex, self.pool, self.far = dial(self.reactor, self.spy, h2=True)
         self.far.send(frame_header(0, SETTINGS, 0, 0) + frame_header(0, SETTINGS, ACK, 0))
         self.until(lambda: self.ex.up is not None and self._asked)
         assert self.ex.up is not None

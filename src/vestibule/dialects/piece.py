@@ -28,7 +28,10 @@ from vestibule.model.config import (
     Timeouts,
     When,
 )
-from vestibule.model.expr import Expr, Var
+from vestibule.model.expr import Expr, Var, walk
+
+# Variables that say something else once the target was rewritten.
+_OF_TARGETS = ("path", "decoded_path", "query", "arg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +86,13 @@ def switched(routes: Sequence[Route], last: Piece) -> Piece:
     if isinstance(last.source, Switch) and last.source.order == "written" and last == Piece(last.source):
         return Piece(Switch((*routes, *last.source.routes)))
     return Piece(Switch((*routes, last.route())))
+
+
+def reads_path(expr: Expr) -> bool:
+    """Tell whether an expression follows from a target that may be rewritten."""
+    return any(isinstance(each, Var) and each.name in _OF_TARGETS for each in walk(expr))
+
+
+def without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
+    """Return what is known of names once the target was rewritten: nothing of those whose value follows from it."""
+    return {name: None if value is None or reads_path(value) else value for name, value in values.items()}

@@ -18,6 +18,16 @@ ReadText: TypeAlias = Callable[[str], str]
 """Returns the text of an included file, named as the configuration names it. Raises ``OSError``, ``UnicodeError``."""
 
 
+class Unreadable(Exception):
+    """A text of a dialect that cannot be had as an expression: the code, what is wrong, and how to mend it."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
 @runtime_checkable
 class FindsFiles(Protocol):
     """A ``ReadText`` that also knows which files there are."""

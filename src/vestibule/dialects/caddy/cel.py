@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from vestibule.dialects.caddy.placeholders import State, Unreadable, placeholder
+from vestibule.dialects.caddy.placeholders import State, placeholder
+from vestibule.dialects.read import Unreadable
 from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Const, Expr, If, InSet, Kind, Match, Not, concat
 from vestibule.model.vocabulary import kind_of
 

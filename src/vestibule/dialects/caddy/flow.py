@@ -22,13 +22,13 @@ from vestibule.dialects.caddy.directives import DIRECTIVES, ONCE, ORDER
 from vestibule.dialects.caddy.encode import read_encode
 from vestibule.dialects.caddy.files import FileReader, Try, rewritten
 from vestibule.dialects.caddy.matchers import AnswerMatchers, Matcher, Matchers, path_test
-from vestibule.dialects.caddy.placeholders import FOUND, State, reads_path
+from vestibule.dialects.caddy.placeholders import FOUND, State
 from vestibule.dialects.caddy.replacing import strip_prefix
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.rules import Edit, End, Keep, Limit, Mark, Rules
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
-from vestibule.dialects.piece import Piece, switched
+from vestibule.dialects.piece import Piece, reads_path, switched
 from vestibule.model.config import (
     Action,
     AddHeader,

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from vestibule.dialects.caddy.cel import read_expression
 from vestibule.dialects.caddy.files import FileReader, first_found
 from vestibule.dialects.caddy.lexer import Token
-from vestibule.dialects.caddy.placeholders import State, Unreadable, spelt, text_expr
+from vestibule.dialects.caddy.placeholders import State, spelt, text_expr
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import PathMatch
 from vestibule.model.expr import AllOf, AnyOf, Call, Compare, Const, Expr, InNet, InSet, Match, Not, Var
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.report import Report, near
-from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Default, Expr, If, Match, Var, concat, walk
+from vestibule.dialects.piece import reads_path, without_path
+from vestibule.dialects.read import Unreadable
+from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Default, Expr, If, Match, Var, concat
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_$?%][^{}\s]*)\}")
 
@@ -185,18 +187,6 @@ _UNBUILT = [
     "http.request.orig_uri.",
 ]
 
-_PATH_VARIABLES = ("path", "decoded_path", "query", "arg")
-
-
-class Unreadable(Exception):
-    """A placeholder that cannot be had: the code, what is wrong, and how to mend it."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
-
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -239,17 +229,8 @@ class State:
 
     def after_rewrite(self) -> State:
         """Return the state after the target changed: what was made from the old one is lost."""
-        variables = {**_without_path(self.variables), **{name: self.variables[name] for name in self.lazy}}
-        return replace(self, variables=variables, headers=_without_path(self.headers), rewritten=True)
-
-
-def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
-    return {name: None if value is None or reads_path(value) else value for name, value in values.items()}
-
-
-def reads_path(expr: Expr) -> bool:
-    """Tell whether an expression follows from a target that may be rewritten."""
-    return any(isinstance(each, Var) and each.name in _PATH_VARIABLES for each in walk(expr))
+        variables = {**without_path(self.variables), **{name: self.variables[name] for name in self.lazy}}
+        return replace(self, variables=variables, headers=without_path(self.headers), rewritten=True)
 
 
 def spelt(name: str) -> str:

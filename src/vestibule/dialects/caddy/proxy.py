@@ -18,7 +18,7 @@ from typing import Literal
 from vestibule.dialects.caddy.directives import PROXY_OPTIONS, TRANSPORT_OPTIONS, Directive
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import networks
-from vestibule.dialects.caddy.placeholders import State, Unreadable, read_expr, read_query, read_target, text_expr
+from vestibule.dialects.caddy.placeholders import State, read_expr, read_query, read_target, text_expr
 from vestibule.dialects.caddy.quantity import parse_duration
 from vestibule.dialects.caddy.replacing import MORE, as_done, replaced
 from vestibule.dialects.caddy.report import Report, near
@@ -26,6 +26,7 @@ from vestibule.dialects.caddy.sharing import Sharing, SharingReader
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.piece import Piece
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import (
     Action,
     AddHeader,

@@ -15,9 +15,10 @@ import re
 from dataclasses import replace
 
 from vestibule.dialects.caddy.lexer import Token
-from vestibule.dialects.caddy.placeholders import State, Unreadable, spelt, text_expr
+from vestibule.dialects.caddy.placeholders import State, spelt, text_expr
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import Action, Rewrite, StripPrefix, When
 from vestibule.model.expr import EMPTY, Call, Compare, Concat, Const, Expr, If, Match, Var
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vestibule.dialects.caddy.matchers import networks
-from vestibule.dialects.caddy.placeholders import Unreadable
 from vestibule.dialects.caddy.proxy import TIMEOUTS, Proxies
 from vestibule.dialects.caddy.quantity import parse_bytes
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import Limits, Listener, TcpAddress, Timeouts
 
 _HARMLESS = (

@@ -26,10 +26,10 @@ from vestibule.dialects.haproxy.payload import LENGTHS, length_expr
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.sample import Sample, convert, split_sample, values_expr, whole_expr
 from vestibule.dialects.haproxy.slots import LOOKED_UP
-from vestibule.dialects.haproxy.state import State, Unreadable, not_built
+from vestibule.dialects.haproxy.state import State, not_built
 from vestibule.dialects.haproxy.values import COOKIES, FORMS
 from vestibule.dialects.haproxy.variables import FETCHES, NAMED_FETCHES
-from vestibule.dialects.read import ReadText
+from vestibule.dialects.read import ReadText, Unreadable
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import (
     AllOf,

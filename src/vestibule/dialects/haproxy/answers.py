@@ -14,9 +14,9 @@ from typing import Protocol
 from vestibule.dialects.haproxy.formats import format_expr, read_format
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.state import State, Unreadable
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.variables import FETCHES
-from vestibule.dialects.read import ReadText
+from vestibule.dialects.read import ReadText, Unreadable
 from vestibule.model.config import Redirect, ReplaceAnswer, Respond, Source
 from vestibule.model.expr import Compare, Const, Expr, Var, concat
 

@@ -20,9 +20,10 @@ from typing import Literal
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.sample import sample_expr
 from vestibule.dialects.haproxy.settings import Settings
-from vestibule.dialects.haproxy.state import State, Unreadable
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.variables import FETCHES
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import Balance, Sticky
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import Call, Const, Expr, Var

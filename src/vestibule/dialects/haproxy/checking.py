@@ -17,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.rounds import Texts, talk_of_requests
 from vestibule.dialects.haproxy.settings import Settings
-from vestibule.dialects.haproxy.state import Unreadable
 from vestibule.dialects.haproxy.talks import port_of, talk_of, where_to
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.variables import NAME_METHODS
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import HealthCheck
 from vestibule.model.diagnostic import did_you_mean
 

@@ -24,8 +24,9 @@ from typing import Literal
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.sample import Sample
-from vestibule.dialects.haproxy.state import State, Tracked, Unreadable, not_built
+from vestibule.dialects.haproxy.state import State, Tracked, not_built
 from vestibule.dialects.haproxy.tree import Section
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import Action, Count, RateLimit, SetVariable, When
 from vestibule.model.expr import EMPTY, AllOf, Compare, Const, Expr, Var
 

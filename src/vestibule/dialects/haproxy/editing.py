@@ -17,12 +17,13 @@ from vestibule.dialects.haproxy.formats import read_format
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.sample import as_text, may_be_empty, read_names, read_sample, trimmed
-from vestibule.dialects.haproxy.state import State, Unreadable
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.targets import NORMALIZERS, grouped, retargeted, split_query, unmarked
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist
 from vestibule.dialects.haproxy.variables import FETCHES
 from vestibule.dialects.origin import Origins
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import (
     Action,
     AddHeader,

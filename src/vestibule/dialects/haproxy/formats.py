@@ -14,8 +14,9 @@ from vestibule.dialects.haproxy.ends import connection_end, request_end
 from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.sample import as_text, fetch_expr, split_sample, whole_expr
-from vestibule.dialects.haproxy.state import State, Unreadable, not_built
+from vestibule.dialects.haproxy.state import State, not_built
 from vestibule.dialects.haproxy.variables import LOG_ALIASES, NUMBERED_FETCHES, UNBUILT_ALIASES, server_of
+from vestibule.dialects.read import Unreadable
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import EMPTY, Compare, Const, Expr, If, InSet, Var, concat
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vestibule.dialects.haproxy.state import Unreadable
+from vestibule.dialects.read import Unreadable
 from vestibule.model.expr import Call, Const, Expr, Var
 
 PAYLOADS = ("req.payload", "payload")

@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 
 from vestibule.dialects.haproxy.sample import split_sample
-from vestibule.dialects.haproxy.state import Unreadable, not_built
+from vestibule.dialects.haproxy.state import not_built
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import HealthCheck
 
 _ITEM = re.compile(r"%(?:%|\[([^\]]*)\]|(.?))")

@@ -27,12 +27,12 @@ from vestibule.dialects.haproxy.pacing import Paces
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.sample import as_text, is_fleeting, is_shared, read_sample, variable_expr
-from vestibule.dialects.haproxy.state import State, Unreadable
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist
 from vestibule.dialects.haproxy.variables import IF_KNOWN
 from vestibule.dialects.origin import Origins
-from vestibule.dialects.read import ReadText
+from vestibule.dialects.read import ReadText, Unreadable
 from vestibule.model.config import (
     Action,
     BasicAuth,

@@ -23,7 +23,7 @@ from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.payload import LENGTHS, PAYLOADS, length_expr, payload_expr
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.slots import COUNTER, LOOKED_UP, counter_expr, lookup_expr
-from vestibule.dialects.haproxy.state import State, Unreadable, not_built
+from vestibule.dialects.haproxy.state import State, not_built
 from vestibule.dialects.haproxy.values import (
     COOKIE_NAMES,
     COOKIES,
@@ -57,6 +57,7 @@ from vestibule.dialects.haproxy.variables import (
     bearer_of,
     server_of,
 )
+from vestibule.dialects.read import Unreadable
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import EMPTY, Call, Concat, Const, Default, Expr, If, InNet, InSet, Kind, Match, Var, concat, walk
 from vestibule.model.vocabulary import kind_of

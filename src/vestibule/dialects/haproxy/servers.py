@@ -23,9 +23,10 @@ from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.sample import sample_expr
 from vestibule.dialects.haproxy.settings import Settings
-from vestibule.dialects.haproxy.state import State, Unreadable
+from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.dialects.origin import Origins
+from vestibule.dialects.read import Unreadable
 from vestibule.model.config import Agent, HealthCheck, Passive, Pool, Server, Upstream, UpstreamTls
 from vestibule.model.expr import Const
 from vestibule.model.quantity import parse_port, parse_server_host

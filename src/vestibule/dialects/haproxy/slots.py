@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 
-from vestibule.dialects.haproxy.state import State, Unreadable, not_built
+from vestibule.dialects.haproxy.state import State, not_built
+from vestibule.dialects.read import Unreadable
 from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, Var
 
 _COUNTERS = (

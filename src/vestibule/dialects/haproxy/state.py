@@ -11,21 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from vestibule.dialects.read import ReadText, read_nothing
+from vestibule.dialects.piece import reads_path, without_path
+from vestibule.dialects.read import ReadText, Unreadable, read_nothing
 from vestibule.model.config import Count
-from vestibule.model.expr import Call, Const, Expr, Var, walk
-
-_PATH_VARIABLES = ("path", "decoded_path", "query", "arg")
-
-
-class Unreadable(Exception):
-    """An expression that cannot be had: the code, what is wrong, and how to mend it."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
+from vestibule.model.expr import Call, Const, Expr, Var
 
 
 def not_built(what: str, hint: str = "") -> Unreadable:
@@ -176,19 +165,11 @@ class State:
     def after_rewrite(self) -> State:
         """Return the state after the target changed: what was made from the old one is lost."""
         # What was captured stays what it was.
-        captures = {key: value for key, value in self.captures.items() if not _reads_path(value)}
+        captures = {key: value for key, value in self.captures.items() if not reads_path(value)}
         return replace(
             self,
-            headers=_without_path(self.headers),
-            variables=_without_path(self.variables),
+            headers=without_path(self.headers),
+            variables=without_path(self.variables),
             rewritten=True,
             captures=captures,
         )
-
-
-def _without_path(values: dict[str, Expr | None]) -> dict[str, Expr | None]:
-    return {name: None if value is None or _reads_path(value) else value for name, value in values.items()}
-
-
-def _reads_path(expr: Expr) -> bool:
-    return any(isinstance(each, Var) and each.name in _PATH_VARIABLES for each in walk(expr))

@@ -10,8 +10,9 @@ Not here: how values are compared (``acl``), what else fetches are (``variables`
 
 from __future__ import annotations
 
-from vestibule.dialects.haproxy.state import State, Unreadable, not_built
+from vestibule.dialects.haproxy.state import State, not_built
 from vestibule.dialects.haproxy.variables import FETCHES, NAMED_FETCHES, RAW_FETCHES
+from vestibule.dialects.read import Unreadable
 from vestibule.model.expr import Call, Const, Expr, Var
 
 LINES = {
