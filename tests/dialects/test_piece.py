@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vestibule.dialects.origin import Origins
-from vestibule.dialects.piece import Piece, switched
+from vestibule.dialects.piece import Piece, reads_path, switched, without_path
 from vestibule.dialects.record import Record
 from vestibule.model.config import (
     AuthRequest,
@@ -26,7 +26,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.diagnostic import Span
-from vestibule.model.expr import Const, Var
+from vestibule.model.expr import Call, Const, Var
 
 TLS = Var("tls")
 
@@ -86,3 +86,9 @@ def test_equal_values_have_places_of_their_own() -> None:
     assert record.place("listeners[0].address.port").line == 3
     assert origins.span_of(site) is None
     assert origins.span_of(origins.move(site, replace(site, name="t"))) is None
+
+
+def test_what_follows_from_a_target_is_not_known_once_it_was_rewritten() -> None:
+    below = Call("lower", (Var("path"),))
+    assert reads_path(below) and reads_path(Var("query")) and not reads_path(Var("host"))
+    assert without_path({"a": below, "b": Var("host"), "c": None}) == {"a": None, "b": Var("host"), "c": None}

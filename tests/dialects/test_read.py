@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vestibule.dialects.read import Loaded, place_of, read_nothing
+from vestibule.dialects.read import Loaded, Unreadable, place_of, read_nothing
 from vestibule.model.config import Config
 from vestibule.model.diagnostic import Span, error, warning
 
@@ -25,3 +25,8 @@ def test_a_model_is_usable_unless_an_error_forbids() -> None:
 def test_a_text_that_stands_alone_reads_no_file() -> None:
     with pytest.raises(FileNotFoundError, match=r"other\.conf"):
         read_nothing("other.conf")
+
+
+def test_what_cannot_be_read_says_what_and_how_to_mend_it() -> None:
+    bad = Unreadable("not-built", "`x`: not built yet", "write the value")
+    assert (bad.code, bad.message, bad.hint, str(bad)) == ("not-built", "`x`: not built yet", "write the value", "`x`: not built yet")
