@@ -282,6 +282,7 @@ class _Maker(Asked):
             _most(limits.connection_rate),
             _ANNOUNCING[listener.proxy_protocol_mode],
             session_limits(listener),
+            {int(status): wire(reason) for status, reason in listener.reasons},
         )
 
     def connections(self, key: str, listener: model.Listener, timeouts: model.Timeouts) -> Plan:
@@ -583,6 +584,7 @@ class _Maker(Asked):
                 [(coding.encode(), _ENDINGS[coding]) for coding in source.precompressed],
                 source.status,
                 _SLASHES.index(source.slash),
+                None if source.origin is None else self._exprs.text(f"{key}.origin", source.origin, place),
             ),
         )
 

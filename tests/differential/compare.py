@@ -6,7 +6,6 @@ The deliberate differences, which are left out of the comparison:
 * Server and Date are the upstream's; nginx puts its own in their place. vestibule does not name itself.
 * A page the proxy makes itself (an error, a redirect) has the same status and Location, and a text of its own.
 * A body may come in chunks or with a length.
-* A redirect to the host that was asked for goes to the port the client named; nginx takes its own, which is wrong behind a container.
 * A Location is a URI: nginx writes `$uri` into it as it is, blanks too; vestibule encodes it.
 * Date, Age and ETag of a page of the proxy's own.
 * Attributes of a cookie stand in any order and case (RFC 6265 5.2); HAProxy writes `path`, vestibule `Path`.
@@ -66,7 +65,7 @@ def _neutral(value: bytes, ports: tuple[int, int]) -> str:
     text = _ESCAPE.sub(lambda found: found[0].upper(), value.decode("latin-1"))
     text = text.replace("%28", "(").replace("%29", ")")
     for port in ports:
-        text = text.replace(f":{port}", "").replace(str(port), "PORT")
+        text = text.replace(str(port), "PORT")
     return text
 
 

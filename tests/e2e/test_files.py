@@ -26,6 +26,7 @@ routes = [
     { prefix = "/to/", request = [{ strip_prefix = "/to" }], files = { root = "FOLDER/www", slash = "path" } },
     { prefix = "/as/", request = [{ rewrite = "/docs" }], files = { root = "FOLDER/www", slash = "path" } },
     { prefix = "/bare/", request = [{ strip_prefix = "/bare" }], files = { root = "FOLDER/www", slash = "bare" } },
+    { prefix = "/said/", request = [{ strip_prefix = "/said" }], files = { root = "FOLDER/www", origin = "https://own.example:1" } },
     { prefix = "/stay/", files = { root = "FOLDER/www", strip = "/stay/", slash = "stay" } },
     { prefix = "/there/", when = 'existing("FOLDER/www", "/docs/") != "" and existing("www", "/x") == ""', respond = { body = "there" } },
     { prefix = "/closed/", request = [{ deny = 403 }], respond = { status = 200 } },
@@ -136,6 +137,8 @@ def test_the_path_to_a_directory_is_the_one_that_was_asked_for(asked: Client) ->
     assert (answer.status, answer.find("location")) == (308, b"/to/docs/?a=1")
     answer = asked.get("/bare/docs?a=1")
     assert (answer.status, answer.find("location")) == (301, b"/docs/?a=1")
+    answer = asked.get("/said/docs?a=1")
+    assert (answer.status, answer.find("location")) == (301, b"https://own.example:1/docs/?a=1")
 
 
 def test_a_directory_is_listed(asked: Client) -> None:

@@ -120,6 +120,17 @@ def test_heads_may_end_their_lines_with_lf_alone(called: Called) -> None:
     assert (called.folder / "e.log").exists()
 
 
+def test_status_lines_have_the_words_of_nginx(called: Called) -> None:
+    called.write("nginx.conf", CONF.replace('return 200 "one";', "location / { return 200 one; } location /a { return 302 /; }"))
+    process = called.begin("-p", f"{called.folder}/", "-c", "nginx.conf", "-g", "daemon off;")
+    assert called.serves(b"one")
+    with socket.create_connection(("127.0.0.1", called.port), 10) as client:
+        client.sendall(b"GET /a HTTP/1.0\r\nHost: x\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 302 Moved Temporarily\r\n")
+    process.send_signal(signal.SIGQUIT)
+    assert process.wait(10) == 0
+
+
 def test_444_is_no_answer(called: Called) -> None:
     called.write("nginx.conf", CONF.replace('return 200 "one";', 'if ($http_host = x) { return 444; } return 200 "one";'))
     process = called.begin("-p", f"{called.folder}/", "-c", "nginx.conf", "-g", "daemon off;")

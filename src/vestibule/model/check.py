@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 
 from vestibule.model.check_acme import check_acme
-from vestibule.model.check_expr import MAX_DEPTH, TOKEN, check_pattern, check_test, check_text
+from vestibule.model.check_expr import CONTROL, MAX_DEPTH, TOKEN, check_pattern, check_test, check_text
 from vestibule.model.check_layer4 import check_layer4
 from vestibule.model.check_route import (
     FRAMING,
@@ -305,6 +305,11 @@ def _check_listener(found: Findings, path: str, listener: Listener, config: Conf
         found.error(f"{path}.protocols", "bad-list", "name each protocol once, and at least one")
     check_layer4(found, path, listener, config, here)
     found.at_least(f"{path}.backlog", listener.backlog, 1)
+    for status, reason in listener.reasons:
+        if not (status.isdecimal() and 200 <= int(status) <= 599):
+            found.error(f"{path}.reasons", "bad-value", f"`{status}` is no final status")
+        elif CONTROL.search(reason):
+            found.error(f"{path}.reasons", "bad-value", f"what is said of {status} is no line of text")
     _check_timeouts(found, f"{path}.timeouts", listener.timeouts, None)
     _check_limits(found, f"{path}.limits", listener.limits, None)
     _check_access_log(found, f"{path}.access_log", listener.access_log)

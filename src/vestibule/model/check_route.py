@@ -179,6 +179,8 @@ def _check_files(found: Findings, path: str, files: Files, upstreams: Collection
         found.error(f"{path}.status", "out-of-range", f"{files.status} is no status of an answer with a body", "use 200 to 599")
     for at, each in enumerate(files.tries):
         check_text(found, f"{path}.tries[{at}]", each, Phase.REQUEST)
+    if files.origin is not None:
+        check_text(found, f"{path}.origin", files.origin, Phase.REQUEST)
     for place, kind in ((f"{path}.default_type", files.default_type), *((f"{path}.types", kind) for _, kind in files.types)):
         if not kind or CONTROL.search(kind):
             found.error(place, "bad-value", f"`{kind}` is no media type")

@@ -121,6 +121,8 @@ class Listener:
     hostless: bool = False
     """Whether a request of HTTP/1.1 or HTTP/2 may say no host at all, or in HTTP/1 what is none; it goes where names that no site has go,
     and on without one. RFC 9112 section 3.2 wants such a request of HTTP/1.1 refused (400), and most servers behind do."""
+    reasons: tuple[tuple[str, str], ...] = ()
+    """What status lines of HTTP/1 say of a status (RFC 9112 section 4) where vestibule answers by itself, instead of the usual words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,8 @@ class Files:
     slash: Literal["url", "path", "bare", "stay"] = "url"
     """How a client that asks for a directory without the ``/`` is sent there: ``url`` by the whole URL (301), ``path`` by the path that
     it asked for (308), unless that was rewritten to the directory; ``bare`` by the path alone (301); ``stay`` answers it."""
+    origin: Expr | None = None
+    """What stands before the path in a whole URL, such as ``https://example.org``; by default how the client addressed us."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Facts: without `daemon off` it goes into the background. HUP reloads, USR1 opens
 Scripts read versions and modules from `-V`, which names here what vestibule does and nothing else.
 
 Rules: certificates and includes count from the directory of the configuration, pid and log files from the prefix. Who swaps the
-program gets its tolerance too: heads may end their lines with LF alone.
+program gets its tolerance too: heads may end their lines with LF alone. Status lines have nginx's words, which scripts look for.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ MODULES = " ".join(
     )
 )
 
+_REASONS = tuple([(str(status), reason) for status, reason in language.REASONS.items()])
 _SIGNALS = {"reload": signal.SIGHUP, "reopen": signal.SIGUSR1, "quit": signal.SIGQUIT, "stop": signal.SIGTERM}
 _RUNNING = Signals(drain=(signal.SIGQUIT,), at_once=(signal.SIGTERM, signal.SIGINT))
 _TAKES = {"-?": False, "-h": False, "-v": False, "-V": False, "-t": False, "-T": False, "-q": False}
@@ -97,10 +98,10 @@ class _Nginx:
         return loaded
 
     def _adjust(self, config: Config) -> Config:
-        """Have logs and pid file where nginx has them, and take the ends of lines that nginx takes."""
+        """Have logs and pid file where nginx has them, take the ends of lines that nginx takes, and say its words of statuses."""
         config = with_pid_file(config, PID)
         process = replace(config.process, pid_file=str(self.prefix / config.process.pid_file))
-        listeners = tuple([replace(each, bare_lf=True) for each in config.listeners])
+        listeners = tuple([replace(each, bare_lf=True, reasons=_REASONS) for each in config.listeners])
         upstreams = tuple([replace(each, pool=replace(each.pool, bare_lf=True)) for each in config.upstreams])
         config = replace(config, process=process, listeners=listeners, upstreams=upstreams)
         if self.is_daemon():

@@ -44,6 +44,7 @@ class Door:
     `connections_rate` is how many are taken in a second, -1 for any.
     `requests_most` closes a connection in good order after so many requests; -1 is for ever.
     `sessions` is there where datagrams come in, not connections.
+    `reasons` are words of status lines for answers that bring none.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Door:
         connections_rate: int = -1,
         announcing: int = STRICT,
         sessions: SessionLimits | None = None,
+        reasons: dict[int, bytes] | None = None,
     ) -> None:
         self.name = name
         self.plan = plan
@@ -79,6 +81,7 @@ class Door:
         self.inspects = inspects
         self.connections_rate = connections_rate
         self.sessions = sessions
+        self.reasons: dict[int, bytes] = reasons or {}
 
 
 class Tally:

@@ -253,7 +253,8 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         elif not modern:
             extra += b"Connection: keep-alive\r\n"
         self._keep = keep
-        data = b"".join((status_line(status, head.reason), fields.block, extra, b"\r\n"))
+        reason = head.reason or self.porch.door.reasons.get(status, b"")
+        data = b"".join((status_line(status, reason), fields.block, extra, b"\r\n"))
         ex = self.exchange
         assert ex is not None  # as long as heads are sent
         ex.head_bytes = len(data)

@@ -7,6 +7,7 @@ Rules: what is not supported is an error or a warning, never silence; the table 
 
 from __future__ import annotations
 
+from vestibule.dialects.nginx.flow import REASONS
 from vestibule.dialects.nginx.lower import parse
 
-__all__ = ["parse"]
+__all__ = ["REASONS", "parse"]

@@ -188,6 +188,8 @@ _ROWS = _rows(
     # Answers.
     ("proxy_ignore_headers", "hsl", "1+", "`X-Accel-Redirect` is not followed then; the others have no effect in any case"),
     ("absolute_redirect", "hsl", "flag", "`off`: redirects to a path do not name the host; `on` names the one that was asked for"),
+    ("port_in_redirect", "hsl", "flag", "whether redirects to a path name the port of the socket, where it is not the usual one"),
+    ("server_name_in_redirect", "hsl", "flag", "`on`: redirects to a path name the first `server_name`"),
     ("gzip", "hsli", "flag", "whether answers are compressed"),
     ("gzip_types", "hsl", "1+", "media types besides text/html; `*` is any"),
     ("gzip_min_length gzip_comp_level", "hsl", "1", "from which size on, and how well"),
@@ -239,7 +241,7 @@ _ROWS += _rows(
      "vestibule treats its sockets its own way"),
     ("server_tokens", "hsl", "1", "vestibule does not name itself"),
     ("keepalive_disable keepalive_time chunked_transfer_encoding etag msie_padding msie_refresh merge_slashes"
-     " port_in_redirect server_name_in_redirect ignore_invalid_headers recursive_error_pages", "hsl", "1+",
+     " ignore_invalid_headers recursive_error_pages", "hsl", "1+",
      "vestibule has one behaviour here, described in its documentation"),
     ("client_header_buffer_size client_body_temp_path client_body_in_file_only"
      " client_body_in_single_buffer subrequest_output_buffer_size", "hsl", "1+", "bodies stream, and heads take the memory they need"),

@@ -20,6 +20,7 @@ from typing import Literal
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.maps import chain
+from vestibule.dialects.nginx.origin import origin_of
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, choices_of
@@ -103,7 +104,8 @@ def _files(scope: Scope, names: Names) -> Source | None:
     otherwise, tries = _tries(scope, names)
     kinds = _types(scope)
     default_type = scope.text("default_type", _DEFAULT_TYPE)
-    slash: Literal["url", "bare"] = "url" if scope.flag("absolute_redirect", True) else "bare"
+    origin = origin_of(scope, names)
+    slash: Literal["url", "bare"] = "url" if origin is not None else "bare"
     base = Files(
         "",
         "",
@@ -115,6 +117,7 @@ def _files(scope: Scope, names: Names) -> Source | None:
         listing=scope.flag("autoindex", False),
         precompressed=_made(scope),
         slash=slash,
+        origin=origin,
     )
     holder = _holder(scope)
     alias = holder.own("alias")

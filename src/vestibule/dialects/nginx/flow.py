@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 
 from vestibule.dialects.nginx.early import known_at
 from vestibule.dialects.nginx.lexer import Word
+from vestibule.dialects.nginx.origin import placed
 from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, either
@@ -79,9 +80,11 @@ class _State:
 class Flow:
     """Lowers the program of one server or location."""
 
-    def __init__(self, record: Record, media_type: Expr, in_location: bool, fields: Fields, caught: frozenset[int], absolute: bool) -> None:
-        """``caught`` are the statuses that have a page of their own; ``absolute`` says that redirects name the host."""
-        self._absolute = absolute
+    def __init__(
+        self, record: Record, media_type: Expr, in_location: bool, fields: Fields, caught: frozenset[int], origin: Expr | None
+    ) -> None:
+        """``caught`` are the statuses that have a page of their own; ``origin`` stands before a path in a Location, if anything."""
+        self._origin = origin
         self._record = record
         self._caught = caught
         self._fields = fields
@@ -161,7 +164,7 @@ class Flow:
             names = names.copy()
             names.own["status"] = If(Compare("==", Var("error_status"), Const(0)), Const(str(status)), Var("error_status"))
         if status in _REDIRECTS:
-            return Part(redirect(status, known_at(_encoded_captures(names, word), Phase.REQUEST), self._absolute))
+            return Part(redirect(status, known_at(_encoded_captures(names, word), Phase.REQUEST), self._origin))
         if status in (204, 304):
             return Part(Respond(status))
         text = known_at(decoded(names.text(word)), Phase.REQUEST)
@@ -186,7 +189,7 @@ class Flow:
         target = directive.args[1]
         if flag in ("redirect", "permanent") or target.text.startswith(("http://", "https://", "$scheme")):
             status = 301 if flag == "permanent" else 302
-            away = self._answered(Part(redirect(status, self._location(target, within), self._absolute)), names, state)
+            away = self._answered(Part(redirect(status, self._location(target, within), self._origin)), names, state)
             return _by(test, away, lambda: self._lower(others, names, rest, state))
         path = self._new_path(target, within)
         # In `server` a location is looked for afterwards in any case. What captured is remembered for what comes after, as far
@@ -329,7 +332,22 @@ def _by(test: Expr, then: Part, otherwise: Callable[[], Part]) -> Part:
     return then if test == Const(True) else choose(test, then, otherwise())
 
 
+REASONS = {
+    302: "Moved Temporarily",
+    405: "Not Allowed",
+    408: "Request Time-out",
+    413: "Request Entity Too Large",
+    414: "Request-URI Too Large",
+    416: "Requested Range Not Satisfiable",
+    503: "Service Temporarily Unavailable",
+    504: "Gateway Time-out",
+}
+"""What nginx says of a status, where that is not what the RFC says."""
+
+
 def _reason(status: int) -> str:
+    if status in REASONS:
+        return REASONS[status]
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -355,11 +373,11 @@ def decoded(text: Expr) -> Expr:
     return concat([Call("url_decode", (part,)) if _is_decoded(part) else part for part in parts])
 
 
-def redirect(status: int, location: Expr, absolute: bool) -> Redirect | Respond:
-    """Return what sends a client elsewhere: to a URL, or, without ``absolute``, to what is written."""
-    if not absolute:
+def redirect(status: int, location: Expr, origin: Expr | None) -> Redirect | Respond:
+    """Return what sends a client elsewhere: to a URL, or, without an ``origin`` for paths, to what is written."""
+    if origin is None:
         return Respond(status, headers=(("Location", location),))
-    return Redirect(location, _REDIRECTS[status])
+    return Redirect(placed(location, origin), _REDIRECTS[status])
 
 
 def _bare(words: Sequence[Word]) -> list[Word]:

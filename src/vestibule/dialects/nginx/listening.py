@@ -13,7 +13,7 @@ Not here: what servers answer (``location``).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from vestibule.dialects.nginx.flow import not_built
@@ -24,6 +24,7 @@ from vestibule.dialects.nginx.values import parse_count
 from vestibule.dialects.record import Record
 from vestibule.model.config import Address, TcpAddress, UdpAddress, UnixAddress
 from vestibule.model.diagnostic import Span
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Const, Expr, If, InSet, Not, Var, concat
 from vestibule.model.quantity import format_listen, parse_host, parse_listen_host, parse_port
 
 _WITHOUT_EFFECT = ("bind", "deferred", "reuseport")
@@ -31,6 +32,15 @@ _WITHOUT_EFFECT_KEYS = ("setfib", "fastopen", "rcvbuf", "sndbuf", "accept_filter
 
 _MOST_PORTS = 200
 """Ports in one range: each is a listener of its own."""
+
+
+_USUAL = {False: 80, True: 443}
+_PORT, _TLS = Var("server_port"), Var("tls")
+_SHOWN = If(
+    AnyOf((AllOf((Not(_TLS), InSet(_PORT, ("0", "80")))), AllOf((_TLS, InSet(_PORT, ("0", "443")))))),
+    EMPTY,
+    concat([Const(":"), _PORT]),
+)
 
 
 @dataclass(slots=True)
@@ -51,6 +61,18 @@ class Door:
     def default_server(self) -> int:
         """The server for hosts that no name fits."""
         return self.servers[0] if self.default is None else self.default
+
+
+def port_of(doors: Sequence[Door]) -> Expr:
+    """Return what a redirect says of the port of the sockets of a server: a colon and the port, or nothing for the usual one.
+
+    Where they have one port and scheme, that is text; else each connection is asked.
+    """
+    found: set[str] = set()
+    for door in doors:
+        port = door.address.port if isinstance(door.address, TcpAddress) else 0
+        found.add("" if port in (0, _USUAL[door.tls]) else f":{port}")
+    return Const(found.pop()) if len(found) == 1 else _SHOWN
 
 
 class Doors:

@@ -32,6 +32,7 @@ from vestibule.dialects.nginx.levels import (
     timeouts_of,
 )
 from vestibule.dialects.nginx.limiting import Questions, Zones, learn_answers, limits_on, pace_of, route_of
+from vestibule.dialects.nginx.origin import origin_of
 from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.proxying import proxied
 from vestibule.dialects.nginx.referers import learn_referers
@@ -146,7 +147,7 @@ class Locations:
             return served.part
 
         program = [each for each in scope.directives if each.name in FLOW]
-        part = self._flow(scope, level, False).lower(program, names, rest)
+        part = self._flow(scope, names, level, False).lower(program, names, rest)
         if not isinstance(part.source, Switch) and part.request and _goes_round(Served(part, chosen[0])):
             part = Part(Switch((Route(part.source, request=part.request, response=part.response),)))
         part = self._with_questions(scope, names, chosen[0], part)
@@ -190,9 +191,9 @@ class Locations:
             errors = (*errors, *accel_routes(self._server, scope))
         return Level(timeouts_of(scope, outer.timeouts), limits, forwarding, log, compression_of(scope), errors)
 
-    def _flow(self, scope: Scope, level: Level, in_location: bool) -> Flow:
-        caught, is_absolute = caught_by(level.errors), scope.flag("absolute_redirect", True)
-        return Flow(self._record, media_type(scope), in_location, self._fields_of(scope), caught, is_absolute)
+    def _flow(self, scope: Scope, names: Names, level: Level, in_location: bool) -> Flow:
+        origin = origin_of(scope, names)
+        return Flow(self._record, media_type(scope), in_location, self._fields_of(scope), caught_by(level.errors), origin)
 
     # ------------------------------------------------------------ locations
 
@@ -222,7 +223,7 @@ class Locations:
             found = self._location(Scope(self._record, directive.block or (), scope), names, level, where)
             served.append(found)
             routes.append(self._record.mark(_route(path_match, found, level), directive.span))
-            slashless = _slashless(directive, found.part.source, locations, scope)
+            slashless = _slashless(directive, found.part.source, locations, scope, names)
             if slashless is not None:
                 routes.append(self._record.mark(slashless, directive.span))
         routes = [*self._nested_first(scope, locations, names, level), *routes]
@@ -261,9 +262,10 @@ class Locations:
         if not text.startswith("/"):
             self._record.error(words[0].span, "bad-path", f"the path `{text}` does not begin with `/`")
             return None
+        path = _as_matched(text)
         if modifier == "=":
-            return _Path(text, exact=True), PathMatch("exact", text)
-        return _Path(text), PathMatch("prefix", text, final=modifier == "^~")
+            return _Path(path, exact=True), PathMatch("exact", path)
+        return _Path(path), PathMatch("prefix", path, final=modifier == "^~")
 
     def _named(self, directive: Directive, scope: Scope, names: Names, level: Level) -> Route:
         """Return the route of a named location, which no request finds by itself."""
@@ -296,7 +298,7 @@ class Locations:
         program = [each for each in scope.directives if each.name in FLOW]
 
         def own() -> Served:
-            return Served(self._flow(scope, level, True).lower(program, inside.copy(), rest), chosen[0])
+            return Served(self._flow(scope, inside, level, True).lower(program, inside.copy(), rest), chosen[0])
 
         # The program is for what no location inside takes.
         whole = own() if is_plain else self._choice(scope, inside, level, path, own if program else None)
@@ -434,7 +436,12 @@ def _goes_round(served: Served) -> bool:
 
 
 def _begins(prefix: str) -> Expr:
-    return Match(f"^{re.escape(prefix)}", Var("decoded_path"))
+    return Match(f"^{re.escape(_as_matched(prefix))}", Var("decoded_path"))
+
+
+def _as_matched(path: str) -> str:
+    """Return a decoded path as paths are compared: a percent sign stays encoded, so that it is none that encodes."""
+    return path.replace("%", "%25")
 
 
 def _is_regex(directive: Directive) -> bool:
@@ -471,7 +478,7 @@ def _inherit(route: Route, before: Forwarding, level: Level) -> Route:
     return route if route.forwarding != level.forwarding else replace(route, forwarding=None)
 
 
-def _slashless(directive: Directive, source: Source, locations: list[Directive], outer: Scope) -> Route | None:
+def _slashless(directive: Directive, source: Source, locations: list[Directive], outer: Scope, names: Names) -> Route | None:
     """Return the redirect from the path of a proxied location without its slash at the end."""
     path = directive.text(len(directive.args) - 1)
     is_prefix = len(directive.args) == 1 or directive.text(0) == "^~"
@@ -480,5 +487,5 @@ def _slashless(directive: Directive, source: Source, locations: list[Directive],
     bare = path[:-1]
     if any(each.texts in (("=", bare), ("=" + bare,), (bare,), ("^~", bare)) for each in locations):
         return None
-    absolute = Scope(outer.record, directive.block or (), outer).flag("absolute_redirect", True)
-    return Route(redirect(301, concat([encoded(Const(path)), with_query("?")]), absolute), path=PathMatch("exact", bare))
+    origin = origin_of(Scope(outer.record, directive.block or (), outer), names)
+    return Route(redirect(301, concat([encoded(Const(path)), with_query("?")]), origin), path=PathMatch("exact", _as_matched(bare)))

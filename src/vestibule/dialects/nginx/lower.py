@@ -17,7 +17,7 @@ from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.levels import forwarding_of, limits_of, log_formats, networks_of, target_of, timeouts_of
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.limiting import Zones, answers_in
-from vestibule.dialects.nginx.listening import Door, Doors, first_name, hosts_of, without_longer
+from vestibule.dialects.nginx.listening import Door, Doors, first_name, hosts_of, port_of, without_longer
 from vestibule.dialects.nginx.location import Level, Locations, Served
 from vestibule.dialects.nginx.maps import read_tables
 from vestibule.dialects.nginx.scope import Pruner, Scope, outer_context
@@ -188,6 +188,7 @@ class _Lowering:
             _capture_host(inside, server.captures)
             server.name = first_name(first)
             inside.own["server_name"] = Const(server.name)
+            inside.port = port_of(self._doors.of(at))
             if self._by_server:
                 read_tables(self._record, self._tables, inside)
             server.served = locations.server(server.scope, inside, level, server.directive)

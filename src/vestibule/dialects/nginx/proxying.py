@@ -13,6 +13,7 @@ Not here: which location proxies (``location``), servers (``upstreams``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from vestibule.dialects.nginx.answers import added_fields, cookie_actions, substitutions
@@ -20,6 +21,7 @@ from vestibule.dialects.nginx.early import known_at
 from vestibule.dialects.nginx.flow import decoded, not_built
 from vestibule.dialects.nginx.levels import forwarding_of
 from vestibule.dialects.nginx.lexer import Word
+from vestibule.dialects.nginx.origin import origin_of, placed
 from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -32,6 +34,7 @@ from vestibule.model.config import (
     Action,
     AddHeader,
     Deny,
+    EditHeader,
     Forwarding,
     Proxy,
     RemoveHeader,
@@ -46,7 +49,9 @@ from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Default, Expr, If, InSet, Match, Phase, Var, concat, walk
 
 _OURS = ("connection", "upgrade", "keep-alive", "te", "trailer", "proxy-connection", "transfer-encoding", "content-length")
-_LOCATION = Var("response_header", "Location")
+_LINE = Var("field_line")
+_REFRESH = "(?i)^(.*?url=|)(.*)$"
+"""What stands before the address in a `Refresh`, and the address."""
 _MOST_TARGETS = 200
 """Places that a `map` may choose from."""
 _PLACE = "proxy_pass"
@@ -315,65 +320,73 @@ def response_actions(scope: Scope, names: Names, target: Target, prefix: str) ->
 
 
 def _redirects(scope: Scope, names: Names, target: Target, prefix: str) -> list[Action]:
-    """Return what makes redirects of the upstream lead to us."""
+    """Return what makes redirects of the upstream lead to us: its ``Location``, and the address in its ``Refresh``."""
+    value = _by_rules(scope, names, target, prefix, _LINE, origin_of(scope, names))
+    if value == _LINE:
+        return []
+    if scope.nearest("proxy_redirect"):
+        before, address = [Call("capture", (_LINE, Const(_REFRESH), Const(at))) for at in ("1", "2")]
+        refresh: Expr = concat([before, _by_rules(scope, names, target, prefix, address, None)])
+    else:
+        old, new = _default(target, prefix)
+        beginning = Const(f"^(.*?(?i:url=)){re.escape(old)}")
+        refresh = Call("replace", (_LINE, beginning, Const("\\1" + new.replace("\\", "\\\\")), EMPTY))
+    return [EditHeader("Location", value), EditHeader("Refresh", refresh)]
+
+
+def _by_rules(scope: Scope, names: Names, target: Target, prefix: str, address: Expr, origin: Expr | None) -> Expr:
+    """Return an address as the first rule of ``proxy_redirect`` that fits makes it; without rules, as ``default`` does."""
     rules = scope.nearest("proxy_redirect")
-    value: Expr = _LOCATION
-    absolute = scope.flag("absolute_redirect", True)
     if not rules:
-        made = _default_redirect(target, prefix, value, absolute)
-        return [] if made is None else [SetHeader("Location", made)]
+        return _default_redirect(target, prefix, address, address, origin) or address
+    value = address
     for rule in reversed(rules):
         if rule.texts == ("off",):
-            return []
+            return address
         if rule.texts == ("default",):
-            made = _default_redirect(target, prefix, value, absolute)
+            made = _default_redirect(target, prefix, address, value, origin)
         else:
-            made = _redirect(scope.record, rule, names, value, absolute)
+            made = _redirect(scope.record, rule, names, address, value, origin)
         value = made if made is not None else value
-    return [] if value == _LOCATION else [SetHeader("Location", value)]
+    return value
 
 
-def _default_redirect(target: Target, prefix: str, otherwise: Expr, absolute: bool) -> Expr | None:
+def _default_redirect(target: Target, prefix: str, address: Expr, otherwise: Expr, origin: Expr | None) -> Expr | None:
     """The address in ``proxy_pass`` is replaced by the location's."""
     if not target.is_fixed:
         return None
-    base = f"{target.scheme}://{target.authority}"
+    old, new = _default(target, prefix)
+    return _replaced(Const(old), Const(new), address, otherwise, origin)
+
+
+def _default(target: Target, prefix: str) -> tuple[str, str]:
     path = str(target.rest.value) if isinstance(target.rest, Const) else ""
-    return _replaced(Const(base + (path or "/")), Const(prefix if path and prefix else "/"), otherwise, absolute)
+    return f"{target.scheme}://{target.authority}{path or '/'}", prefix if path and prefix else "/"
 
 
-def _redirect(record: Record, rule: Directive, names: Names, otherwise: Expr, absolute: bool) -> Expr | None:
+def _redirect(record: Record, rule: Directive, names: Names, address: Expr, otherwise: Expr, origin: Expr | None) -> Expr | None:
     if len(rule.args) != 2:
         record.error(rule.span, "arguments", "`proxy_redirect` takes `off`, `default`, or what to replace and by what")
         return None
     text = rule.text(0)
     if not text.startswith("~"):
-        return _replaced(names.text(rule.args[0]), names.text(rule.args[1]), otherwise, absolute)
+        return _replaced(names.text(rule.args[0]), names.text(rule.args[1]), address, otherwise, origin)
     ignore_case = text.startswith("~*")
     bare = text.removeprefix("~*") if ignore_case else text[1:]
     within = names.copy()
     try:
         pattern = to_pattern(bare.lstrip())
-        within.captures = (_LOCATION, to_pattern(bare.lstrip(), ignore_case))
+        within.captures = (address, to_pattern(bare.lstrip(), ignore_case))
     except ValueError as bad:
         record.error(rule.place(0), "bad-regex", str(bad))
         return None
-    new = within.text(rule.args[1])
-    return If(Match(pattern, _LOCATION, ignore_case), _absolute(new) if absolute else new, otherwise)
+    return If(Match(pattern, address, ignore_case), placed(within.text(rule.args[1]), origin), otherwise)
 
 
-def _replaced(old: Expr, new: Expr, otherwise: Expr, absolute: bool) -> Expr:
-    """Return the Location with one beginning replaced by another; ``otherwise`` is for those that begin differently."""
-    made = Call("replace_prefix", (_LOCATION, old, _absolute(new) if absolute else new))
-    return made if otherwise == _LOCATION else If(Compare("!=", made, _LOCATION), made, otherwise)
-
-
-def _absolute(new: Expr) -> Expr:
-    """A path is one on the host that was asked for: clients of Immich want it whole."""
-    first = new.parts[0] if isinstance(new, Concat) else new
-    if isinstance(first, Const) and str(first.value).startswith("/"):
-        return concat([Var("scheme"), Const("://"), Var("host_port"), new])
-    return new
+def _replaced(old: Expr, new: Expr, address: Expr, otherwise: Expr, origin: Expr | None) -> Expr:
+    """Return an address with one beginning replaced by another; ``otherwise`` is for those that begin differently."""
+    made = Call("replace_prefix", (address, old, placed(new, origin)))
+    return made if otherwise == address else If(Compare("!=", made, address), made, otherwise)
 
 
 def proxied(

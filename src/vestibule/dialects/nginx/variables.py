@@ -152,6 +152,8 @@ class Names:
         """What named groups of a ``map`` have captured."""
         self.elsewhere: frozenset[str] = frozenset()
         self.for_log = False
+        self.port: Expr = EMPTY
+        """What stands behind the host where a redirect names the socket."""
         self.used: set[str] = set()
         """What was asked for so far, by these names and their copies."""
         self.near: set[str] = set()
@@ -163,6 +165,7 @@ class Names:
         twin.captured = self.captured
         twin.elsewhere = self.elsewhere
         twin.for_log = self.for_log
+        twin.port = self.port
         twin.captures = self.captures
         twin.used = self.used
         twin.near = self.near

@@ -233,6 +233,7 @@ FILES = Table(
         Key("precompressed", ListOf(Choice("gzip", "br", "zstd")), '["br", "gzip"]', "precompressed"),
         Key("status", COUNT, "503", "status"),
         Key("slash", Choice("url", "path", "bare", "stay"), '"url"', "slash"),
+        Key("origin", TEMPLATE, '"https://{host}"', "origin"),
         Key("otherwise", Shape(TABLE), '{ to = "http://immich:2283" }', doc="Who answers where no file is; without it that is 404."),
     ),
 )

@@ -27,6 +27,7 @@ from vestibule.http.dates import http_date
 from vestibule.http.fields import Fields, fields_of
 from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.http.ranges import FAILED, NOT_MODIFIED, judge, parse_ranges, wants_parts
+from vestibule.http.semantics import clean_value
 from vestibule.http.target import normal_path
 from vestibule.net.reactor import Later, Reactor
 from vestibule.plan.expr import Node
@@ -138,7 +139,8 @@ class FileStream(Stream, Later):
 
 class Manner:
     """How a directory answers. `hide` are patterns of names, and of paths that begin with `/`; `codings` are codings with the endings
-    of files that are in them; `status` is that of every file, 0 the usual ones; `slash` is one of those above."""
+    of files that are in them; `status` is that of every file, 0 the usual ones; `slash` is one of those above,
+    `origin` what stands before the path in a URL."""
 
     def __init__(
         self,
@@ -148,6 +150,7 @@ class Manner:
         codings: list[tuple[bytes, bytes]] | None = None,
         status: int = 0,
         slash: int = URL,
+        origin: Node | None = None,
     ) -> None:
         self.hidden = hidden
         self.hide: list[re.Pattern[bytes]] = hide or []
@@ -155,6 +158,7 @@ class Manner:
         self.codings: list[tuple[bytes, bytes]] = codings or []
         self.status = status
         self.slash = slash
+        self.origin = origin
 
     def hides(self, path: bytes) -> bool:
         """Tell whether a path in normal form is hidden, or stands below what is."""
@@ -285,7 +289,10 @@ class Files(Source):
             ex.answer(308, [(b"Location", _one_slash(came + b"/" + (b"?" + query if query else b"")))], b"")
             return True
         location = _one_slash(head.path() + b"/" + (b"?" + head.query() if b"?" in head.target else b""))
-        if head.authority and self._manner.slash != BARE:
+        origin = self._manner.origin
+        if self._manner.slash != BARE and origin is not None:
+            location = clean_value(origin.text(ex)) + location
+        elif self._manner.slash != BARE and head.authority:
             location = ex.client.scheme + b"://" + head.authority + location
         ex.answer(301, [(b"Location", location)], b"")
         return True
