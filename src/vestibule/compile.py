@@ -53,6 +53,7 @@ from vestibule.plan.steps.deny import CheckPath
 from vestibule.plan.steps.edit import Edit, EditRequest, EditResponse, FixedResponse, HideFields
 from vestibule.plan.steps.forward import HOST_CLIENT, HOST_FIXED, KEEP, REMOVE, SET, Forward, ForwardAgain, Terms
 from vestibule.plan.steps.hsts import hsts_edit
+from vestibule.plan.steps.keep import WithoutBody
 from vestibule.plan.steps.limit import ConcurrencyLimit
 from vestibule.plan.switch import ANY, BEST, EXACT, PREFIX, REGEX, WRITTEN, Choice, HostPattern, HostSwitch, RouteSwitch, make_switch
 from vestibule.plan.variables import Place
@@ -166,7 +167,7 @@ class _Once:
         self._terms: dict[tuple[model.Forwarding, int, bytes], Terms] = {}
         self._forwards: dict[int, Forward] = {}
         self._timeouts: dict[tuple[model.Timeouts, int], Timeouts] = {}
-        self._pages = {immich: ClearPage(immich) for immich in (False, True)}
+        self._pages: dict[tuple[bool, bool], ClearPage] = {}
         self._checks = {resolved: CheckPath(resolved) for resolved in (False, True)}
 
     def terms(self, forwarding: model.Forwarding, trusted: NetworkSet, mode: int, host: bytes) -> Terms:
@@ -194,9 +195,9 @@ class _Once:
         """Return time-outs that nobody changes; `hold_ms` counts where nothing is said of it."""
         return self._timeouts.setdefault((timeouts, hold_ms), _timeouts(timeouts, hold_ms))
 
-    def page(self, immich: bool) -> ClearPage:
+    def page(self, immich: bool, has_fields: bool) -> ClearPage:
         """Return the error page of sites of a kind."""
-        return self._pages[immich]
+        return self._pages.setdefault((immich, has_fields), ClearPage(immich, has_fields))
 
     def check(self, resolved: bool) -> CheckPath:
         """Return the step that looks at paths."""
@@ -469,7 +470,7 @@ class _Maker(Asked):
         if edits:
             fixed = max([edit.scope for edit in edits]) == CONST
             response.append(FixedResponse(edits) if fixed else EditResponse(edits))
-        page = self._once.page(level.site.immich)
+        page = self._once.page(level.site.immich, level.site.error_fields)
         # The limit of a switch is that of the route it chooses.
         most = -1 if _is_switch(source) else _most(level.limits.body_bytes)
         log_key = key if level.site.access_log is not None else "config"
@@ -500,6 +501,8 @@ class _Maker(Asked):
             route = model.Route(error.source, f"{level.name} error", request=error.request, response=error.response, errors=())
             plan = self.route(f"{key}[{at}]", route, level, at)
             plan.request.insert(0, AsGet())
+            if error.status in (204, 304):
+                plan.request.insert(0, WithoutBody())
             looks = self._steps.looks(f"{key}[{at}]", error, level.place(""))
             shown = -1 if error.status is None else error.status
             passes = [wire(name.lower()) for name in error.passes]

@@ -34,6 +34,8 @@ routes = [
     { prefix = "/seen/", to = "http://127.0.0.1:UPSTREAM", errors = [
         { statuses = [404], upstream = true, request = [{ rewrite = "/missing.html" }], files = { root = "FOLDER/www" } },
         { statuses = [503], upstream = true, status = 0, respond = { status = 200, body = "{error_status} for {path}" } },
+        { statuses = [502], upstream = true, status = 204, files = { root = "FOLDER/www", tries = ["/note.txt"] } },
+        { statuses = [504], upstream = true, status = 204, respond = { status = 200, body = "too much" } },
         { statuses = [500], upstream = true, to = "http://127.0.0.1:UPSTREAM", request = [{ rewrite = "/instead" }] },
     ] },
     { prefix = "/", files = { root = "FOLDER/www" } },
@@ -262,6 +264,17 @@ def test_answers_of_an_upstream_are_replaced_where_a_route_says_so(house: Rig, a
     house.upstream.script = lambda turn: turn.answer(b"raw 503", status=b"503 No")
     answer = asked.get("/seen/x")
     assert (answer.status, answer.body) == (200, b"503 for /seen/x")
+
+
+def test_a_status_without_a_body_has_none_whoever_answers(house: Rig, asked: Client) -> None:
+    for status in (b"502 No", b"504 No"):
+        house.upstream.script = lambda turn, status=status: turn.answer(b"raw", status=status)  # type: ignore[misc]
+        with asked.connect() as wire:
+            for _ in range(2):
+                answer = asked.request("GET", "/seen/x", [], b"", wire)
+                assert (answer.status, answer.body, answer.find("content-length")) == (204, b"", None)
+                # What would follow the head is the next answer.
+                assert asked.request("GET", "/note.txt", [], b"", wire).status == 200
 
 
 def test_an_upstream_may_be_asked_for_the_page(house: Rig, asked: Client) -> None:

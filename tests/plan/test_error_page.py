@@ -165,6 +165,13 @@ def test_api_path_means_nothing_elsewhere() -> None:
     )
 
 
+def test_page_may_leave_its_fields_out() -> None:
+    _, down = request(Plan("p", Failing(Fault(UPSTREAM_REFUSED)), error_page=ClearPage(False, False)), "/", HTML)
+    fields = answer_of(down).fields
+    assert fields.get(b"cache-control") is None
+    assert fields.get(b"retry-after") is None
+
+
 def test_request_can_be_found_again() -> None:
     plan = Plan("p", Failing(Fault(PROXY_NO_SITE)), error_page=ClearPage(True))
     ex, down = request(plan, "/api/x")

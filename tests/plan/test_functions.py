@@ -90,6 +90,8 @@ def test_a_moment_from_now_on() -> None:
         ("lower", b"Ab\xc4", b"ab\xc4"),
         ("upper", b"Ab\xe4", b"AB\xe4"),
         ("length", b"abc\xff", b"4"),
+        ("bytes_meant", b"40k", b"40960"),
+        ("bytes_meant", b"k", b"0"),
         ("url_encode", b"a-b_c.~", b"a-b_c.~"),
         ("url_encode", b"a b/\xff%", b"a%20b%2F%FF%25"),
         ("url_decode", b"plain", b"plain"),

@@ -77,7 +77,7 @@ class Deny:
     """Answer with an error page and stop. Request only."""
 
     status: int = 403
-    """The status, 400 to 599."""
+    """The status, 400 to 599, or that of a redirect, from 300 on, in whose place something answers (``errors``)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,8 +193,8 @@ def check_errors(found: Findings, path: str, errors: Sequence[ErrorRoute], upstr
     for at, error in enumerate(errors):
         place = f"{path}[{at}]"
         for index, status in enumerate(error.statuses):
-            if not (400 <= status <= 599 or (error.upstream and 200 <= status <= 599)):
-                found.error(f"{place}.statuses[{index}]", "out-of-range", f"{status} is no status of an error", "use 400 to 599")
+            if not (300 <= status <= 599 or (error.upstream and 200 <= status <= 599)):
+                found.error(f"{place}.statuses[{index}]", "out-of-range", f"{status} is no status of an error", "use 300 to 599")
         if error.status and not 200 <= error.status <= 599:
             found.error(f"{place}.status", "out-of-range", f"{error.status} is no final status", "use 200 to 599, or 0")
         for index, field in enumerate(error.passes):
@@ -354,7 +354,7 @@ def _check_request_action(
         if not 400 <= action.status <= 499:
             found.error(f"{path}.status", "out-of-range", f"{action.status} is no status of a client's mistake", "use 400 to 499")
     elif isinstance(action, Deny):
-        if not 400 <= action.status <= 599:
+        if not 300 <= action.status <= 599:
             found.error(f"{path}.status", "out-of-range", f"{action.status} is no error status", "use 400 to 599")
     elif isinstance(action, SetMethod):
         check_text(found, f"{path}.method", action.method, Phase.REQUEST)

@@ -238,6 +238,8 @@ class Site:
     """Strict-Transport-Security; None sends none."""
     immich: bool = True
     """Whether Immich is behind it: a failure below ``/api/`` is then told as JSON whatever the client accepts."""
+    error_fields: bool = True
+    """Whether pages for errors say that they are not to be stored (Cache-Control), and when to ask again (Retry-After)."""
     timeouts: Timeouts | None = None
     """Time-outs; None is as the configuration's."""
     limits: Limits | None = None

@@ -142,7 +142,7 @@ class ErrorRoute:
     """Who answers."""
     statuses: tuple[int, ...] = ()
     """The statuses of errors that it is for; none named is all from 400 to 599, or with ``when`` from 200.
-    With ``upstream`` any from 200 on may be named."""
+    Those from 300 on may be named, with ``upstream`` any from 200 on."""
     status: int | None = None
     """The status that the client sees; None is the error's own, 0 is that of the answer."""
     upstream: bool = False

@@ -316,6 +316,7 @@ FUNCTIONS: dict[str, Function] = {
         Function("lower", (_T,), _T, "The text in lower case (ASCII letters)."),
         Function("upper", (_T,), _T, "The text in upper case (ASCII letters)."),
         Function("length", (_T,), _N, "Number of bytes."),
+        Function("bytes_meant", (_T,), _N, "The number of bytes that a size such as `500`, `40k` or `2MiB` means; 0 for what is none."),
         Function("url_encode", (_T,), _T, "Percent-encode all but unreserved characters (RFC 3986 section 2.3)."),
         Function("url_decode", (_T,), _T, "Percent-decode; what is no valid escape stays as it is."),
         Function("encode_path", (_T,), _T, "Write a `decoded_path`, or a part of one, as it goes into a target: the way back."),

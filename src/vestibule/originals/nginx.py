@@ -4,7 +4,8 @@ Facts: without `daemon off` it goes into the background. HUP reloads, USR1 opens
 Scripts read versions and modules from `-V`, which names here what vestibule does and nothing else.
 
 Rules: certificates and includes count from the directory of the configuration, pid and log files from the prefix. Who swaps the
-program gets its tolerance too: heads may end their lines with LF alone. Status lines have nginx's words, which scripts look for.
+program gets its tolerance too: heads may end their lines with LF alone. Status lines have nginx's words, which scripts look for, and
+pages for errors none of the fields that nginx does not send.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class _Nginx:
         process = replace(config.process, pid_file=str(self.prefix / config.process.pid_file))
         listeners = tuple([replace(each, bare_lf=True, reasons=_REASONS) for each in config.listeners])
         upstreams = tuple([replace(each, pool=replace(each.pool, bare_lf=True)) for each in config.upstreams])
-        config = replace(config, process=process, listeners=listeners, upstreams=upstreams)
+        sites = tuple([replace(each, error_fields=False) for each in config.sites])
+        config = replace(config, process=process, listeners=listeners, sites=sites, upstreams=upstreams)
         if self.is_daemon():
             has_logs = Path(LOGS).is_dir()
             if config.access_log == AccessLog():

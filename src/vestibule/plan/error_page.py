@@ -89,10 +89,12 @@ _STYLE: Final = (
 
 
 class ClearPage(ErrorPage):
-    """The error page of a site. `immich` says that failures below `/api/` are told as JSON to everyone."""
+    """The error page of a site. `immich` says that failures below `/api/` are told as JSON to everyone, `has_fields` that fields say
+    not to store it, and when to ask again."""
 
-    def __init__(self, immich: bool) -> None:
+    def __init__(self, immich: bool, has_fields: bool = True) -> None:
         self._immich = immich
+        self._has_fields = has_fields
 
     def answer(self, ex: Exchange, fault: Fault) -> None:
         status = fault.kind.status
@@ -105,8 +107,9 @@ class ClearPage(ErrorPage):
             headers.append((b"Content-Type", b"text/html; charset=utf-8"))
             headers.append((b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"))
             body = html_body(ex, fault, passing and ex.request.method == b"GET")
-        headers.append((b"Cache-Control", b"no-store"))
-        if passing:
+        if self._has_fields:
+            headers.append((b"Cache-Control", b"no-store"))
+        if passing and self._has_fields:
             headers.append((b"Retry-After", b"%d" % _RETRY_S))
         if status == 401 and ex.auth_answer is not None:
             for challenge in ex.auth_answer.get_all(b"www-authenticate"):

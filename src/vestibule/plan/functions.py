@@ -16,6 +16,7 @@ from vestibule.plan.expr import EXCHANGE, Const, Node, NumberNode
 from vestibule.plan.items import make_item_call
 from vestibule.plan.lists import make_list_call
 from vestibule.plan.lookup import Executable, Existing
+from vestibule.plan.steps.bandwidth import size_of
 from vestibule.plan.sums import make_sum_call
 from vestibule.plan.texts import make_text_call
 
@@ -97,6 +98,17 @@ class Length(NumberNode):
 
     def value(self, ex: Exchange) -> int:
         return len(self._inner.text(ex))
+
+
+class BytesMeant(NumberNode):
+    """The number of bytes that a size means."""
+
+    def __init__(self, inner: Node) -> None:
+        super().__init__(inner.scope)
+        self._inner = inner
+
+    def value(self, ex: Exchange) -> int:
+        return size_of(self._inner.text(ex))
 
 
 class UrlEncode(Node):
@@ -303,6 +315,8 @@ def make_call(name: str, arguments: list[Node]) -> Node | None:
         return Upper(inner)
     if name == "length":
         return Length(inner)
+    if name == "bytes_meant":
+        return BytesMeant(inner)
     if name == "url_encode":
         return UrlEncode(inner)
     if name == "url_decode":

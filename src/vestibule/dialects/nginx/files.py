@@ -17,7 +17,7 @@ import mimetypes
 from dataclasses import replace
 from typing import Literal
 
-from vestibule.dialects.nginx.flow import not_built
+from vestibule.dialects.nginx.flow import not_built, redirect
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.maps import chain
 from vestibule.dialects.nginx.origin import origin_of
@@ -147,7 +147,23 @@ def _files(scope: Scope, names: Names) -> Source | None:
         # Of a root that depends on the request what is fixed is one; the rest is before each path.
         paths = tries or (encoded(Var("decoded_path")),)
         return replace(base, root=root, tries=tuple([concat([rest, each]) for each in paths]))
-    return replace(base, root=str(made.value))
+    return _by_directories(replace(base, root=str(made.value)))
+
+
+def _by_directories(files: Files) -> Source:
+    """Return files whose tries may name a directory: a client is sent to one that is not what it asked for."""
+    at = next((at for at, each in enumerate(files.tries) if isinstance(each, Const) and str(each.value).endswith("/")), -1)
+    if at < 0 or files.tries[at] == Const("/"):
+        return files
+    path = files.tries[at]
+    is_there = AllOf(
+        (Not(Compare("==", Var("decoded_path"), path)), Compare("!=", Call("existing", (Const(files.root), path)), EMPTY)),
+    )
+    away = Route(redirect(301, path, files.origin), when=is_there)
+    later = files.tries[at + 1 :]
+    rest: Source = _by_directories(replace(files, tries=later)) if later else files.otherwise or _refusal(404)
+    onward = Switch((away, Route(rest)))
+    return replace(files, tries=files.tries[:at], otherwise=onward) if at else onward
 
 
 def _made(scope: Scope) -> tuple[Literal["gzip", "br", "zstd"], ...]:
@@ -330,14 +346,19 @@ def _error_route(record: Record, directive: Directive, names: Names, intercepts:
     for word in words:
         if not (word.text.isdecimal() and 300 <= int(word.text) <= 599):
             record.error(word.span, "bad-value", f"`{word.text}` is no status that has a page", "use 300 to 599")
-        elif int(word.text) >= 400 or (intercepts and (shown is not None or leads_away)):
-            statuses.append(int(word.text))
         else:
-            record.warning(word.span, "left-out", "a page for a redirect is left out", "nobody sees it")
+            statuses.append(int(word.text))
     if not statuses:
         return None
     if leads_away:
-        return ErrorRoute(Redirect(names.text(target), _REDIRECTS.get(shown, 302)), tuple(statuses), 0, intercepts)
+        away = names.text(target)
+        source: Source = Redirect(away, _REDIRECTS.get(shown, 302))
+        if target.text.startswith("$") and names.fixed(target) is None:
+            # What begins with a slash is a path of this server, whose query is behind a question mark.
+            parts = [Call("capture", (away, Const(r"^([^?]*)\??(.*)$"), Const(at))) for at in ("1", "2")]
+            here = Route(Again(), when=Match("^/", away), request=(Rewrite(encoded(parts[0]), parts[1]), AS_GET))
+            source = Switch((here, Route(source)))
+        return ErrorRoute(source, tuple(statuses), 0, intercepts)
     if target.text.startswith("@"):
         return ErrorRoute(Again(target.text), tuple(statuses), shown, intercepts, whole=True)
     return ErrorRoute(Again(), tuple(statuses), shown, intercepts, (rewrite_to(target, names), AS_GET))

@@ -138,7 +138,7 @@ class Flow:
             if not text.startswith(("http://", "https://", "$scheme")):
                 message = f"`{text}` is neither a status nor an address"
                 self._record.error(words[0].span, "bad-value", message, "write `return 404;` or `return 302 /path;`")
-            return Part(Redirect(_encoded_captures(names, words[0]), 302))
+            return self._redirected(302, _encoded_captures(names, words[0]))
         if not text.isdecimal() or not (200 <= int(text) <= 599) or len(text) != 3:
             self._record.error(words[0].span, "bad-value", f"`{text}` is no status that can be returned", "use 200 to 599")
             return NOTHING
@@ -164,11 +164,18 @@ class Flow:
             names = names.copy()
             names.own["status"] = If(Compare("==", Var("error_status"), Const(0)), Const(str(status)), Var("error_status"))
         if status in _REDIRECTS:
-            return Part(redirect(status, known_at(_encoded_captures(names, word), Phase.REQUEST), self._origin))
+            return self._redirected(status, known_at(_encoded_captures(names, word), Phase.REQUEST))
         if status in (204, 304):
             return Part(Respond(status))
         text = known_at(decoded(names.text(word)), Phase.REQUEST)
         return Part(Respond(status, text, (("Content-Type", self._media_type),)))
+
+    def _redirected(self, status: int, location: Expr) -> Part:
+        """Return what sends a client elsewhere, unless a page answers in the place of that."""
+        # No error in the place of an error has a page.
+        first = Compare("==", Var("error_status"), Const(0))
+        caught = (When(first, (Deny(status),)),) if status in self._caught else ()
+        return Part(redirect(status, location, self._origin), caught)
 
     # ------------------------------------------------------------ rewrite
 
@@ -189,7 +196,7 @@ class Flow:
         target = directive.args[1]
         if flag in ("redirect", "permanent") or target.text.startswith(("http://", "https://", "$scheme")):
             status = 301 if flag == "permanent" else 302
-            away = self._answered(Part(redirect(status, self._location(target, within), self._origin)), names, state)
+            away = self._answered(self._redirected(status, self._location(target, within)), names, state)
             return _by(test, away, lambda: self._lower(others, names, rest, state))
         path = self._new_path(target, within)
         # In `server` a location is looked for afterwards in any case. What captured is remembered for what comes after, as far

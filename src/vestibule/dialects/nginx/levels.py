@@ -42,6 +42,7 @@ _MOST_REALMS = 50
 """Realms that a `map` may choose from."""
 _CLIENT = Var("client_ip")
 _NO = Const(False)
+_UNIX = "unix:"
 _HIDDEN = ("X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset", "X-Pad")
 """Fields of upstreams' answers that are meant for the proxy."""
 
@@ -355,13 +356,15 @@ def denied_of(scope: Scope, rules: list[Directive], client: Expr = _CLIENT, othe
         # Neighbouring rules of one kind are one test.
         name = rules[at - 1].name
         networks: list[str] = []
-        everyone = False
         while at > 0 and rules[at - 1].name == name:
             at -= 1
-            network = _network(scope, rules[at])
-            everyone = everyone or network == "all"
-            networks.insert(0, network)
-        fits: Expr = Const(True) if everyone else InNet(client, tuple([each for each in networks if each]))
+            networks.insert(0, _network(scope, rules[at]))
+        fits: Expr = InNet(client, tuple([each for each in networks if each not in ("", _UNIX)]))
+        if "all" in networks:
+            fits = Const(True)
+        elif _UNIX in networks:
+            local = InSet(client, (_UNIX,))
+            fits = AnyOf((local, fits)) if len(set(networks)) > 1 else local
         denied = _after(fits, name == "deny", denied)
     return denied
 
@@ -376,11 +379,8 @@ def _after(fits: Expr, deny: bool, otherwise: Expr) -> Expr:
 
 def _network(scope: Scope, rule: Directive) -> str:
     text = rule.text()
-    if text == "all":
+    if text in ("all", _UNIX):
         return text
-    if text == "unix:":
-        not_built(scope.record, rule.place(0), "a rule for unix sockets", "their permissions decide who enters")
-        return ""
     try:
         return parse_network(text)
     except ValueError as bad:

@@ -59,6 +59,7 @@ from vestibule.model.config import (
     PathMatch,
     Proxy,
     ReadBody,
+    Rewrite,
     Route,
     SetBody,
     SetMethod,
@@ -341,6 +342,8 @@ class Locations:
             *pace_of(scope, names, bool(scope.own("proxy_pass") or (condition_of and condition_of.own("proxy_pass")))),
         ]
         access = () if self._is_question else access_of(scope, names, self._read_text, question)
+        if question is not None and any(each.text(0) == "$args" for each in scope.nearest("auth_request_set")):
+            access = (*access, Rewrite(query=names.own["args"]))
         methods = () if self._is_question else method_limits_of(scope, names, self._read_text)
         before: tuple[Action, ...] = (*limits, *access, *methods)
         directives = scope.own("proxy_pass")

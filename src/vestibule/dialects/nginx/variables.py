@@ -118,7 +118,7 @@ _COMPOSED: dict[str, Expr] = {
 
 _ABSENT_NAMES = (
     "ancient_browser arg_ body_bytes connections_active connections_reading connections_waiting"
-    " connections_writing document_root fastcgi_path_info fastcgi_script_name geoip_country_code limit_rate"
+    " connections_writing document_root fastcgi_path_info fastcgi_script_name geoip_country_code"
     " memcached_key modern_browser msie proxy_internal_body_length sent_http_ sent_trailer_"
     " uid_reset upstream_http_ upstream_trailer_"
     " realpath_root request_body_file request_filename ssl_cipher ssl_ciphers"
@@ -198,6 +198,9 @@ class Names:
         lower = name.lower()
         self.used.add(lower)
         self.near.add(lower)
+        if lower == "limit_rate":
+            # Bytes, whatever unit it was set in.
+            return Call("bytes_meant", (self.own.get(lower, EMPTY),))
         if lower in self.own:
             return self.own[lower]
         if self.captures is not None and name in groups_of(self.captures[1]):
@@ -313,6 +316,7 @@ def spellings() -> list[tuple[str, bool]]:
         "invalid_referer",
         "secure_link",
         "secure_link_expires",
+        "limit_rate",
     )
     supported = {*_SINGLE, *_COMPOSED, *[f"{prefix}NAME" for prefix in _PREFIXES], *by_place}
     return sorted([(name, True) for name in supported] + [(name, False) for name in _ABSENT - supported])

@@ -164,6 +164,7 @@ SITE = Table(
             " `include_subdomains` (false).",
         ),
         Key("immich", FLAG, "true", "immich"),
+        Key("error_fields", FLAG, "true", "error_fields"),
         Key("default_host", TEXT, '"photos.example.org"', "default_host"),
         Key("client_profile", TEXT, '"members"', "client_profile"),
         *_ACTION_KEYS,

@@ -241,6 +241,9 @@ class Files(Source):
             self._send(ex, name)
             return True
         if what == DIRECTORY and path[-1:] == b"/":
+            came = ex.request.path()
+            if self._manner.slash in (URL, BARE) and came[-1:] != b"/" and wanted == came + b"/":
+                return self._slash(ex, came)
             index = self._first_index(path, name)
             if index:
                 if self._manner.slash != PATH or not self._slash(ex, path):

@@ -5,6 +5,8 @@ Rules: a value is taken at the moment of its step. A hint goes only to clients t
 Not here: how a value is found again (`plan/variables.py`), fields (`edit.py`).
 """
 
+from typing import Final
+
 from vestibule.contract import PASS, Around, Step
 from vestibule.exchange import Exchange
 from vestibule.http.fields import EMPTY, Fields
@@ -14,6 +16,16 @@ from vestibule.http.semantics import clean_value
 from vestibule.plan.expr import EXCHANGE, Node
 from vestibule.plan.sent import RewrittenHead, came_target
 from vestibule.plan.steps.edit import Edit
+
+_OF_BODIES: Final = (
+    b"content-length",
+    b"content-type",
+    b"content-encoding",
+    b"transfer-encoding",
+    b"accept-ranges",
+    b"last-modified",
+    b"etag",
+)
 
 
 def keep(ex: Exchange, name: bytes, value: bytes, is_shared: bool) -> None:
@@ -93,6 +105,23 @@ class _Bodiless(Around):
 
     def send_trailers(self, fields: Fields) -> bool:
         return True
+
+
+class WithoutBody(Step):
+    """Has an answer whose status allows no body come without one, and without what it says of it (RFC 9110 6.4.1)."""
+
+    def run(self, ex: Exchange) -> int:
+        if ex.down is not None:
+            ex.down = _Bare(ex.down)
+        return PASS
+
+
+class _Bare(_Bodiless):
+    """The stream to a client that is told a status without a body, whatever answers."""
+
+    def send_head(self, head: RequestHead | ResponseHead, end: bool) -> bool:
+        head.fields = head.fields.without(_OF_BODIES)
+        return super().send_head(head, end)
 
 
 class EarlyHints(Step):
