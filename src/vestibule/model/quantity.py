@@ -164,6 +164,14 @@ def parse_network(text: str) -> str:
     raise ValueError(f"`{text}` has bits outside its mask; write `{wanted}`")
 
 
+def mask_network(text: str) -> str:
+    """Read an address or a network as `parse_network` does, and take off the bits outside its mask, as other programs do."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return parse_network(text)
+
+
 def parse_host(text: str) -> str:
     """Read a host a site answers to: a name, an address, ``*.`` and a name, or ``*``; return it in lower case.
 

@@ -180,7 +180,9 @@ class _Parser:
         operator = self._word
         if self._is("=~", "!~"):
             pattern, ignore_case = self._regex()
-            self._names.rule = (left, f"(?i){pattern}" if ignore_case else pattern)
+            if re.compile(pattern).groups:
+                # Groups stay until a pattern has some.
+                self._names.rule = (left, f"(?i){pattern}" if ignore_case else pattern)
             found = Match(pattern, left, ignore_case)
             return Not(found) if operator == "!~" else found
         if self._is("==", "=", "!="):

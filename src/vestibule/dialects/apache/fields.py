@@ -1,7 +1,7 @@
 """``Header``, ``RequestHeader``, ``SetEnvIf`` and their kin: fields that are set, and the variables that decide about it.
 
 Facts: ``append`` and ``merge`` lengthen the line there is, ``add`` makes a new one. ``always`` also holds for errors and redirects of
-httpd itself.
+httpd itself, and reaches nothing that an upstream said.
 
 Rules: a variable of ``SetEnvIf`` is replaced by the test it stands for. A page that `ErrorDocument` names counts as no error.
 """
@@ -9,7 +9,9 @@ Rules: a variable of ``SetEnvIf`` is replaced by the test it stands for. A page 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 
 from vestibule.dialects.apache.expressions import negated, read_string, read_test, with_backslashes
 from vestibule.dialects.apache.lexer import Word
@@ -17,11 +19,11 @@ from vestibule.dialects.apache.proxying import appended
 from vestibule.dialects.apache.scope import not_built
 from vestibule.dialects.apache.sections import Section, as_answered, both
 from vestibule.dialects.apache.tree import Directive
-from vestibule.dialects.apache.variables import Names, to_pattern
+from vestibule.dialects.apache.variables import SET_EMPTY, Names, as_text, to_pattern
 from vestibule.dialects.record import Record
 from vestibule.model.check_expr import TOKEN
 from vestibule.model.config import Action, AddHeader, EditHeader, RemoveHeader, SetHeader, SetVariable, When
-from vestibule.model.expr import EMPTY, AnyOf, Call, Compare, Const, Default, Expr, If, Match, Var
+from vestibule.model.expr import EMPTY, AllOf, AnyOf, Call, Compare, Const, Default, Expr, If, Match, Var, walk
 
 _ACTIONS = ("set", "append", "add", "merge", "unset", "setifempty", "edit", "edit*", "echo", "note")
 _SUBJECTS: dict[str, Expr] = {
@@ -47,6 +49,9 @@ ANSWERED: Expr = AnyOf(
 )
 """Whether an answer is more than an error or a redirect of our own."""
 
+_LONG = 24
+"""From how many parts on a value that is needed several times is kept under a name, and not written several times."""
+
 
 class Fields:
     """Lowers the fields of one site."""
@@ -55,12 +60,15 @@ class Fields:
         self._record = record
         self._names = names
         self._before_set: dict[str, Expr] = {}
+        self._always: set[str] = set()
+        """Names of fields that `Header always` gives, in lower case: what it takes off or edits are those."""
+        self._kept = 0
 
     def environment(self, directives: list[Directive], inside: Expr | None = None) -> None:
         """Follow the directives that set variables; ``inside`` is the test of their section."""
         for directive in directives:
             if directive.name == "setenv":
-                self._set(directive.text(0), Const(directive.text(1)), inside)
+                self._set(directive.text(0), Const(directive.text(1)) if directive.text(1) else SET_EMPTY, inside)
             elif directive.name == "passenv":
                 for word in directive.args:
                     value = self._names.passed.get(word.text)
@@ -94,7 +102,8 @@ class Fields:
         if isinstance(section.test, Match):
             for name in re.compile(section.test.pattern).groupindex:
                 value = Call("capture", (section.test.subject, Const(section.test.pattern), Const(name)))
-                self._set(f"MATCH_{name.upper()}", value, section.test)
+                # What took no part in a match is not set.
+                self._set(f"MATCH_{name.upper()}", value, both(section.test, Compare("!=", value, EMPTY)))
 
     def _set_if(self, directive: Directive, inside: Expr | None) -> None:
         names = self._names
@@ -107,7 +116,7 @@ class Fields:
             test = self._matched(directive, first)
         for word in directive.args[first + 1 :] if test is not None else ():
             name, equals, value = word.text.partition("=")
-            made = EMPTY if name.startswith("!") else names.with_groups(value) if equals else Const("1")
+            made = EMPTY if name.startswith("!") else (names.with_groups(value) if value else SET_EMPTY) if equals else Const("1")
             self._set(name.removeprefix("!"), made, both(inside, test))
         names.rule = kept
 
@@ -128,7 +137,7 @@ class Fields:
         if known is not None:
             return known
         if name in self._names.environment:
-            return self._names.environment[name]
+            return as_text(self._names.environment[name])
         return Var("host_port") if name.lower() == "host" else Var("header", name)
 
     # ------------------------------------------------------------ fields
@@ -142,9 +151,15 @@ class Fields:
         left: dict[str, Expr] = dict(before or {})
         for directive in directives:
             # A field of an answer is read as it is by then.
+            if in_request and directive.text(0).lower() not in ("set", "unset"):
+                actions += self.shortened([directive.text(1).rstrip(":").lower()], left)
             made = self._action(directive, in_request, left if in_request else {})
             if made is None:
                 continue
+            if not in_request and directive.text(0).lower() == "always":
+                made = self._of_always(directive, made)
+                if made is None:
+                    continue
             last = actions[-1] if actions else None
             if in_request or directive.text(0).lower() == "always":
                 actions.append(made)
@@ -153,6 +168,27 @@ class Fields:
             else:
                 actions.append(When(ANSWERED, (made,)))
         return tuple(actions), left
+
+    def shortened(self, names: Iterable[str], left: dict[str, Expr]) -> list[Action]:
+        """Keep what is known of fields under names where it is long: each directive of a field may repeat it."""
+        made: list[Action] = []
+        for name in names:
+            known = left.get(name, EMPTY)
+            if sum(1 for _ in islice(walk(known), _LONG)) == _LONG:
+                self._kept += 1
+                left[name] = Var("kept", f"field.{self._kept}")
+                made.append(SetVariable(f"field.{self._kept}", known))
+        return made
+
+    def _of_always(self, directive: Directive, made: Action) -> Action | None:
+        """Return what `Header always` does: what an upstream said is not among the fields that it takes off or edits."""
+        verb, name = directive.text(1).lower(), directive.text(2).rstrip(":")
+        if verb in ("unset", "edit", "edit*") and name.lower() not in self._always:
+            message = f"`always {verb}` does nothing here, as in httpd: it knows the fields of `Header always` alone, and none is `{name}`"
+            self._record.warning(directive.span, "unused", message, f"leave `always` out to {verb.rstrip('*')} what an upstream says")
+            return None
+        self._always.add(name.lower())
+        return made
 
     def _action(self, directive: Directive, in_request: bool, left: dict[str, Expr]) -> Action | None:
         """Return the action of one ``Header`` or ``RequestHeader``."""
@@ -195,8 +231,8 @@ class Fields:
             value = value if in_request else as_answered(value)
         have = left.get(name.lower(), Var("header" if in_request else "response_header", name))
         action, after = _made(verb, name, value, have)
-        if isinstance(action, SetHeader) and verb == "set" and (value == EMPTY or words[2].text.startswith("expr=")):
-            # What an expression makes is the value, also where that is nothing.
+        if isinstance(action, SetHeader) and verb == "set":
+            # What is made is the value, also where that is nothing.
             action = replace(action, keep_empty=not isinstance(value, Const) or value == EMPTY)
         tests = [condition_of(self._record, self._names, word) for word in condition if word.text.lower() != "early"]
         tests = tests if in_request else [as_answered(each) for each in tests]
@@ -278,13 +314,18 @@ def condition_of(record: Record, names: Names, word: Word) -> Expr:
 
 
 def is_set(value: Expr) -> Expr:
-    """Return the test that a variable of the environment has a value."""
-    if isinstance(value, Const):
+    """Return the test that a variable of the environment is set, be it to nothing."""
+    if not isinstance(value, If):
         return Const(value != EMPTY)
-    if isinstance(value, If) and isinstance(value.then, Const) and isinstance(value.otherwise, Const):
-        then, otherwise = value.then != EMPTY, value.otherwise != EMPTY
-        return Const(then) if then == otherwise else value.test if then else negated(value.test)
-    return Compare("!=", value, EMPTY)
+    then, otherwise = is_set(value.then), is_set(value.otherwise)
+    if then == otherwise:
+        return then
+    if then == Const(True):
+        return value.test if otherwise == Const(False) else AnyOf((value.test, otherwise))
+    if otherwise == Const(False):
+        return both(value.test, then) or then
+    not_here = both(negated(value.test), otherwise) if otherwise != Const(True) else negated(value.test)
+    return not_here or otherwise if then == Const(False) else AnyOf((AllOf((value.test, then)), not_here or otherwise))
 
 
 def _made(verb: str, name: str, value: Expr, have: Expr) -> tuple[Action, Expr]:

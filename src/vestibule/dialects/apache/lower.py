@@ -17,6 +17,7 @@ from vestibule.dialects.apache.directives import DIRECTIVES
 from vestibule.dialects.apache.fields import condition_of
 from vestibule.dialects.apache.listening import Doors, Host, hosts_of, server_name_of
 from vestibule.dialects.apache.md import ManagedDomains
+from vestibule.dialects.apache.patterns import network
 from vestibule.dialects.apache.scope import Pruner, Scope, not_built
 from vestibule.dialects.apache.sections import as_answered
 from vestibule.dialects.apache.sites import Lowered, SiteMaker
@@ -42,7 +43,6 @@ from vestibule.model.config import (
 )
 from vestibule.model.diagnostic import Span, did_you_mean
 from vestibule.model.expr import ALWAYS, EMPTY, Expr
-from vestibule.model.quantity import parse_network
 from vestibule.model.syslog import FACILITIES, PREFIX
 
 _DEBIAN = {
@@ -312,7 +312,7 @@ class _Lowering:
         for directive in dict.fromkeys(directives):
             for word in directive.args:
                 try:
-                    networks.setdefault(parse_network(word.text), word.span)
+                    networks.setdefault(network(word.text), word.span)
                 except ValueError as bad:
                     self._record.error(word.span, "bad-network", str(bad))
         for scope in scopes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from vestibule.model.quantity import parse_network
+from vestibule.model.quantity import mask_network
 
 SHELL = "*?["
 
@@ -43,8 +43,8 @@ def shell_pattern(text: str, by_segment: bool, ends: str = "$") -> str:
 
 
 def network(text: str) -> str:
-    """Return a network; ``10.1`` is short for all addresses that begin so, and a mask may be written as an address. Raises
-    ``ValueError``."""
+    """Return a network; ``10.1`` is short for all addresses that begin so, a mask may be written as an address, and bits outside
+    it count for nothing. Raises ``ValueError``."""
     base, slash, mask = text.partition("/")
     parts = base.rstrip(".").split(".")
     if ":" not in text and 1 <= len(parts) <= 3 and all(part.isdecimal() for part in parts):
@@ -52,7 +52,7 @@ def network(text: str) -> str:
         mask = mask if slash else str(8 * len(parts))
     if mask.count(".") == 3:
         mask = _bits(mask)
-    return parse_network(f"{base}/{mask}" if mask else base)
+    return mask_network(f"{base}/{mask}" if mask else base)
 
 
 def _bits(mask: str) -> str:

@@ -22,7 +22,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.apache.expressions import compare_numbers, negated, read_test
-from vestibule.dialects.apache.fields import is_set
 from vestibule.dialects.apache.functions import in_order, is_there
 from vestibule.dialects.apache.proxying import Passes
 from vestibule.dialects.apache.redirects import STATUSES
@@ -32,7 +31,7 @@ from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.sections import as_answered, both
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.upstreams import read_target
-from vestibule.dialects.apache.variables import SERVER_VARIABLES, Names, to_pattern
+from vestibule.dialects.apache.variables import SERVER_VARIABLES, SET_EMPTY, Names, to_pattern
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
 from vestibule.model.config import Action, AddHeader, Again, Deny, Redirect, Respond, Rewrite, Route, Switch, When
@@ -325,6 +324,8 @@ class Rewriting:
         for each in rule.flags["E"]:
             name, _, value = each.partition(":")
             made = EMPTY if name.startswith("!") else self._texts.read(value, rule.directive.place(2))
+            if made == EMPTY and not name.startswith("!"):
+                made = SET_EMPTY
             name = name.removeprefix("!")
             self._names.settable.add(name)
             tests: dict[Expr, list[Expr]] = {}
@@ -557,7 +558,9 @@ def _simple(subject: Expr, pattern: str) -> Expr | None:
     if subject == https and pattern in ("on", "^on$"):
         return Var("tls")
     # A variable that is there or not.
-    return is_set(subject) if pattern in (".", ".+", "^.+$", "^.+", "1", "^1$") and isinstance(is_set(subject), Const) else None
+    ends = (subject.then, subject.otherwise) if isinstance(subject, If) else (subject,)
+    is_fixed = all(isinstance(each, Const) for each in ends) and len({each == EMPTY for each in ends}) == 1
+    return Const(ends[0] != EMPTY) if is_fixed and pattern in (".", ".+", "^.+$", "^.+", "1", "^1$") else None
 
 
 def _takes_all(pattern: str) -> bool:

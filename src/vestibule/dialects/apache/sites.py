@@ -258,6 +258,9 @@ class SiteMaker:
         request = self._of_host(request, scope, sections)
         response, _ = fields.actions(scope.all("Header"), in_request=False)
         response = expiring(scope, scope) + response
+        # Those that are read again must not become as deep as there are sections.
+        edits = [each for section in sections for each in section.scope.own("RequestHeader") if each.text(0) not in ("set", "unset")]
+        read = {*[each.text(1).rstrip(":").lower() for each in edits], "x-forwarded-for", "x-forwarded-host", "x-forwarded-server", "host"}
         for section in sections:
             response += conditional(section.later, expiring(scope, section.scope))
             made, known = fields.actions(section.scope.own("RequestHeader"), in_request=True, before=left)
@@ -267,6 +270,7 @@ class SiteMaker:
                 other = left.get(name, Var("host_port") if name == "host" else Var("header", name))
                 if value != other:
                     left[name] = value if section.test is None else If(section.test, value, other)
+            request += tuple(fields.shortened(sorted(read & known.keys()), left))
             made, _ = fields.actions(section.scope.own("Header"), in_request=False)
             response += conditional(section.later, made)
         return request, response, left

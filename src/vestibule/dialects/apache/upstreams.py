@@ -451,7 +451,7 @@ def _of_session(upstream: Upstream) -> dict[str, Expr]:
     route = Default(in_target, in_cookie)
     return {
         "BALANCER_SESSION_STICKY": Const(sticky.cookie),
-        "BALANCER_SESSION_ROUTE": route,
-        "BALANCER_WORKER_ROUTE": mark,
+        "BALANCER_SESSION_ROUTE": If(Compare("!=", route, EMPTY), route, EMPTY),
+        "BALANCER_WORKER_ROUTE": If(Compare("!=", mark, EMPTY), mark, EMPTY),
         "BALANCER_ROUTE_CHANGED": If(Compare("==", route, mark), EMPTY, Const("1")),
     }

@@ -87,6 +87,14 @@ SERVER_VARIABLES: dict[str, Expr] = {
 }
 """Variables of the server. ``SERVER_NAME`` is the name of the virtual host, which each brings along."""
 
+SET_EMPTY = Concat(())
+"""The value of a variable of the environment that is set, to nothing; what is not set is `EMPTY`."""
+
+NULL = Const("(null)")
+"""What a field has in the place of a variable that is not set."""
+
+_ALWAYS_THERE = ("REMOTE_ADDR", "REQUEST_METHOD", "REQUEST_SCHEME", "REQUEST_URI", "SERVER_NAME", "SERVER_PORT", "HTTPS")
+
 _ABSENT_NAMES = "PATH_INFO SERVER_ADMIN API_VERSION TIME_WDAY CONTEXT_PREFIX HANDLER SCRIPT_USER SCRIPT_GROUP SSL_SESSION_ID"
 _ABSENT = frozenset(_ABSENT_NAMES.split())
 
@@ -216,7 +224,7 @@ class Names:
         if kind == "SSL":
             return self.variable(argument if argument.startswith("SSL_") or argument == "HTTPS" else f"SSL_{argument}", span)
         if kind in ("ENV", "REQENV"):
-            return self.user if argument == "REMOTE_USER" else self.environment.get(argument, EMPTY)
+            return self.user if argument == "REMOTE_USER" else as_text(self.environment.get(argument, EMPTY))
         if kind in ("LA-U", "LA-F"):
             # Our order leaves nothing that would be known later only.
             return self.variable(argument, span)
@@ -259,10 +267,14 @@ class Names:
             found = Var("cookie", argument)
         elif letter == "e":
             found = self._of_environment(argument, span, letters is not _LOG)
+            found = as_text(found if letters is _LOG else _with_null(found))
         elif letter == "n" and letters is _LOG:
             found = Var("kept", f"note.{argument}")
         elif letter in ("s", "x"):
-            return self.variable(argument, span)
+            found = self.variable(argument, span)
+            if letters is _LOG or argument in _ALWAYS_THERE:
+                return found
+            return Default(found, NULL) if found != EMPTY else NULL
         elif letters is _LOG:
             found = _LOG_SPECIAL.get((argument, letter)) or (Var("time_local") if letter == "t" else None)
         if found is None:
@@ -273,15 +285,30 @@ class Names:
     def _of_environment(self, name: str, span: Span, warns: bool) -> Expr:
         """Return a variable of the environment, with those that modules put there: `mod_ssl` its own, with `+StdEnvVars`."""
         if name == "REMOTE_USER":
-            return self.user
+            return Default(self.user, NULL) if warns and self.user != EMPTY else self.user
         known = self.environment.get(name)
         if known is not None:
             return known
         if name == "UNIQUE_ID" or name == "HTTPS" or (name.startswith("SSL_") and name in SERVER_VARIABLES):
-            return SERVER_VARIABLES[name]
+            known = SERVER_VARIABLES[name]
+            return Default(known, NULL) if warns and name.startswith("SSL_") else known
         if warns and name not in self.settable:
-            self._record.warning(span, "unset-variable", f"nothing here sets the variable `{name}`, so it is empty", "check its spelling")
+            self._record.warning(span, "unset-variable", f"nothing here sets the variable `{name}`, so it is absent", "check its spelling")
         return EMPTY
+
+
+def as_text(value: Expr) -> Expr:
+    """Return the text of a variable of the environment."""
+    if isinstance(value, If):
+        return If(value.test, as_text(value.then), as_text(value.otherwise))
+    return EMPTY if value == SET_EMPTY else value
+
+
+def _with_null(value: Expr) -> Expr:
+    """Return a variable of the environment as a field has it."""
+    if isinstance(value, If):
+        return If(value.test, _with_null(value.then), _with_null(value.otherwise))
+    return NULL if value == EMPTY else value
 
 
 def _captured(of: tuple[Expr, str] | None, number: str) -> Expr:
