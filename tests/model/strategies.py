@@ -143,7 +143,7 @@ def upstreams(name: str) -> Any:
     secure = st.sampled_from(["auto", "always", "never"])
     texts = [words] * 3
     rest = [words, words, words, lists(words), counts, *[milliseconds] * 4, counts, counts, counts]
-    headers = st.dictionaries(words, words, max_size=2).map(lambda given: tuple(given.items()))
+    headers = st.lists(st.tuples(words, words), max_size=3).map(tuple)
     flags = [st.booleans()] * 5
     severities = st.sampled_from(["emerg", "err", "debug"])
     pairs = st.dictionaries(words, words, max_size=2).map(lambda given: tuple(given.items()))

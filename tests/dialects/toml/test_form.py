@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vestibule.dialects.toml.form import (
     COUNT,
     DURATION,
+    FIELDS,
     FLAG,
     PERMISSIONS,
     SECONDS,
@@ -69,6 +70,8 @@ def test_keys_are_bare_where_they_may_be(key: str, text: str) -> None:
         (TEST, '"tls"', Var("tls")),
         (TEXTS, '["a", "b"]', ("a", "b")),
         (ONE, '["a"]', ("a",)),
+        (FIELDS, '{ X = "a", Y = "b" }', (("X", "a"), ("Y", "b"))),
+        (FIELDS, '[["X", "a"], ["Y", "b"], ["X", "c"]]', (("X", "a"), ("Y", "b"), ("X", "c"))),
     ],
 )
 def test_values_survive(form: Form, written: str, value: object) -> None:
@@ -100,6 +103,9 @@ def test_one_value_may_stand_without_brackets() -> None:
         (TEMPLATE, 5, "expected a template, not a number"),
         (TEMPLATE, "{", "a value is expected"),
         (TEST, {}, "expected a test, not a table"),
+        (FIELDS, "X: a", "expected a table of texts, or an array of pairs, not a text"),
+        (FIELDS, [["X", "a", "b"]], "expected a pair"),
+        (FIELDS, [["X", 1]], "expected a text, not a number"),
     ],
 )
 def test_mistakes_say_what_was_expected(form: Form, value: object, message: str) -> None:

@@ -278,7 +278,8 @@ class SharingReader:
     @staticmethod
     def _check_headers(check: HealthCheck, line: Segment) -> HealthCheck:
         for inner in line.inside():
-            if inner.name.lower() == "host" and len(inner.tokens) == 2:
+            # Of several hosts Caddy takes the first.
+            if inner.name.lower() == "host" and len(inner.tokens) > 1:
                 check = replace(check, host=inner.token(1).text)
             else:
                 check = replace(check, headers=(*check.headers, *[(inner.name, value) for value in inner.texts()]))

@@ -252,6 +252,29 @@ class Named(Form):
         return "{ " + ", ".join([f"{key_text(name)} = {self.item.write(item)}" for name, item in value]) + " }"
 
 
+class Fields(Form):
+    """A table of texts, or an array of pairs: a field may be there more than once."""
+
+    def __init__(self) -> None:
+        super().__init__("a table of texts, or an array of pairs")
+
+    def read(self, value: object) -> object:
+        if isinstance(value, dict):
+            return PAIRS.read(value)
+        if not isinstance(value, list):
+            raise self.wrong(value)
+        for each in value:
+            if not (isinstance(each, list) and len(each) == 2):
+                raise ValueError('expected a pair such as `["X-Name", "value"]`')
+        return tuple([(TEXT.read(name), TEXT.read(text)) for name, text in value])
+
+    def write(self, value: object) -> str:
+        assert isinstance(value, tuple)
+        if len({name for name, _ in value}) == len(value):
+            return PAIRS.write(value)
+        return "[" + ", ".join([f"[{quote(name)}, {quote(text)}]" for name, text in value]) + "]"
+
+
 class Shape(Form):
     """A value with a structure of its own, which ``parse`` and ``write`` know; here only told in the reference."""
 
@@ -269,5 +292,6 @@ DURATION = Measure('a duration such as "75s"', parse_duration, format_duration)
 SECONDS = Measure('a duration such as "365d"', parse_duration, format_duration, 1_000)
 TEMPLATE = Template()
 PAIRS = Named(TEXT, "a table of texts")
+FIELDS = Fields()
 TEST = Test()
 TEXTS = ListOf(TEXT)

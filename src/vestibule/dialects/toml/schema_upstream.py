@@ -5,6 +5,7 @@ from __future__ import annotations
 from vestibule.dialects.toml.form import (
     COUNT,
     DURATION,
+    FIELDS,
     FLAG,
     PAIRS,
     PATH,
@@ -188,7 +189,7 @@ HEALTH = Table(
         Key("version", Choice("1.1", "1.0"), '"1.0"', "version"),
         Key("alpn", ListOf(TEXT), '["h2", "http/1.1"]', "alpn"),
         Key("host", TEXT, '"photos.lan"', "host"),
-        Key("headers", PAIRS, '{ X-Probe = "yes" }', "headers"),
+        Key("headers", FIELDS, '{ X-Probe = "yes" }', "headers"),
         Key("content", TEXT, '"{}"', "content"),
         Key("statuses", ListOf(COUNT), "[200]", "statuses"),
         Key("body", TEXT, '"ok"', "body"),
