@@ -174,13 +174,13 @@ def test_what_sites_have_alike_is_there_once() -> None:
     first: list[object] = []
     for name in kinds:
         plan = asked(root, host=f"{name}.test")[0].plan
-        parts = [plan.request[0], plan.timeouts, plan.error_page, plan.response, plan.filters, plan.errors]
+        parts = [plan.request, plan.timeouts, plan.error_page, plan.response, plan.filters, plan.errors, plan.log]
         first = first or parts
         alike[name] = [part is other for part, other in zip(parts, first, strict=True)]
-    assert alike["b"] == [True] * 6
-    assert alike["host"] == [False] + [True] * 5
-    assert alike["times"] == [True, False] + [True] * 4
-    assert alike["plain"] == [True, False, False] + [True] * 3
+    assert alike["b"] == [True] * 7
+    assert alike["host"] == [False] + [True] * 6
+    assert alike["times"] == [True, False] + [True] * 5
+    assert alike["plain"] == [True, False, False] + [True] * 4
 
 
 def test_hosts() -> None:

@@ -124,9 +124,8 @@ def test_which_statuses_a_plan_for_errors_takes(
     assert plan().replaces_from == 1000
 
 
-def test_what_a_plan_is_given_is_its_own() -> None:
+def test_plans_take_their_lists_as_they_are_and_share_those_that_are_empty() -> None:
     steps = [Step()]
-    made = Plan("p", Source(), request=steps)
-    steps.clear()
-    assert len(made.request) == 1 and made.body_most == -1 and made.timeouts is None
-    assert Timeouts().body_idle_ms == 600_000, "what Immich needs"
+    made, other = Plan("p", Source(), request=steps), Plan("q", Source(), log=[])
+    assert made.request is steps and made.body_most == -1 and made.timeouts is None
+    assert made.log is other.log and made.errors is other.errors and made.filters is other.filters and made.response is other.request

@@ -22,11 +22,12 @@ from typing import Final
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
 from vestibule.compile_layer4 import Layer4Maker, inspects, session_limits
 from vestibule.compile_log import LogMaker
+from vestibule.compile_once import Once, timeouts_of
 from vestibule.compile_state import Registry, Root
 from vestibule.compile_steps import Asked, StepMaker, are_steady
 from vestibule.compile_tls import TlsMaker
 from vestibule.compile_upstream import UpstreamMaker
-from vestibule.contract import ErrorPlan, FilterMaker, LogLine, Plan, Source, Step, Timeouts
+from vestibule.contract import ErrorPlan, FilterMaker, LogLine, Plan, Source, Step
 from vestibule.counts import NOWHERE
 from vestibule.fault import PROXY_NO_ROUTE
 from vestibule.http.address import Network, NetworkSet
@@ -49,9 +50,8 @@ from vestibule.plan.sources.files import Files, Manner
 from vestibule.plan.sources.fixed import HttpsRedirect, Redirect, Respond
 from vestibule.plan.steps.as_get import AsGet
 from vestibule.plan.steps.ask import NoPage
-from vestibule.plan.steps.deny import CheckPath
 from vestibule.plan.steps.edit import Edit, EditRequest, EditResponse, FixedResponse, HideFields
-from vestibule.plan.steps.forward import HOST_CLIENT, HOST_FIXED, KEEP, REMOVE, SET, Forward, ForwardAgain, Terms
+from vestibule.plan.steps.forward import HOST_CLIENT, HOST_FIXED, ForwardAgain, Terms
 from vestibule.plan.steps.hsts import hsts_edit
 from vestibule.plan.steps.keep import WithoutBody
 from vestibule.plan.steps.limit import ConcurrencyLimit
@@ -62,7 +62,6 @@ from vestibule.proxy.door import NOTE, OPEN, STRICT, Door
 __all__ = ["CompileError", "Reporter", "compile_config", "dry_compile"]
 
 _ANNOUNCING: Final = {"strict": STRICT, "open": OPEN, "note": NOTE}
-_FORWARDING_MODES: Final = {"set": SET, "remove": REMOVE, "pass": KEEP}
 # How long requests wait for Immich, which takes a few seconds to start again.
 _HOLD_MS: Final = 10_000
 # What Python knows by itself: the same on every machine, since no file of the system is read.
@@ -157,53 +156,6 @@ class _Level:
         return Place(self.listener.name.encode(), self.site.name.encode(), upstream.encode(), self.site.default_host.encode())
 
 
-class _Once:
-    """What plans have alike and keeps nothing of its own, made once for all of them.
-
-    A request to one of ten thousand sites finds it in the processor's cache.
-    """
-
-    def __init__(self) -> None:
-        self._terms: dict[tuple[model.Forwarding, int, bytes], Terms] = {}
-        self._forwards: dict[int, Forward] = {}
-        self._timeouts: dict[tuple[model.Timeouts, int], Timeouts] = {}
-        self._pages: dict[tuple[bool, bool], ClearPage] = {}
-        self._checks = {resolved: CheckPath(resolved) for resolved in (False, True)}
-
-    def terms(self, forwarding: model.Forwarding, trusted: NetworkSet, mode: int, host: bytes) -> Terms:
-        """Return the terms of this forwarding; `trusted` follows from it."""
-        return self._terms.setdefault(
-            (forwarding, mode, host),
-            Terms(
-                trusted,
-                _FORWARDING_MODES[forwarding.x_forwarded],
-                _FORWARDING_MODES[forwarding.forwarded],
-                mode,
-                host,
-                forwarding.underscores == "allow",
-                wire(forwarding.client_field),
-                forwarding.client_walk,
-                forwarding.client_announced,
-            ),
-        )
-
-    def forward(self, terms: Terms, edits: list[Edit]) -> Forward:
-        """Return the first step of a site; `terms` are of `self.terms`."""
-        return Forward(terms, edits) if edits else self._forwards.setdefault(id(terms), Forward(terms, []))
-
-    def timeouts(self, timeouts: model.Timeouts, hold_ms: int = 0) -> Timeouts:
-        """Return time-outs that nobody changes; `hold_ms` counts where nothing is said of it."""
-        return self._timeouts.setdefault((timeouts, hold_ms), _timeouts(timeouts, hold_ms))
-
-    def page(self, immich: bool, has_fields: bool) -> ClearPage:
-        """Return the error page of sites of a kind."""
-        return self._pages.setdefault((immich, has_fields), ClearPage(immich, has_fields))
-
-    def check(self, resolved: bool) -> CheckPath:
-        """Return the step that looks at paths."""
-        return self._checks[resolved]
-
-
 class _Maker(Asked):
     """Makes one root. Mistakes are noted and something harmless stands in, so that all are found."""
 
@@ -230,7 +182,7 @@ class _Maker(Asked):
         self.root.certificates = self._tls
         self.root.counts = config.wants_counts
         self._trusted = NetworkSet([])
-        self._once = _Once()
+        self._once = Once()
         self._upstreams = UpstreamMaker(self._mistakes, config, assets, registry, reactor, self.root, self._exprs)
         self._layer4 = Layer4Maker(self._mistakes, self._exprs, self._steps, self._upstreams, registry.porches)
         self._log = LogMaker(self._mistakes, self._exprs, registry, self.root, logs, reporter)
@@ -271,7 +223,7 @@ class _Maker(Asked):
             listener.name,
             self.connections(key, listener, timeouts) if raw else self.hosts(key, listener),
             HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields, listener.bare_lf, listener.hostless),
-            _timeouts(timeouts),
+            timeouts_of(timeouts),
             self._tls.choice(key, listener) if listener.tls else None,
             "h2" in listener.protocols,
             _most(limits.requests_per_connection),
@@ -289,7 +241,7 @@ class _Maker(Asked):
     def connections(self, key: str, listener: model.Listener, timeouts: model.Timeouts) -> Plan:
         """Make the plan of a listener that passes connections on as they are."""
         log = self.listener_log(key, listener)
-        times = _timeouts(timeouts)
+        times = timeouts_of(timeouts)
         times.hold_ms = 0  # who speaks first may be the server, and a client that hears nothing must not think it is there
         return self._layer4.plan(key, listener, times, log)
 
@@ -367,7 +319,7 @@ class _Maker(Asked):
         if limits.concurrent is not None:
             name = f"concurrent {listener.name}" if listener.limits is not None else "concurrent"
             first.append(ConcurrencyLimit(Const(b"*"), self._steps.counts(name), limits.concurrent, 503))
-        return Plan(listener.name, switch, first, log=log, error_page=ClearPage(False), timeouts=_timeouts(config.timeouts))
+        return Plan(listener.name, switch, first, log=log, error_page=ClearPage(False), timeouts=timeouts_of(config.timeouts))
 
     # ---- sites and routes
 
@@ -405,9 +357,9 @@ class _Maker(Asked):
         if ring is not None:
             ring.around = self.plan(key, level, source, [], _upstream_of(site.source))
         first: list[Step] = [*self.begin(site), self._once.forward(terms, head)]
-        plan = self.plan(key, level, source, first + steps, _upstream_of(site.source))
-        # What is done to answers may ask for the path, too.
-        plan.request.insert(len(first), self._once.check(self._exprs.asks_path))
+        plan = self.plan(key, level, source, [], _upstream_of(site.source))
+        # Only now is it known: what is done to answers may ask for the path, too.
+        plan.request = self._once.steps([*first, self._once.check(self._exprs.asks_path), *steps])
         return plan
 
     def begin(self, site: model.Site) -> list[Step]:
@@ -483,8 +435,8 @@ class _Maker(Asked):
         return Plan(
             level.name,
             source,
-            request,
-            response,
+            self._once.steps(request),
+            self._once.steps(response),
             filters,
             log,
             page,
@@ -500,9 +452,8 @@ class _Maker(Asked):
             error = errors[at]
             route = model.Route(error.source, f"{level.name} error", request=error.request, response=error.response, errors=())
             plan = self.route(f"{key}[{at}]", route, level, at)
-            plan.request.insert(0, AsGet())
-            if error.status in (204, 304):
-                plan.request.insert(0, WithoutBody())
+            first: list[Step] = [WithoutBody(), AsGet()] if error.status in (204, 304) else [AsGet()]
+            plan.request = [*first, *plan.request]
             looks = self._steps.looks(f"{key}[{at}]", error, level.place(""))
             shown = -1 if error.status is None else error.status
             passes = [wire(name.lower()) for name in error.passes]
@@ -530,11 +481,11 @@ class _Maker(Asked):
         """Make the plan by which a server is asked whether a request may pass; it has no log of its own."""
         ring = self._ring
         if action.route and ring is not None:
-            return Plan("question", Again(ring, action.route.encode()), error_page=NoPage(), timeouts=_timeouts(self.config.timeouts))
+            return Plan("question", Again(ring, action.route.encode()), error_page=NoPage(), timeouts=timeouts_of(self.config.timeouts))
         source = self._upstreams.source(f"{key}.upstream", action.upstream, self.config.limits.response_head_bytes)
         steps: list[Step] = [EditRequest(edits, False)] if edits else []
         log: list[LogLine] = [ServerMeter()] if self.root.counts else []
-        return Plan("question", source, steps, log=log, error_page=NoPage(), timeouts=_timeouts(self.config.timeouts))
+        return Plan("question", source, steps, log=log, error_page=NoPage(), timeouts=timeouts_of(self.config.timeouts))
 
     # ---- sources
 
@@ -644,20 +595,6 @@ def _asks_itself(actions: tuple[model.Action, ...]) -> bool:
 def _client_of(forwarding: model.Forwarding) -> tuple[str, bool, bool, tuple[str, ...]]:
     """Return what decides who the client is."""
     return forwarding.client_field, forwarding.client_walk, forwarding.client_announced, forwarding.trusted
-
-
-def _timeouts(timeouts: model.Timeouts, hold_ms: int = 0) -> Timeouts:
-    """Make time-outs; `hold_ms` counts where nothing is said of it."""
-    return Timeouts(
-        timeouts.connect_ms,
-        timeouts.request_head_ms,
-        timeouts.body_idle_ms,
-        timeouts.response_head_ms,
-        timeouts.keep_alive_ms,
-        timeouts.tunnel_idle_ms,
-        timeouts.tls_handshake_ms,
-        hold_ms if timeouts.hold_ms is None else timeouts.hold_ms,
-    )
 
 
 def _filters(compression: model.Compression | None) -> list[FilterMaker]:

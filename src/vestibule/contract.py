@@ -426,29 +426,30 @@ class Plan:
         self,
         name: str,
         source: Source,
-        request: Sequence[Step] = (),
-        response: Sequence[Step] = (),
-        filters: Sequence[FilterMaker] = (),
-        log: Sequence[LogLine] = (),
+        request: list[Step] | None = None,
+        response: list[Step] | None = None,
+        filters: list[FilterMaker] | None = None,
+        log: list[LogLine] | None = None,
         error_page: ErrorPage | None = None,
         timeouts: Timeouts | None = None,
         body_most: int = -1,
-        errors: Sequence[ErrorPlan] = (),
+        errors: list[ErrorPlan] | None = None,
         half_close: bool = True,
     ) -> None:
-        self.name = name
+        # Lists are taken as they are, and plans that have none share one. What every request asks for comes first: in a row,
+        # it is one or two lines of the processor's cache for each of ten thousand sites.
+        self.request: list[Step] = request or _NO_STEPS
         self.source = source
-        self.half_close = half_close
-        self.request: list[Step] = list(request)
-        # Plans that have none share a list, which a request to one of ten thousand sites finds in the processor's cache.
-        self.response: list[Step] = list(response) if response else _NO_STEPS
-        self.filters: list[FilterMaker] = list(filters) if filters else _NO_FILTERS
-        self.log: list[LogLine] = list(log)
-        self.error_page = error_page
         self.timeouts = timeouts
         self.body_most = body_most
-        self.errors: list[ErrorPlan] = list(errors) if errors else _NO_ERRORS
-        self.replaces_from = min([each.least for each in self.errors], default=_NO_STATUS)  # the status from which answers may be
+        self.replaces_from = min([each.least for each in errors or _NO_ERRORS], default=_NO_STATUS)  # the status from which answers may be
+        self.response: list[Step] = response or _NO_STEPS
+        self.filters: list[FilterMaker] = filters or _NO_FILTERS
+        self.log: list[LogLine] = log or _NO_LOG
+        self.errors: list[ErrorPlan] = errors or _NO_ERRORS
+        self.error_page = error_page
+        self.half_close = half_close
+        self.name = name
 
 
 class Relays:
@@ -476,6 +477,7 @@ class PlainPage(ErrorPage):
 
 _NO_STEPS: Final[list[Step]] = []
 _NO_FILTERS: Final[list[FilterMaker]] = []
+_NO_LOG: Final[list[LogLine]] = []
 _NO_ERRORS: Final[list[ErrorPlan]] = []
 DEFAULT_TIMEOUTS: Final = Timeouts()
 PLAIN_PAGE: Final = PlainPage()

@@ -577,7 +577,7 @@ def test_a_server_that_does_not_answer_a_websocket_is_not_waited_for(build: Call
 
 def test_a_log_may_ask_what_is_spoken_with_the_server(fars: Fars) -> None:
     spoken = Spoken()
-    fars.house.plan.log.append(spoken)
+    fars.house.plan.log = [*fars.house.plan.log, spoken]
     wire = fars.house.connect()
     wire.request(1, GET)
     fars.request().answer(1)

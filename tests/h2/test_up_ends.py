@@ -354,7 +354,7 @@ def test_a_stream_behind_a_limit_of_bandwidth_fails_as_any_other(street: Street)
     limit = BandwidthLimit(street.town.reactor, UP, Const(b"1"), None, None, SharedAccounts())
     spy = Spy()
     ex = street.town.exchange(street.upstream, spy)
-    ex.plan.request.append(limit)
+    ex.plan.request = [*ex.plan.request, limit]
     ex.on_request(RequestHead(b"POST", b"/", b"a", fields_of([(b"Host", b"a")]), b"HTTP/1.1"), True)
     far = street.far()
     far.reset(1, CANCEL)

@@ -49,7 +49,7 @@ def limited(
         shared or SharedAccounts(),
         name,
     )
-    one.plan.request.append(limit)
+    one.plan.request = [*one.plan.request, limit]
     return one
 
 
@@ -170,7 +170,7 @@ def test_the_source_is_paused_and_large_bodies_pass_whole(play: Plays) -> None:
     """No more is held than a read, whatever the upstream would send; the relay of the kernel is not asked."""
     one = limited(play(), rate=b"1m")
     seen = Seen()
-    one.plan.request.append(seen)
+    one.plan.request = [*one.plan.request, seen]
     body = bytes(range(256)) * 8_192
     one.client(*GET).upstream_sees(*GET).upstream("HTTP/1.1 200 OK", f"Content-Length: {len(body)}", "")
     one.upstream_now.unsent += body

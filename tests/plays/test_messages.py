@@ -182,7 +182,7 @@ def text_of(lines: tuple[str, ...]) -> bytes:
 def test_a_log_may_ask_what_is_spoken_with_the_server(play: Plays) -> None:
     one = play()
     spoken = Spoken()
-    one.plan.log.append(spoken)
+    one.plan.log = [*one.plan.log, spoken]
     one.client(*GET).upstream_sees(*GET).upstream(*OK).client_sees(*OK).logged("")
     assert spoken.seen == [None], "plain HTTP"
     one.done()

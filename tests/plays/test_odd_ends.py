@@ -40,7 +40,7 @@ class Seen(Step):
 def seen(one: Play) -> Seen:
     """Remember the exchange of a play."""
     step = Seen()
-    one.plan.request.append(step)
+    one.plan.request = [*one.plan.request, step]
     return step
 
 
@@ -186,7 +186,7 @@ def test_a_connection_that_was_lost_is_not_kept_by_who_has_not_heard(play: Plays
 @pytest.mark.parametrize(("says", "fault"), [("", "upstream.lost"), ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "upstream.bad_syntax")])
 def test_a_server_behind_a_limit_of_bandwidth_fails_as_any_other(play: Plays, says: str, fault: str) -> None:
     one = play()
-    one.plan.request.append(BandwidthLimit(one.reactor, UP, Const(b"1"), None, None, SharedAccounts()))
+    one.plan.request = [*one.plan.request, BandwidthLimit(one.reactor, UP, Const(b"1"), None, None, SharedAccounts())]
     one.client("POST / HTTP/1.1", "Host: a", "Content-Length: 2", "", "hi").upstream_sees(
         "POST / HTTP/1.1", "Host: a", "Content-Length: 2", ""
     )
