@@ -129,3 +129,7 @@ def test_plans_take_their_lists_as_they_are_and_share_those_that_are_empty() -> 
     made, other = Plan("p", Source(), request=steps), Plan("q", Source(), log=[])
     assert made.request is steps and made.body_most == -1 and made.timeouts is None
     assert made.log is other.log and made.errors is other.errors and made.filters is other.filters and made.response is other.request
+
+
+def test_time_outs_are_what_immich_needs_unless_said_otherwise() -> None:
+    assert Timeouts().body_idle_ms == 600_000
