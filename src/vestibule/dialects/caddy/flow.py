@@ -62,6 +62,12 @@ _SILENT = ("header", "vars", "map", "root", "encode", "request_body", "log_skip"
 
 _REWRITES = ("rewrite", "uri", "handle_path", "try_files")
 
+_WAYS_MOST = 4_000
+"""So often are directives of a site followed to their end. What goes on where a matcher holds and where not doubles that each time."""
+
+_DEPTH_MOST = 100
+"""So many of those, and blocks, may stand in each other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Carry:
@@ -84,6 +90,16 @@ class Carry:
 
 
 Tail = Callable[[State, Carry], Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """A way that some requests take, or all, and where the others go on."""
+
+    way: Route | Piece
+    rest: list[Segment]
+    state: State
+    carry: Carry
 
 
 class Flow:
@@ -109,9 +125,11 @@ class Flow:
         self.skipped: list[Expr] = []
         """Which requests of the site get no line in its log."""
         self._read: list[Segment] = []
+        self._ways = self._depth = 0
 
     def site(self, segments: tuple[Segment, ...]) -> Piece:
         """Return what a site does."""
+        self._ways = 0
         matchers = Matchers(segments, self._report)
         self._root = _root_of(segments)  # a block for errors has the site's, too
         matchers.check(State(dict.fromkeys(_mapped(segments), EMPTY), root="/"))
@@ -202,12 +220,40 @@ class Flow:
 
     def _run(self, segments: list[Segment], matchers: Matchers, state: State, carry: Carry, tail: Tail) -> Piece:
         """Return what directives do in this order, and then ``tail``."""
-        request: list[Action] = []
+        self._ways += 1
+        if self._ways > _WAYS_MOST or self._depth >= _DEPTH_MOST:
+            return self._lost(segments)
+        self._depth += 1
         segments = [as_question(each) if each.name == "reverse_proxy" else each for each in segments]
+        passed: list[tuple[list[Action], Route]] = []
+        found: Piece | None = None  # what is never reached behind it is read for its mistakes
+        while True:
+            request: list[Action] = []
+            if self._ways > _WAYS_MOST:
+                found = found or Piece(self._nobody)
+                break
+            then = self._begin(segments, matchers, state, carry, tail, request)
+            if isinstance(then, Piece):
+                found = found or then.before(request)
+                break
+            if isinstance(then.way, Piece):
+                found = found or then.way.before(request)
+            elif found is None:
+                passed.append((request, then.way))
+            segments, state, carry = then.rest, then.state, then.carry
+        self._depth -= 1
+        for request, route in reversed(passed):
+            found = switched([route], found).before(request)
+        return found
+
+    def _begin(
+        self, segments: list[Segment], matchers: Matchers, state: State, carry: Carry, tail: Tail, request: list[Action]
+    ) -> Piece | Otherwise:
+        """Return what directives do, or that of the first which only some requests meet; `request` takes what is done before."""
         for at, segment in enumerate(segments):
             rest = segments[at + 1 :]
             if segment.name in ONCE and ONCE[segment.name] == "handle":
-                return self._handles(segments[at:], matchers, state, carry, tail).before(request)
+                return self._handles(segments[at:], matchers, state, carry, tail)
             matcher, first = matchers.take(segment, state)
             if matcher is None:
                 continue
@@ -221,19 +267,19 @@ class Flow:
 
                 within = replace(state, patterns={**state.patterns, **inner.patterns()})
                 piece = self._run(body, inner, within, carry, after)
-                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail, goes_on=True)
             if segment.name == "invoke":
 
                 def resume(later: State, carried: Carry, rest: list[Segment] = rest) -> Piece:
                     return self._run(rest, matchers, later, carried, tail)
 
                 piece = self._invoke(segment, first, state, carry, resume)
-                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail, goes_on=True)
             if segment.name == "rewrite" and rest and rest[0].name == "rewrite" and matcher.test is not None:
                 action = self._rules.rewrite(segment, first, state)
                 piece = self._run([each for each in rest if each.name != "rewrite"], matchers, state.after_rewrite(), carry, tail)
                 piece = piece.before([action] if action is not None else [])
-                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail)
             if segment.name in ("root", "encode", "intercept"):
                 if segment.name == "intercept":
                     instead, on_answer = self._intercepted(segment, first, carry)
@@ -247,7 +293,7 @@ class Flow:
                     carry, state = carried, inside
                     continue
                 piece = self._run(rest, matchers, inside, carried, tail)
-                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail)
             if segment.name in ("log_skip", "skip_log"):
                 request.extend(self._when(segment, matcher.test, (SetVariable(_SKIPPED, Const("1")),)))
                 skips: Expr = Compare("==", Var("kept", _SKIPPED), Const("1"))
@@ -257,7 +303,7 @@ class Flow:
                 tries = self._files.tries(segment, first, state)
                 served = self._try_files(segment, tries, self._run(rest, matchers, state, carry, tail), carry)
                 if served is not None:
-                    return self._either(segment, matcher, served, rest, matchers, state, carry, tail).before(request)
+                    return self._either(segment, matcher, served, rest, matchers, state, carry, tail, goes_on=True)
                 request.extend(self._when(segment, matcher.test, rewritten(tries)))
                 state = state.after_rewrite()
                 continue
@@ -266,21 +312,21 @@ class Flow:
                 if files is not None and self._files.passes(segment):
                     files = replace(files, otherwise=_source_of(self._run(rest, matchers, state, Carry(root=carry.root), tail)))
                 piece = self._carried(Piece(Respond(404) if files is None else self._origins.at(segment.span, files)), carry)
-                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail)
             step, state = self._rules.step(segment, first, matcher.test, state)
             if isinstance(step, Edit):
                 request.extend(self._when(segment, matcher.test, step.actions))
                 if segment.name == "rewrite":
                     segments_left = [each for each in rest if each.name != "rewrite"] if matcher.test is None else rest
                     if len(segments_left) != len(rest):
-                        return self._run(segments_left, matchers, state, carry, tail).before(request)
+                        return self._run(segments_left, matchers, state, carry, tail)
             elif isinstance(step, Mark):
                 made, step = self._known_now(step)
                 request.extend(self._when(segment, matcher.test, made))
                 if matcher.test is not None and self._rewrites and reads_path(matcher.test):
                     marked = carry.with_edits(step.actions, step.waits)
                     piece = self._run(rest, matchers, state, marked, tail)
-                    return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                    return self._either(segment, matcher, piece, rest, matchers, state, carry, tail)
                 carry = carry.with_edits(self._when(segment, matcher.test, step.actions), step.waits)
             elif isinstance(step, Limit):
                 limited = replace(carry, limits=step.limits)
@@ -288,7 +334,7 @@ class Flow:
                     carry = limited
                     continue
                 piece = self._run(rest, matchers, state, limited, tail)
-                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail)
             elif isinstance(step, End):
                 piece = self._carried(step.piece, carry)
                 replaced = carry.replaced
@@ -301,10 +347,19 @@ class Flow:
                     self._report.not_built(segment.head, "an answer of the proxy's own that is replaced", "use `error`")
                 if replaced:
                     piece = replace(piece, errors=(*replaced, *self.site_errors))
-                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail).before(request)
+                return self._either(segment, matcher, piece, rest, matchers, state, carry, tail)
             else:
                 assert step is None or isinstance(step, Keep)
-        return tail(state, carry).before(request)
+        return tail(state, carry)
+
+    def _lost(self, segments: list[Segment]) -> Piece:
+        """Give a site up that branches without end in sight; that is told once."""
+        if segments and self._ways < 2 * _WAYS_MOST:
+            self._ways = 2 * _WAYS_MOST
+            message = "there are too many ways through the directives of this site"
+            hint = "those with a matcher double them: put what belongs together into `handle` blocks, of which one is carried out"
+            self._report.error(segments[0].head, "too-many-ways", message, hint)
+        return Piece(self._nobody)
 
     def _try_files(self, segment: Segment, tries: tuple[Try, ...], piece: Piece, carry: Carry) -> Piece | None:
         """Have files looked for by the source that serves them, where that is all; None where the target is to change."""
@@ -509,13 +564,12 @@ class Flow:
         state: State,
         carry: Carry,
         tail: Tail,
-    ) -> Piece:
-        """Return the piece where the matcher holds, and what comes after it where not."""
+        goes_on: bool = False,
+    ) -> Piece | Otherwise:
+        """Return the piece where the matcher holds, and what comes after it where not; `goes_on` says that it also comes in the piece."""
         if matcher.test is None or matcher.test == Const(True):
-            # The rest is never reached, and its mistakes are told all the same.
-            self._run(rest, matchers, state, carry, tail)
-            return piece
-        return switched([self._route(segment, matcher, piece)], self._run(rest, matchers, state, carry, tail))
+            return piece if goes_on else Otherwise(piece, rest, state, carry)
+        return Otherwise(self._route(segment, matcher, piece), rest, state, carry)
 
     def _route(self, segment: Segment, matcher: Matcher, piece: Piece) -> Route:
         path = matcher.as_path()
