@@ -140,6 +140,10 @@ class Rewriting:
         """Follow the rules as far as they set variables."""
         flow = Flow()
         for at, rule in enumerate(self._rules):
+            if flow.is_lost(at):
+                message = "there are too many ways to this rule to follow what variables are set"
+                self._record.error(rule.directive.span, "too-many-ways", message, "end rules that rewrite with `[L]`")
+                return
             test = self._test(rule)
             if "E" in rule.flags and test is not None:
                 self._set_variables(rule, test, flow, at)

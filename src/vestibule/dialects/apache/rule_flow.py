@@ -47,11 +47,19 @@ class Way:
         return AllOf(tuple(tests)) if len(tests) > 1 else tests[0] if tests else Const(True)
 
 
+_WAYS_MOST = 200
+"""So many ways to one rule are followed. Each rule that rewrites and goes on may double them."""
+
+
 class Flow:
     """The ways to each of the rules, which are added in their order."""
 
     def __init__(self) -> None:
         self._ways: dict[int, list[Way]] = {0: [Way()]}
+
+    def is_lost(self, at: int) -> bool:
+        """Tell whether there are more ways to a rule than are followed."""
+        return len(self._ways.get(at, [])) > _WAYS_MOST
 
     def to(self, at: int, test: Expr, values: Sequence[Expr]) -> list[Way]:
         """Return the ways to a rule of requests that may fit its test, as far as they make a difference to the test and to values."""
