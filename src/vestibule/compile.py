@@ -438,11 +438,12 @@ class _Maker(Asked):
             self._once.steps(request),
             self._once.steps(response),
             filters,
-            log,
+            self._once.log(log),
             page,
             self._once.timeouts(level.timeouts, _HOLD_MS if level.site.immich else 0),
             most,
             level.errors,
+            site=level.site.name,
         )
 
     def error_plans(self, key: str, errors: tuple[model.ErrorRoute, ...], level: _Level) -> list[ErrorPlan]:

@@ -45,7 +45,7 @@ class LogMaker:
         self._registry = registry
         self._root = root
         self._logs = logs
-        self._reporter = reporter
+        self._faults = None if reporter is None else FaultLog(reporter)  # one for all, so that sites may share their lines
         self._redactors: dict[tuple[tuple[str, ...], bool], Redactor] = {}
 
     def lines(self, key: str, log: model.AccessLog, place: Place, shares: bool) -> list[LogLine]:
@@ -54,8 +54,8 @@ class LogMaker:
         self._add(lines, key, log, place, shares)
         for at in range(len(log.also)):
             self._add(lines, f"{key}.also[{at}]", log.also[at], place, shares)
-        if self._reporter is not None:
-            lines.append(FaultLog(self._reporter, place.site.decode("utf-8", "replace")))
+        if self._faults is not None:
+            lines.append(self._faults)
         return lines
 
     def meters(self, counts: Counts) -> list[LogLine]:

@@ -11,7 +11,7 @@ Not here: what has a state (`compile_state.py`).
 from typing import Final
 
 from vestibule.compile_expr import wire
-from vestibule.contract import Step, Timeouts
+from vestibule.contract import LogLine, Step, Timeouts
 from vestibule.http.address import NetworkSet
 from vestibule.model import config as model
 from vestibule.plan.error_page import ClearPage
@@ -32,6 +32,7 @@ class Once:
         self._pages: dict[tuple[bool, bool], ClearPage] = {}
         self._checks = {resolved: CheckPath(resolved) for resolved in (False, True)}
         self._steps: dict[tuple[int, ...], list[Step]] = {}
+        self._logs: dict[tuple[int, ...], list[LogLine]] = {}
 
     def terms(self, forwarding: model.Forwarding, trusted: NetworkSet, mode: int, host: bytes) -> Terms:
         """Return the terms of this forwarding; `trusted` follows from it."""
@@ -69,6 +70,10 @@ class Once:
     def steps(self, steps: list[Step]) -> list[Step]:
         """Return a list of the very same steps."""
         return self._steps.setdefault(tuple([id(step) for step in steps]), steps)
+
+    def log(self, lines: list[LogLine]) -> list[LogLine]:
+        """Return a list of the very same log lines."""
+        return self._logs.setdefault(tuple([id(line) for line in lines]), lines)
 
 
 def timeouts_of(timeouts: model.Timeouts, hold_ms: int = 0) -> Timeouts:

@@ -418,8 +418,8 @@ class ErrorPlan:
 class Plan:
     """What should happen to a request. Immutable once compiled.
 
-    `body_most` is the largest request body allowed, -1 for any; `name` is for logs and status. `half_close` says that the sides of a
-    tunnel end by themselves; else both end with one of them.
+    `body_most` is the largest request body allowed, -1 for any; `name` and `site` are for logs and status. `half_close` says that the sides
+    of a tunnel end by themselves; else both end with one of them.
     """
 
     def __init__(
@@ -435,6 +435,7 @@ class Plan:
         body_most: int = -1,
         errors: list[ErrorPlan] | None = None,
         half_close: bool = True,
+        site: str = "",
     ) -> None:
         # Lists are taken as they are, and plans that have none share one. What every request asks for comes first: in a row,
         # it is one or two lines of the processor's cache for each of ten thousand sites.
@@ -450,6 +451,7 @@ class Plan:
         self.error_page = error_page
         self.half_close = half_close
         self.name = name
+        self.site = site
 
 
 class Relays:

@@ -271,9 +271,10 @@ def _told() -> Any:
 @pytest.mark.interpreted_only
 def test_faults_of_upstreams_are_reported_up_to_a_rate() -> None:
     told = _told()
-    log = FaultLog(told, "photos")
+    log = FaultLog(told)
     for moment in [0] * 8 + [999, 1000, 1001]:
         ex = idle()
+        ex.plan = Plan("photos[0]", FakeUpstream(), site="photos")
         ex.began_ms = moment
         ex.fault = Fault(UPSTREAM_REFUSED, "192.0.2.80:2283")
         ex.upstream_name = "192.0.2.80:2283"
@@ -289,7 +290,7 @@ def test_faults_of_upstreams_are_reported_up_to_a_rate() -> None:
 @pytest.mark.interpreted_only
 def test_clients_and_quiet_ends_are_not_reported() -> None:
     told = _told()
-    log = FaultLog(told, "photos")
+    log = FaultLog(told)
     log.write(idle())
     ex = idle()
     ex.fault = Fault(CLIENT_BAD_SYNTAX)

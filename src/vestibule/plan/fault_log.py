@@ -15,7 +15,7 @@ from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT, PROXY_DENIED, PROXY_NO_ROUTE, PROXY_NO_SITE, PROXY_TUNNEL_IDLE, UPSTREAM
 from vestibule.plan.sent import came_method
 
-# Reports of one kind within one second.
+# Reports of one kind from one site within one second.
 _MOST: Final = 5
 
 _QUIET: Final = frozenset((PROXY_DENIED.name, PROXY_NO_ROUTE.name, PROXY_NO_SITE.name, PROXY_TUNNEL_IDLE.name))
@@ -40,23 +40,23 @@ class _Count:
 
 
 class FaultLog(LogLine):
-    """Reports faults of the upstream side and of the proxy, up to a rate."""
+    """Reports faults of the upstream side and of the proxy, for each site up to a rate."""
 
-    def __init__(self, reporter: Reporter, site: str) -> None:
+    def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-        self._site = site
-        self._counts: dict[str, _Count] = {}
+        self._counts: dict[tuple[str, str], _Count] = {}
 
     def write(self, ex: Exchange) -> None:
         fault = ex.fault
         if fault is None or fault.kind.side == CLIENT or fault.kind.name in _QUIET:
             return
         kind = fault.kind.name
-        count = self._counts.get(kind)
+        site = ex.plan.site
+        count = self._counts.get((site, kind))
         if count is None:
             count = _Count(ex.began_ms)
-            self._counts[kind] = count
-        details = {"site": self._site, "method": came_method(ex.request).decode("ascii", "replace")}
+            self._counts[(site, kind)] = count
+        details = {"site": site, "method": came_method(ex.request).decode("ascii", "replace")}
         if ex.upstream_name:
             details["upstream_address"] = ex.upstream_name
         if ex.began_ms - count.since_ms >= 1000:
