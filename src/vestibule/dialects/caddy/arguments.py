@@ -175,7 +175,7 @@ def _most(segment: Segment, first: int, most: int, lines: Lines) -> int:
 
 def _has_matcher(segment: Segment) -> bool:
     text = segment.tokens[1].text if len(segment.tokens) > 1 else ""
-    if text.startswith("/") and segment.name == "rewrite" and len(segment.tokens) == 2:
+    if text.startswith("/") and segment.name in ("rewrite", "root") and len(segment.tokens) == 2:
         return False
     return text == "*" or text.startswith(("@", "/"))
 

@@ -117,7 +117,7 @@ class Matchers:
         if token.text.startswith("@"):
             return self._by_name(token, state), 2
         # With one argument, `rewrite` has a target and no matcher.
-        if token.text.startswith("/") and not (segment.name == "rewrite" and len(segment.tokens) == 2):
+        if token.text.startswith("/") and not (segment.name in ("rewrite", "root") and len(segment.tokens) == 2):
             try:
                 return Matcher(path_test(token.text, state), _order_path(token.text)), 2
             except Unreadable as bad:

@@ -262,17 +262,16 @@ class Rules:
             text = tokens[1].text
             if text == "html":
                 return self._redirecting_page(segment, tokens[0], state)
-            if text == "401" or (text.isdecimal() and text not in _REDIRECTS and text.startswith("3")):
-                self._report.not_built(tokens[1], f"`redir` with `{text}`", "use 301, 302, 303, 307 or 308")
-            elif text not in _REDIRECTS:
+            if text not in _REDIRECTS and not (text == "401" or re.fullmatch("3[0-9][0-9]", text)):
                 self._report.error(tokens[1], "out-of-range", f"`{text}` is no redirect", "use `permanent`, `temporary` or a code")
-            code = _REDIRECTS.get(text, 302)
+                return None
+            code = _REDIRECTS.get(text) or int(text)
         location = read_expr(tokens[0], replace(state, wire=True), self._report)
         if location is None:
             return None
         # A path stays one: the scheme that the client knows may be another in front.
         source: Source = Redirect(location, code)  # type: ignore[arg-type]  # one of those named above
-        if _is_path(location):
+        if _is_path(location) or str(code) not in _REDIRECTS:
             source = Respond(code, headers=(("Location", location),))
         return End(Piece(self._origins.at(segment.span, source)))
 

@@ -29,6 +29,7 @@ _HARMLESS = (
     "name",
     "strict_sni_host",
     "trusted_proxies_strict",
+    "trusted_proxies_unix",
     "trace",
     "experimental_http3",
     "allow_h2c",

@@ -15,6 +15,7 @@ from typing import Literal
 
 from vestibule.dialects.caddy.acme import AcmeReader, Asked
 from vestibule.dialects.caddy.lexer import Token
+from vestibule.dialects.caddy.log_filters import filtered
 from vestibule.dialects.caddy.placeholders import State, read_expr
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
@@ -25,6 +26,7 @@ from vestibule.model.quantity import parse_host, parse_listen_host, parse_port
 
 _ADDRESS = re.compile(r"(?:(https?)://)?(\[[0-9A-Fa-f:.%]+\]|[^:/\[\]]*)(?::([^/]*))?(/.*)?")
 
+_NETWORK = re.compile("^tcp[46]?/")
 _SOCKET = re.compile(r"unix/(/[^|]+)(?:\|(0?[0-7]{3}))?")
 
 _VERSIONS = {"tls1.2": "1.2", "tls1.3": "1.3"}
@@ -44,9 +46,6 @@ _TLS_LEFT_OUT = {
 }
 
 _LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
-
-_LOGGED = ("remote_ip", "client_ip", "remote_addr", "uri", "host", "headers", "headers>user-agent", "headers>referer")
-"""Fields of Caddy's log whose values stand in ours, too."""
 
 _CLIENT_MODES: dict[str, Literal["require", "optional", "any"]] = {
     "require_and_verify": "require",
@@ -157,7 +156,7 @@ class SiteReader:
         hosts: list[str] = []
         for segment in segments:
             for token in segment.tokens[1:]:
-                text = token.text.removeprefix("tcp/")
+                text = _NETWORK.sub("", token.text)
                 socket = _SOCKET.fullmatch(text)
                 if socket is not None:
                     hosts.append(f"unix:{socket[1]}|{socket[2] or '0200'}")
@@ -166,7 +165,8 @@ class SiteReader:
                     self._report.not_built(token, f"listening on `{text}`", "write an address")
                     continue
                 try:
-                    hosts.append("127.0.0.1" if text == "localhost" else parse_listen_host(f"[{text}]" if ":" in text else text))
+                    bare = text.removeprefix("[").removesuffix("]")
+                    hosts.append("127.0.0.1" if text == "localhost" else parse_listen_host(f"[{bare}]" if ":" in bare else bare))
                 except ValueError as bad:
                     self._report.error(token, "bad-address", str(bad))
             if segment.block is not None:
@@ -224,27 +224,11 @@ class SiteReader:
             template = read_expr(line.token(2), State(), self._report)
             return log if template is None else replace(log, format="template", template=template)
         if kind == "filter":
-            return self._filters(log, line.inside())
+            return filtered(log, line.inside(), self._report)
         for inner in line.inside():
             self._report.left_out(inner.head, f"`{inner.name}` of `format {kind}`", "the access log is vestibule's JSON")
         if kind != "json":
             self._report.left_out(line.token(1), f"`format {kind}`", "the access log is vestibule's JSON")
-        return log
-
-    def _filters(self, log: AccessLog, lines: tuple[Segment, ...]) -> AccessLog:
-        """Read what is kept out of the log. Fields that are not logged anyway need no filter; addresses are, and cannot be changed."""
-        for line in lines:
-            name = line.name.removeprefix("request>")
-            if name == "fields":
-                log = self._filters(log, line.inside())
-            elif name == "wrap":
-                self._report.left_out(line.head, "`wrap`", "the access log is vestibule's JSON")
-            elif name == "uri" and line.texts()[:1] == ["query"]:
-                # What is replaced, hashed or deleted there is redacted here.
-                hidden = tuple([inner.token(1).text for inner in line.inside() if len(inner.tokens) > 1])
-                log = replace(log, redact=tuple(dict.fromkeys((*log.redact, *hidden))))
-            elif name.lower() in _LOGGED:
-                self._report.not_built(line.head, f"a filter of `{line.name}`", "write `format transform` with what may be logged")
         return log
 
     # ------------------------------------------------------------ tls
@@ -257,6 +241,8 @@ class SiteReader:
             words = segment.texts()
             if words == ["internal"]:
                 found.internal = True
+            elif words == ["force_automate"]:
+                pass  # Each name has a certificate of its own here, also below a wildcard.
             elif len(words) == 1:
                 self.acme.email(words[0], segment)
             elif len(words) == 2:
