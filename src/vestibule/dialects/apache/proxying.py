@@ -3,7 +3,7 @@
 Facts:
 * The first ``ProxyPass`` of a virtual host that fits answers; a path without a slash at its end fits itself and what is below it.
   ``!`` as the target leaves a path out.
-* What the path is replaced by is the path of the target; the rest follows as it is.
+* What the path is replaced by is the path of the target; the rest follows decoded and encoded anew, with ``nocanon`` as it came.
 * Host is the target's unless ``ProxyPreserveHost`` is on. X-Forwarded-For, -Host and -Server are added to what came.
 
 Not here: rules (``rewriting``), which site (``lower``).
@@ -33,8 +33,12 @@ from vestibule.model.config import (
     SetHeader,
     Timeouts,
     Upstream,
+    When,
 )
-from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, If, Var, concat
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Const, Expr, If, Match, Not, Var, concat
+
+_DOTS = r"(?i)/(?:\.|%2e){1,2}(?:/|$)"
+"""Segments of a path that mean another place: such a path does not go on as it came."""
 
 ActionsOf: TypeAlias = Callable[[Target], tuple[tuple[Action, ...], tuple[Action, ...]]]
 """Returns what ``<Proxy>`` sections do with requests to a target, and with the answers."""
@@ -97,6 +101,10 @@ class Passes:
             rewrite = self._rewrite_by_groups(directive, at, path, text, target, used.path)
         else:
             rewrite = self._rewrite(path, replace(target, path=used.path + target.path))
+            if rewrite and _goes_as_it_came(directive, at):
+                after = Call("replace_prefix", (Var("path"), Const(path), EMPTY))
+                made = Rewrite(concat([encoded(Const(used.path + target.path)), after]))
+                rewrite = (When(_is_plain(f"^{re.escape(path)}"), (made,), rewrite),)
         return used.route(match, rewrite)
 
     def use(self, target: Target, scope: Scope, directive: Directive, first: int) -> Way | None:
@@ -134,7 +142,12 @@ class Passes:
         authority = target.authority.removeprefix("balancer://")
         rest = text[text.index(authority) + len(authority) :]
         if "$" in rest:
-            return (Rewrite(concat([encoded(Const(front)), self._names.template(rest, directive.place(at), encode=True)])),)
+            made = (Rewrite(concat([encoded(Const(front)), self._names.template(rest, directive.place(at), encode=True)])),)
+            if not _goes_as_it_came(directive, at):
+                return made
+            self._names.rule = (Var("path"), to_pattern(path))
+            as_it_came = Rewrite(concat([encoded(Const(front)), self._names.template(rest, directive.place(at))]))
+            return (When(_is_plain(to_pattern(path)), (as_it_came,), made),)
         # Without a group the whole path follows.
         whole = f"{front}{rest}".removesuffix("/") if front else rest
         return (Rewrite(concat([encoded(Const(whole)), Var("path")])),) if whole not in ("", "/") else ()
@@ -145,6 +158,16 @@ class Passes:
             return ()
         after = Call("encode_path", (Call("replace_prefix", (Var("decoded_path"), Const(path), EMPTY)),))
         return (Rewrite(concat([encoded(Const(target.path)), after])),)
+
+
+def _goes_as_it_came(directive: Directive, at: int) -> bool:
+    """Tell whether a path keeps the escapes that the client wrote (`nocanon`)."""
+    return any(word.lower() == "nocanon" for word in directive.texts[at + 1 :])
+
+
+def _is_plain(pattern: str) -> Expr:
+    """Return the test that a path fits as it came, and says by itself where it leads."""
+    return AllOf((Match(pattern, Var("path")), Not(Match(_DOTS, Var("path")))))
 
 
 def forwarding_of(host: str, field: str) -> Forwarding:
