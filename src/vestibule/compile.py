@@ -593,9 +593,15 @@ def _asks_itself(actions: tuple[model.Action, ...]) -> bool:
     return False
 
 
-def _client_of(forwarding: model.Forwarding) -> tuple[str, bool, bool, tuple[str, ...]]:
+def _client_of(forwarding: model.Forwarding) -> tuple[str, bool, bool, tuple[str, ...], bool]:
     """Return what decides who the client is."""
-    return forwarding.client_field, forwarding.client_walk, forwarding.client_announced, forwarding.trusted
+    return (
+        forwarding.client_field,
+        forwarding.client_walk,
+        forwarding.client_announced,
+        forwarding.trusted,
+        forwarding.trusts_sockets,
+    )
 
 
 def _filters(compression: model.Compression | None) -> list[FilterMaker]:

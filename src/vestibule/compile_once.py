@@ -48,6 +48,7 @@ class Once:
                 wire(forwarding.client_field),
                 forwarding.client_walk,
                 forwarding.client_announced,
+                forwarding.trusts_sockets,
             ),
         )
 

@@ -157,6 +157,12 @@ def test_a_client_that_was_found_stays_where_a_request_goes_on() -> None:
     assert ex.client_address == b"198.51.100.1"
 
 
+def test_unix_peer_may_be_no_more_than_others() -> None:
+    terms = Terms(TRUSTED, trusts_sockets=False)
+    assert not terms.trusts(b"unix:")
+    assert Terms(TRUSTED).trusts(b"unix:")
+
+
 def test_unix_peer_has_no_address_to_tell() -> None:
     found = sent(Terms(TRUSTED), peer=client("unix:"))
     assert found.get(b"x-real-ip") is None

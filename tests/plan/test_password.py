@@ -71,6 +71,14 @@ def test_salted_sha1() -> None:
     assert not verify(b"pwx", stored)
 
 
+def test_crypt_as_it_first_was() -> None:
+    assert not verify(b"pw", b"{CRYPT}")
+    assert not verify(b"pw\0", b"{CRYPT}sa3tHJ3/KuYvI")
+    assert not verify(b"wrong", b"{CRYPT}sa3tHJ3/KuYvI")
+    if verify(b"password", b"{CRYPT}sa3tHJ3/KuYvI"):  # not every libcrypt does it
+        assert verify(b"password and more", b"{CRYPT}sa3tHJ3/KuYvI")
+
+
 @pytest.mark.skipif(not has_bcrypt(), reason="the library is optional")
 def test_bcrypt() -> None:
     import bcrypt

@@ -125,7 +125,7 @@ class BasicAuth:
 
     users: tuple[tuple[str, str], ...]
     """Names, each with a hash as ``htpasswd`` or ``crypt`` write it (``$2y$``, ``$argon2id$``, ``$y$``, ``$6$``, ``$5$``, ``$apr1$``,
-    ``$1$``, ``{SSHA}``, ``{SHA}``), or with ``{PLAIN}`` and the password itself."""
+    ``$1$``, ``{SSHA}``, ``{SHA}``; ``{CRYPT}`` before one of crypt(3)'s first kind), or with ``{PLAIN}`` and the password itself."""
     realm: str = "vestibule"
     """What the browser shows when it asks."""
     delay_ms: int = 0

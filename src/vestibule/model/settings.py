@@ -85,6 +85,8 @@ class Forwarding:
     """The networks of trusted peers here; none named is those of ``trusted_proxies`` of the whole."""
     hide: tuple[str, ...] = ()
     """Fields of upstreams' answers that clients do not get."""
+    trusts_sockets: bool = True
+    """Whether peers on unix sockets are trusted. Who may open one is decided by its permissions."""
 
 
 Facility = Literal[

@@ -6,7 +6,8 @@ Facts
   and ``$2a$`` are bcrypt; ``{SHA}`` and ``{SSHA}`` are one round of SHA-1, the latter salted (RFC 2307).
   ``$argon2id$`` is Argon2id (RFC 9106). ``$y$`` is yescrypt, which the system's ``libcrypt`` alone knows; the hashes of SHA-2 it makes in
   a third of the time, and without the interpreter's lock.
-  All but those of SHA-1 are slow on purpose: some milliseconds to a tenth of a second.
+  ``{CRYPT}`` is crypt(3) as it first was (DES), which the system does: eight bytes of a password count, and it is broken.
+  All but those and SHA-1 are slow on purpose: some milliseconds to a tenth of a second.
 
 Rules
   Comparisons take the same time wherever the difference is.
@@ -71,6 +72,14 @@ def _system_crypt(password: bytes, stored: bytes) -> bytes:
     return made if isinstance(made, bytes) and made[:1] == b"$" else b""
 
 
+def _old_crypt(password: bytes, stored: bytes) -> bytes:
+    """Hash a password as crypt(3) first did, by the system; empty if it does that no more. Eight bytes of a password count."""
+    if _CRYPT is None or b"\0" in password or b"\0" in stored or len(stored) != 13:
+        return b""
+    made = _CRYPT(password, stored, ctypes.create_string_buffer(_CRYPT_DATA_BYTES))
+    return made if isinstance(made, bytes) and len(made) == 13 else b""
+
+
 def basic_of(line: bytes) -> bytes | None:
     """Return the credentials in a value of Authorization, if it is of Basic (RFC 7617)."""
     scheme, _, text = line.partition(b" ")
@@ -81,6 +90,9 @@ def verify(password: bytes, stored: bytes) -> bool:
     """Tell whether this is the password that was stored."""
     if stored.startswith(b"{PLAIN}"):
         return hmac.compare_digest(password, stored[7:])
+    if stored.startswith(b"{CRYPT}"):
+        made = _old_crypt(password, stored[7:])
+        return made != b"" and hmac.compare_digest(made, stored[7:])
     if stored.startswith((b"{SHA}", b"{SSHA}")):
         return _verify_sha1(password, stored.partition(b"}")[2])
     if stored.startswith((b"$2a$", b"$2b$", b"$2y$")):

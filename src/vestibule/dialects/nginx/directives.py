@@ -110,7 +110,7 @@ _ROWS = _rows(
     ("resolver", "hslu", "1+",
      "`process.resolvers`: who is asked for the hosts that requests name; the first of a file counts. Others are looked up by the system"),
     ("error_page", "hsli", "2+", "who answers in the place of an error"),
-    ("limit_except", "l", "1+{", "`deny`, `allow` and `auth_basic` for all other methods"),
+    ("limit_except", "l", "1+{", "`deny`, `allow`, `auth_basic` and `proxy_pass` for all other methods"),
     # What goes upstream.
     ("upstream", "h", "1{", "an upstream"),
     ("stub_status", "sl", "0-1", "the figures of the whole proxy, two seconds old at most"),

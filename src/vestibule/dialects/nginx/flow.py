@@ -247,6 +247,9 @@ class Flow:
                 self._record.error(outside.span, "wrong-place", message, "put the `if` into a location")
                 return NOTHING
             inside = replace(state, inside=directive)
+        elif state.inside is not None:
+            # The last one that fits is the one that counts: what stood in the one before does no more.
+            inside = replace(state, inside=directive)
         elif all(each.name == "set" for each in body):
             for each in body:
                 name = self._set(each, within, within)

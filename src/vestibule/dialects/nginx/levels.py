@@ -10,6 +10,7 @@ Not here: what is sent to upstreams (``proxying``), fields of answers (``answers
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -43,6 +44,10 @@ _MOST_REALMS = 50
 _CLIENT = Var("client_ip")
 _NO = Const(False)
 _UNIX = "unix:"
+_LOCALHOST = ("127.0.0.1/32", "::1/128")
+_NOBODY = ("255.255.255.255/32",)
+"""A network that no client is in."""
+_OLD_CRYPT = re.compile("[./0-9A-Za-z]{13}")
 _HIDDEN = ("X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Buffering", "X-Accel-Charset", "X-Pad")
 """Fields of upstreams' answers that are meant for the proxy."""
 
@@ -97,8 +102,11 @@ def networks_of(scope: Scope, directives: list[Directive]) -> tuple[str, ...]:
     """Return the networks of lines of ``set_real_ip_from``."""
     networks: dict[str, None] = {}
     for directive in directives:
-        if directive.text() == "unix:":
-            continue  # who may open one is decided by its permissions
+        if directive.text() == _UNIX:
+            continue  # no network
+        if directive.text() == "localhost":
+            networks.update(dict.fromkeys(_LOCALHOST))
+            continue
         try:
             networks[parse_network(directive.text())] = None
         except ValueError as bad:
@@ -118,10 +126,12 @@ def forwarding_of(scope: Scope, everywhere: tuple[str, ...] | None, host: str = 
     if not lines:
         return replace(usual, client_field="-")
     networks = networks_of(scope, lines)
-    if not networks:
+    by_sockets = any(each.text() == _UNIX for each in lines)
+    if not networks and not by_sockets:
         return replace(usual, client_field="-")
+    usual = replace(usual, trusts_sockets=by_sockets)
     if networks != everywhere:
-        usual = replace(usual, trusted=networks)
+        usual = replace(usual, trusted=networks or _NOBODY)
     field = scope.text("real_ip_header", "X-Real-IP")
     if field.lower() == "proxy_protocol":
         return replace(usual, client_announced=True)
@@ -332,7 +342,7 @@ def method_limits_of(scope: Scope, names: Names, read_text: ReadText) -> tuple[A
     for directive in scope.own("limit_except"):
         inner = Scope(scope.record, directive.block or ())
         for other in inner.directives:
-            if other.name not in ("allow", "deny", "auth_basic", "auth_basic_user_file"):
+            if other.name not in ("allow", "deny", "auth_basic", "auth_basic_user_file", "proxy_pass"):
                 not_built(scope.record, other.span, f"`{other.name}` in `limit_except`")
         others = _others(directive)
         inside = Scope(scope.record, directive.block or (), scope)
@@ -440,6 +450,8 @@ def _users(scope: Scope, names: Names, realm: Directive, read_text: ReadText) ->
         secret = secret.partition(":")[0]
         if not colon or name.startswith("#"):
             continue
+        if _OLD_CRYPT.fullmatch(secret):
+            secret = f"{{CRYPT}}{secret}"  # nginx leaves to crypt(3) what says of itself nothing else
         if is_secret(secret):
             users.setdefault(name, secret)
         else:

@@ -308,6 +308,10 @@ class Locations:
             # The block is a place of its own, which the program of the location is not for.
             bare = _route(None, self._content(scope, inside.copy(), level, path), level)
             part = choose(excepted(scope), Part(Switch((bare,))), part)
+        for directive in scope.own("limit_except"):
+            if any(each.name == "proxy_pass" for each in directive.block or ()):
+                # An upstream of its own for those methods.
+                part = choose(excepted(scope), self._in_condition(directive, scope, inside.copy(), outer, path), part)
         if _answers(part.source):
             self._serves = True
         if scope.own("internal"):

@@ -19,12 +19,14 @@ from vestibule.dialects.nginx.patterns import groups_of, to_pattern
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import VARIABLE, Names, either
 from vestibule.dialects.record import Record
-from vestibule.model.expr import EMPTY, Call, Compare, Const, Expr, If, InNet, InSet, Match, Var
+from vestibule.model.expr import EMPTY, AnyOf, Call, Compare, Const, Expr, If, InNet, InSet, Match, Not, Var
 from vestibule.model.quantity import parse_network
 
 _MOST_IN_A_ROW = 12
 """Entries of a table that are written one inside the other."""
 
+_LAST = ipaddress.IPv4Address("255.255.255.255")
+_EVERY = ("0.0.0.0/0", "::/0")
 _SHARE = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,2}))?%", re.ASCII)
 _WHOLE = 10_000
 
@@ -169,7 +171,14 @@ def read_geo(record: Record, directive: Directive, names: Names) -> None:
             except ValueError as bad:
                 record.error(entry.span, "bad-network", str(bad))
     ordered = sorted(networks.items(), key=lambda each: -ipaddress.ip_network(each[0]).prefixlen)
-    found = [*ranges.tests(subject), *[(InNet(subject, (network,)), value) for network, value in ordered]]
+    # What is no address is looked up as the last one there is.
+    tests: list[tuple[Expr, Expr]] = []
+    for network, value in ordered:
+        test: Expr = InNet(subject, (network,))
+        if len(directive.args) == 2 and _LAST in ipaddress.ip_network(network):
+            test = AnyOf((test, Not(InNet(subject, _EVERY))))
+        tests.append((test, value))
+    found = [*ranges.tests(subject), *tests]
     names.own[name] = chain(found, default)
 
 

@@ -76,6 +76,7 @@ FORWARDING = Table(
         Key("client_field", TEXT, '"CF-Connecting-IP"', "client_field"),
         Key("client_walk", FLAG, "true", "client_walk"),
         Key("client_announced", FLAG, "false", "client_announced"),
+        Key("trusts_sockets", FLAG, "true", "trusts_sockets"),
         Key("trusted", NETWORKS, '["10.0.0.1"]', "trusted"),
         Key("hide", TEXTS, '["X-Powered-By"]', "hide"),
     ),

@@ -62,6 +62,7 @@ class Terms:
         client_field: bytes = b"",
         client_walk: bool = True,
         client_announced: bool = False,
+        trusts_sockets: bool = True,
     ) -> None:
         self.trusted = trusted
         self.x_forwarded = x_forwarded
@@ -72,13 +73,14 @@ class Terms:
         self.client_field = client_field.lower()
         self.client_walk = client_walk
         self.client_announced = client_announced
+        self.trusts_sockets = trusts_sockets
 
     def trusts(self, address: bytes) -> bool:
         """Tell whether what this peer says of others is believed.
 
-        Who may open a unix socket is decided by its permissions, so whoever did is trusted.
+        Who may open a unix socket is decided by its permissions, so whoever did is trusted, unless it is said that they are not.
         """
-        return address == UNIX_PEER or self.trusted.has(address)
+        return self.trusts_sockets if address == UNIX_PEER else self.trusted.has(address)
 
     def client_of(self, client: Client, fields: Fields) -> bytes:
         """Return the address of the client, walking what trusted hops say from the right."""
