@@ -95,6 +95,11 @@ class Method(Node):
         return came_method(ex.request)
 
 
+class SentMethod(Node):
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.request.method
+
+
 class Target(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return came_target(ex.request)
@@ -598,6 +603,7 @@ _NODES: Final[dict[str, Node]] = {
     "protocol": Protocol(EXCHANGE),
     "client_ip": ClientIp(FIELDS),
     "method": Method(EXCHANGE),
+    "sent_method": SentMethod(EXCHANGE),
     "target": Target(EXCHANGE),
     "path": Path(EXCHANGE),
     "decoded_path": DecodedPath(EXCHANGE),

@@ -4,7 +4,7 @@ Facts: nginx looks for the field in every answer of an upstream, and looks for a
 of its fields those of ``_PASSED`` go on. What begins with ``@`` is a named location, and a path that climbs is none.
 
 Rules: answers are looked at in servers that have a location for it: one that is ``internal`` and that nothing else in the server leads
-to; or that ask for the field by its variable. Elsewhere no answer is.
+to; or that ask for the field by its variable; in all, where the file says the field itself. Elsewhere no answer is.
 
 Not here: pages for errors (``files``), which are routed in the same way.
 """
@@ -42,6 +42,11 @@ def is_wanted(server: Scope) -> bool:
         if is_internal and not any(text.startswith(path) for text in leading):
             return True
     return False
+
+
+def is_said(directives: Iterable[Directive]) -> bool:
+    """Tell whether a file says the field itself, as one does that serves the upstream, too."""
+    return any(each.name == "add_header" and each.text(0).lower() == _FIELD.lower() for each in _all_in(directives))
 
 
 def _all_in(directives: Iterable[Directive]) -> Iterable[Directive]:

@@ -115,8 +115,17 @@ class Locations:
     """Lowers the blocks of one server."""
 
     def __init__(
-        self, record: Record, upstreams: Upstreams, formats: Formats, read_text: ReadText, trusted: tuple[str, ...] | None, zones: Zones
+        self,
+        record: Record,
+        upstreams: Upstreams,
+        formats: Formats,
+        read_text: ReadText,
+        trusted: tuple[str, ...] | None,
+        zones: Zones,
+        leads_on: bool,
     ) -> None:
+        """``leads_on`` says that answers of upstreams may lead on in every server."""
+        self._leads_on = leads_on
         self._record = record
         self._zones = zones
         self._questions = Questions(record, Scope(record, ()), upstreams)
@@ -131,7 +140,7 @@ class Locations:
     def server(self, scope: Scope, names: Names, outer: Level, span: Directive) -> Served:
         """Return what a server makes of a request; ``outer`` holds outside."""
         self._serves = False
-        self._server = scope if is_wanted(scope) else None
+        self._server = scope if self._leads_on or is_wanted(scope) else None
         self._questions = Questions(self._record, scope, self._upstreams)
         names = names.copy()
         names.near = set(names.near)

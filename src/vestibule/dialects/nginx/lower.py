@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
+from vestibule.dialects.nginx.accel import is_said
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.levels import forwarding_of, limits_of, log_formats, networks_of, target_of, timeouts_of
 from vestibule.dialects.nginx.lexer import Word
@@ -124,6 +125,7 @@ class _Lowering:
         http = Scope(record, inner if context == "main" else directives, main)
         names = Names(record)
         names.elsewhere = _set_in(directives)
+        names.is_led_on = is_said(directives) or any(each.name == "error_page" for each in _all_in(directives))
         names.captured = answers_in(record, directives)
         self._tables = http.own("geo", "map", "split_clients")
         read_tables(record, self._tables, names)
@@ -140,7 +142,12 @@ class _Lowering:
         level = Level(timeouts_of(http), limits, forwarding_of(http, trusted), None)
         self._listen(servers)
         formats = log_formats(http)
-        self._serve(servers, Locations(record, self._upstreams, formats, self._read_text, trusted, Zones(record, http)), names, level)
+        self._serve(
+            servers,
+            Locations(record, self._upstreams, formats, self._read_text, trusted, Zones(record, http), is_said(directives)),
+            names,
+            level,
+        )
         self._asks_host = "host" in names.used
         listeners = self._listeners(servers, level)
         sites = self._sites(servers, level)

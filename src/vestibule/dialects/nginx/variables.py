@@ -40,6 +40,7 @@ for _row in VARIABLES.values():
 
 _FORWARDED = Var("header", "X-Forwarded-For")
 _CLIENT = Var("client_ip")
+_METHOD = Var("method")
 
 
 _TLVS = {"alpn": "1", "authority": "2", "unique_id": "5", "ssl": "32", "netns": "48", "ssl_verify": "32.verify"} | {
@@ -152,6 +153,8 @@ class Names:
         """What named groups of a ``map`` have captured."""
         self.elsewhere: frozenset[str] = frozenset()
         self.for_log = False
+        self.is_led_on = False
+        """Whether a request may be sent on as GET, as to the page of an error."""
         self.port: Expr = EMPTY
         """What stands behind the host where a redirect names the socket."""
         self.used: set[str] = set()
@@ -166,6 +169,7 @@ class Names:
         twin.elsewhere = self.elsewhere
         twin.for_log = self.for_log
         twin.port = self.port
+        twin.is_led_on = self.is_led_on
         twin.captures = self.captures
         twin.used = self.used
         twin.near = self.near
@@ -211,7 +215,7 @@ class Names:
             # A log stands outside the place that proxies, and knows the upstream by its name.
             return Call("capture", (Var("upstream"), Const("^(?:https?://)?(.*)$"), Const("1")))
         if known is not None and lower != "proxy_host":
-            return known
+            return Var("sent_method") if known == _METHOD and self.is_led_on and not self.for_log else known
         tlv = _tlv(lower.removeprefix("proxy_protocol_tlv_")) if lower.startswith("proxy_protocol_tlv_") else ""
         if tlv:
             return Var("announced_tlv", tlv)
