@@ -429,7 +429,7 @@ class Flow:
         handles = any(each.name == "handle_response" for each in segment.inside())
         for line in segment.inside():
             if line.name == "header_down" and handles:
-                self._report.warning(line.head, "differs", "`header_down` also edits what stands in the place of an answer")
+                self._report.warning(line.head, "differs", "`header_down` also edits what stands for an answer that is no error")
             if line.name not in ("handle_response", "replace_status"):
                 continue
             if not self._replaces and line.name == "handle_response":

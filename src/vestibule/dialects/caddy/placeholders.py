@@ -291,6 +291,8 @@ def placeholder(name: str, state: State) -> Expr:
     for prefix, variable in _FAMILIES.items():
         if full.startswith(prefix) and len(full) > len(prefix):
             return _of_family(variable, full.removeprefix(prefix), state, name)
+    if full == USER:
+        return EMPTY  # nobody was asked before
     labels = _LABELS.fullmatch(full)
     if labels is not None:
         # The last label is number 0.
@@ -303,6 +305,9 @@ def placeholder(name: str, state: State) -> Expr:
     hint = near(name, [*_SHORT, *_NAMES])
     raise Unreadable("unknown-placeholder", f"there is no placeholder `{{{name}}}`", hint if hint.startswith("did") else "")
 
+
+USER = "http.auth.user.id"
+"""The variable that `basic_auth` sets: who has logged in."""
 
 FOUND = "http.matchers.file.relative"
 """The variable that a matcher `file` sets: the path that it found, as it goes into a target."""

@@ -144,9 +144,9 @@ class Proxies:
             self._origins.at(segment.span, action)
         timeouts = replace(transport.timeouts, hold_ms=sharing.hold_ms)
         source = self._origins.at(segment.span, Proxy(name))
-        return Piece(
-            source, (*told, *request, *rewrites), tuple(response), None if timeouts == TIMEOUTS else timeouts, forwarding=forwarding
-        )
+        # What is answered here, such as an error, is no answer of a server.
+        edits = (When(Var("proxied"), tuple(response)),) if response else ()
+        return Piece(source, (*told, *request, *rewrites), edits, None if timeouts == TIMEOUTS else timeouts, forwarding=forwarding)
 
     def ask(self, segment: Segment, first: int, state: State) -> AuthRequest | None:
         """Read ``forward_auth``, whose server begins at the token ``first``; None, noted, if it cannot be read."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.caddy.lexer import Token
 from vestibule.dialects.caddy.matchers import AnswerMatchers
-from vestibule.dialects.caddy.placeholders import MESSAGE, URI, State, read_expr, read_target
+from vestibule.dialects.caddy.placeholders import MESSAGE, USER, State, read_expr, read_target
 from vestibule.dialects.caddy.proxy import Proxies
 from vestibule.dialects.caddy.quantity import parse_bytes
 from vestibule.dialects.caddy.replacing import as_done, read_uri
@@ -125,7 +125,10 @@ class Rules:
             ask = self._proxies.ask(segment, first, state)
             return (Edit((self._origins.at(segment.span, ask),)) if ask is not None else None), state
         if name in ("basicauth", "basic_auth"):
-            return self._basic_auth(segment, first), state
+            user: Expr = Var("user")
+            if test is not None:
+                user = If(test, user, state.variables.get(USER) or EMPTY)
+            return self._basic_auth(segment, first), state.with_variable(USER, user)
         if name == "rewrite":
             action = self.rewrite(segment, first, state)
             return (Edit((action,)), state.after_rewrite()) if action is not None else (None, state)
@@ -269,9 +272,9 @@ class Rules:
         location = read_expr(tokens[0], replace(state, wire=True), self._report)
         if location is None:
             return None
-        # A path stays one: the scheme that the client knows may be another in front.
+        # What is no whole address stays so: the scheme that the client knows may be another in front.
         source: Source = Redirect(location, code)  # type: ignore[arg-type]  # one of those named above
-        if _is_path(location) or str(code) not in _REDIRECTS:
+        if not _is_whole(location) or str(code) not in _REDIRECTS:
             source = Respond(code, headers=(("Location", location),))
         return End(Piece(self._origins.at(segment.span, source)))
 
@@ -407,12 +410,10 @@ def _put(text: Expr, char: str, code: str) -> Expr:
     return Call("replace_text", (text, Const(char), Const(code)))
 
 
-def _is_path(location: Expr) -> bool:
-    """Tell whether a target is a path on the host that was asked for."""
-    first = location.parts[0] if isinstance(location, Concat) and location != URI else location
-    if isinstance(first, Const):
-        return str(first.value).startswith("/") and not str(first.value).startswith("//")
-    return first in (URI, Var("path"), Var("target"))
+def _is_whole(location: Expr) -> bool:
+    """Tell whether a target is known to begin with a scheme."""
+    first = location.parts[0] if isinstance(location, Concat) else location
+    return isinstance(first, Const) and re.match("[A-Za-z][A-Za-z0-9+.-]*:", str(first.value)) is not None
 
 
 def _after_edits(step: Step, test: Expr | None, state: State) -> State:
