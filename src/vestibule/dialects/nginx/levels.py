@@ -17,7 +17,7 @@ from typing import TypeAlias
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
-from vestibule.dialects.nginx.values import parse_count, parse_size
+from vestibule.dialects.nginx.values import parse_count, parse_size, read_network
 from vestibule.dialects.nginx.variables import Names, choices_of
 from vestibule.dialects.read import ReadText
 from vestibule.model.check_expr import is_secret
@@ -35,7 +35,6 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.expr import AllOf, AnyOf, Call, Concat, Const, Default, Expr, InNet, InSet, Not, Var, concat
-from vestibule.model.quantity import parse_network
 from vestibule.model.syslog import FACILITIES, PREFIX, SEVERITIES
 
 _MINUTE = 60_000
@@ -108,7 +107,7 @@ def networks_of(scope: Scope, directives: list[Directive]) -> tuple[str, ...]:
             networks.update(dict.fromkeys(_LOCALHOST))
             continue
         try:
-            networks[parse_network(directive.text())] = None
+            networks[read_network(scope.record, directive.place(0), directive.text())] = None
         except ValueError as bad:
             scope.record.error(directive.place(0), "bad-network", str(bad))
     return tuple(networks)
@@ -392,7 +391,7 @@ def _network(scope: Scope, rule: Directive) -> str:
     if text in ("all", _UNIX):
         return text
     try:
-        return parse_network(text)
+        return read_network(scope.record, rule.place(0), text)
     except ValueError as bad:
         scope.record.error(rule.place(0), "bad-network", str(bad))
         return ""

@@ -503,5 +503,6 @@ def _slashless(directive: Directive, source: Source, locations: list[Directive],
     bare = path[:-1]
     if any(each.texts in (("=", bare), ("=" + bare,), (bare,), ("^~", bare)) for each in locations):
         return None
-    origin = origin_of(Scope(outer.record, directive.block or (), outer), names)
-    return Route(redirect(301, concat([encoded(Const(path)), with_query("?")]), origin), path=PathMatch("exact", _as_matched(bare)))
+    scope = Scope(outer.record, directive.block or (), outer)
+    source = redirect(301, concat([encoded(Const(path)), with_query("?")]), origin_of(scope, names))
+    return Route(source, path=PathMatch("exact", _as_matched(bare)), response=added_fields(scope, names))

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 
 from vestibule.dialects.nginx.patterns import groups_of, to_pattern
 from vestibule.dialects.nginx.tree import Directive
+from vestibule.dialects.nginx.values import read_network
 from vestibule.dialects.nginx.variables import VARIABLE, Names, either
 from vestibule.dialects.record import Record
 from vestibule.model.expr import EMPTY, AnyOf, Call, Compare, Const, Expr, If, InNet, InSet, Match, Not, Var
-from vestibule.model.quantity import parse_network
 
 _MOST_IN_A_ROW = 12
 """Entries of a table that are written one inside the other."""
@@ -165,9 +165,9 @@ def read_geo(record: Record, directive: Directive, names: Names) -> None:
                     else:
                         ranges.add(*ends, names.text(entry.args[0]))
                 elif is_deleted:
-                    networks.pop(parse_network(text), None)
+                    networks.pop(read_network(record, entry.place(0), text), None)
                 else:
-                    networks[parse_network(text)] = names.text(entry.args[0])
+                    networks[read_network(record, entry.span, text)] = names.text(entry.args[0])
             except ValueError as bad:
                 record.error(entry.span, "bad-network", str(bad))
     ordered = sorted(networks.items(), key=lambda each: -ipaddress.ip_network(each[0]).prefixlen)
@@ -191,7 +191,7 @@ def _address_of(record: Record, directive: Directive, address: Expr) -> Expr:
             walks = True
         elif entry.name == "proxy" and len(entry.args) == 1:
             try:
-                proxies.append(parse_network(entry.text()))
+                proxies.append(read_network(record, entry.place(0), entry.text()))
             except ValueError as bad:
                 record.error(entry.place(0), "bad-network", str(bad))
     if not proxies:

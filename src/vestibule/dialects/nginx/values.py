@@ -8,9 +8,12 @@ Rules: every ``parse_`` function raises ``ValueError`` whose text says what was 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
-from vestibule.model.quantity import MAX_QUANTITY
+from vestibule.dialects.record import Record
+from vestibule.model.diagnostic import Span
+from vestibule.model.quantity import MAX_QUANTITY, parse_network
 
 _SIZE = re.compile(r"([0-9]{1,15})([kKmMgG]?)", re.ASCII)
 _SIZE_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
@@ -67,3 +70,18 @@ def parse_count(text: str, lowest: int = 0) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) >= lowest):
         raise ValueError(f"`{text}` is no number from {lowest} on")
     return int(text)
+
+
+def read_network(record: Record, span: Span, text: str) -> str:
+    """Return an address or a network; bits outside its mask count for nothing, which a warning says. Raises ``ValueError``."""
+    try:
+        return parse_network(text)
+    except ValueError:
+        try:
+            wanted = str(ipaddress.ip_network(text, strict=False))
+        except ValueError:
+            wanted = ""
+        if not wanted:
+            raise
+    record.warning(span, "left-out", f"`{text}` has bits outside its mask, which count for nothing", f"write `{wanted}`")
+    return wanted
