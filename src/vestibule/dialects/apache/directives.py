@@ -104,7 +104,7 @@ _ROWS = _rows(
     ("ProxySet", "psv", "1+", "options of an upstream"),
     ("ProxyHCExpr ProxyHCTemplate", "sv", "1+", "what health checks look at; `hcmethod` of a member asks for them"),
     ("ProxyPassInherit", "sv", "1", "whether a virtual host has the `ProxyPass` of the server outside"),
-    ("ProxyErrorOverride", "sv", "1+", "whether errors of upstreams are answered by our pages"),
+    ("ProxyErrorOverride", "svl", "1+", "whether errors of upstreams are answered by our pages"),
     # Files and pages.
     ("DocumentRoot", "sv", "1", "the directory of what is not proxied"),
     ("Alias", "svl", "1-2", "a directory, or a file, for a path"),

@@ -96,12 +96,14 @@ class Sections:
             if section is not None:
                 made.append(section)
         with_scopes = [dataclasses.replace(each, around=self._around(each, made[:at])) for at, each in enumerate(made)]
-        conditional: list[Section] = []
+        conditional: list[tuple[int, Section]] = []
         for level in self._levels():
             conditional += self._chain(level.directives, None)
         for each in with_scopes:
             conditional += self._chain(each.scope.directives, each)
-        return [*proxies, *with_scopes, *conditional]
+        # What stands inside of one counts after all that stand in none.
+        conditional.sort(key=lambda each: each[0])
+        return [*proxies, *with_scopes, *[section for _, section in conditional]]
 
     def _levels(self) -> list[Scope]:
         levels = [self._scope]
@@ -120,9 +122,9 @@ class Sections:
                 found.append(each.scope)
         return (*found, *reversed(self._levels()))
 
-    def _chain(self, directives: Sequence[Directive], outer: Section | None) -> list[Section]:
-        """Return the sections by condition among directives, with those inside them."""
-        made: list[Section] = []
+    def _chain(self, directives: Sequence[Directive], outer: Section | None, depth: int = 0) -> list[tuple[int, Section]]:
+        """Return the sections by condition among directives, with those inside them, and how deep each stands in others."""
+        made: list[tuple[int, Section]] = []
         before: list[Expr] | None = None
         for directive in directives:
             if directive.name not in _CHAIN:
@@ -151,8 +153,8 @@ class Sections:
             scope = Scope(self._record, directive.block or ())
             around = (outer.scope, *outer.around) if outer is not None else tuple(reversed(self._levels()))
             section = Section(outer.path if outer is not None else "/", False, whole, later, scope, True, around)
-            made.append(section)
-            made += self._chain(scope.directives, section)
+            made.append((depth, section))
+            made += self._chain(scope.directives, section, depth + 1)
         return made
 
     def _by_path(self, directive: Directive) -> Section | None:

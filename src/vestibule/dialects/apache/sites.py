@@ -99,7 +99,7 @@ class SiteMaker:
             fields.environment(section.scope.own(*_EARLY), section.test)
         self._sections = sections
         before = self._access(sections)
-        documents = [each for each in sections if each.scope.own("ErrorDocument")]
+        documents = [each for each in sections if each.scope.own("ErrorDocument", "ProxyErrorOverride")]
         if program or scope.all(*_REDIRECTS) or self._may_serve_files() or documents:
             # Some answer first, or are asked more, so all bring the question along.
             before, self._guard = (), before
