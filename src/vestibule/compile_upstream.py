@@ -32,6 +32,7 @@ from vestibule.plan.variables import Place
 from vestibule.proxy.anywhere import Anywhere
 from vestibule.proxy.balance import Balancer, First, Hash, KeyText, LeastConnections, PeakEwma, RandomTwo, Server, SourceKey, TableHash
 from vestibule.proxy.family import Family, Kin, PoolMaker
+from vestibule.proxy.keyed import PRIVATE, PROVEN, SAFE, SHARED, Keying, RequestText
 from vestibule.proxy.pool import Pool, PoolLimits, Target
 from vestibule.proxy.rules import ON_CONNECT, ON_INVALID, ON_LOST, ON_TIMEOUT, Rules
 from vestibule.proxy.sticky import OWN, PREFIX, REWRITE, Marks, SetMark, Where
@@ -43,6 +44,7 @@ TCP: Final = "tcp"
 UDP: Final = "udp"
 
 _ANNOUNCE: Final = {"": 0, "v1": V1, "v2": V2}
+_REUSE: Final = {"shared": SHARED, "proven": PROVEN, "safe": SAFE, "private": PRIVATE}
 _CAUSES: Final = {"connect": ON_CONNECT, "lost": ON_LOST, "timeout": ON_TIMEOUT, "invalid": ON_INVALID}
 _SECURE: Final = {"auto": -1, "always": 1, "never": 0}
 _HOW: Final = {"own": OWN, "rewrite": REWRITE, "prefix": PREFIX}
@@ -51,6 +53,16 @@ _SAME_SITE: Final = {"lax": "Lax", "strict": "Strict", "none": "None"}
 
 class _NodeKey(KeyText):
     """A text that an expression makes: the key of a hash, or an address."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def text(self, ex: Exchange) -> bytes:
+        return self._node.text(ex)
+
+
+class _NodeText(RequestText):
+    """A text that an expression makes of a request."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -70,7 +82,7 @@ class _Maker(PoolMaker):
         tls_name: str,
         limits: PoolLimits,
         head_bytes: int,
-        announce: int,
+        keyed: Keying | None,
         carries: str,
         bare_lf: bool,
         h2: bool,
@@ -83,7 +95,7 @@ class _Maker(PoolMaker):
         self._tls_name = tls_name
         self._limits = limits
         self._head_bytes = head_bytes
-        self._announce = announce
+        self._keyed = keyed
         self._carries = carries
         self._bare_lf = bare_lf
         self._h2 = h2
@@ -98,7 +110,7 @@ class _Maker(PoolMaker):
         is_raw, are_datagrams = self._carries == TCP, self._carries == UDP
         tls, narrow = self._context, self._narrow
         tls_name = self._tls_name or host
-        target = Target(host, port, path, tls, tls_name, self._announce, is_raw, self._h2, are_datagrams, narrow)
+        target = Target(host, port, path, tls, tls_name, self._keyed, is_raw, self._h2, are_datagrams, narrow)
         target.local = self._local
         heads = HeadLimits(self._head_bytes, 8_192, 200, self._bare_lf)
         return Pool(self._reactor, target, self._registry.book, self._limits, heads, self._registry.responses)
@@ -290,9 +302,24 @@ class UpstreamMaker:
             context = self._context(key, tls, pair, ca, lists, offers)
             if may_choose:
                 narrow = self._context(key, tls, pair, ca, lists, ("http/1.1",))
-        announce = _ANNOUNCE[server.proxy_protocol]
+        keyed = self._keyed(key, upstream, server)
         bare_lf, local = settings.bare_lf, settings.local_address
-        return _Maker(self._registry, self._reactor, context, tls_name, limits, head_bytes, announce, carries, bare_lf, h2, narrow, local)
+        return _Maker(self._registry, self._reactor, context, tls_name, limits, head_bytes, keyed, carries, bare_lf, h2, narrow, local)
+
+    def _keyed(self, key: str, upstream: model.Upstream, server: model.Server) -> Keying | None:
+        """Make what says which requests may share a connection; None where all may."""
+        announce = _ANNOUNCE[server.proxy_protocol]
+        reuse = _REUSE[upstream.pool.reuse]
+        name = self._text(f"{key}.tls.name_from", upstream, upstream.tls.name_from) if server.tls and not server.tls_name else None
+        if not announce and reuse == SHARED and name is None:
+            return None
+        identity = self._text(f"{key}.pool.announced_id", upstream, upstream.pool.announced_id) if announce == V2 else None
+        return Keying(announce, identity, name, reuse)
+
+    def _text(self, key: str, upstream: model.Upstream, expr: Expr | None) -> RequestText | None:
+        if expr is None:
+            return None
+        return _NodeText(self._exprs.text(key, expr, Place(b"", b"", upstream.name.encode())))
 
     def _twin(self, upstream: model.Upstream, server: model.Server) -> str:
         """Tell a server from those before it at the same address: each keeps connections of its own."""

@@ -131,8 +131,10 @@ servers = st.builds(
 
 def upstreams(name: str) -> Any:
     versions = st.sampled_from(["1.2", "1.3"])
-    tls = st.builds(m.UpstreamTls, st.booleans(), *[words] * 6, versions, versions, *[lists(words)] * 3)
-    pool = st.builds(m.Pool, milliseconds, counts, optional(counts), counts, milliseconds, local_address=st.sampled_from(["", "::1"]))
+    tls = st.builds(m.UpstreamTls, st.booleans(), *[words] * 6, versions, versions, *[lists(words)] * 3, optional(expressions))
+    reuses = st.sampled_from(["shared", "proven", "safe", "private"])
+    last = {"local_address": st.sampled_from(["", "::1"]), "reuse": reuses, "announced_id": optional(expressions)}
+    pool = st.builds(m.Pool, milliseconds, counts, optional(counts), counts, milliseconds, **last)
     causes = st.sampled_from(["connect", "lost", "timeout", "invalid"])
     methods = ["round_robin", "least_connections", "peak_ewma", "random_two", "source", "hash", "first"]
     kinds = st.sampled_from(["immich", "http", "tcp", "tls", "talk"])

@@ -27,6 +27,7 @@ from vestibule.plan.sources.closed import Closed
 from vestibule.plan.sources.fixed import Respond
 from vestibule.proxy.balance import Balancer, Hash, PeakEwma, Server, SourceKey
 from vestibule.proxy.door import AT_LIMIT, Door, Porch, Refusals, SessionLimits, Tally, response_table
+from vestibule.proxy.keyed import Keying
 from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
 from vestibule.proxy.raw import HangUp
 from vestibule.proxy.relays import BodyRelays
@@ -103,7 +104,7 @@ class House:
         self.book = AddressBook()
         self.pools: list[Pool] = []
         for far in self.fars:
-            target = Target(named or "127.0.0.1", far.port, "", None, "", announce, datagrams=True)
+            target = Target(named or "127.0.0.1", far.port, "", None, "", Keying(announce) if announce else None, datagrams=True)
             pool_limits = PoolLimits(connections_most=most)
             self.pools.append(Pool(self.reactor, target, self.book, pool_limits, HeadLimits(), response_table()))
         board = Board()

@@ -14,6 +14,7 @@ from vestibule.http.h1 import HeadLimits
 from vestibule.http.head import RequestHead
 from vestibule.net.reactor import Reactor
 from vestibule.proxy.door import response_table
+from vestibule.proxy.keyed import Keying
 from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
 from vestibule.proxy.upstream import Upstream
 
@@ -38,7 +39,7 @@ class Town:
         limits: PoolLimits | None = None,
         host: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
-        announce: int = 0,
+        keyed: Keying | None = None,
         raw: bool = False,
         h2: bool = False,
         datagrams: bool = False,
@@ -46,7 +47,7 @@ class Town:
         house = socket.create_server(("127.0.0.1", 0))
         house.setblocking(False)
         self.houses.append(house)
-        target = Target(host, house.getsockname()[1], "", tls, "", announce, raw, h2, datagrams)
+        target = Target(host, house.getsockname()[1], "", tls, "", keyed, raw, h2, datagrams)
         self.pools.append(Pool(self.reactor, target, self.book, limits or PoolLimits(), HeadLimits(), response_table()))
         return self.pools[-1]
 
@@ -71,10 +72,21 @@ class Town:
         plan = Plan("p", upstream, timeouts=Timeouts(hold_ms=hold_ms))
         return Exchange(spy or Spy(), client, plan, Relays(), self.reactor.now_ms)
 
-    def ask(self, upstream: Upstream, method: bytes = b"GET", hold_ms: int = 0, address: bytes = b"192.0.2.1") -> tuple[Spy, Exchange]:
+    def ask(
+        self,
+        upstream: Upstream,
+        method: bytes = b"GET",
+        hold_ms: int = 0,
+        address: bytes = b"192.0.2.1",
+        client: Client | None = None,
+        host: bytes = b"a",
+    ) -> tuple[Spy, Exchange]:
         spy = Spy()
         ex = self.exchange(upstream, spy, hold_ms, address)
-        ex.on_request(RequestHead(method, b"/", b"a", fields_of([(b"Host", b"a")]), b"HTTP/1.1"), True)
+        if client is not None:
+            client.requests += 1
+            ex.client = client
+        ex.on_request(RequestHead(method, b"/", host, fields_of([(b"Host", host)]), b"HTTP/1.1"), True)
         return spy, ex
 
     def turn(self, count: int = 4) -> None:

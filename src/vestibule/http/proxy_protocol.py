@@ -39,6 +39,10 @@ _UDP6: Final = 0x22
 _UNIX: Final = (0x31, 0x32)
 _UNIX_BYTES: Final = 216
 _TLV_CRC32C: Final = 3
+_TLV_UNIQUE_ID: Final = 5
+
+# 2.2.5: what identifies a connection has 128 bytes at most.
+_IDENTITY_MOST: Final = 128
 
 
 class ProxyProtocolError(Exception):
@@ -210,25 +214,32 @@ def _v6_or_v4_text(value: int) -> bytes:
 
 
 def proxy_header(
-    version: int, source: bytes, source_port: int, destination: bytes, destination_port: int, datagrams: bool = False
+    version: int,
+    source: bytes,
+    source_port: int,
+    destination: bytes,
+    destination_port: int,
+    datagrams: bool = False,
+    identity: bytes = b"",
 ) -> bytes:
-    """Write the header that tells a server who is connected, or, of version 2 alone, who sends `datagrams`.
+    """Write the header that tells a server who is connected, or, of version 2 alone, who sends `datagrams`, and an `identity` (2.2.5).
 
     Addresses are as `Client` has them; where one of the two is none (a unix socket), the header says that nothing is known.
     """
+    more = _identity(identity)
     four = parse_v4(source)
     to_four = parse_v4(destination)
     if four >= 0 and to_four >= 0:
         if version == V1:
             return b"PROXY TCP4 %b %b %d %d\r\n" % (source, destination, source_port, destination_port)
-        return _v2_bytes(_UDP4 if datagrams else _TCP4, _raw(four, 4) + _raw(to_four, 4), source_port, destination_port)
+        return _v2_bytes(_UDP4 if datagrams else _TCP4, _raw(four, 4) + _raw(to_four, 4), source_port, destination_port, more)
     six = _as_v6(source, four)
     to_six = _as_v6(destination, to_four)
     if six < 0 or to_six < 0:
         return b"PROXY UNKNOWN\r\n" if version == V1 else SIGNATURE + b"\x20\0\0\0"
     if version == V1:
         return b"PROXY TCP6 %b %b %d %d\r\n" % (format_v6(six), format_v6(to_six), source_port, destination_port)
-    return _v2_bytes(_UDP6 if datagrams else _TCP6, _raw(six, 16) + _raw(to_six, 16), source_port, destination_port)
+    return _v2_bytes(_UDP6 if datagrams else _TCP6, _raw(six, 16) + _raw(to_six, 16), source_port, destination_port, more)
 
 
 def _as_v6(text: bytes, four: int) -> int:
@@ -236,8 +247,14 @@ def _as_v6(text: bytes, four: int) -> int:
     return 0xFFFF << 32 | four if four >= 0 else parse_v6(text)
 
 
-def _v2_bytes(family: int, addresses: bytes, source_port: int, destination_port: int) -> bytes:
-    body = addresses + _raw(source_port, 2) + _raw(destination_port, 2)
+def _identity(text: bytes) -> bytes:
+    """Write what identifies a request, which has 128 bytes at most."""
+    text = text[:_IDENTITY_MOST]
+    return bytes([_TLV_UNIQUE_ID]) + _raw(len(text), 2) + text if text else b""
+
+
+def _v2_bytes(family: int, addresses: bytes, source_port: int, destination_port: int, more: bytes) -> bytes:
+    body = addresses + _raw(source_port, 2) + _raw(destination_port, 2) + more
     return SIGNATURE + bytes([0x21, family]) + _raw(len(body), 2) + body
 
 

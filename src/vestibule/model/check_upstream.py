@@ -54,6 +54,7 @@ def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
     if upstream.tls.crl and not upstream.tls.verify:
         found.error(f"{path}.tls.crl", "conflict", "a revocation list is named and verification is off")
     _check_pool(found, f"{path}.pool", upstream.pool)
+    _check_keyed(found, path, upstream)
     if upstream.pool.protocol == "h2":
         _check_h2(found, path, upstream)
     elif upstream.pool.protocol == "auto":
@@ -99,7 +100,7 @@ def _check_server(found: Findings, path: str, server: Server, tls: UpstreamTls) 
     if server.path:
         if server.host or server.port:
             found.error(path, "conflict", "a server has a host and port or the path of a socket, not both")
-        elif server.tls and tls.verify and server.tls_verify and not (tls.name or server.tls_name):
+        elif server.tls and tls.verify and server.tls_verify and not (tls.name or tls.name_from is not None or server.tls_name):
             found.error(path, "missing", "TLS over a unix socket needs a name to verify", "set the `name` in `tls`")
         size = len(server.path.encode("utf-8", "surrogateescape"))
         if size > _SOCKET_PATH_MOST:
@@ -137,6 +138,22 @@ def _check_announced(found: Findings, path: str, upstream: Upstream) -> None:
         if server.proxy_protocol and (server.tls or upstream.pool.protocol == "h2"):
             help_ = "leave one of them out; the client's address is in X-Forwarded-For"
             found.error(f"{path}.servers[{at}].proxy_protocol", "conflict", "an HTTP/2 connection carries requests of many clients", help_)
+
+
+def _check_keyed(found: Findings, path: str, upstream: Upstream) -> None:
+    """Check what keeps requests from sharing connections."""
+    if upstream.tls.name_from is not None:
+        check_text(found, f"{path}.tls.name_from", upstream.tls.name_from, Phase.REQUEST, is_field=False)
+    if upstream.pool.announced_id is not None:
+        check_text(found, f"{path}.pool.announced_id", upstream.pool.announced_id, Phase.REQUEST, is_field=False)
+        if all(server.proxy_protocol != "v2" for server in upstream.servers):
+            message = "no server is told of clients by PROXY headers of version 2"
+            found.warning(f"{path}.pool.announced_id", "unused", message, 'write `proxy_protocol = "v2"` for a server')
+    if upstream.pool.protocol != "http/1.1":
+        for name, is_said in (("tls.name_from", upstream.tls.name_from is not None), ("pool.reuse", upstream.pool.reuse != "shared")):
+            if is_said:
+                message = "a connection of HTTP/2 carries requests of many clients, for any name"
+                found.error(f"{path}.{name}", "conflict", message, 'say `protocol = "http/1.1"` in `pool`')
 
 
 def _check_h2(found: Findings, path: str, upstream: Upstream) -> None:

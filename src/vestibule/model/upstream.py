@@ -96,6 +96,9 @@ class UpstreamTls:
     """OpenSSL names of suites to offer for TLS 1.3; empty offers all three that the library has. Checks offer all."""
     groups: tuple[str, ...] = ()
     """OpenSSL names of key exchange groups to offer; empty offers the library's, as checks do."""
+    name_from: Expr | None = None
+    """What makes the name of each request, instead of ``name``, which stands in where this is no host name. A connection serves requests
+    for its own name alone. A server's ``tls_name`` comes before it; servers that speak HTTP/2 have one name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,13 @@ class Pool:
     local_address: str = ""
     """The address of this machine that connections are made from; only addresses of its family are connected to. Empty leaves it to
     the system, as checks do in any case."""
+    reuse: Literal["shared", "proven", "safe", "private"] = "shared"
+    """Which kept connections a request over HTTP/1.1 may have. ``shared``: any. ``safe``: any, but for the first request of a client, which
+    has one of its own, since it could not be sent again unseen. ``proven``: as ``safe``, and a first request may have one that served two
+    before. ``private``: one that served the same client alone, for servers that know by the connection who has logged in."""
+    announced_id: Expr | None = None
+    """What identifies a request in PROXY headers of version 2, where ``proxy_protocol`` has such begin connections. Each text has a
+    connection of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,13 @@ from vestibule.exchange import Exchange
 from vestibule.fault import UPSTREAM_BUSY, UPSTREAM_TIMEOUT_CONNECT, UPSTREAM_TLS, UPSTREAM_UNREACHABLE, UPSTREAM_UNRESOLVED, Fault
 from vestibule.http.fields import FieldsTable
 from vestibule.http.h1 import HeadLimits
-from vestibule.http.proxy_protocol import proxy_header
 from vestibule.net.connect import Dial, Dialer, Endpoint, endpoints_of, fault_of
 from vestibule.net.datagram import connect_datagrams
 from vestibule.net.reactor import Pollable, Reactor
 from vestibule.net.timers import Deadline, Timed
 from vestibule.net.tls_transport import TlsTransport
 from vestibule.net.transport import Owner, PlainTransport, Transport
+from vestibule.proxy.keyed import Keying
 from vestibule.proxy.raw import RawUp
 from vestibule.proxy.udp import UdpUp
 from vestibule.proxy.up_h1 import H1UpConnection, Keeper
@@ -76,8 +76,8 @@ class AddressBook:
 class Target:
     """Where and how to connect: a host and port or a unix socket, plain or TLS.
 
-    `announce` is the version of the PROXY header that connections begin with, 0 for none. `raw` connections carry bytes, not HTTP;
-    `h2` ones HTTP/2. With `datagrams` there is a session of its own for each exchange. With `narrow`, which offers HTTP/1.1 alone, the
+    `keyed` says which requests may share a connection, None where all may. `raw` connections carry bytes, not HTTP; `h2` ones HTTP/2.
+    With `datagrams` there is a session of its own for each exchange. With `narrow`, which offers HTTP/1.1 alone, the
     server chooses its version from what `tls` offers.
     """
 
@@ -88,7 +88,7 @@ class Target:
         path: str,
         tls: ssl.SSLContext | None,
         tls_name: str,
-        announce: int = 0,
+        keyed: Keying | None = None,
         raw: bool = False,
         h2: bool = False,
         datagrams: bool = False,
@@ -99,7 +99,7 @@ class Target:
         self.path = path
         self.tls = tls
         self.tls_name = tls_name
-        self.announce = announce
+        self.keyed = keyed
         self.raw = raw
         self.h2 = h2
         self.datagrams = datagrams
@@ -178,6 +178,7 @@ class Pool(Keeper, Sharer):
         self.most = limits.connections_most  # at a time, -1 for any number
         self.closing = False
         self._by_request = target.h2 or target.narrow is not None  # what is counted and limited (rule 4)
+        self._keyed = target.keyed
         self._spoken = _H2 if target.h2 else _H1 if target.narrow is None else _UNKNOWN
         self._book = book
         self._idle: list[H1UpConnection] = []
@@ -231,8 +232,9 @@ class Pool(Keeper, Sharer):
         if self.target.datagrams:
             self._begin_session(ex)
             return
-        if self.target.announce:
-            self._acquire_announced(ex, fresh)
+        keyed = self._keyed
+        if keyed is not None:
+            self._acquire_keyed(ex, fresh, keyed)
             return
         if not fresh:
             if self._idle and ex.request.method in IDEMPOTENT:  # as most are: no call more than must be
@@ -341,11 +343,11 @@ class Pool(Keeper, Sharer):
         self._shared.remove(connection)
         self._serve_waiting()
 
-    def _acquire_announced(self, ex: Exchange, fresh: bool) -> None:
-        """A connection that began with a PROXY header serves the client it named, and nobody else."""
-        header = self._header(ex)
+    def _acquire_keyed(self, ex: Exchange, fresh: bool, keyed: Keying) -> None:
+        """Have a connection that the exchange may have serve it (`keyed.py`)."""
+        key = keyed.key(ex, keyed.header(ex, False), keyed.server_name(ex, self.target.tls_name))
         for connection in reversed(self._idle):
-            if connection.announced == header and not fresh:
+            if not fresh and connection.key == key and keyed.may_serve(ex, connection.served):
                 self._idle.remove(connection)
                 if ex.request.method in IDEMPOTENT or connection.is_usable():
                     connection.serve(ex, self.name)
@@ -357,15 +359,8 @@ class Pool(Keeper, Sharer):
             if not self._idle:
                 self._wait(ex)
                 return
-            self._idle.pop(0).retire()  # kept for another client
+            self._idle.pop(0).retire()  # kept for others
         self._open(ex)
-
-    def _header(self, ex: Exchange) -> bytes:
-        """Return the PROXY header that tells the server of the client of an exchange."""
-        client = ex.client
-        port = client.port if ex.client_address == client.address else 0
-        version = self.target.announce
-        return proxy_header(version, ex.client_address, port, client.local_address, client.local_port, self.target.datagrams)
 
     def _begin_session(self, ex: Exchange) -> None:
         """Give the exchange a socket of its own, at once; nobody waits with datagrams in hand."""
@@ -381,7 +376,7 @@ class Pool(Keeper, Sharer):
                 fault = fault_of(error.errno or 0, endpoint)
                 continue
             self.connections += 1
-            UdpUp(self.reactor, sock, self, self._header(ex) if self.target.announce else b"").serve(ex, self.name)
+            UdpUp(self.reactor, sock, self, b"" if self._keyed is None else self._keyed.header(ex, True)).serve(ex, self.name)
             return
         ex.on_fault(UP, fault)
 
@@ -415,8 +410,11 @@ class Pool(Keeper, Sharer):
         self.connections += 1
         opening = _Opening(self, ex, self._is_alone(ex))
         self._opening.append(opening)
-        if self.target.announce:
-            opening.announced = self._header(ex)
+        keyed = self._keyed
+        if keyed is not None:
+            opening.announced = keyed.header(ex, False)
+            opening.name = keyed.server_name(ex, self.target.tls_name)
+            opening.key = keyed.key(ex, opening.announced, opening.name)
         opening.start(self.target.endpoints(self._book))
 
     def _serve_next(self) -> None:
@@ -445,7 +443,7 @@ class Pool(Keeper, Sharer):
             self._opened_shared(opening, transport)
             return
         connection = H1UpConnection(self.reactor, transport, self, self.head_limits, self.table)
-        connection.announced = opening.announced
+        connection.key = opening.key
         transport.owner = connection
         transport.patient = True
         if ex is not None:
@@ -502,8 +500,8 @@ class Pool(Keeper, Sharer):
             connection.retire()
             return
         if self._waiting:
-            if connection.announced:
-                connection.retire()  # it is one client's, and another waits; `strike_off` makes room
+            if self._keyed is not None:
+                connection.retire()  # it is for some requests, and another waits; `strike_off` makes room
                 return
             waiter = self._waiting.popleft()
             waiter.deadline.drop()
@@ -544,7 +542,9 @@ class _Opening(Dialer):
         self.chose_h2 = False
         self.began_ms = pool.reactor.now_ms
         self.limit_ms = ex.timeouts.connect_ms
-        self.announced = b""
+        self.announced = b""  # the PROXY header it begins with
+        self.name = pool.target.tls_name
+        self.key = b""
 
     def start(self, endpoints: list[Endpoint]) -> None:
         Dial(self.pool.reactor, self, endpoints, self.limit_ms).start()
@@ -560,7 +560,7 @@ class _Opening(Dialer):
             pool.opened(self, transport)
             return
         context = target.narrow if self.narrow and target.narrow is not None else target.tls
-        secure = TlsTransport(pool.reactor, sock, None, context, False, target.tls_name or None)
+        secure = TlsTransport(pool.reactor, sock, None, context, False, self.name or None)
         secure.owner = _Handshake(self, secure)
         secure.start(before)
 

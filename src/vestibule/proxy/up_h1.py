@@ -86,7 +86,7 @@ class H1UpConnection(Stream, Owner, Timed):
         self.reader = ResponseReader(limits, table)
         self.deadline = Deadline(self)
         self.served = 0
-        self.announced = b""  # the PROXY header it began with
+        self.key = b""  # which requests it may serve, where not all
         self._keeper = keeper
         self._closed = False
         self._chunked = False

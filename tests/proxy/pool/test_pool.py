@@ -20,6 +20,7 @@ from vestibule.net.reactor import WRITE, Pollable, Reactor
 from vestibule.net.tls import client_context, server_context
 from vestibule.net.tls_transport import TlsTransport
 from vestibule.proxy import pool as pool_module
+from vestibule.proxy.keyed import Keying
 from vestibule.proxy.pool import AddressBook, Pool, PoolLimits, Target
 from vestibule.proxy.upstream import Server, Upstream
 
@@ -228,7 +229,7 @@ def announced(town: Town, sock: socket.socket) -> bytes:
 
 
 def test_a_connection_that_names_a_client_serves_no_other(town: Town) -> None:
-    pool = town.pool(announce=1)
+    pool = town.pool(keyed=Keying(1))
     upstream = upstream_of(pool)
     for address in (b"192.0.2.1", b"192.0.2.1", b"192.0.2.9"):
         _, ex = town.ask(upstream, address=address)
@@ -241,7 +242,7 @@ def test_a_connection_that_names_a_client_serves_no_other(town: Town) -> None:
 
 
 def test_a_client_that_another_proxy_named_has_no_port(town: Town) -> None:
-    pool = town.pool(announce=1)
+    pool = town.pool(keyed=Keying(1))
     ex = town.exchange(upstream_of(pool))
     ex.client_address = b"198.51.100.7"
     pool.acquire(ex, False)
@@ -252,7 +253,7 @@ def test_a_client_that_another_proxy_named_has_no_port(town: Town) -> None:
 
 @pytest.mark.parametrize(("method", "kept"), [(b"GET", True), (b"POST", False)])
 def test_a_named_connection_that_was_closed_is_not_given_to_what_cannot_be_repeated(town: Town, method: bytes, kept: bool) -> None:
-    pool = town.pool(announce=1)
+    pool = town.pool(keyed=Keying(1))
     upstream = upstream_of(pool)
     town.ask(upstream)
     town.turn()
@@ -266,7 +267,7 @@ def test_a_named_connection_that_was_closed_is_not_given_to_what_cannot_be_repea
 
 
 def test_a_place_that_is_kept_for_another_client_is_given_up(town: Town) -> None:
-    pool = town.pool(PoolLimits(connections_most=1), announce=1)
+    pool = town.pool(PoolLimits(connections_most=1), keyed=Keying(1))
     upstream = upstream_of(pool)
     town.ask(upstream)
     town.turn()
@@ -317,7 +318,7 @@ class Deaf:
 @pytest.mark.interpreted_only  # takes the place of what dials
 def test_a_header_that_is_not_taken_is_a_server_that_cannot_be_reached(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "Dial", Deaf)
-    pool = town.pool(announce=1)
+    pool = town.pool(keyed=Keying(1))
     _, ex = town.ask(upstream_of(pool))
     assert fault_of(ex) == "upstream.unreachable" and pool.connections == 0
     town.turn()

@@ -90,6 +90,8 @@ def _function(name: str, arguments: list[str], environment: Mapping[str, str]) -
         return (arguments[0] == arguments[1]) is (name == "streq")
     if name in ("openssl_version_atleast", "openssl_version_before"):
         return name == "openssl_version_atleast"
+    if name == "ssllib_name_startswith":
+        return "OpenSSL".startswith(arguments[0])
     if name == "enabled":
         return False
     raise ConditionError(f"there is no function `{name}`")

@@ -193,7 +193,7 @@ _PROXY = [
     *_rows("supported", "DFL", "monitor-uri", "A path answered by the proxy itself, for checks."),
     *_rows("supported", "FLB", "redirect", "Send clients elsewhere."),
     *_rows("supported", "DFL", "unique-id-header", "A field with the identifier of the request."),
-    *_rows("harmless", "DFL", "unique-id-format", "How identifiers look.", "vestibule's own identifiers are used"),
+    *_rows("supported", "DFL", "unique-id-format", "How identifiers look."),
     *_rows("supported", "DFLBE", "errorfile", "An answer in the place of an error."),
     *_rows("supported", "DFLB", "errorfiles | http-error", "Answers in the place of errors."),
     *_rows("supported", "DFLB", "errorloc | errorloc302 | errorloc303", "Redirects in the place of errors."),

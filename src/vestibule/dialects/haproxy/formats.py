@@ -20,7 +20,7 @@ from vestibule.dialects.read import Unreadable
 from vestibule.model.diagnostic import did_you_mean
 from vestibule.model.expr import EMPTY, Compare, Const, Expr, If, InSet, Var, concat
 
-_ALIAS = re.compile(r"%(\{[^}]*\})?([A-Za-z]+)")
+ALIAS = re.compile(r"%(\{[^}]*\})?([A-Za-z]+)")
 
 
 def format_expr(text: str, state: State) -> Expr:
@@ -56,7 +56,7 @@ def _format_item(text: str, at: int, state: State) -> tuple[Expr, int]:
     if flags and text[start : start + 1] in ("", " "):
         # Flags that stand alone hold for all that follows.
         return _flagged(EMPTY, flags), start
-    found = _ALIAS.match(text, at)
+    found = ALIAS.match(text, at)
     if found is None:
         raise Unreadable("syntax", f"`{text[at : at + 2]}` is no item of a format", "write `%%` for a per cent sign")
     return _flagged(_alias(found[2], state), flags), found.end()
@@ -78,6 +78,8 @@ def _alias(name: str, state: State) -> Expr:
         return Const(state.frontend)
     if name == "o":
         return EMPTY
+    if name == "ID":
+        return state.identity
     if name in ("hr", "hs"):
         return _captures("capture.req.hdr" if name == "hr" else "capture.res.hdr", state)
     moved = {"ci": "src", "cp": "src_port", "fi": "dst", "fp": "dst_port"}.get(name, "")

@@ -26,6 +26,7 @@ from vestibule.dialects.haproxy.errorpages import ErrorPages
 from vestibule.dialects.haproxy.formats import read_format
 from vestibule.dialects.haproxy.forwardfor import told_actions
 from vestibule.dialects.haproxy.globals import Globals, lowest, read_globals
+from vestibule.dialects.haproxy.identity import identity_of
 from vestibule.dialects.haproxy.lexer import read_lines
 from vestibule.dialects.haproxy.listen import Binder, Bound
 from vestibule.dialects.haproxy.logs import access_log, event_logs, named
@@ -138,6 +139,8 @@ class _Lowering:
         self._pages = ErrorPages(sections, report, origins, read_text)
         self._lookups = Lookups()
         begin = replace(begin, backends={name: _has_servers(each) for name, each in self._backends.items()})
+        self._identity = identity_of(sections, report)
+        begin = replace(begin, identity=self._identity)
         # What is known before any rule, and what may be asked of connections without requests.
         self._raw_begin = replace(begin, files=self._files, raw=True)
         self._begin = replace(begin, files=self._files, tables=self._table, lookups=self._lookups)
@@ -509,7 +512,7 @@ class _Lowering:
         self._after[front.section.name] = state = replace(state, servers=())
         marker = front.settings.last("unique-id-header")
         if marker is not None:
-            action = SetHeader("".join(marker.arguments()[:1]), Var("request_id"))
+            action = SetHeader("".join(marker.arguments()[:1]), self._identity)
             request.append(self._origins.at(span(marker.line), action))
         timeouts = exchange_timeouts(front.settings, back.settings)
         own = back.section is not front.section
@@ -552,7 +555,7 @@ class _Lowering:
         name = back.section.name
         if name not in self._servers:
             settings = back.settings
-            servers = Servers(back.section, self._report, self._origins, self._globals.tls)
+            servers = Servers(back.section, self._report, self._origins, self._globals.tls, back.is_raw(), self._identity)
             upstream = servers.read(settings)
             events = event_logs(settings, self._globals.logs, self._report)
             if events and (upstream.health is not None or upstream.agent is not None):

@@ -67,7 +67,7 @@ SERVER_OPTIONS: dict[str, Option] = {
         *_rows("error", 1, "track", "write `check` for this server as well"),
         *_rows("error", 1, "check-via-socks4", "leave it out"),
         *_rows("harmless", 1, "resolvers resolve-prefer resolve-net resolve-opts init-addr", "names are looked up again and again anyway"),
-        *_rows("supported", 1, "alpn npn"),
+        *_rows("supported", 1, "alpn npn proxy-v2-options"),
         *_rows("harmless", 1, "ws", "WebSockets have HTTP/1.1, unless the server speaks HTTP/2 alone"),
         *_rows("harmless", 0, "tfo non-stick stick no-tfo", _NOTHING),
         *_rows("harmless", 1, "tcp-ut minconn id max-reuse pool-low-conn shard log-proto hash-key label guid", _NOTHING),
@@ -82,7 +82,7 @@ SERVER_OPTIONS: dict[str, Option] = {
             "send-proxy-v2-ssl send-proxy-v2-ssl-cn",
             "write `send-proxy-v2`, which says who the client is and nothing of TLS",
         ),
-        *_rows("error", 1, "proxy-v2-options set-proxy-v2-tlv-fmt", "leave it out"),
+        *_rows("error", 1, "set-proxy-v2-tlv-fmt", "leave it out"),
         *_rows("error", 1, "namespace socks4 source redir usesrc interface", "leave it out"),
     )
 }

@@ -202,6 +202,8 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
     """Return the expression of a fetch. Raises ``Unreadable``."""
     if name in state.addresses and not arguments:
         return state.addresses[name]
+    if name == "unique-id" and not arguments:
+        return state.identity
     if name == "be_name" and state.backend and not arguments:
         return Const(state.backend)
     if name in ("srv_name", "srv_id") and state.servers and not arguments:

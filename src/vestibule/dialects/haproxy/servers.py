@@ -21,14 +21,14 @@ from vestibule.dialects.haproxy.listen import TlsDefaults, split_options, versio
 from vestibule.dialects.haproxy.options import SERVER_OPTIONS
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.sample import sample_expr
+from vestibule.dialects.haproxy.sample import as_text, sample_expr
 from vestibule.dialects.haproxy.settings import Settings
 from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.dialects.origin import Origins
 from vestibule.dialects.read import Unreadable
 from vestibule.model.config import Agent, HealthCheck, Passive, Pool, Server, Upstream, UpstreamTls
-from vestibule.model.expr import Const
+from vestibule.model.expr import Const, Expr
 from vestibule.model.quantity import parse_port, parse_server_host
 from vestibule.model.upstream import server_text
 
@@ -45,11 +45,13 @@ T = TypeVar("T")
 class Servers:
     """Reads the servers of one backend."""
 
-    def __init__(self, section: Section, report: Report, origins: Origins, defaults: TlsDefaults) -> None:
+    def __init__(self, section: Section, report: Report, origins: Origins, defaults: TlsDefaults, is_raw: bool, identity: Expr) -> None:
         self._section = section
         self._report = report
         self._origins = origins
         self._defaults = defaults
+        self._is_raw = is_raw
+        self._identity = identity
         self.by_name: dict[str, Server] = {}
         """Servers in use by name; those that are disabled or have no weight are not among them."""
         self.all: dict[str, Server] = {}
@@ -335,7 +337,7 @@ class Servers:
         for place, text in (*options.get("alpn", [])[-1:], *options.get("npn", [])[-1:]):
             for word in text.split(","):
                 if word not in ("h2", "http/1.1", "http/1.0"):
-                    self._report.error(line, place + 1, "bad-value", f"`{word}` is no protocol here", "write `h2`, `http/1.1` or both")
+                    self._report.warning(line, place + 1, "left-out", f"`{word}` is left out", "only `h2` and `http/1.1` are offered")
                 offered.add(word)
         if "h2" not in offered or "ssl" not in options:
             return "http/1.1"
@@ -343,17 +345,30 @@ class Servers:
 
     def _pool(self, line: Line, options: _Options, pool: Pool) -> Pool:
         protocol = self._protocol(line, options)
+        # Whose connections do not stand for one client, or one name, each.
         announces = "send-proxy" in options or "send-proxy-v2" in options
-        if protocol == "h2" or (protocol == "auto" and not announces):  # whose connections do not stand for one client each
+        shares = not announces and pool.reuse == "shared" and not self._is_asked(options)
+        if protocol == "h2" or (protocol == "auto" and shares):
             pool = replace(pool, protocol=protocol)
         waiting = self._number(line, options, "maxqueue", 0, 10**9)
         if waiting:
             pool = replace(pool, max_waiting=waiting)
         idle = self._number(line, options, "pool-max-conn", 0, 10**9)
-        if idle is not None and self._pool_base.max_idle:
+        if idle is not None and self._pool_base.max_idle and pool.reuse != "private":
             pool = replace(pool, max_idle=idle)
+        pool = replace(pool, announced_id=self._announced_id(line, options))
         purge = self._time(line, options, "pool-purge-delay")
         return pool if purge is None else replace(pool, idle_ms=purge)
+
+    def _announced_id(self, line: Line, options: _Options) -> Expr | None:
+        """Read ``proxy-v2-options``: the identifier of the request is what can be told beside addresses."""
+        if "proxy-v2-options" not in options:
+            return None
+        place, text = options["proxy-v2-options"][-1]
+        for word in text.split(","):
+            if word != "unique-id":
+                self._report.not_built(line, place + 1, f"`proxy-v2-options {word}`", "write `unique-id`, or leave it out")
+        return self._identity if "unique-id" in text.split(",") and "send-proxy-v2" in options else None
 
     def _upstream_tls(self, line: Line, options: _Options) -> UpstreamTls:
         verify = options["verify"][-1] if "verify" in options else (0, "required")
@@ -392,22 +407,31 @@ class Servers:
             ciphers=tuple(options["ciphers"][-1][1].split(":")) if "ciphers" in options else base.servers.ciphers,
             suites=tuple(options["ciphersuites"][-1][1].split(":")) if "ciphersuites" in options else base.servers.suites,
             groups=tuple(curves[-1][1].split(":")) if curves else base.servers.curves,
+            name_from=self._asked(options) if self._is_asked(options) else None,
         )
+
+    def _asked(self, options: _Options) -> Expr | None:
+        """Return the name that ``sni`` says; None where there is none. Raises ``Unreadable``."""
+        return as_text(sample_expr(options["sni"][-1][1], State(raw=self._is_raw))) if "sni" in options else None
+
+    def _is_asked(self, options: _Options) -> bool:
+        """Tell whether names differ from request to request."""
+        try:
+            return not isinstance(self._asked(options) or Const(""), Const)
+        except Unreadable:
+            return False
 
     def _name(self, line: Line, options: _Options) -> str:
         """Return the one name that is sent and verified. HAProxy may send none; vestibule always sends one."""
         names: dict[str, int] = {}
-        if "sni" in options:
-            place, text = options["sni"][-1]
-            try:
-                expr = sample_expr(text, State())
-            except Unreadable as bad:
-                self._report.error(line, place + 1, bad.code, bad.message, bad.hint)
-                return ""
-            if not isinstance(expr, Const):
-                self._report.not_built(line, place + 1, "a name that differs from request to request", "write `sni str(NAME)`")
-                return ""
-            names[str(expr.value)] = place
+        try:
+            asked = self._asked(options)
+        except Unreadable as bad:
+            self._report.error(line, options["sni"][-1][0] + 1, bad.code, bad.message, bad.hint)
+            return ""
+        if asked is not None:
+            # One that differs from request to request stands beside what is verified.
+            names[str(asked.value) if isinstance(asked, Const) else ""] = options["sni"][-1][0]
         if "verifyhost" in options:
             place, text = options["verifyhost"][-1]
             names[text] = place

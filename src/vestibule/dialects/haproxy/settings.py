@@ -10,6 +10,7 @@ Not here: rules (``rules``), logs (``logs``), listeners (``listen``), servers (`
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report
@@ -32,6 +33,9 @@ _CAUSES: dict[str, RetryCause] = {
     "junk-response": "invalid",
 }
 _RETRY_STATUSES = ("401", "403", "404", "408", "425", "500", "501", "502", "503", "504")
+
+
+_REUSE: dict[str, Literal["shared", "proven", "safe", "private"]] = {"never": "private", "safe": "safe", "aggressive": "proven"}
 
 
 class Settings:
@@ -106,8 +110,9 @@ class Settings:
             self._report.error(
                 reuse.line, reuse.first, "bad-value", "this is no way to reuse connections", "write never, safe, aggressive or always"
             )
-        never = reuse is not None and reuse.arguments() == ["never"]
-        if never or self.has("option http-server-close", "option httpclose", "option forceclose"):
+        if reuse is not None and reuse.arguments()[:1] != ["always"]:
+            pool = replace(pool, reuse=_REUSE.get("".join(reuse.arguments()[:1]), "shared"))
+        if self.has("option http-server-close", "option httpclose", "option forceclose"):
             pool = replace(pool, max_idle=0)
         wait = self.time("queue")
         return pool if wait is None else replace(pool, wait_ms=wait)

@@ -82,6 +82,9 @@ class PatternFiles:
             self.names[name] = kind
 
 
+_IDENTITY = Var("request_id")
+
+
 def _no_table(name: str) -> CountedTable | None:
     return None
 
@@ -116,6 +119,8 @@ class State:
     """Whether there are only bytes: what is known of TLS is what a passed-on ClientHello says."""
     files: PatternFiles = field(default_factory=PatternFiles)
     """Files of maps and of patterns. Shared by all states."""
+    identity: Expr = _IDENTITY
+    """What identifies a request: ``unique-id``."""
     proxy: str = ""
     """The section whose rules are read."""
     backends: Mapping[str, bool] = field(default_factory=dict)

@@ -65,6 +65,7 @@ UPSTREAM_TLS = Table(
     (
         Key("verify", FLAG, "true", "verify"),
         Key("name", TEXT, '"immich.lan"', "name"),
+        Key("name_from", TEMPLATE, '"{host}"', "name_from"),
         Key("ca", PATH, '"lan-ca.pem"', "ca"),
         Key("crl", PATH, '"lan-crl.pem"', "crl"),
         Key("cert", PATH, '"client.pem"', "cert"),
@@ -90,6 +91,8 @@ POOL = Table(
         Key("wait", DURATION, '"30s"', "wait_ms"),
         Key("protocol", Choice("http/1.1", "h2", "auto"), '"h2"', "protocol"),
         Key("bare_lf", FLAG, "false", "bare_lf"),
+        Key("reuse", Choice("shared", "proven", "safe", "private"), '"private"', "reuse"),
+        Key("announced_id", TEMPLATE, '"{request_id}"', "announced_id"),
         Key("local_address", TEXT, '"192.168.1.2"', "local_address"),
     ),
 )
