@@ -67,7 +67,7 @@ def of_haproxy() -> str:
     converters = [*haproxy_converters.NAMES, "map and its kin", "concat", "iif"]
     several = [*haproxy_values.FORMS, *haproxy_values.COOKIES, *haproxy_values.COUNTED_COOKIES]
     others = ["bin", "hdr_ip", "hdr_cnt", "capture.req.hdr", "sc_http_req_rate", "src_http_req_rate"]
-    placed = ["var", "str", "int", "bool", "fe_name", "srv_name", "srv_id"]
+    placed = ["unique-id", "var", "str", "int", "bool", "fe_name", "srv_name", "srv_id"]
     built = [*haproxy_variables.FETCHES, *haproxy_variables.NAMED_FETCHES, *several, *others, *placed]
     unbuilt = [name for name in haproxy_variables.UNBUILT_FETCHES if name not in placed]
     parts.append(table(("kind", "built", "known, and not built"), [

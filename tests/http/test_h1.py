@@ -624,5 +624,5 @@ def test_a_whole_url_and_a_host_may_differ_in_the_usual_port() -> None:
     (head, *_) = read(reader, [b"GET http://a:80/x HTTP/1.1\r\nHost: A\r\n\r\n"])
     assert head[0] == "head"
     assert reader.head is not None
-    assert (reader.head.target, reader.head.authority) == (b"/x", b"a:80")
+    assert (reader.head.target, reader.head.authority, reader.head.origin) == (b"/x", b"a:80", b"http://a:80")
     assert read(requests(), [b"GET http://a:81/x HTTP/1.1\r\nHost: a\r\n\r\n"]) == [("fault", b"client.bad_target")]

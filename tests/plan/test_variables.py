@@ -83,7 +83,7 @@ VALUES = [
     ("announced_ip", "", b"192.0.2.9"), ("announced_port", "", b"99"), ("announced_server_ip", "", b"192.0.2.8"),
     ("announced_server_port", "", b"98"), ("connection_number", "", b"7"), ("connection_requests", "", b"1"),
     ("kept", "mine", b"1"), ("kept", "ours", b"2"), ("kept", "none", b""), ("proxied", "", b"false"), ("first_request", "", b"true"),
-    ("cookie", "s", b"1=2"), ("cookie", "none", b""),
+    ("cookie", "s", b"1=2"), ("cookie", "none", b""), ("target_origin", "", b"http://photos.example"),
     ("user", "", b"alice"), ("upstream_mark", "", b"a1"),
     ("upstream", "", b"immich"), ("upstream_address", "", b"192.0.2.80:2283"), ("upstream_connect_ms", "", b"3"),
     ("status", "", b"200"), ("response_header", "X-R", b"1, 2"), ("response_header", "none", b""), ("head_ms", "", b"9"),
@@ -100,6 +100,7 @@ def test_value(name: str, argument: str, value: bytes) -> None:
     ex = idle("/a%20b/?id=1&k%65y=2&id=3", "X-Two: a", "X-Two: b", "Cookie: t=0; s=1=2", "cookie: s=9", "Authorization: Basic YWxpY2U6eDp5",
               authority="Photos.Example:8443")  # fmt: skip
     ex.chosen = Chosen()
+    ex.request.origin = b"http://photos.example"
     ex.client.announced = parse_proxy_header(b"PROXY TCP4 192.0.2.9 192.0.2.8 99 98\r\n")
     ex.client.tls_resumed, ex.client.tls_session, ex.client.tls_protocol = True, b"\x01\xab", b"h2"
     ex.client.number, ex.client.requests = 7, 1

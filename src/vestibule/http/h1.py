@@ -398,9 +398,12 @@ class RequestReader(Reader):
             if not self.limits.hostless and (fields.bad_host or version != b"HTTP/1.0"):
                 raise ProtocolError(CLIENT_BAD_HOST, repr((fields.get(b"host") or b"")[:80])[1:] if fields.bad_host else "no Host")
             authority = b""
-        if target[:1] != b"/":
-            target, authority = self._check_other_form(method, target, authority)
-        return RequestHead(method, target, authority, fields, version)
+        if target[:1] == b"/" or (target == b"*" and method == b"OPTIONS"):
+            return RequestHead(method, target, authority, fields, version)
+        named, origin_form = self._check_absolute(target, authority)
+        head = RequestHead(method, origin_form, named, fields, version)
+        head.origin = target[: target.find(b"://") + 3] + named
+        return head
 
     def _check_method(self, method: bytes) -> None:
         if not method or method.translate(None, TOKEN_CHARS) or len(method) > _METHOD_LONGEST:
@@ -424,14 +427,13 @@ class RequestReader(Reader):
             raise ProtocolError(CLIENT_BAD_VERSION, version.decode("ascii"))
         self.persistent = not fields.close
 
-    def _check_other_form(self, method: bytes, target: bytes, authority: bytes) -> tuple[bytes, bytes]:
-        if target == b"*" and method == b"OPTIONS":
-            return target, authority
+    def _check_absolute(self, target: bytes, authority: bytes) -> tuple[bytes, bytes]:
+        """Take a target that is a whole URL apart into authority and origin form."""
         named, origin = split_absolute(target)
         check_authority(named)
         if authority and named.lower() != authority.lower() and not is_same(named, authority, target[:5].lower() == b"https"):
             raise ProtocolError(CLIENT_BAD_TARGET, "the target names another host than Host")
-        return origin, named
+        return named, origin
 
 
 class ResponseReader(Reader):

@@ -12,13 +12,15 @@ class RequestHead:
     """A request as the plan sees it.
 
     `target` is in origin form (path and query) or `*`; `authority` is what the client asked for, with
-    its port if it said one; `protocol` is for logs only (`HTTP/1.1`, `HTTP/2.0`).
+    its port if it said one; `origin` is what stood before the target where that was a whole URL (`http://host`); `protocol` is for logs
+    only (`HTTP/1.1`, `HTTP/2.0`).
     """
 
     def __init__(self, method: bytes, target: bytes, authority: bytes, fields: Fields, protocol: bytes) -> None:
         self.method = method
         self.target = target
         self.authority = authority
+        self.origin = b""
         self.fields = fields
         self.protocol = protocol
 

@@ -166,6 +166,8 @@ _ROWS = (
     Variable("sent_method", _T, Phase.REQUEST, "exchange", "Method as it goes to the server, after the actions so far."),
     Variable("target", _T, Phase.REQUEST, "exchange", "Request target as the client sent it, query included.",
              nginx="$request_uri", caddy="{http.request.orig_uri}", apache="%{REQUEST_URI}x"),
+    Variable("target_origin", _T, Phase.REQUEST, "exchange",
+             "Scheme and host that the client wrote before the target (`http://host`), where it asked for a whole URL; else empty."),
     Variable("path", _T, Phase.REQUEST, "exchange",
              "Path as it goes upstream: percent-encoded, after rewrites so far, without the query.",
              caddy="{http.request.uri.path}", haproxy="path"),

@@ -55,6 +55,7 @@ class RewrittenHead(RequestHead):
 
     def __init__(self, head: RequestHead, target: bytes, came_target: bytes) -> None:
         super().__init__(head.method, target, head.authority, head.fields, head.protocol)
+        self.origin = head.origin
         self.came_target = came_target
         self.came_method: bytes = came_method(head)
         self.own_target: bytes = head.own_target if isinstance(head, RewrittenHead) else b""

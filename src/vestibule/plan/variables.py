@@ -105,6 +105,13 @@ class Target(Node):
         return came_target(ex.request)
 
 
+class TargetOrigin(Node):
+    """What stood before the target of a whole URL."""
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.request.origin or None
+
+
 class Path(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return _path(ex)
@@ -605,6 +612,7 @@ _NODES: Final[dict[str, Node]] = {
     "method": Method(EXCHANGE),
     "sent_method": SentMethod(EXCHANGE),
     "target": Target(EXCHANGE),
+    "target_origin": TargetOrigin(EXCHANGE),
     "path": Path(EXCHANGE),
     "decoded_path": DecodedPath(EXCHANGE),
     "query": Query(EXCHANGE),

@@ -121,6 +121,7 @@ def test_what_is_asked_for_is_told_as_it_came(tmp_path: Path, original: bool) ->
             for version, target, line in (
                 ("h1", "/a", "<GET|/a|/a|/a|>"),
                 ("h1", "/a?q=1", "<GET|/a|/a|/a?q=1|?q=1>"),
+                ("h1", "http://photos.test/a?q=1", "<GET|/a|http://photos.test/a|http://photos.test/a?q=1|?q=1>"),
                 ("h2", "/a", "<GET|/a|http://photos.test/a|http://photos.test/a|>"),
                 ("h2", "/a?q=1", "<GET|/a|http://photos.test/a|http://photos.test/a?q=1|?q=1>"),
             ):

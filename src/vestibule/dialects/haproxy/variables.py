@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vestibule.model.expr import AllOf, Call, Compare, Concat, Const, Default, Expr, If, InSet, Match, Not, Var
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Concat, Const, Default, Expr, If, InSet, Match, Not, Var
 
 _QUERY = Var("query")
 
@@ -32,12 +32,15 @@ ASKED = Default(Var("upstream_address"), Call("capture", (Var("tried_addresses")
 SERVER = Default(ASKED, Const("<NOSRV>"))
 """The same in a line, before servers have their names (``loglines.with_names``)."""
 
+_URL_HOST = r"://\[?([0-9a-fA-F.:]+?)\]?(?::[0-9]*)?\Z"
+_URL_PORT = r":([0-9]+)\Z"
+
 TARGET = If(
     AllOf((Compare("==", Var("protocol"), Const("HTTP/2.0")), Match("^/", Var("target")))),
     Concat((Var("scheme"), Const("://"), Var("header", "host"), Var("target"))),
-    Var("target"),
+    Concat((Var("target_origin"), Var("target"))),
 )
-"""What a request asks for, in lines of logs: a request of HTTP/2 has a whole URL there."""
+"""What a request asks for, in lines of logs: a request of HTTP/2 has a whole URL there, and one of HTTP/1 where the client wrote it."""
 
 
 def server_of(servers: tuple[tuple[str, str], ...], is_number: bool) -> Expr:
@@ -87,6 +90,17 @@ FETCHES: dict[str, Expr] = {
     "query": _QUERY,
     "pathq": Concat((Var("path"), QUERY_MARKED)),
     "url": Var("target"),
+    "url_ip": Call("mask", (Call("capture", (Var("target_origin"), Const(_URL_HOST), Const("1"))), Const(32), Const(128))),
+    "url_port": Call(
+        "number",
+        (
+            If(
+                Match(_URL_PORT, Var("target_origin")),
+                Call("capture", (Var("target_origin"), Const(_URL_PORT), Const("1"))),
+                If(Match("^https", Var("target_origin"), True), Const("443"), If(Match(".", Var("target_origin")), Const("80"), EMPTY)),
+            ),
+        ),
+    ),
     "status": Var("status"),
     "txn.status": Var("status"),
     "date_us": Call("modulo", (Call("multiply", (Var("time_ms"), Const(1_000))), Const(1_000_000))),
@@ -264,7 +278,7 @@ UNBUILT_FETCHES: dict[str, str] = {
             *("fc_err", "fc_pp_tlv", "fc_rtt", "fe_defbe", "nbproc", "queue", "request_date", "res.body", "res.body_len"),
             *("res.hdrs", "req.hdrs", "req.hdrs_bin", "server_status", "srv_conn", "srv_conn_free", "srv_queue", "srv_weight"),
             *("ssl_fc_alg_keysize", "ssl_fc_cipherlist_str", "ssl_fc_curve", "ssl_fc_err", "ssl_fc_hsk_err", "ssl_fc_use_keysize"),
-            *("req.proto_http", "req_proto_http", "stopping", "thread", "uptime", "url32", "url_ip", "url_port"),
+            *("req.proto_http", "req_proto_http", "stopping", "thread", "uptime", "url32"),
         ),
         "",
     ),
