@@ -340,6 +340,7 @@ class _Maker(Asked):
         if site.redirect_http and not listener.tls:
             source = self.https_redirect(key, level)
             return self.plan(key, level, source, [*self.begin(site), self._once.forward(terms, [])], "")
+        slow = len(self._exprs.slow)
         level.request = site.request
         level.request_key = f"{key}.request"
         level.response = site.response
@@ -358,7 +359,8 @@ class _Maker(Asked):
             ring.around = self.plan(key, level, source, [], _upstream_of(site.source))
         first: list[Step] = [*self.begin(site), self._once.forward(terms, head)]
         plan = self.plan(key, level, source, [], _upstream_of(site.source))
-        # Only now is it known: what is done to answers may ask for the path, too.
+        # Only now is it known: what is done to answers may ask for the path, too, and any condition for a password.
+        first[-1:-1] = self._steps.judged_first(slow)
         plan.request = self._once.steps([*first, self._once.check(self._exprs.asks_path), *steps])
         return plan
 

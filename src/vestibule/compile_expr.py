@@ -17,6 +17,8 @@ from vestibule.plan import expr as nodes
 from vestibule.plan.access_log import Escaped, JsonEscaped, redacted_variable
 from vestibule.plan.expr import Const, ConstNumber, ConstTest, Node, concat, folded
 from vestibule.plan.functions import make_call
+from vestibule.plan.items import IsUser
+from vestibule.plan.password import Users
 from vestibule.plan.redact import Redactor
 from vestibule.plan.variables import Place, UpstreamServers, make_variable
 
@@ -42,6 +44,8 @@ class ExprMaker:
         self._directory = directory
         self._mistakes = mistakes
         self._redactor: Redactor | None = None
+        self.slow: list[Users] = []  # those that conditions ask for and that take long to judge
+        self._users: dict[tree.Call, Users] = {}
         self.counted: list[tuple[str, UpstreamServers]] = []  # those that want to know their source, each with its key
 
     def text(self, key: str, expr: tree.Expr, place: Place) -> Node:
@@ -97,6 +101,8 @@ class ExprMaker:
             except (re.error, OverflowError, RecursionError) as bad:
                 self._mistakes.add(key, str(bad))
                 return Const(b"")
+            if isinstance(call, IsUser):
+                self._share(call, expr)
             if call is None:
                 self._mistakes.add(key, f"there is no function `{expr.function}` of {len(expr.arguments)} arguments")
             return call or Const(b"")
@@ -107,6 +113,12 @@ class ExprMaker:
         if isinstance(expr, tree.Default):
             return nodes.Default(self._node(key, expr.value, place), self._node(key, expr.fallback, place))
         return self._test_node(key, expr, place)
+
+    def _share(self, call: IsUser, expr: tree.Call) -> None:
+        """Have conditions that ask for the same users remember together whom they know."""
+        call.users = self._users.setdefault(expr, call.users)
+        if call.users.slow:
+            self.slow.append(call.users)
 
     def _test_node(
         self,

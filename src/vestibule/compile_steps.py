@@ -28,6 +28,7 @@ from vestibule.plan.steps.count import ADD, BYTES_IN, BYTES_OUT, FIND, LOOK, REQ
 from vestibule.plan.steps.deny import ClientCertificate, Deny, HangUp
 from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditWhen, RemoveField, RemoveMatching, SetField
 from vestibule.plan.steps.instead import ReplaceAnswer, SetStatus
+from vestibule.plan.steps.judge_first import JudgeFirst
 from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetMethod
 from vestibule.plan.steps.limit import Accounts, ConcurrencyLimit, Counts, Outcome, RateLimit
 from vestibule.plan.steps.rewrite import Rewrite, StripPrefix
@@ -62,6 +63,11 @@ class StepMaker:
         self._root = root
         self._reactor = reactor
         self._asked = asked
+
+    def judged_first(self, known: int) -> list[Step]:
+        """Make what has passwords judged that conditions ask for, beyond so many that were known before; nothing where none takes long."""
+        slow = list(dict.fromkeys(self._exprs.slow[known:]))
+        return [JudgeFirst(slow, self._reactor, self._registry.judge)] if slow else []
 
     def request_steps(self, key: str, actions: tuple[model.Action, ...], place: Place, first: int) -> list[Step]:
         """Make the steps of request actions; neighbouring edits are one step. `first` is the number of the first."""

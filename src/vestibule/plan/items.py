@@ -242,10 +242,10 @@ class IsUser(TruthNode):
     def __init__(self, inner: Node, users: Users) -> None:
         super().__init__(inner.scope)
         self._inner = inner
-        self._users = users
+        self.users = users
 
     def test(self, ex: Exchange) -> bool:
-        return self._users.accepts(self._inner.text(ex))
+        return self.users.accepts(self._inner.text(ex))
 
 
 def users_of(text: bytes) -> Users:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import bcrypt
 import pytest
 from tests.differential.originals import Running
 from tests.e2e.certs import Authority, server
@@ -180,3 +181,37 @@ def test_caddy_with_a_certificate_and_a_password(tmp_path: Path) -> None:
         assert fields[b"x-forwarded-for"] == b"127.0.0.1"
         assert fields[b"x-forwarded-proto"] == b"https"
         assert b"x-real-ip" not in fields
+
+
+SLOW = """\
+userlist gate
+    user anna password HASH
+
+frontend door
+    mode http
+    bind 127.0.0.1:PORT
+    timeout client 1m
+    http-request return status 200 if { path /open }
+    http-request return status 403 unless { http_auth(gate) }
+    http-request return status 204
+"""
+
+
+def test_a_condition_that_asks_for_a_slow_password_keeps_nobody_waiting(tmp_path: Path) -> None:
+    # Twelve rounds are a quarter of a second; five wrong passwords are more than one.
+    text = SLOW.replace("HASH", bcrypt.hashpw(b"Gr33nTea", bcrypt.gensalt(12)).decode())
+    with serving(tmp_path, "haproxy.cfg", text) as (port, _, _):
+        wrong = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(5)]
+        for at, sock in enumerate(wrong):
+            name, value = credentials(f"anna:{at}")
+            sock.sendall(f"GET / HTTP/1.1\r\nHost: a\r\n{name}: {value}\r\n\r\n".encode())
+        assert Client(("127.0.0.1", port)).request("GET", "/open").status == 200
+        wrong[-1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            wrong[-1].recv(1)
+        wrong[-1].settimeout(20)
+        for sock in wrong:
+            assert sock.recv(12) == b"HTTP/1.1 403"
+            sock.close()
+        right = [credentials("anna:Gr33nTea")]
+        assert [Client(("127.0.0.1", port)).request("GET", "/", right).status for _ in range(2)] == [204, 204]
