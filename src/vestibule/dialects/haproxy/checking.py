@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from vestibule.dialects.haproxy.report import Report
-from vestibule.dialects.haproxy.rounds import Texts, talk_of_requests
+from vestibule.dialects.haproxy.rounds import ANSWERED, Texts, talk_of_requests
 from vestibule.dialects.haproxy.settings import Settings
 from vestibule.dialects.haproxy.talks import port_of, talk_of, where_to
 from vestibule.dialects.haproxy.tree import Statement
@@ -33,6 +33,10 @@ _LEFT_OUT = {
 }
 _STATUSES = range(100, 600)
 _RANGE = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
+_FIELD = re.compile(
+    r"name(?P<lf>-lf)?(?: -m (?P<by>\S+))? (?P<name>\S+)(?: value(?P<value_lf>-lf)?(?: -m (?P<value_by>\S+))? (?P<value>.*))?"
+)
+
 _ALL_OF = "(?s)\\A"
 """What a pattern begins with that looks for several fields, or refuses one."""
 _NOTES = ("ok-status", "error-status", "tout-status", "on-success", "on-error", "status-code", "min-recv")
@@ -206,6 +210,14 @@ class _Rules:
 
     def _formatted(self, statement: Statement, at: int, text: str) -> str:
         """Return what a format comes to; nothing, noted, where that cannot be told."""
+        found = self._answered(statement, at, text)
+        if ANSWERED.search(found):
+            self._report.not_built(statement.line, statement.first + at, "a field of an answer in a request", "write the value")
+            return ""
+        return found
+
+    def _answered(self, statement: Statement, at: int, text: str) -> str:
+        """Return what a format comes to, fields of the answer in it; nothing, noted, where that cannot be told."""
         try:
             return self._texts.formatted(text)
         except Unreadable as bad:
@@ -285,21 +297,30 @@ class _Rules:
 
     def _field(self, statement: Statement, words: list[str], at: int, negated: bool) -> None:
         """``hdr|fhdr name [-m METHOD] NAME [value [-m METHOD] VALUE]``: a field of the answer, or an item of its list."""
-        found = re.fullmatch(r"name(?: -m (\S+))? (\S+)(?: value(?: -m (\S+))? (.*))?", " ".join(words[at + 1 :]))
-        ways = [found[1] or "str", found[3] or "str"] if found is not None else []
+        described = (
+            r"name(?P<lf>-lf)?(?: -m (?P<by>\S+))? (?P<name>\S+)(?: value(?P<value_lf>-lf)?(?: -m (?P<value_by>\S+))? (?P<value>.*))?"
+        )
+        found = re.fullmatch(described, " ".join(words[at + 1 :]))
+        ways = [found["by"] or "str", found["value_by"] or "str"] if found is not None else []
         if found is None or any(each not in (*NAME_METHODS, "found") for each in ways):
             hint = "write `expect hdr name X-State value up`"
             self._report.not_built(statement.line, statement.first + at, "a field that is described so", hint)
             return
-        name, value = _fitting(found[2], ways[0], ":"), _fitting(found[4] or "", ways[1], "")
+        texts = [found["name"], found["value"] or ""]
+        for place, mark in enumerate(("lf", "value_lf")):
+            texts[place] = self._answered(statement, at, texts[place]) if found[mark] else texts[place]
+        name, value = _fitting(texts[0], ways[0], ":"), _fitting(texts[1], ways[1], "")
         items = words[at] == "hdr"
         before, after = ("(?:[^\\r]*,[ \\t]*)?", "[ \\t]*(?:,[^\\r]*)?") if items else ("", "[ \\t]*")
-        pattern = f"(?i:\\r\\n{name}):[ \\t]*" + (f"{before}{value}{after}\\r" if found[4] else "")
+        pattern = f"(?i:\\r\\n{name}):[ \\t]*" + (f"{before}{value}{after}\\r" if texts[1] else "")
+        pattern, captured = _referring(pattern, self._found.check.head_pattern.count("(?P<field"))
         before = self._found.check.head_pattern
+        if captured and not before:
+            before = _ALL_OF
         if before and not before.startswith(_ALL_OF):
             before = f"{_ALL_OF}(?=.*(?:{before}))"
         if negated or before:
-            pattern = f"{before or _ALL_OF}(?{'!' if negated else '='}.*(?:{pattern}))"
+            pattern = f"{before or _ALL_OF}(?{'!' if negated else '='}{captured}.*(?:{pattern}))"
         self._found.check = replace(self._found.check, head_pattern=pattern)
 
     def _statuses(self, statement: Statement, at: int, text: str, negated: bool) -> tuple[int, ...]:
@@ -320,14 +341,25 @@ def _is_final(status: int) -> bool:
     return status >= 200 or status == 101
 
 
+def _referring(pattern: str, first: int) -> tuple[str, str]:
+    """Return a pattern that refers to fields of the answer, and what captures them before it, in groups numbered from ``first`` on."""
+    names = list(dict.fromkeys(ANSWERED.findall(pattern)))
+    lines = [rf"(?=.*\r\n(?i:{name}):[ \t]*(?P<field{at}>[^\r]*?)[ \t]*\r)" for at, name in enumerate(names, first)]
+    return ANSWERED.sub(lambda found: f"(?P=field{first + names.index(found[1])})", pattern), "".join(lines)
+
+
 def _fitting(text: str, way: str, stop: str) -> str:
     """Return the pattern of a text that is compared in a way, inside a line."""
     if way == "found":
         return f"[^\\r{stop}]*"
     inside = f"[^\\r{stop}]*"
-    before, after = NAME_METHODS[way]
+    begins, ends = [bool(each) for each in NAME_METHODS[way]]
+    if way == "reg" and "|" not in text:
+        # What stands for the ends of a text would be those of the whole head.
+        begins, ends = text.startswith("^"), text.endswith("$") and not text.endswith("\\$")
+        text = text[begins : len(text) - ends]
     text = f"(?:{text})" if way == "reg" else re.escape(text)
-    return ("" if before else inside) + text + ("" if after else inside)
+    return ("" if begins else inside) + text + ("" if ends else inside)
 
 
 def _connect(found: Checking, statement: Statement, report: Report) -> None:

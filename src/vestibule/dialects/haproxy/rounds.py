@@ -3,7 +3,9 @@
 Facts (HAProxy configuration manual, chapter 4.2): `http-check connect` begins another connection, on which `http-check send` asks again.
 Values of fields, `uri-lf` and `body-lf` are formats; variables of the scope `check` are set between the requests.
 
-Rules: a text is worked out once, when the file is read. What only an answer or a moment can tell is an error.
+Rules
+  A text is worked out once, when the file is read. What only a moment can tell is an error.
+  A field of the answer (`res.fhdr`) is told between two marks, for patterns to find where it stands; a request cannot have it.
 
 Not here: the rules themselves (`checking`), how a talk is held (`control/check.py`).
 """
@@ -18,8 +20,12 @@ from vestibule.dialects.read import Unreadable
 from vestibule.model.config import HealthCheck
 
 _ITEM = re.compile(r"%(?:%|\[([^\]]*)\]|(.?))")
+ANSWERED = re.compile("\ue000([^\ue001]*)\ue001")
+"""A field of the answer, between its marks."""
+
+_FIELDS = ("res.fhdr", "res.hdr", "check.fhdr", "check.hdr")
 _SCOPES = ("check", "proc", "sess", "txn")
-_ANSWERED = "explain \\AHTTP/1\\.[01] (?P<code>[0-9]{3})(?: (?P<info>[^\\r\\n]*))?\\r\\n"
+_STATUS_LINE = "explain \\AHTTP/1\\.[01] (?P<code>[0-9]{3})(?: (?P<info>[^\\r\\n]*))?\\r\\n"
 
 
 class Texts:
@@ -65,6 +71,8 @@ class Texts:
             return ",".join(given)
         if name == "var" and given:
             return self._held.get(given[0], "".join(given[1:2]))
+        if name in _FIELDS and len(given) == 1:
+            return f"\ue000{given[0].lower()}\ue001"
         if self._names.get(name) and not given:
             return self._names[name]
         hint = "name it, where a backend has one server" if name == "srv_name" else "write the value"
@@ -78,7 +86,7 @@ def talk_of_requests(rounds: list[tuple[int, HealthCheck | None]]) -> tuple[str,
         steps.append(f"connect {port}" if port else "connect")
         if check is None:
             continue
-        steps.extend([f"send_hex {_request(check).hex()}", _ANSWERED, "disagree"])
+        steps.extend([f"send_hex {_request(check).hex()}", _STATUS_LINE, "disagree"])
         statuses = "|".join([str(each) for each in check.statuses]) or "[23][0-9]{2}"
         steps.append(f"expect_pattern \\AHTTP/1\\.[01] (?:{statuses})[ \\r]")
         if check.body:
