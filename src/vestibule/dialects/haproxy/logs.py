@@ -80,6 +80,10 @@ class _Line:
             return _STANDARD[text]
         family = next((each for each in _FAMILIES if text.startswith(each)), "")
         target = PREFIX + text.removeprefix(family)
+        if text.startswith(":"):
+            message = "no address stands before the colon; lines go to this machine"
+            self._report.warning(self._statement.line, self._statement.first, "log-target", message, "write `log 127.0.0.1:514 local0`")
+            target = f"{PREFIX}127.0.0.1{text if text != ':' else ''}"
         if not text:
             self._error(0, "missing", "`log` needs a target", "write `log /dev/log local0` or `log stdout format raw local0`")
         elif "@" in text.removeprefix(family):
