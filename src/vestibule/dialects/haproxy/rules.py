@@ -26,7 +26,7 @@ from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.pacing import Paces
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report, span
-from vestibule.dialects.haproxy.sample import as_text, is_fleeting, is_shared, read_sample, variable_expr
+from vestibule.dialects.haproxy.sample import as_text, constant_of, is_fleeting, is_shared, read_sample, variable_expr
 from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Statement
 from vestibule.dialects.haproxy.users import Userlist
@@ -253,11 +253,17 @@ class Rules(Editor):
         try:
             time_ms = parse_time(text)
         except ValueError:
-            if "(" in text:
-                self._report.not_built(line, first + 1, "a time-out that is computed", "write the time, with a rule for each condition")
-            else:
+            if "(" not in text:
                 self._report.error(line, first + 1, "syntax", f"`{text}` is no time", "write `set-timeout server 30s`")
-            return None
+                return None
+            value = read_sample(line, first + 1, state, self._report)
+            computed = None if value is None else constant_of(value)
+            if computed is None or computed < 1:
+                if value is not None:
+                    hint = "write the time, with a rule for each condition"
+                    self._report.not_built(line, first + 1, "a time-out that is computed so", hint)
+                return None
+            time_ms = computed
         action = SetTimeouts(time_ms) if which == "server" else SetTimeouts(tunnel_idle_ms=time_ms)
         return self._do(line, test, action) if sound else None
 

@@ -15,7 +15,9 @@ conditions (``acl``).
 from __future__ import annotations
 
 import ipaddress
+import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from vestibule.dialects.haproxy import converters
@@ -102,6 +104,9 @@ _FLEETING = (
 """Variables whose value changes while a request is served."""
 
 _NEVER_EMPTY = (Var("scheme"), Var("method"), Var("path"), Var("target"), Var("protocol"), Var("request_id"))
+
+_SUMS: dict[str, Callable[[int, int], int]] = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
+"""Functions of two numbers that are worked out when the file is read."""
 
 _MAP_MOST = 200
 """Lines of a map: each is a step in a chain."""
@@ -566,6 +571,16 @@ def _mapped_address(expr: Expr, arguments: tuple[str, ...], state: State) -> Exp
 def as_text(expr: Expr) -> Expr:
     """Return an expression that yields text: HAProxy writes a test as 1 or 0."""
     return If(expr, Const("1"), Const("0")) if kind_of(expr) is Kind.TEST else expr
+
+
+def constant_of(expr: Expr) -> int | None:
+    """Return the number that an expression always is; None where that depends on anything."""
+    if isinstance(expr, Const) and isinstance(expr.value, int) and not isinstance(expr.value, bool):
+        return expr.value
+    if not isinstance(expr, Call) or expr.function not in _SUMS or len(expr.arguments) != 2:
+        return None
+    one, other = [constant_of(each) for each in expr.arguments]
+    return None if one is None or other is None else _SUMS[expr.function](one, other)
 
 
 def trimmed(expr: Expr) -> Expr:
