@@ -1,4 +1,5 @@
-"""The variables of a connection and of the machine: what all requests of a connection have alike, but for their number.
+"""The variables of a connection and of the machine: what all requests of a connection have alike, but for their number, and how the URL
+began that a client wrote.
 
 Not here: the table of nodes by name (`variables.py`).
 """
@@ -258,3 +259,10 @@ class Hostname(Node):
 class ProcessId(NumberNode):
     def value(self, ex: Exchange) -> int:
         return os.getpid()
+
+
+class TargetOrigin(Node):
+    """What stood before the target of a whole URL."""
+
+    def find(self, ex: Exchange) -> bytes | None:
+        return ex.request.origin or None

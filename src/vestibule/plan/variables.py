@@ -36,6 +36,7 @@ from vestibule.plan.connection import (
     Scheme,
     ServerIp,
     ServerPort,
+    TargetOrigin,
     Tls,
     TlsAlpn,
     TlsCipher,
@@ -103,13 +104,6 @@ class SentMethod(Node):
 class Target(Node):
     def find(self, ex: Exchange) -> bytes | None:
         return came_target(ex.request)
-
-
-class TargetOrigin(Node):
-    """What stood before the target of a whole URL."""
-
-    def find(self, ex: Exchange) -> bytes | None:
-        return ex.request.origin or None
 
 
 class Path(Node):
