@@ -157,20 +157,3 @@ def test_edits_of_a_query(edit: str, query: str, wanted: str) -> None:
         ex = idle(f"/p?{query}")
         query = ExprMaker(Mistakes()).text("query", action.query, Place()).text(ex).decode()
     assert query == wanted
-
-
-@pytest.mark.parametrize(
-    ("lines", "mistake"),
-    [
-        ([f"redir /old{at} /new{at}" for at in range(900)], ""),
-        ([f"respond text{at}" for at in range(900)], ""),
-        ([f"encode /{at} gzip" for at in range(900)], "too-many-ways"),
-        ([f"try_files {{path}} /{at}" for at in range(900)], "too-many-ways"),
-    ],
-    ids=lambda given: given[0].split()[0] if isinstance(given, list) else "",
-)
-def test_however_many_directives_a_site_has_it_is_read(lines: list[str], mistake: str) -> None:
-    text = "http://a.test {\n" + "".join(f"\t{line}\n" for line in [*lines, "respond 404"]) + "}\n"
-    loaded = load("Caddyfile", text)
-    found = {each.code for each in loaded.diagnostics}
-    assert loaded.ok is (not mistake) and (mistake in found) is bool(mistake), found

@@ -62,8 +62,12 @@ _SILENT = ("header", "vars", "map", "root", "encode", "request_body", "log_skip"
 
 _REWRITES = ("rewrite", "uri", "handle_path", "try_files")
 
-_WAYS_MOST = 4_000
-"""So often are directives of a site followed to their end. What goes on where a matcher holds and where not doubles that each time."""
+_WAYS_MOST, _WAYS_EACH = 4_000, 10
+"""So often, and so often again for each directive, are those of a site followed to their end. What goes on where a matcher holds
+and where not doubles that each time."""
+
+_TOLD = -1_000_000
+"""What is left of ways where it was told that there are too many."""
 
 _DEPTH_MOST = 100
 """So many of those, and blocks, may stand in each other."""
@@ -125,11 +129,11 @@ class Flow:
         self.skipped: list[Expr] = []
         """Which requests of the site get no line in its log."""
         self._read: list[Segment] = []
-        self._ways = self._depth = 0
+        self._ways_left = self._depth = 0
 
     def site(self, segments: tuple[Segment, ...]) -> Piece:
         """Return what a site does."""
-        self._ways = 0
+        self._ways_left = _WAYS_MOST + _WAYS_EACH * _count(segments)
         matchers = Matchers(segments, self._report)
         self._root = _root_of(segments)  # a block for errors has the site's, too
         matchers.check(State(dict.fromkeys(_mapped(segments), EMPTY), root="/"))
@@ -220,8 +224,8 @@ class Flow:
 
     def _run(self, segments: list[Segment], matchers: Matchers, state: State, carry: Carry, tail: Tail) -> Piece:
         """Return what directives do in this order, and then ``tail``."""
-        self._ways += 1
-        if self._ways > _WAYS_MOST or self._depth >= _DEPTH_MOST:
+        self._ways_left -= 1
+        if self._ways_left < 0 or self._depth >= _DEPTH_MOST:
             return self._lost(segments)
         self._depth += 1
         segments = [as_question(each) if each.name == "reverse_proxy" else each for each in segments]
@@ -229,7 +233,7 @@ class Flow:
         found: Piece | None = None  # what is never reached behind it is read for its mistakes
         while True:
             request: list[Action] = []
-            if self._ways > _WAYS_MOST:
+            if self._ways_left < 0:
                 found = found or Piece(self._nobody)
                 break
             then = self._begin(segments, matchers, state, carry, tail, request)
@@ -354,8 +358,8 @@ class Flow:
 
     def _lost(self, segments: list[Segment]) -> Piece:
         """Give a site up that branches without end in sight; that is told once."""
-        if segments and self._ways < 2 * _WAYS_MOST:
-            self._ways = 2 * _WAYS_MOST
+        if segments and self._ways_left >= _TOLD:
+            self._ways_left = _TOLD - 1
             message = "there are too many ways through the directives of this site"
             hint = "those with a matcher double them: put what belongs together into `handle` blocks, of which one is carried out"
             self._report.error(segments[0].head, "too-many-ways", message, hint)
@@ -684,3 +688,8 @@ def _mapped(segments: tuple[Segment, ...]) -> list[str]:
 
 def _has_rewrite(segments: tuple[Segment, ...]) -> bool:
     return any(each.name in _REWRITES or _has_rewrite(each.inside()) for each in segments)
+
+
+def _count(segments: tuple[Segment, ...]) -> int:
+    """Return how many directives there are, with those in blocks."""
+    return sum([1 + _count(each.inside()) for each in segments])

@@ -607,8 +607,10 @@ class _Lowering:
         """Return what the sets of rules do, and then ``final``."""
         state = replace(state, proxy=side.section.name, backend=side.section.name if side.section.kind != "frontend" else "")
         actions: list[Action] = []
+        passed: list[tuple[list[Action], Route]] = []
+        found: Piece | None = None  # what is never reached behind it is read for its mistakes
         for at, rules in enumerate(sets):
-            for index, statement in enumerate(rules):
+            for statement in rules:
                 step, state = self._step(side, statement, state)
                 actions.extend(self._lookups.take())
                 if isinstance(step, Do):
@@ -616,16 +618,17 @@ class _Lowering:
                     continue
                 if step is None:
                     continue
-                rest = self._flow(side, [rules[index + 1 :], *sets[at + 1 :]], state, final)
-                if isinstance(step, Skip):
-                    taken = self._flow(side, sets[at + 1 :], state, final)
-                else:
-                    taken = Piece(step.source)
+                taken = self._flow(side, sets[at + 1 :], state, final) if isinstance(step, Skip) else Piece(step.source)
                 if step.test is None:
-                    return taken.before(actions)
-                route = self._origins.at(span(step.line), taken.route(step.test))
-                return switched([route], rest).before(actions)
-        return final(state).before(actions)
+                    found = found or taken.before(actions)
+                elif found is None:
+                    passed.append((actions, self._origins.at(span(step.line), taken.route(step.test))))
+                actions = []
+        last = final(state).before(actions)
+        piece = found or last
+        for before, route in reversed(passed):
+            piece = switched([route], piece).before(before)
+        return piece
 
     def _service(self, side: Side, statement: Statement, state: State) -> Step | None:
         """Read ``http-request use-service``: the figures for Prometheus are the one service there is."""

@@ -68,6 +68,9 @@ Rest: TypeAlias = Callable[[Names, "Directive | None"], Part]
 Fields: TypeAlias = Callable[[Names, "Directive | None"], tuple[Action, ...]]
 """What is added to an answer that the program gives, inside an ``if`` or not."""
 
+_Made: TypeAlias = Part | Callable[[Part], Part] | None
+"""What a directive makes: the end, what stands around what follows, or nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class _State:
@@ -97,19 +100,30 @@ class Flow:
         return self._lower(program, names, rest, _State())
 
     def _lower(self, program: Sequence[Directive], names: Names, rest: Rest, state: _State) -> Part:
-        if not program:
-            return Part(Again()) if state.changed and self._in_location else rest(names, state.inside)
-        first, others = program[0], program[1:]
-        if first.name == "set":
-            self._set(first, names, names)
-            return self._lower(others, names, rest, state)
-        if first.name == "break":
-            return rest(names, state.inside)
-        if first.name == "return":
-            return self._answered(self._return(first, names), names, state)
-        if first.name == "rewrite":
-            return self._rewrite(first, others, names, rest, state)
-        return self._if(first, others, names, rest, state)
+        passed: list[Callable[[Part], Part]] = []
+        end: Part | None = None
+        for at, first in enumerate(program):
+            made: _Made = None
+            if first.name == "set":
+                self._set(first, names, names)
+            elif first.name == "break":
+                made = rest(names, state.inside)
+            elif first.name == "return":
+                made = self._answered(self._return(first, names), names, state)
+            elif first.name == "rewrite":
+                made = self._rewrite(first, program[at + 1 :], names, rest, state)
+            else:
+                made = self._if(first, program[at + 1 :], names, rest, state)
+            if isinstance(made, Part):
+                end = made
+                break
+            if made is not None:
+                passed.append(made)
+        if end is None:
+            end = Part(Again()) if state.changed and self._in_location else rest(names, state.inside)
+        for around in reversed(passed):
+            end = around(end)
+        return end
 
     def _answered(self, part: Part, names: Names, state: _State) -> Part:
         return Part(part.source, part.request, self._fields(names, state.inside))
@@ -179,17 +193,17 @@ class Flow:
 
     # ------------------------------------------------------------ rewrite
 
-    def _rewrite(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest, state: _State) -> Part:
+    def _rewrite(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest, state: _State) -> _Made:
         flag = directive.text(2)
         if flag not in ("", "last", "break", "redirect", "permanent"):
             hint = "it is one of `last`, `break`, `redirect`, `permanent`"
             self._record.error(directive.place(2), "bad-value", f"`{flag}` is no flag of `rewrite`", hint)
-            return self._lower(others, names, rest, state)
+            return None
         try:
             pattern = to_pattern(directive.text(0))
         except ValueError as bad:
             self._record.error(directive.place(0), "bad-regex", str(bad))
-            return self._lower(others, names, rest, state)
+            return None
         test: Expr = Const(True) if pattern in _ALWAYS else Match(pattern, _PATH)
         within = names.copy()
         within.captures = (_PATH, pattern)
@@ -197,12 +211,12 @@ class Flow:
         if flag in ("redirect", "permanent") or target.text.startswith(("http://", "https://", "$scheme")):
             status = 301 if flag == "permanent" else 302
             away = self._answered(self._redirected(status, self._location(target, within)), names, state)
-            return _by(test, away, lambda: self._lower(others, names, rest, state))
+            return _by(test, away)
         path = self._new_path(target, within)
         # In `server` a location is looked for afterwards in any case. What captured is remembered for what comes after, as far
         # as it still matches the changed path: it does not, so it is only good here.
         if not self._in_location and (not flag or not others):
-            return self._lower(others, names, rest, state).before(path if test == Const(True) else When(test, (path,)))
+            return lambda after: after.before(path if test == Const(True) else When(test, (path,)))
         if flag == "last" and self._in_location:
             done = Part(Again())
         elif flag:
@@ -211,7 +225,7 @@ class Flow:
             return NOTHING
         else:
             done = self._lower(others, names.copy(), rest, replace(state, changed=True))
-        return _by(test, done.before(path), lambda: self._lower(others, names, rest, state))
+        return _by(test, done.before(path))
 
     def _new_path(self, word: Word, names: Names) -> Rewrite:
         """Return the rewrite to a text; a ``?`` at its end leaves the old query out."""
@@ -234,7 +248,7 @@ class Flow:
 
     # ------------------------------------------------------------ if
 
-    def _if(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest, state: _State) -> Part:
+    def _if(self, directive: Directive, others: Sequence[Directive], names: Names, rest: Rest, state: _State) -> _Made:
         within = names.copy()
         test = self.condition(directive, within)
         body = directive.block or ()
@@ -256,10 +270,11 @@ class Flow:
                 for known in _ARGS if name == "args" else (name,):
                     before = names.variable(known, each.span) if known in _ARGS else names.own.get(known, EMPTY)
                     names.own[known] = _later(test, within.own.get(known, EMPTY), before)
-            return self._lower(others, names, rest, state)
-        if not self._may_branch(directive):
+            return None if self._may_branch(directive) else NOTHING
+        # What returns does not go on, and doubles nothing.
+        if not any(each.name == "return" for each in program) and not self._may_branch(directive):
             return NOTHING
-        return choose(test, self._lower((*program, *others), within, rest, inside), self._lower(others, names, rest, state))
+        return _by(test, self._lower((*program, *others), within, rest, inside))
 
     def _may_branch(self, directive: Directive) -> bool:
         self._branches += 1
@@ -337,9 +352,9 @@ def _later(test: Expr, value: Expr, before: Expr) -> Expr:
     return If(test, value, before)
 
 
-def _by(test: Expr, then: Part, otherwise: Callable[[], Part]) -> Part:
-    """Return one of two parts by a test; what follows one that always fits is not looked at."""
-    return then if test == Const(True) else choose(test, then, otherwise())
+def _by(test: Expr, then: Part) -> _Made:
+    """Return what a test chooses; what follows one that always fits is not looked at."""
+    return then if test == Const(True) else lambda otherwise: choose(test, then, otherwise)
 
 
 REASONS = {
