@@ -180,8 +180,8 @@ class _Parser:
         operator = self._word
         if self._is("=~", "!~"):
             pattern, ignore_case = self._regex()
-            if re.compile(pattern).groups:
-                # Groups stay until a pattern has some.
+            if operator != "!~" and re.compile(pattern).groups:
+                # Groups stay until a pattern that has some matches.
                 self._names.rule = (left, f"(?i){pattern}" if ignore_case else pattern)
             found = Match(pattern, left, ignore_case)
             return Not(found) if operator == "!~" else found

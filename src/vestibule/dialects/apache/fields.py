@@ -34,6 +34,7 @@ _SUBJECTS: dict[str, Expr] = {
     "request_protocol": Var("protocol"),
     "request_uri": Var("decoded_path"),
 }
+_PLAIN = re.compile("[-A-Za-z0-9_]*")
 _OURS = ("connection", "upgrade", "keep-alive", "te", "trailer", "proxy-connection")
 
 DOCUMENT = "error.document"
@@ -116,7 +117,10 @@ class Fields:
             test = self._matched(directive, first)
         for word in directive.args[first + 1 :] if test is not None else ():
             name, equals, value = word.text.partition("=")
-            made = EMPTY if name.startswith("!") else (names.with_groups(value) if value else SET_EMPTY) if equals else Const("1")
+            made: Expr = EMPTY
+            if not name.startswith("!"):
+                # A pattern without groups puts nothing into a value.
+                made = (names.with_groups(value) if names.has_groups() else Const(value)) if value else SET_EMPTY if equals else Const("1")
             self._set(name.removeprefix("!"), made, both(inside, test))
         names.rule = kept
 
@@ -138,6 +142,11 @@ class Fields:
             return known
         if name in self._names.environment:
             return as_text(self._names.environment[name])
+        if not _PLAIN.fullmatch(name):
+            # A name with other characters is a pattern of names.
+            name = name.removeprefix("^").removesuffix("$")
+            if not _PLAIN.fullmatch(name) or directive.text(0) != f"^{name}$":
+                not_built(self._record, directive, 0, f"`{directive.text(0)}`, a pattern that may be several fields,", "name the field")
         return Var("host_port") if name.lower() == "host" else Var("header", name)
 
     # ------------------------------------------------------------ fields

@@ -179,6 +179,10 @@ class Names:
         """Return what a group of the last condition captured."""
         return _captured(self.condition, number)
 
+    def has_groups(self) -> bool:
+        """Tell whether the last regular expression has groups."""
+        return self.rule is not None and re.compile(self.rule[1]).groups > 0
+
     def with_groups(self, text: str) -> Expr:
         """Return a text in which only ``$1`` and its kin are put in."""
         parts: list[Expr] = []
