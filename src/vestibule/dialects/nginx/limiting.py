@@ -67,6 +67,7 @@ class Zones:
         self._record = record
         self._by_name: dict[tuple[str, str], Zone] = {}
         self._http = http
+        self._asks: dict[str, bool] = {}  # by variable
         for directive in http.own("limit_req_zone", "limit_conn_zone"):
             self._declare(directive)
 
@@ -89,7 +90,10 @@ class Zones:
 
     def kept(self, variable: str) -> str:
         """Return the name that what becomes of requests is kept under: that of its variable, if the file asks for it."""
-        return variable if _asks_for(self._http.directives, f"${variable}") else ""
+        asks = self._asks.get(variable)
+        if asks is None:
+            asks = self._asks[variable] = _asks_for(self._http.directives, f"${variable}")
+        return variable if asks else ""
 
     def find(self, kind: str, name: str, word: Word) -> Zone | None:
         """Return a zone; None, noted, where there is none."""
