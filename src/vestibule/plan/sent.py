@@ -50,7 +50,7 @@ class SentFields(Fields):
 class RewrittenHead(RequestHead):
     """A request whose target was rewritten; `came_target` is the one the client sent.
 
-    `own_target` is what stands for the target everywhere but upstream, if that is another one.
+    `own_target` and `own_method` are what stands for the target and the method everywhere but upstream, if that is another one.
     """
 
     def __init__(self, head: RequestHead, target: bytes, came_target: bytes) -> None:
@@ -59,6 +59,7 @@ class RewrittenHead(RequestHead):
         self.came_target = came_target
         self.came_method: bytes = came_method(head)
         self.own_target: bytes = head.own_target if isinstance(head, RewrittenHead) else b""
+        self.own_method: bytes = head.own_method if isinstance(head, RewrittenHead) else b""
 
 
 class Line:
@@ -85,6 +86,11 @@ def came_target(head: RequestHead) -> bytes:
 def own_target(head: RequestHead) -> bytes:
     """Return the target as the plan sees it."""
     return head.own_target or head.target if isinstance(head, RewrittenHead) else head.target
+
+
+def own_method(head: RequestHead) -> bytes:
+    """Return the method as the plan sees it."""
+    return head.own_method or head.method if isinstance(head, RewrittenHead) else head.method
 
 
 def came_method(head: RequestHead) -> bytes:

@@ -64,7 +64,7 @@ from vestibule.plan.expr import CONNECTION, EXCHANGE, FIELDS, Const, Node, Numbe
 from vestibule.plan.functions import url_decode
 from vestibule.plan.lists import make_list_variable
 from vestibule.plan.request_id import request_id
-from vestibule.plan.sent import LINE, came_fields, came_method, came_target, own_target
+from vestibule.plan.sent import LINE, came_fields, came_method, came_target, own_method, own_target
 from vestibule.plan.tries import ADDRESSES, CONNECT, HEAD, STATUSES, TOOK, Tried
 
 ALMANAC: Final = Almanac()
@@ -98,7 +98,7 @@ class Method(Node):
 
 class SentMethod(Node):
     def find(self, ex: Exchange) -> bytes | None:
-        return ex.request.method
+        return own_method(ex.request)
 
 
 class Target(Node):

@@ -25,7 +25,7 @@ from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.http.semantics import clean_value
 from vestibule.net.reactor import Later, Reactor
 from vestibule.plan.expr import EXCHANGE, Node
-from vestibule.plan.sent import SentFields, came_fields
+from vestibule.plan.sent import SentFields, came_fields, own_method
 from vestibule.plan.steps.as_get import without_body
 from vestibule.plan.steps.deny import with_status
 from vestibule.plan.steps.edit import Edit, set_field
@@ -187,7 +187,9 @@ class AuthRequest(Step):
         asker.question = question
         question.at_end(self._quiet)
         ex.at_end(asker)
-        question.request = without_body(ex.request)
+        head = without_body(ex.request)
+        head.own_method = own_method(ex.request)
+        question.request = head
         self._rewrite.run(question)
         if self._method:
             question.request.method = self._method
