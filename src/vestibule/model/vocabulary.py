@@ -163,7 +163,7 @@ _ROWS = (
              nginx="$remote_addr", caddy="{client_ip}", apache="%a"),
     Variable("method", _T, Phase.REQUEST, "exchange", "Method, such as `GET`.",
              nginx="$request_method", caddy="{method}", apache="%m", haproxy="method"),
-    Variable("sent_method", _T, Phase.REQUEST, "exchange", "Method after the actions so far; of the request that a question to a server is about."),
+    Variable("sent_method", _T, Phase.REQUEST, "exchange", "Method after the actions so far; a question to a server has its request's."),
     Variable("target", _T, Phase.REQUEST, "exchange", "Request target as the client sent it, query included.",
              nginx="$request_uri", caddy="{http.request.orig_uri}", apache="%{REQUEST_URI}x"),
     Variable("target_origin", _T, Phase.REQUEST, "exchange",

@@ -21,7 +21,7 @@ from vestibule.dialects.caddy.answers import SERVERS_OWN, Answers, as_question, 
 from vestibule.dialects.caddy.directives import DIRECTIVES, ONCE, ORDER
 from vestibule.dialects.caddy.encode import read_encode
 from vestibule.dialects.caddy.files import FileReader, Try, rewritten
-from vestibule.dialects.caddy.matchers import AnswerMatchers, Matcher, Matchers, path_test
+from vestibule.dialects.caddy.matchers import AnswerMatchers, Matcher, Matchers
 from vestibule.dialects.caddy.placeholders import FOUND, State
 from vestibule.dialects.caddy.replacing import strip_prefix
 from vestibule.dialects.caddy.report import Report, near
@@ -628,7 +628,7 @@ class Flow:
         if not text.startswith("/"):
             self._report.error(segment.token(1), "syntax", "`handle_path` needs a path", "write `handle_path /PATH/*`")
             return None
-        return Matcher(path_test(text, state), text)
+        return matchers.by_path(segment.token(1), text, state)
 
 
 def _strip(segment: Segment) -> StripPrefix | None:

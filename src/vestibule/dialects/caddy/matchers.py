@@ -118,12 +118,16 @@ class Matchers:
             return self._by_name(token, state), 2
         # With one argument, `rewrite` has a target and no matcher.
         if token.text.startswith("/") and not (segment.name in ("rewrite", "root") and len(segment.tokens) == 2):
-            try:
-                return Matcher(path_test(token.text, state), _order_path(token.text)), 2
-            except Unreadable as bad:
-                self._report.error(token, bad.code, bad.message, bad.hint)
-                return None, 2
+            return self.by_path(token, _order_path(token.text), state), 2
         return ANY, 1
+
+    def by_path(self, token: Token, path: str, state: State) -> Matcher | None:
+        """Return the matcher of a path, which is `path` among others; None, noted, where it cannot be had."""
+        try:
+            return Matcher(path_test(token.text, state), path)
+        except Unreadable as bad:
+            self._report.error(token, bad.code, bad.message, bad.hint)
+            return None
 
     def _by_name(self, token: Token, state: State) -> Matcher | None:
         segment = self._named.get(token.text)
