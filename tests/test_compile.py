@@ -169,7 +169,7 @@ def test_what_sites_have_alike_is_there_once() -> None:
         "times": {"timeouts": m.Timeouts(connect_ms=7)}, "plain": {"immich": not SITE.immich},
     }  # fmt: skip
     sites = [replace(SITE, name=name, hosts=(f"{name}.test",), **own) for name, own in kinds.items()]  # type: ignore[arg-type]
-    root = compile_config(config(*sites), Assets(), Registry(), Reactor(), {}, Reporter())
+    root = built(config(*sites))
     alike: dict[str, list[bool]] = {}
     first: list[object] = []
     for name in kinds:
@@ -177,10 +177,18 @@ def test_what_sites_have_alike_is_there_once() -> None:
         parts = [plan.request, plan.timeouts, plan.error_page, plan.response, plan.filters, plan.errors, plan.log]
         first = first or parts
         alike[name] = [part is other for part, other in zip(parts, first, strict=True)]
-    assert alike["b"] == [True] * 7 and len(asked(root, host="a.test")[0].plan.log) == 1
+    assert alike["b"] == [True] * 7
     assert alike["host"] == [False] + [True] * 6
     assert alike["times"] == [True, False] + [True] * 5
     assert alike["plain"] == [True, False, False] + [True] * 4
+
+
+@pytest.mark.interpreted_only  # whom it tells is a trait
+def test_sites_share_the_one_who_tells_of_faults() -> None:
+    sites = [replace(SITE, name=name, hosts=(f"{name}.test",)) for name in "ab"]
+    root = compile_config(config(*sites), Assets(), Registry(), Reactor(), {}, Reporter())
+    one, other = asked(root, host="a.test")[0].plan, asked(root, host="b.test")[0].plan
+    assert one.log is other.log and len(one.log) == 1 and (one.site, other.site) == ("a", "b")
 
 
 def test_hosts() -> None:

@@ -100,7 +100,7 @@ def test_an_attempt_is_what_it_was_told() -> None:
 
 
 def plan(*errors: ErrorPlan) -> Plan:
-    return Plan("p", Source(), errors=errors)
+    return Plan("p", Source(), errors=list(errors))
 
 
 @pytest.mark.parametrize(
