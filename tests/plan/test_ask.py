@@ -1,7 +1,5 @@
 """Another server decides: what it lets pass, what of its answer is used, and what happens where it does not answer."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from vestibule.contract import ANSWERED, PASS, PLAIN_PAGE, WAIT, LogLine, Plan, Step
@@ -18,13 +16,6 @@ from vestibule.plan.steps.ask import AuthRequest, CopiedFields, NoPage
 from vestibule.plan.steps.when import When
 
 from .fakes import FakeStream, FakeUpstream, answer_of, client, fields, idle, request, respond
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor()
-    yield made
-    made.close()
 
 
 class Door:

@@ -1,7 +1,6 @@
 """The line in which slow passwords are judged. Requests that wait in it: `test_auth_basic.py`."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -36,20 +35,6 @@ class One(Waiter):
 
     def on_verdict(self, accepted: bool) -> None:
         self.verdicts.append(accepted)
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def judge(reactor: Reactor) -> Iterator[Judge]:
-    made = Judge()
-    yield made
-    made.stop(reactor)
 
 
 def turn_until(reactor: Reactor, *ones: One) -> None:

@@ -1,7 +1,6 @@
 """Passwords that conditions ask for, judged before them."""
 
 import time
-from collections.abc import Iterator
 
 import bcrypt
 import pytest
@@ -18,20 +17,6 @@ from .test_auth_basic import basic
 
 # As quick as bcrypt can be.
 BCRYPT = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4))
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def judge(reactor: Reactor) -> Iterator[Judge]:
-    made = Judge()
-    yield made
-    made.stop(reactor)
 
 
 def turn_until(reactor: Reactor, *ups: FakeUpstream) -> None:

@@ -1,7 +1,5 @@
 """Steps that wait when an error is met that another plan answers: what they waited for does nothing to that one."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from vestibule.contract import DOWN, PLAIN_PAGE, ErrorPlan, Plan, Relays, Step
@@ -15,13 +13,6 @@ from vestibule.plan.steps.body import ReadBody
 from vestibule.plan.steps.limit import Accounts, RateLimit
 
 from .fakes import FakeStream, FakeUpstream, answer_of, client, fields, request, respond
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor()
-    yield made
-    made.close()
 
 
 class Counting(FakeUpstream):

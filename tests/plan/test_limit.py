@@ -1,9 +1,5 @@
 """How many requests pass, which wait for their turn, and what is given back."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from vestibule.contract import Plan
 from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, Fault
@@ -15,13 +11,6 @@ from vestibule.plan.variables import Arg
 from .fakes import FakeStream, FakeUpstream, answer_of, request, respond
 
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def reactor() -> Iterator[Reactor]:
-    made = Reactor()
-    yield made
-    made.close()
 
 
 def ask(step: RateLimit | ConcurrencyLimit, key: str = "a") -> tuple[Exchange, FakeStream, FakeUpstream]:
