@@ -7,7 +7,7 @@ from vestibule.fault import UPSTREAM
 from vestibule.http.head import ResponseHead
 from vestibule.plan.expr import Const, ConstTest
 from vestibule.plan.steps.edit import AddField, EditResponse, EditWhen
-from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetMethod
+from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetMethod, WithoutBody
 from vestibule.plan.steps.when import When
 from vestibule.plan.variables import Kept, Method, Path, Query, ResponseHeader
 
@@ -66,6 +66,16 @@ def test_who_asked_with_head_gets_no_body() -> None:
     ex.on_response_body(b"body", False)
     ex.on_response_trailers(fields("X: y"))
     assert (down.body, down.trailers, down.released) == (b"", None, 1)
+
+
+def test_a_status_without_a_body_has_none_whoever_answers() -> None:
+    up = FakeUpstream()
+    ex, down = request(Plan("p", up, [WithoutBody()]))
+    respond(ex, 204, "Content-Length: 4", "Content-Type: text/plain", "X-Kept: yes", body=b"body")
+    assert (down.body, down.ended, down.released) == (b"", True, 1)
+    assert answer_of(down).fields.block == b"X-Kept: yes\r\n"
+    WithoutBody().run(ex)
+    assert ex.down is None, "it was over"
 
 
 def test_hints_go_before_the_answer_and_not_to_old_clients() -> None:
