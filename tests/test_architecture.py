@@ -79,6 +79,7 @@ MAY_USE_NET_IN_PLAN = {
     "plan/sources/files.py",
     "plan/steps/ask.py",
     "plan/steps/auth_basic.py",
+    "plan/steps/claim.py",
     "plan/steps/judge_first.py",
     "plan/steps/bandwidth.py",
     "plan/steps/body.py",

@@ -15,15 +15,16 @@ Not here: hashes (`plan/password.py`), who judges (`plan/judge.py`), the page (`
 
 from typing import Final
 
-from vestibule.contract import ANSWERED, PASS, WAIT, Ending, Step
+from vestibule.contract import ANSWERED, PASS, WAIT, Step
 from vestibule.exchange import Exchange
-from vestibule.fault import NEVER, PROXY, PROXY_BUSY, PROXY_DENIED, Fault, FaultKind
+from vestibule.fault import NEVER, PROXY, PROXY_DENIED, Fault, FaultKind
 from vestibule.http.fields import fields_of
 from vestibule.net.reactor import Reactor
 from vestibule.plan.error_page import html_body, json_body, wants_json
-from vestibule.plan.judge import Case, Judge, Waiter
+from vestibule.plan.judge import Judge
 from vestibule.plan.password import Users, basic_of
 from vestibule.plan.sent import came_fields
+from vestibule.plan.steps.claim import Claim
 from vestibule.plan.steps.waiting import Wait
 
 _NO_CREDENTIALS: Final = FaultKind(
@@ -62,13 +63,7 @@ class BasicAuth(Step):
         known = False if text is None else self._users.known(text)
         if text is None or known is not None:
             return self.decide(ex, known is True)
-        claim = Claim(ex, self)
-        claim.case = self._judge.ask(self._reactor, self._users, text, claim)
-        if claim.case is None:
-            ex.fail(Fault(PROXY_BUSY))
-            return ANSWERED
-        ex.at_end(claim)
-        return WAIT
+        return _Claim(ex, self).begin(ex, self._judge, self._reactor, self._users, text)
 
     def decide(self, ex: Exchange, accepted: bool) -> int:
         """Go on as a verdict says."""
@@ -109,24 +104,12 @@ class Held(Wait):
         self._step.refuse(ex)
 
 
-class Claim(Ending, Waiter):
-    """One request whose credentials are being judged."""
+class _Claim(Claim):
+    """A request whose password is being judged."""
 
     def __init__(self, ex: Exchange, step: BasicAuth) -> None:
-        self._ex: Exchange | None = ex
-        self._plan = ex.plan
+        super().__init__(ex)
         self._step = step
-        self.case: Case | None = None
 
-    def on_verdict(self, accepted: bool) -> None:
-        ex = self._ex
-        self._ex = None
-        self.case = None
-        if ex is not None and ex.waits_in(self._plan) and self._step.decide(ex, accepted) == PASS:
-            ex.proceed()
-
-    def on_end(self, ex: Exchange) -> None:
-        self._ex = None
-        if self.case is not None:
-            self.case.leave(self)
-            self.case = None
+    def decide(self, ex: Exchange, accepted: bool) -> int:
+        return self._step.decide(ex, accepted)

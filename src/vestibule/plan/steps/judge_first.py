@@ -9,13 +9,13 @@ Rules
 Not here: who judges (`plan/judge.py`), hashes (`plan/password.py`), who asks for a password (`auth_basic.py`).
 """
 
-from vestibule.contract import ANSWERED, PASS, WAIT, Ending, Step
+from vestibule.contract import PASS, Step
 from vestibule.exchange import Exchange
-from vestibule.fault import PROXY_BUSY, Fault
 from vestibule.net.reactor import Reactor
-from vestibule.plan.judge import Case, Judge, Waiter
+from vestibule.plan.judge import Judge
 from vestibule.plan.password import Users, basic_of
 from vestibule.plan.sent import came_fields
+from vestibule.plan.steps.claim import Claim
 
 
 class JudgeFirst(Step):
@@ -35,35 +35,17 @@ class JudgeFirst(Step):
         """Have credentials judged by the first who have not seen them."""
         for users in self._users:
             if users.known(text) is None:
-                claim = _Claim(ex, self, text)
-                claim.case = self._judge.ask(self._reactor, users, text, claim)
-                if claim.case is None:
-                    ex.fail(Fault(PROXY_BUSY))
-                    return ANSWERED
-                ex.at_end(claim)
-                return WAIT
+                return _Claim(ex, self, text).begin(ex, self._judge, self._reactor, users, text)
         return PASS
 
 
-class _Claim(Ending, Waiter):
-    """One request whose credentials are being judged."""
+class _Claim(Claim):
+    """A request whose credentials the next of the users may have to see as well."""
 
     def __init__(self, ex: Exchange, step: JudgeFirst, text: bytes) -> None:
-        self._ex: Exchange | None = ex
-        self._plan = ex.plan
+        super().__init__(ex)
         self._step = step
         self._text = text
-        self.case: Case | None = None
 
-    def on_verdict(self, accepted: bool) -> None:
-        ex = self._ex
-        self._ex = None
-        self.case = None
-        if ex is not None and ex.waits_in(self._plan) and self._step.ask(ex, self._text) == PASS:
-            ex.proceed()
-
-    def on_end(self, ex: Exchange) -> None:
-        self._ex = None
-        if self.case is not None:
-            self.case.leave(self)
-            self.case = None
+    def decide(self, ex: Exchange, accepted: bool) -> int:
+        return self._step.ask(ex, self._text)
