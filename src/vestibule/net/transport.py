@@ -31,7 +31,7 @@ _LOW: Final = MARK // 2
 JOIN_MOST: Final = 65_536
 
 # From this total on, several pieces are sent as they are, since joining them would copy them all. No more than so many.
-_GATHER_LEAST: Final = 32_768
+_GATHER_LEAST: Final = 8_192
 _GATHER_MOST: Final = 64
 
 # How long a closing transport waits for a peer that takes none of what is queued.
