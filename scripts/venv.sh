@@ -46,9 +46,10 @@ make_venv() {
     if [ ! -x "$venv/bin/python" ]; then
         python=$(find_python)
         say "making $venv with $("$python" --version)"
-        if ! "$python" -m venv "$venv" 2>/dev/null; then
+        if ! "$python" -m venv "$venv" >/dev/null 2>&1; then  # Debian's python3 alone cannot, and says so at length
             rm -rf "$venv"
             if [ "$(id -u)" -eq 0 ] && has apt-get; then
+                say "installing python3-venv"
                 DEBIAN_FRONTEND=noninteractive apt-get -qq update
                 DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y python3-venv >/dev/null
                 "$python" -m venv "$venv"
