@@ -58,7 +58,8 @@ class _List:
         for line in map(str.strip, text.splitlines()):
             if not line or line.startswith("#"):
                 continue
-            key, _, value = line.partition(" ") if self.kind == "map" else (line, "", "")
+            # Between a key and its value is any white space.
+            key, value = (*line.split(None, 1), "")[:2] if self.kind == "map" else (line, "")
             if self.kind == "map" and not value.strip():
                 return f"Missing value in '{line}'.\n"
             found.append((key, value.strip()))

@@ -208,7 +208,10 @@ class Pairs:
         """Delete a line of a `crt-list`, named by its certificate and perhaps its number."""
         file, _, number = entry.rpartition(":")
         file, number = (file, number) if file and number.isdecimal() else (entry, "")
-        hit = [at for at, row in lines if row.split()[0] == file and number in ("", str(at))]
+        # A line may leave out the folder that `crt-base` says.
+        known = file in self._used("cert")
+        names = [(at, row.split()[0]) for at, row in lines]
+        hit = [at for at, written in names if number in ("", str(at)) and (written == file or (known and file.endswith("/" + written)))]
         if not hit:
             return f"Can't delete the entry: certificate '{file}' is not in the crt-list!\n"
         config = self._read()

@@ -92,7 +92,7 @@ def _line(about: list[str], key: str, counters: dict[str, tuple[int, int]]) -> s
     told = [f"{name}({kept[name]})" if kept[name] not in ("", "0") else name for name in names]
     values = " ".join([f"{shown}={counters.get(name, (0, 0))[0]}" for shown, name in zip(told, names, strict=True)])
     shown = f"::ffff:{key}" if about[0] == "ipv6" and "." in key and ":" not in key else key
-    return f"{zlib.crc32(key.encode()) | 1 << 32:#x}: key={shown} use=0 exp={left} shard=0 {values}".rstrip() + "\n"
+    return f"{zlib.crc32(key.encode()) | 1 << 32:#x}: key={shown} use=0 exp={left} {values}".rstrip() + "\n"
 
 
 def _rank(key: str) -> tuple[int, int, str]:

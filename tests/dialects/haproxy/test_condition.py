@@ -34,6 +34,14 @@ ENVIRONMENT = {"HOME": "/root"}
         ("&& true", None),
         ("version_atleast(x)", None),
         ("streq(a)", None),
+        ("streq(\"a b\",'a b')", True),
+        ("streq('a,b',\"a,b\")", True),
+        ('streq("$HOME","/root")', True),
+        ("streq('$HOME',\"${HOME}\")", False),
+        ("streq(')',')')", True),
+        ('streq(a,"a)', None),
+        ("-1000 && 200", True),
+        ("200rrr", None),
     ],
 )
 def test_condition(text: str, expected: bool | None) -> None:

@@ -197,6 +197,8 @@ frontend door
     mode http
     bind 127.0.0.1:PORT
     log-format "<%ts|%tsc>"
+    option http-buffer-request
+    timeout http-request 300ms
     http-request return status 200 if { path /own }
     use_backend nobody if { path /lost }
     default_backend photos
@@ -224,6 +226,12 @@ def test_formats_say_how_it_ended(tmp_path: Path, original: bool) -> None:
                 Client(("127.0.0.1", port)).request("GET", path)
                 said = heard(server)
                 assert said.rstrip().endswith(": " + line), said
+            with socket.create_connection(("127.0.0.1", port), 10) as sock:
+                # A body that does not come in time is a request that did not.
+                sock.sendall(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+                assert sock.recv(10_000).startswith(b"HTTP/1.1 408")
+                said = heard(server)
+                assert said.rstrip().endswith(": <cR|cR-->"), said
             with socket.create_connection(("127.0.0.1", raw), 10) as sock:
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 assert sock.recv(10_000)

@@ -1,7 +1,8 @@
 """Conditions on the program itself: what `.if` and `haproxy -cc` ask (HAProxy configuration manual, chapter 2.4).
 
 Facts: `defined(NAME)` asks the environment, `feature(NAME)` and `version_atleast(V)` the program; `streq`, `strneq` and `strstr`
-compare texts; `!`, `&&`, `||` and parentheses join. An empty condition, `0` and `false` do not hold.
+compare texts, with `$NAME` of the environment between weak quotes; `!`, `&&`, `||` and parentheses join. An empty condition, `0`
+and `false` do not hold.
 
 Not here: conditions on requests (``acl``).
 """
@@ -16,7 +17,11 @@ CONDITION_VERSION = "2.6.12"
 
 FEATURES = frozenset(("EPOLL", "OPENSSL", "PCRE2", "SYSTEMD", "SPLICE", "LINUX_SPLICE", "GETADDRINFO", "THREAD", "NS"))
 
-_TOKEN = re.compile(r"\s*(&&|\|\||[!()]|[A-Za-z_][A-Za-z0-9_]*\([^()]*\)|[^\s()&|!]+)")
+_TEXT = r"'[^']*'|\"(?:\\.|[^\"\\])*\""
+_TOKEN = re.compile(rf"\s*(&&|\|\||[!()]|[A-Za-z_][A-Za-z0-9_]*\((?:{_TEXT}|[^()'\"])*\)|[^\s()&|!]+)")
+
+_PART = re.compile(rf"(?:{_TEXT}|[^,'\"])+")
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 
 
 class ConditionError(ValueError):
@@ -66,12 +71,20 @@ def _one(tokens: list[str], at: int, environment: Mapping[str, str]) -> tuple[bo
         return value, at + 1
     if "(" in token:
         name, _, rest = token.partition("(")
-        return _function(name, [part.strip().strip("\"'") for part in rest[:-1].split(",")], environment), at + 1
+        parts = _PART.findall(rest[:-1]) or [""]
+        return _function(name, [_text(part.strip(), environment) for part in parts], environment), at + 1
     if token in ("true", "false"):
         return token == "true", at + 1
-    if not token.isdecimal():
+    if not token.removeprefix("-").isdecimal():
         raise ConditionError(f"`{token}` is neither a number nor a function")
     return int(token) != 0, at + 1
+
+
+def _text(part: str, environment: Mapping[str, str]) -> str:
+    """Return an argument without its quotes; between weak ones stand variables."""
+    if part[:1] == '"':
+        return _VARIABLE.sub(lambda found: environment.get(found[1] or found[2], ""), part.strip('"'))
+    return part.strip("'")
 
 
 def _function(name: str, arguments: list[str], environment: Mapping[str, str]) -> bool:

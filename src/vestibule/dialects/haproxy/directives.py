@@ -153,7 +153,7 @@ _GLOBAL = [
         "Limits of the whole process.",
         "limit clients with `stick-table` and `sc_http_req_rate`, or connections with `maxconn`, and leave this out",
     ),
-    *_rows("error", "G", "ssl-server-verify", "Verification of servers.", "write `verify` on each `server`"),
+    *_rows("supported", "G", "ssl-server-verify", "Whether certificates of servers are verified where none of them says so."),
 ]
 
 _PROXY = [

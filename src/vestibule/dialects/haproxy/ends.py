@@ -12,7 +12,7 @@ from vestibule.model.expr import EMPTY, Compare, Concat, Const, Expr, If, InSet,
 
 _ENDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cR", ("client.timeout_head",)),
-    ("cD", ("client.timeout_body", "client.timeout_write", "client.timeout_idle", "proxy.tunnel_idle")),
+    ("cD", ("client.timeout_write", "client.timeout_idle", "proxy.tunnel_idle")),
     ("SC", ("upstream.refused", "upstream.unreachable", "upstream.unresolved", "upstream.tls", "upstream.down")),
     ("sC", ("upstream.timeout_connect",)),
     ("SH", ("upstream.lost",)),
@@ -26,6 +26,7 @@ _ENDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Who ended an exchange and when, by what went wrong; of all others it was the proxy, at the request."""
 
 _GONE = ("client.gone", "client.stream_reset")
+_SLOW = "client.timeout_body"
 
 
 def request_end() -> Expr:
@@ -46,9 +47,12 @@ def absent(name: str) -> Expr:
 def _end(well: Expr) -> Expr:
     """Return who ended the exchange, and when."""
     fault = Var("fault")
-    gone = If(absent("status"), Const("CH"), Const("CD"))
+    asked = Compare("!=", ASKED, EMPTY)
+    connected = If(absent("upstream_connect_ms"), Const("CC"), Const("CH"))
+    gone = If(absent("status"), If(asked, connected, Const("CR")), Const("CD"))
     found: Expr = Const("PR")
     for letters, kinds in reversed(_ENDS):
         found = If(InSet(fault, kinds), Const(letters), found)
     found = If(InSet(fault, _GONE), gone, found)
+    found = If(InSet(fault, (_SLOW,)), If(asked, Const("cD"), Const("cR")), found)
     return If(absent("fault"), well, found)

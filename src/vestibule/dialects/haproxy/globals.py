@@ -67,6 +67,11 @@ def _apply(found: Globals, statement: Statement, words: list[str], report: Repor
         found.process = replace(found.process, pid_file=words[0])
     elif name in ("nbthread", "maxconn", *_RATES):
         _number(found, statement, words[0], report)
+    elif name == "ssl-server-verify":
+        if words[0] not in ("none", "required"):
+            message = f"`{name} {words[0]}` is unknown"
+            report.error(statement.line, statement.first, "bad-value", message, "write none or required")
+        found.tls.verify = words[0]
     elif name == "crt-base":
         found.tls.crt_base = words[0]
     elif name == "ca-base":

@@ -75,6 +75,8 @@ class TlsDefaults:
 
     clients: TlsLimits = field(default_factory=TlsLimits)
     servers: TlsLimits = field(default_factory=TlsLimits)
+    verify: str = "required"
+    """What holds for a server that does not say whether it is verified."""
     crt_base: str = ""
     ca_base: str = ""
 

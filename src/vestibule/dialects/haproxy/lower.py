@@ -20,6 +20,7 @@ from dataclasses import replace
 
 from vestibule.dialects.haproxy.acl import Acls
 from vestibule.dialects.haproxy.answers import answer_of, replacement
+from vestibule.dialects.haproxy.capturing import captures_of
 from vestibule.dialects.haproxy.counting import Table, error_actions, table_of, table_words, tracked_tables
 from vestibule.dialects.haproxy.editing import Do, End, Skip, Step
 from vestibule.dialects.haproxy.errorpages import ErrorPages
@@ -72,7 +73,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.diagnostic import Span, did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, Const, Expr, If, Match, Var
+from vestibule.model.expr import AllOf, Const, If, Match, Var
 from vestibule.model.upstream import server_text
 
 FORWARDING = Forwarding(x_forwarded="pass", forwarded="pass", host="client", underscores="allow")
@@ -302,7 +303,7 @@ class _Lowering:
         section, settings = side.section, side.settings
         bound = self._binder.read([(each.line, each.first) for each in settings.all("bind")])
         settings.warn_of_missing("client")
-        begin = self._beginning(settings)
+        begin = captures_of(settings, replace(self._state(section.name), proxy=section.name), self._report)
         piece = self._flow(side, self._sets(side), begin, lambda state: self._choice(side, state))
         last = replace(self._after.get(section.name, begin), captures=begin.captures, backend="").forgetting()
         after, last = self._answered([(side, settings.all(_AFTER))], last)
@@ -350,29 +351,6 @@ class _Lowering:
         if statement is None or statement.arguments() != ["reject"]:
             return []
         return [self._origins.at(span(statement.line), When(Match("[^a-z0-9,-]", Var("header_names")), (Deny(403),)))]
-
-    def _beginning(self, settings: Settings) -> State:
-        """Return what is known before the rules of a frontend: fields that are captured."""
-        state = replace(self._state(settings.section.name), proxy=settings.section.name)
-        for statement in settings.statements:
-            words = statement.arguments()
-            if statement.name == "capture response":
-                if words[:1] != ["header"] or len(words) != 4 or words[2] != "len" or not words[3].isdecimal():
-                    hint = "write `capture response header NAME len 32`"
-                    self._report.error(statement.line, statement.first, "syntax", "this captures nothing", hint)
-                    continue
-                captured = Var("response_header_line", words[1].lower())
-                state = state.with_capture(captured, int(words[3]), False, "capture.res.hdr")
-            if statement.name == "capture request" or (statement.name == "declare capture" and words[:1] == ["request"]):
-                fields = words[:1] == ["header"] and len(words) > 1 and statement.name == "capture request"
-                value: Expr = Var("header_line", words[1].lower()) if fields else EMPTY
-                size = words[-1] if words and words[-1].isdecimal() else ""
-                if not size or (statement.name == "capture request" and not fields):
-                    hint = "write `capture request header NAME len 32`"
-                    self._report.error(statement.line, statement.first, "syntax", "this captures nothing", hint)
-                    continue
-                state = state.with_capture(value, int(size), False)
-        return state
 
     def _listener(self, bound: Bound, settings: Settings, site: str) -> Listener:
         """Give a listener what its frontend says of connections."""

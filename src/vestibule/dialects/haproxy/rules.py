@@ -372,7 +372,13 @@ class Rules(Editor):
         if value is None or not sound:
             return state
         value = as_text(value) if test is None else If(test, as_text(value), EMPTY)
-        return state.with_capture(value, int(text), how == "id")
+        if how == "id":
+            return state.with_capture(value, int(text))
+        slot = state.slots.get((line.file, line.number))
+        if slot is None:
+            self._report.error(line, first + 1, "misplaced", "only frontends declare captures", "write `capture SAMPLE id N`")
+            return state
+        return state.with_capture(value, slot, int(text))
 
     def reject(self, statement: Statement, state: State) -> Step | None:
         """Read a ``tcp-request`` rule: ``accept`` skips the others, ``reject`` refuses the request."""

@@ -371,7 +371,7 @@ class Servers:
         return self._identity if "unique-id" in text.split(",") and "send-proxy-v2" in options else None
 
     def _upstream_tls(self, line: Line, options: _Options) -> UpstreamTls:
-        verify = options["verify"][-1] if "verify" in options else (0, "required")
+        verify = options["verify"][-1] if "verify" in options else (0, self._defaults.verify)
         if verify[1] not in ("none", "required"):
             self._report.error(line, verify[0] + 1, "bad-value", f"`verify {verify[1]}` is unknown", "write none or required")
         verifies = verify[1] != "none"

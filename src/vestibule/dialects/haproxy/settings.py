@@ -200,6 +200,9 @@ def compression_of(settings: Settings, report: Report) -> Compression | None:
             report.error(statement.line, statement.first, "syntax", f"`compression {kind}` is unknown", hint)
         if kind == "algo" and not {"gzip", "identity"} & set(words[1:]):
             report.not_built(statement.line, statement.first + 1, f"`{' '.join(words[1:])}`", "write `compression algo gzip`")
+        elif kind == "algo" and {"deflate", "raw-deflate"} & set(words[1:]):
+            message = "`deflate` is left out; every client that takes it takes gzip"
+            report.warning(statement.line, statement.first + 1, "left-out", message, "leave it out")
     if "gzip" not in algorithms:
         return None
     return Compression(tuple([f"{each.removesuffix('/')}/*" if each.endswith("/") else each for each in types]) or ("*",), 0, 1)

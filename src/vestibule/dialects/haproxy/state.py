@@ -105,6 +105,8 @@ class State:
     """What ``env`` reads."""
     captures: dict[tuple[str, str], Expr] = field(default_factory=dict)
     """What was captured, by the fetch that reads it and its slot."""
+    slots: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    """Which slot a line declares, by its file and its number."""
     tracked: dict[str, Tracked] = field(default_factory=dict)
     """What is counted by, for each slot."""
     addresses: dict[str, Expr] = field(default_factory=dict)
@@ -161,10 +163,10 @@ class State:
         """Return the state after fields were removed by their names: none of them is what the client sent any more."""
         return replace(self, removed=(*self.removed, pattern))
 
-    def with_capture(self, value: Expr, number: int, is_slot: bool, name: str = "capture.req.hdr") -> State:
-        """Return the state after a value was captured: in a slot, or in the next one, as long as `number` allows."""
-        if not is_slot:
-            value, number = Call("slice", (value, Const(0), Const(number))), len([each for each in self.captures if each[0] == name])
+    def with_capture(self, value: Expr, number: int, length: int = 0, name: str = "capture.req.hdr") -> State:
+        """Return the state after a value was captured in a slot, as long as `length` allows; 0 is as long as it is."""
+        if length:
+            value = Call("slice", (value, Const(0), Const(length)))
         return replace(self, captures={**self.captures, (name, str(number)): value})
 
     def after_rewrite(self) -> State:
