@@ -253,6 +253,14 @@ def test_a_redirect_in_the_place_of_an_error_leads_on() -> None:
     assert found[0].head is not None and found[0].head.fields.get(b"location") == b"http://a.example/"
 
 
+def test_an_answer_without_a_body_has_a_length_in_the_place_of_an_error() -> None:
+    """The status that says that there is none is not the one that the client sees."""
+    route = m.Route(m.Respond(200), request=(m.Deny(405),))
+    root = built(config(replace(SITE, source=m.Switch((route,)), errors=(m.ErrorRoute(m.Respond(204), (405,)),))))
+    head = asked(root)[1].head
+    assert head is not None and (head.status, head.fields.get(b"content-length")) == (405, b"0")
+
+
 def test_a_route_gives_the_request_back_with_another_path() -> None:
     """The fields are those of the site then; what the route changed does not stay, and what the site changed does."""
     old = m.Route(

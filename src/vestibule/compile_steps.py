@@ -146,7 +146,7 @@ class StepMaker:
             accounts = self.accounts(f"rate {action.zone or key}", action.keys)
             at_once = -1 if action.at_once is None else action.at_once
             by = self._exprs.text(f"{key}.key", action.key, place)
-            outcome = Outcome(wire(action.status_as), action.trial)
+            outcome = Outcome(wire(action.status_as), action.trial, wire(action.zone))
             most, period_ms = action.requests, action.period_ms
             return RateLimit(self._reactor, by, accounts, most, period_ms, action.burst, at_once, action.status, outcome)
         if isinstance(action, model.ConcurrencyLimit):
@@ -172,7 +172,7 @@ class StepMaker:
     def concurrency(self, key: str, limit: model.ConcurrencyLimit, place: Place) -> ConcurrencyLimit:
         """Make a limit of what is under way at a time."""
         by = self._exprs.text(f"{key}.key", limit.key, place)
-        outcome = Outcome(wire(limit.status_as), limit.trial)
+        outcome = Outcome(wire(limit.status_as), limit.trial, wire(limit.zone))
         return ConcurrencyLimit(by, self.counts(f"concurrency {limit.zone or key}"), limit.most, limit.status, outcome)
 
     def bandwidth(self, key: str, limit: model.BandwidthLimit, place: Place) -> BandwidthLimit:

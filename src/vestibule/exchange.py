@@ -255,10 +255,7 @@ class Exchange:
         pairs = list(headers)
         if status not in (204, 304):
             pairs.append((b"Content-Length", b"%d" % len(body)))
-        if self.up is not None:
-            up = self.up
-            self.up = None
-            up.abort(self.fault or Fault(UPSTREAM_TRUNCATED))
+        self.drop_up(self.fault or Fault(UPSTREAM_TRUNCATED))
         if self.pacing is not None:
             self.pacing.lift()  # what is in memory is not worth a wait
         if not self.request_ended:
@@ -516,6 +513,8 @@ class Exchange:
     def _show_error(self, head: ResponseHead) -> None:
         """Give an answer in the place of an error its status, and what a client needs to show credentials."""
         if self._shown and not 300 < head.status < 400:  # a redirect in the place of an error leads on
+            if head.status == 204:  # the end shows in no status any more
+                head.fields = head.fields.without((b"content-length",)).plus([(b"Content-Length", b"0")])
             head.status = self._shown
             head.reason = b""
         asked = self.auth_answer
@@ -644,7 +643,7 @@ class Exchange:
         self._backlog.clear()
 
     def drop_up(self, fault: Fault) -> None:
-        """Abort the upstream stream without ending the exchange: the source is about to try again."""
+        """Abort the upstream stream without ending the exchange."""
         up = self.up
         self.up = None
         if up is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 
@@ -189,6 +190,67 @@ def test_a_host_is_asked_of_the_resolver_of_the_file(called: Called) -> None:
         assert process.wait(10) == 0
     finally:
         server.close()
+
+
+REFUSING = """
+pid FOLDER/nginx.pid;
+error_log FOLDER/error.log notice;
+events {}
+http {
+    access_log FOLDER/access.log;
+    limit_req_zone $server_name zone=few:1m rate=1r/m;
+    limit_req_zone $server_name zone=slow:1m rate=10r/s;
+    limit_req_zone $server_name zone=shown:1m rate=1r/m;
+    limit_conn_zone $server_name zone=one:1m;
+    server {
+        listen 127.0.0.1:PORT;
+        server_name site.test;
+        root FOLDER;
+        location = /few { return 200; }
+        location /few/file { limit_req zone=few; }
+        location /slow/file { limit_req zone=slow burst=5; }
+        location /tried/file { limit_conn one 1; limit_conn_dry_run on; limit_conn_log_level warn; proxy_pass http://127.0.0.1:PORT/inner; }
+        location /inner { limit_conn one 1; limit_conn_log_level info; }
+        location /denied { deny 127.0.0.1; }
+        location /secret { auth_basic "closed"; auth_basic_user_file FOLDER/users; }
+        location /shown { limit_req zone=shown; error_page 503 /page; }
+        location /page { error_page 404 /none; return 200; }
+    }
+}
+"""
+
+
+TOLD = re.compile(
+    r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] (?:\d+)#\d+: \*\d+ (.*), client: 127\.0\.0\.1, server: site\.test, "
+    r'request: "GET /(\S+) HTTP/1\.0", host: "me"'
+)
+
+
+def test_the_error_log_tells_of_refusals_as_that_of_nginx(called: Called) -> None:
+    """What bans clients looks for these lines."""
+    called.write("nginx.conf", REFUSING)
+    called.write("users", "alice:{PLAIN}secret\n")
+    process = called.begin("-p", f"{called.folder}/", "-c", "nginx.conf", "-g", "daemon off;")
+    assert wait_for(lambda: called.get() != b"")
+    words = {"": "", "alice": "YWxpY2U6eA==", "bob": "Ym9iOng="}
+    asked = [("few/file", ""), ("few/file", ""), ("slow/file", ""), ("slow/file", ""), ("tried/file", ""), ("denied", "")]
+    for path, user in (*asked, ("secret", ""), ("secret", "alice"), ("secret", "bob"), ("shown", ""), ("shown", "")):
+        with socket.create_connection(("127.0.0.1", called.port), 20) as client:
+            head = f"GET /{path} HTTP/1.0\r\nHost: me\r\n" + (f"Authorization: Basic {words[user]}\r\n" if user else "")
+            client.sendall(head.encode() + b"\r\n")
+            assert b"".join(iter(lambda: client.recv(4096), b""))
+    process.send_signal(signal.SIGQUIT)
+    assert process.wait(10) == 0
+    lines = (called.folder / "error.log").read_text().splitlines()
+    found = [match for match in map(TOLD.fullmatch, lines) if match is not None]
+    assert [(match[1], re.sub(r"\d\.\d{3}", "N", match[2]), match[3]) for match in found] == [
+        ("error", 'limiting requests, excess: N by zone "few"', "few/file"),
+        ("warn", 'delaying request, excess: N, by zone "slow"', "slow/file"),
+        ("error", "access forbidden by rule", "denied"),
+        ("error", 'user "alice": password mismatch', "secret"),
+        ("error", f'user "bob" was not found in "{called.folder}/users"', "secret"),
+        ("error", 'limiting requests, excess: N by zone "shown"', "shown"),
+    ]
 
 
 def test_lines_that_name_their_log(called: Called) -> None:

@@ -184,7 +184,8 @@ class RateLimit:
     """The most keys that are remembered; then the one that came longest ago is forgotten."""
     status_as: str = ""
     """The name that what became of the request is kept under, where ``kept`` finds it: ``PASSED``, ``DELAYED`` or ``REJECTED``, or, in a
-    trial, ``DELAYED_DRY_RUN`` or ``REJECTED_DRY_RUN``; empty keeps nothing."""
+    trial, ``DELAYED_DRY_RUN`` or ``REJECTED_DRY_RUN``; empty keeps nothing. Where it was held up, the zone is kept under this name with
+    `` zone`` behind it, and by how many requests it came too early under that with `` excess``."""
     trial: bool = False
     """Whether nobody is held up, and it is only counted and kept what would have been."""
 
@@ -204,7 +205,7 @@ class ConcurrencyLimit:
     """Limits with the same zone name count together; without one, each counts by itself."""
     status_as: str = ""
     """The name that what became of the request is kept under, where ``kept`` finds it: ``PASSED`` or ``REJECTED``, or, in a trial,
-    ``REJECTED_DRY_RUN``; empty keeps nothing."""
+    ``REJECTED_DRY_RUN``; empty keeps nothing. Where it was refused, the zone is kept under this name with `` zone`` behind it."""
     trial: bool = False
     """Whether nobody is held up, and it is only counted and kept what would have been."""
 

@@ -103,14 +103,14 @@ class Text:
         return draft
 
 
-def read_file(path: str, dialect: str, included: Included) -> Loaded:
-    """Read one file in a language. What cannot be read is a diagnostic."""
+def read_file(path: str, dialect: str, included: Included, parse: Callable[[str, str, Included], Loaded] | None = None) -> Loaded:
+    """Read one file in a language, by ``parse`` where it is given. What cannot be read is a diagnostic."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as bad:
         why = bad.strerror if isinstance(bad, OSError) else "it is not UTF-8"
         return Loaded(None, (error(Span(path), "unreadable", f"cannot be read: {why}", "check the path"),))
-    return dialects.load(path, text, included, dialect)
+    return dialects.load(path, text, included, dialect) if parse is None else parse(path, text, included)
 
 
 def with_pid_file(config: Config, path: str) -> Config:

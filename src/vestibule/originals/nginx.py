@@ -91,10 +91,10 @@ class _Nginx:
     def _load(self, included: Included) -> Loaded:
         """Read the file; directives of `-g` come first, and it is included behind them."""
         if not self.extra:
-            loaded = read_file(str(self.conf), "nginx", included)
+            loaded = read_file(str(self.conf), "nginx", included, _parse)
         else:
             text = f"{self.extra}\ninclude {self.conf};\n"
-            loaded = language.parse("command line", text, included)
+            loaded = _parse("command line", text, included)
         self.files = loaded.files
         return loaded
 
@@ -163,6 +163,11 @@ class _Nginx:
         for reason in reasons:
             say(f"nginx: [emerg] {reason}")
         return 1
+
+
+def _parse(name: str, text: str, included: Included) -> Loaded:
+    """Read a configuration whose error log tells of refusals as nginx's does: programs that ban clients look for its lines."""
+    return language.parse(name, text, included, True)
 
 
 def told(diagnostic: Diagnostic) -> str:

@@ -183,6 +183,7 @@ _ROWS = _rows(
     ("proxy_limit_rate", "hsl", "1", "the bytes per second of an upstream's answer"),
     ("limit_req_status limit_conn_status", "hsl", "1", "the status of a refusal; 503 unless said"),
     ("limit_req_dry_run limit_conn_dry_run", "hsl", "flag", "`on` limits nothing"),
+    ("limit_req_log_level limit_conn_log_level", "hsl", "1", "at which level the error log of `vestibule nginx` tells of refusals"),
     ("auth_request", "hsl", "1", "whom to ask whether a request may pass: what the location of that path answers"),
     ("auth_request_set", "hsl", "2", "a variable from a field of the answer, `$upstream_http_NAME`, or `$upstream_status`"),
     # Answers.
@@ -269,7 +270,6 @@ _ROWS += _rows(
     ("resolver_timeout", "hslu", "1", "a request waits for a name as long as for a connection (`proxy_connect_timeout`)"),
     ("slice", "hsl", "1", "nothing is cached, so the server is asked for what the client asks for; that is what `$slice_range` says"),
     ("zone", "u", "1-2", "each worker has its own state"),
-    ("limit_req_log_level limit_conn_log_level", "hsl", "1", "refusals are in the access log"),
     ("log_not_found log_subrequest open_log_file_cache uninitialized_variable_warn"
      " rewrite_log proxy_bind_dynamic", "hsli", "1+", "it concerns served files or messages of nginx alone"),
 )  # fmt: skip

@@ -68,6 +68,8 @@ class Zones:
         self._by_name: dict[tuple[str, str], Zone] = {}
         self._http = http
         self._asks: dict[str, bool] = {}  # by variable
+        self.are_told = False
+        """Whether the error log tells of requests that are held up."""
         for directive in http.own("limit_req_zone", "limit_conn_zone"):
             self._declare(directive)
 
@@ -89,7 +91,9 @@ class Zones:
         self._by_name[(directive.name, name)] = Zone(directive.args[0], keys, requests, period_ms)
 
     def kept(self, variable: str) -> str:
-        """Return the name that what becomes of requests is kept under: that of its variable, if the file asks for it."""
+        """Return the name that what becomes of requests is kept under: that of its variable, if the file or its error log asks for it."""
+        if self.are_told:
+            return variable
         asks = self._asks.get(variable)
         if asks is None:
             asks = self._asks[variable] = _asks_for(self._http.directives, f"${variable}")

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.nginx.accel import accel_routes, is_wanted
 from vestibule.dialects.nginx.answers import added_fields, substitutions
+from vestibule.dialects.nginx.error_lines import Telling
 from vestibule.dialects.nginx.files import caught_by, conditions_of, errors_of, files_of, media_type, place_names
 from vestibule.dialects.nginx.flow import FLOW, Fields, Flow, not_built, redirect
 from vestibule.dialects.nginx.levels import (
@@ -123,8 +124,11 @@ class Locations:
         trusted: tuple[str, ...] | None,
         zones: Zones,
         leads_on: bool,
+        telling: Telling | None = None,
     ) -> None:
-        """``leads_on`` says that answers of upstreams may lead on in every server."""
+        """``leads_on`` says that answers of upstreams may lead on in every server; ``telling`` is where refusals are told."""
+        self._telling = telling
+        zones.are_told = telling is not None
         self._leads_on = leads_on
         self._record = record
         self._zones = zones
@@ -194,6 +198,8 @@ class Locations:
         for directive in scope.own("set"):
             ended.own[directive.text(0).removeprefix("$").lower()] = ended.text(directive.args[1])
         log = access_log_of(scope, self._formats, ended)
+        if log is not None and self._telling is not None:
+            log = replace(log, also=(*log.also, *self._telling.lines(scope, ended, self._read_text)))
         limits = limits_of(scope, outer.limits)
         forwarding = forwarding_of(scope, self._trusted)
         errors = errors_of(scope, names)
@@ -394,7 +400,8 @@ class Locations:
         if not found:
             return Served(NOTHING, level)
         # Looked into only where something of the location, or around it, asks for it.
-        looked = _look_into_body(scope) if BODY in names.near and not self._is_question else ()
+        looks = BODY in names.near and not self._is_question and scope.flag("proxy_request_buffering", True)
+        looked = _look_into_body(scope) if looks else ()
         before = (*before, *looked, *changed)
         if len(found) == 1:
             _, part, forwarding = found[0]

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Literal
 
 from vestibule.dialects.nginx.accel import is_said
+from vestibule.dialects.nginx.error_lines import telling_of
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.levels import forwarding_of, limits_of, log_formats, networks_of, target_of, timeouts_of
 from vestibule.dialects.nginx.lexer import Word
@@ -70,8 +71,8 @@ _PORT = If(
 """The port of a client that a PROXY header may have named."""
 
 
-def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
-    """Read a configuration of nginx; ``name`` is what messages call the file."""
+def parse(name: str, text: str, read_text: ReadText = read_nothing, tells: bool = False) -> Loaded:
+    """Read a configuration of nginx; ``name`` is what messages call the file. ``tells`` has the error log tell of refusals, as nginx's."""
     record = Record(name)
     tree = Tree(record, read_text)
     directives = tree.read(name, text)
@@ -80,7 +81,7 @@ def parse(name: str, text: str, read_text: ReadText = read_nothing) -> Loaded:
         return Loaded(None, record.merge(()), files, record.place)
     context = outer_context(directives)
     kept = Pruner(record).prune(directives, context)
-    config = _Lowering(record, read_text).config(kept, context)
+    config = _Lowering(record, read_text, tells).config(kept, context)
     record.settle(config)
     return Loaded(config, record.merge(check(config, record.place)), files, record.place)
 
@@ -105,9 +106,10 @@ class _Server:
 class _Lowering:
     """Lowers one configuration."""
 
-    def __init__(self, record: Record, read_text: ReadText) -> None:
+    def __init__(self, record: Record, read_text: ReadText, tells: bool) -> None:
         self._record = record
         self._read_text = read_text
+        self._tells = tells
         self._upstreams = Upstreams(record)
         self._doors = Doors(record)
         self._tls = Tls(record)
@@ -142,12 +144,9 @@ class _Lowering:
         level = Level(timeouts_of(http), limits, forwarding_of(http, trusted), None)
         self._listen(servers)
         formats = log_formats(http)
-        self._serve(
-            servers,
-            Locations(record, self._upstreams, formats, self._read_text, trusted, Zones(record, http), is_said(directives)),
-            names,
-            level,
-        )
+        zones, telling = Zones(record, http), telling_of(main, http) if self._tells else None
+        locations = Locations(record, self._upstreams, formats, self._read_text, trusted, zones, is_said(directives), telling)
+        self._serve(servers, locations, names, level)
         self._asks_host = "host" in names.used
         listeners = self._listeners(servers, level)
         sites = self._sites(servers, level)

@@ -3,7 +3,8 @@
 Facts: a client that asks whether it may send (RFC 9110 10.1.1) sends nothing until it hears so. HAProxy looks into as much of a body as its
 buffer holds.
 
-Rules: no more is read than is asked for, and never more than the exchange holds back anyway. A body that does not come in time is
+Rules: no more is read than is asked for, and never more than the exchange holds back anyway; nobody waits for a body that will be
+refused for its size. A body that does not come in time is
 answered 408, that of an answer 504: its head is held back with it, so nobody has seen it. Where the server breaks off meanwhile, the
 client gets an error instead.
 
@@ -76,7 +77,7 @@ class ReadBody(Step):
         self._time_ms = time_ms
 
     def run(self, ex: Exchange) -> int:
-        if ex.has_body(self._least):
+        if ex.has_body(self._least) or 0 <= ex.plan.body_most < ex.request.fields.content_length:
             return PASS
         if ex.request.fields.expects_continue:
             ex.on_interim(ResponseHead(100, b"", EMPTY))

@@ -70,18 +70,28 @@ class Counts(State):
 
 
 class Outcome:
-    """What becomes of requests at a limit, kept under a name if there is one. A limit that is a trial lets all of them pass."""
+    """What becomes of requests at a limit, kept under a name if there is one. A limit that is a trial lets all of them pass.
 
-    def __init__(self, name: bytes, trial: bool) -> None:
+    Where one is held up, the name of the zone and by how many requests it came too early are kept beside that.
+    """
+
+    def __init__(self, name: bytes, trial: bool, zone: bytes = b"") -> None:
         self._name = name
         self._trial = trial
+        self._zone = zone
 
-    def note(self, ex: Exchange, outcome: bytes) -> bool:
-        """Keep what becomes of a request; return whether it passes in any case. Of several limits the one that held it up tells."""
+    def note(self, ex: Exchange, outcome: bytes, excess: int = 0) -> bool:
+        """Keep what becomes of a request; return whether it passes in any case. Of several limits the one that held it up tells.
+
+        `excess` is in thousandths of a request.
+        """
         if self._name:
             known = ex.kept.get(self._name) if ex.kept is not None else None
             if not known or outcome != PASSED:
                 keep(ex, self._name, outcome + b"_DRY_RUN" if self._trial and outcome != PASSED else outcome, False)
+                if outcome != PASSED:
+                    keep(ex, self._name + b" zone", self._zone, False)
+                    keep(ex, self._name + b" excess", b"%d.%03d" % (excess // 1000, excess % 1000), False)
         return self._trial
 
 
@@ -121,13 +131,14 @@ class RateLimit(Step):
             return PASS
         now_us = time.monotonic_ns() // 1000
         ahead = self._accounts.ahead_us(key, now_us)
+        excess = ahead * 1000 // self._share_us
         if ahead > self._burst_us:
-            if self._outcome.note(ex, REJECTED):
+            if self._outcome.note(ex, REJECTED, excess):
                 return PASS
             ex.fail(Fault(self._kind))
             return ANSWERED
         self._accounts.note(key, now_us + ahead + self._share_us)
-        if self._outcome.note(ex, PASSED if ahead <= self._at_once_us else DELAYED) or ahead <= self._at_once_us:
+        if self._outcome.note(ex, PASSED if ahead <= self._at_once_us else DELAYED, excess) or ahead <= self._at_once_us:
             return PASS
         Wait(ex, self._reactor, (ahead - self._at_once_us + 999) // 1000)
         return WAIT
