@@ -17,6 +17,7 @@ from vestibule.dialects.nginx.flow import decoded, not_built
 from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
+from vestibule.dialects.nginx.userids import userid_fields
 from vestibule.dialects.nginx.values import parse_time
 from vestibule.dialects.nginx.variables import Names
 from vestibule.model.check_expr import TOKEN
@@ -44,7 +45,7 @@ _FLAGS = {
 
 def added_fields(scope: Scope, names: Names) -> tuple[Action, ...]:
     """Return the actions of ``expires``, ``add_header`` and ``add_trailer`` that hold in a block."""
-    always: list[Action] = _charset(scope, names)
+    always: list[Action] = [*_charset(scope, names), *userid_fields(scope, names)]
     good: list[Action] = list(_expires(scope, names))
     trailers = scope.nearest("add_trailer")
     names = names.copy()

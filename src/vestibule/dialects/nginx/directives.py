@@ -106,6 +106,10 @@ _ROWS = _rows(
     ("disable_symlinks", "hsl", "1-2", "only `off`: symbolic links are followed"),
     ("secure_link", "hsl", "1", "what `$secure_link` and `$secure_link_expires` are by"),
     ("secure_link_md5", "hsl", "1", "the text whose digest a link has"),
+    ("secure_link_secret", "l", "1", "what `$secure_link` is by: the end of a path that has its digest with this word before it"),
+    ("userid", "hsl", "1", "whether a cookie tells clients apart: `on`, `v1`, `log` (which only reads it) or `off`"),
+    ("userid_name userid_domain userid_path userid_expires userid_mark userid_service userid_p3p", "hsl", "1", "what the cookie says"),
+    ("userid_flags", "hsl", "1-3", "attributes of the cookie"),
     ("valid_referers", "sl", "1+", "what `$invalid_referer` is by"),
     ("resolver", "hslu", "1+",
      "`process.resolvers`: who is asked for the hosts that requests name; the first of a file counts. Others are looked up by the system"),
@@ -166,6 +170,7 @@ _ROWS = _rows(
     ("keepalive_timeout", "hslu", "1-2", "`timeouts.keep_alive`; in an upstream `pool.idle`"),
     ("large_client_header_buffers", "hs", "2", "`limits.head` and `limits.target`"),
     ("underscores_in_headers", "hs", "flag", "whether fields with `_` in their names pass"),
+    ("ignore_invalid_headers", "hs", "flag", "`off`: fields with `_` in their names pass; those with a dot always do"),
     ("set_real_ip_from", "hsl", "1", "a trusted proxy; the list of a block is its own"),
     ("real_ip_header", "hsl", "1", "the field that says who the client is, or `proxy_protocol`"),
     ("real_ip_recursive", "hsl", "flag", "whether its list is walked past trusted proxies"),
@@ -242,7 +247,7 @@ _ROWS += _rows(
      "vestibule treats its sockets its own way"),
     ("server_tokens", "hsl", "1", "vestibule does not name itself"),
     ("keepalive_disable keepalive_time chunked_transfer_encoding etag msie_padding msie_refresh merge_slashes"
-     " ignore_invalid_headers recursive_error_pages", "hsl", "1+",
+     " recursive_error_pages", "hsl", "1+",
      "vestibule has one behaviour here, described in its documentation"),
     ("client_header_buffer_size client_body_temp_path client_body_in_file_only"
      " client_body_in_single_buffer subrequest_output_buffer_size", "hsl", "1+", "bodies stream, and heads take the memory they need"),
@@ -378,7 +383,7 @@ _IN_STREAM += _rows(
 STREAM: dict[str, Row] = {row.name: row for row in _IN_STREAM}
 """The same of what may stand inside ``stream``."""
 
-FOREIGN_PREFIXES = ("userid", "secure_link", "perl_", "js_", "image_filter", "xslt_")
+FOREIGN_PREFIXES = ("perl_", "js_", "image_filter", "xslt_")
 """Families of directives that belong to what is not served; each is an error that says so."""
 
 IDLE_PREFIXES = ("fastcgi_", "uwsgi_", "scgi_", "grpc_", "memcached_")

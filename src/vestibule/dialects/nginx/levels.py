@@ -118,7 +118,8 @@ def forwarding_of(scope: Scope, everywhere: tuple[str, ...] | None, host: str = 
     None where the file trusts nobody."""
     passed = [each.text().lower() for each in scope.nearest("proxy_pass_header")]
     hide = tuple([name for name in _HIDDEN if name.lower() not in passed])
-    usual = Forwarding("pass", "pass", host, "allow" if scope.flag("underscores_in_headers", False) else "drop", hide=hide)
+    allows = scope.flag("underscores_in_headers", False) or not scope.flag("ignore_invalid_headers", True)
+    usual = Forwarding("pass", "pass", host, "allow" if allows else "drop", hide=hide)
     if everywhere is None:
         return usual
     lines = scope.nearest("set_real_ip_from")

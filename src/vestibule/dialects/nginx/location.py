@@ -41,6 +41,7 @@ from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.secure_links import learn_secure_links
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.upstreams import Upstreams
+from vestibule.dialects.nginx.userids import learn_userid
 from vestibule.dialects.nginx.variables import BODY, Names
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.read import ReadText
@@ -151,6 +152,7 @@ class Locations:
         names.own.update(place_names(scope, names))
         learn_referers(scope, names)
         learn_secure_links(scope, names)
+        learn_userid(scope, names)
         level = self._level(scope, outer, names)
         chosen: list[Level] = [level]
 
@@ -298,8 +300,10 @@ class Locations:
         inside.own.update(place_names(scope, inside))
         if scope.own("valid_referers"):
             learn_referers(scope, inside)
-        if scope.own("secure_link", "secure_link_md5"):
+        if scope.own("secure_link", "secure_link_md5", "secure_link_secret"):
             learn_secure_links(scope, inside)
+        if scope.own("userid", "userid_name", "userid_service"):
+            learn_userid(scope, inside)
         level = self._level(scope, outer, inside)
         chosen = [level]
         is_plain = not scope.own("location")

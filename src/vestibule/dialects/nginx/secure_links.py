@@ -4,14 +4,18 @@ Facts: ``secure_link`` gives a digest in base64 for URLs and, behind the first c
 is the text that was digested. The variable is empty where the digest is another or the moment is no number, ``0`` once the moment is
 over, and ``1`` else. The text may have ``$secure_link_expires`` in it.
 
+``secure_link_secret`` is an older way: the second segment of the path is the MD5, in hexadecimal, of what follows it, which the variable
+is then, and the secret.
+
 Not here: conditions (``flow``).
 """
 
 from __future__ import annotations
 
 from vestibule.dialects.nginx.scope import Scope
+from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names
-from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Const, If, Match, Not, Var
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Const, Expr, If, Match, Not, Var, concat
 
 _NOW = Call("divide", (Var("time_ms"), Const(1_000)))
 _DIGITS_MOST = 15
@@ -22,6 +26,10 @@ def learn_secure_links(scope: Scope, names: Names) -> None:
     """Have both variables known in ``names``."""
     link, digested = scope.find("secure_link"), scope.find("secure_link_md5")
     names.own["secure_link"] = names.own["secure_link_expires"] = EMPTY
+    nearest = scope.nearest("secure_link", "secure_link_md5", "secure_link_secret")
+    if nearest and nearest[0].name == "secure_link_secret":
+        names.own["secure_link"] = _by_secret(nearest[0])
+        return
     if link is None or digested is None:
         return
     said = names.text(link.args[0])
@@ -36,3 +44,10 @@ def learn_secure_links(scope: Scope, names: Names) -> None:
     is_over = AllOf((has_end, Compare("<", Call("number", (expires,)), _NOW)))
     is_wrong = Not(AllOf((is_right, Not(AllOf((has_end, Not(is_moment)))))))
     names.own["secure_link"] = If(is_wrong, EMPTY, If(is_over, Const("0"), Const("1")))
+
+
+def _by_secret(directive: Directive) -> Expr:
+    """Return the end of the target that the digest before it is of."""
+    given, rest = [Call("capture", (Var("target"), Const("^/[^/]*/([0-9A-Fa-f]{32})/(.*)$"), Const(at))) for at in ("1", "2")]
+    digest = Call("digest", (concat([rest, Const(directive.text())]), Const("md5")))
+    return If(Compare("==", Call("hex_decode", (given,)), digest), rest, EMPTY)
