@@ -14,6 +14,7 @@ import re
 
 from vestibule.dialects.nginx.early import known_at
 from vestibule.dialects.nginx.flow import decoded, not_built
+from vestibule.dialects.nginx.levels import realm_fields
 from vestibule.dialects.nginx.patterns import to_pattern
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
@@ -45,7 +46,7 @@ _FLAGS = {
 
 def added_fields(scope: Scope, names: Names) -> tuple[Action, ...]:
     """Return the actions of ``expires``, ``add_header`` and ``add_trailer`` that hold in a block."""
-    always: list[Action] = [*_charset(scope, names), *userid_fields(scope, names)]
+    always: list[Action] = [*_charset(scope, names), *userid_fields(scope, names), *realm_fields(scope, names)]
     good: list[Action] = list(_expires(scope, names))
     trailers = scope.nearest("add_trailer")
     names = names.copy()

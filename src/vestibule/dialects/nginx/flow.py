@@ -25,7 +25,7 @@ from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.variables import Names, either
 from vestibule.dialects.part import NOTHING, Part, choose, encoded, with_query
 from vestibule.dialects.record import Record
-from vestibule.model.config import Action, Again, Deny, HangUp, Redirect, Respond, Rewrite, When
+from vestibule.model.config import Action, Again, Deny, HangUp, Redirect, Respond, Rewrite, SetStatus, When
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import (
     EMPTY,
@@ -126,7 +126,7 @@ class Flow:
         return end
 
     def _answered(self, part: Part, names: Names, state: _State) -> Part:
-        return Part(part.source, part.request, self._fields(names, state.inside))
+        return Part(part.source, part.request, (*part.response, *self._fields(names, state.inside)))
 
     # ------------------------------------------------------------ set, return
 
@@ -165,12 +165,15 @@ class Flow:
             return Part(Respond(status, None, (("Content-Type", self._media_type),)))
         if status < 400:
             return Part(Respond(status))
-        if status in self._caught:
-            return Part(Respond(status), (Deny(status),))
         # An answer and no refusal, so that `add_header ... always` counts for it, as in nginx.
         said = f"{status} {_reason(status)}"
         page = f"<!DOCTYPE html>\n<title>{said}</title>\n<body>\n<h1>{said}</h1>\n</body>\n"
-        return Part(Respond(status, Const(page), (("Content-Type", Const("text/html")),)))
+        # In the place of an error its status is its own.
+        stays = (SetStatus(status),) if names.is_led_on else ()
+        answer = Part(Respond(status, Const(page), (("Content-Type", Const("text/html")),)), (), stays)
+        if status not in self._caught:
+            return answer
+        return choose(Compare("==", Var("error_status"), Const(0)), Part(Respond(status), (Deny(status),)), answer)
 
     def _answer(self, status: int, word: Word, names: Names) -> Part:
         if "status" not in names.own:

@@ -18,7 +18,7 @@ from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
 from vestibule.dialects.nginx.values import parse_count, parse_size, read_network
-from vestibule.dialects.nginx.variables import Names, choices_of
+from vestibule.dialects.nginx.variables import VARIABLE, Names, choices_of
 from vestibule.dialects.read import ReadText
 from vestibule.model.check_expr import is_secret
 from vestibule.model.config import (
@@ -30,11 +30,12 @@ from vestibule.model.config import (
     Deny,
     Forwarding,
     Limits,
+    SetHeader,
     Syslog,
     Timeouts,
     When,
 )
-from vestibule.model.expr import AllOf, AnyOf, Call, Concat, Const, Default, Expr, InNet, InSet, Not, Var, concat
+from vestibule.model.expr import AllOf, AnyOf, Call, Compare, Concat, Const, Default, Expr, InNet, InSet, Not, Var, concat
 from vestibule.model.syslog import FACILITIES, PREFIX, SEVERITIES
 
 _MINUTE = 60_000
@@ -414,18 +415,38 @@ def _basic_auth(scope: Scope, names: Names, read_text: ReadText) -> BasicAuth | 
     made: BasicAuth | When | None = None
     delay_ms = scope.time("auth_delay", 0)
     for test, text in reversed(choices):
+        asks: BasicAuth | When | None = None
         if not isinstance(text, Const):
-            not_built(
-                scope.record, realm.place(0), "a realm with the text of a request in it", "write a fixed one, or a `map` of fixed ones"
-            )
-            return None
-        word = str(text.value)
-        asks = None if word == "off" else BasicAuth(users, word, delay_ms)  # nginx asks with an empty realm, too
+            asks = When(Compare("!=", text, Const("off")), (BasicAuth(users, _fixed_realm(realm), delay_ms),))
+        elif text.value != "off":
+            asks = BasicAuth(users, str(text.value), delay_ms)  # nginx asks with an empty realm, too
         if test is None:
             made = asks
         elif asks is not None or made is not None:
             made = When(test, () if asks is None else (asks,), () if made is None else (made,))
     return made
+
+
+def _fixed_realm(realm: Directive) -> str:
+    """Return what stands for a realm with the text of a request in it where another location has the page, and until there is one."""
+    return " ".join(VARIABLE.sub("", realm.text()).replace('"', "").replace("\\", "").split()) or "closed"
+
+
+def realm_fields(scope: Scope, names: Names) -> list[Action]:
+    """Return what writes a realm with the text of a request in it."""
+    realm = scope.find("auth_basic")
+    if realm is None or "$" not in realm.text():
+        return []
+    try:
+        choices = choices_of(names.text(realm.args[0]), _MOST_REALMS)
+    except ValueError:
+        return []  # which is said where a password is asked for
+    if all(isinstance(text, Const) for _, text in choices):
+        return []
+    text = Call("replace", (names.text(realm.args[0]), Const(r'(["\\])'), Const(r"\\\1"), Const("g")))
+    ours = Compare("==", Var("response_header", "WWW-Authenticate"), Const(f'Basic realm="{_fixed_realm(realm)}"'))
+    written = SetHeader("WWW-Authenticate", concat([Const('Basic realm="'), text, Const('"')]))
+    return [When(AllOf((Not(Var("proxied")), ours)), (written,))]
 
 
 def _users(scope: Scope, names: Names, realm: Directive, read_text: ReadText) -> tuple[tuple[str, str], ...] | None:
