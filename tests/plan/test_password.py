@@ -111,3 +111,13 @@ def test_argon2() -> None:
     assert not verify(b"passwore", stored)
     assert not verify(b"password", stored[:-1] + b"A")
     assert not verify(b"password", b"$argon2id$nothing")
+
+
+def test_scrypt() -> None:
+    # As Caddy 2.6 makes them, with the salt `abcdefgh`.
+    stored = b"$scrypt$ln=15,r=8,p=1$YWJjZGVmZ2g$OR04Cu1Q+Xbx9KfqW1UhpMeWXfHRM8s4jRlvzt0k8aI"
+    assert verify(b"abc", stored)
+    assert not verify(b"abd", stored)
+    assert not verify(b"abc", stored.replace(b"p=1", b"p=2"))
+    for wrong in (b"nothing", b"ln=20,r=8,p=1$YWJj$" + b"A" * 43, b"ln=19,r=9,p=1$YWJj$" + b"A" * 43, b"ln=0,r=8,p=1$YWJj$" + b"A" * 43):
+        assert not verify(b"abc", b"$scrypt$" + wrong)

@@ -10,8 +10,10 @@ Not here: commands for a Caddyfile (`caddy.py`).
 
 from __future__ import annotations
 
+import base64
 import difflib
 import getpass
+import hashlib
 import json
 import os
 import sys
@@ -27,6 +29,9 @@ from vestibule.originals.launch import say
 
 # Rounds of bcrypt as 2 to the power of this: what Caddy takes.
 _COST = 14
+
+# What Caddy takes for scrypt, with blocks of 8 and one lane.
+_SCRYPT_N = 32_768
 
 # bcrypt looks at no more.
 _LONGEST = 72
@@ -176,12 +181,17 @@ def hash_password(flags: Mapping[str, str]) -> int:
     import bcrypt
 
     algorithm = flags.get("--algorithm", flags.get("-a", "bcrypt"))
-    if algorithm != "bcrypt":
-        say(f"Error: unrecognized hash algorithm: {algorithm}; write bcrypt")
+    if algorithm not in ("bcrypt", "scrypt"):
+        say(f"Error: unrecognized hash algorithm: {algorithm}; write bcrypt or scrypt")
         return 1
     secret = flags.get("--plaintext", flags.get("-p", ""))
     if not secret:
         secret = _ask_secret()
+    if algorithm == "scrypt" and secret:
+        salt = flags.get("--salt", flags.get("-s", ""))
+        made = hashlib.scrypt(secret.encode(), salt=salt.encode(), n=_SCRYPT_N, r=8, p=1, maxmem=2 * 128 * 8 * _SCRYPT_N, dklen=32)
+        sys.stdout.write(base64.b64encode(made).decode() + "\n")
+        return 0
     cost = flags.get("--bcrypt-cost", str(_COST))
     if not secret or len(secret.encode()) > _LONGEST or not cost.isdecimal() or not 4 <= int(cost) <= 31:
         say(f"Error: a password has 1 to {_LONGEST} bytes, and a cost is 4 to 31")

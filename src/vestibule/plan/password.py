@@ -4,7 +4,7 @@ Facts
   ``$6$`` and ``$5$`` are SHA-512 and SHA-256 crypt (U. Drepper, "Unix crypt using SHA-256 and SHA-512"), 5000 rounds
   unless ``rounds=`` says otherwise; ``$1$`` is MD5 crypt and ``$apr1$`` Apache's variety of it; ``$2b$``, ``$2y$``
   and ``$2a$`` are bcrypt; ``{SHA}`` and ``{SSHA}`` are one round of SHA-1, the latter salted (RFC 2307).
-  ``$argon2id$`` is Argon2id (RFC 9106). ``$y$`` is yescrypt, which the system's ``libcrypt`` alone knows; the hashes of SHA-2 it makes in
+  ``$argon2id$`` is Argon2id (RFC 9106), ``$scrypt$`` scrypt (RFC 7914) in the form that passlib writes. ``$y$`` is yescrypt, which the system's ``libcrypt`` alone knows; the hashes of SHA-2 it makes in
   a third of the time, and without the interpreter's lock.
   ``{CRYPT}`` is crypt(3) as it first was (DES), which the system does: eight bytes of a password count, and it is broken.
   All but those and SHA-1 are slow on purpose: some milliseconds to a tenth of a second.
@@ -21,6 +21,7 @@ import binascii
 import ctypes
 import hashlib
 import hmac
+import re
 from typing import Any, Final
 
 _ALPHABET: Final = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -33,6 +34,12 @@ _REMEMBERED_MOST: Final = 1_024
 
 # More than `struct crypt_data` of any libcrypt in use.
 _CRYPT_DATA_BYTES: Final = 262_144
+
+# A hash takes 128 bytes for each unit of r times N: 64 MiB at most.
+_SCRYPT_LOG_N_MOST: Final = 19
+_SCRYPT_WORK_MOST: Final = 1 << 19
+
+_SCRYPT_FORM: Final = re.compile(rb"\$scrypt\$ln=([0-9]{1,2}),r=([0-9]{1,2}),p=([0-9])\$([A-Za-z0-9+/]*)\$([A-Za-z0-9+/]{22,})")
 
 _ROUNDS_DEFAULT: Final = 5_000
 _ROUNDS_LEAST: Final = 1_000
@@ -55,7 +62,9 @@ _CRYPT: Final = _find_crypt()
 
 # Hashes whose libraries let go of the interpreter's lock while they work.
 _UNLOCKED: Final[tuple[bytes, ...]] = (
-    (b"$2a$", b"$2b$", b"$2y$", b"$argon2id$") if _CRYPT is None else (b"$2a$", b"$2b$", b"$2y$", b"$argon2id$", b"$y$", b"$5$", b"$6$")
+    (b"$2a$", b"$2b$", b"$2y$", b"$argon2id$", b"$scrypt$")
+    if _CRYPT is None
+    else (b"$2a$", b"$2b$", b"$2y$", b"$argon2id$", b"$scrypt$", b"$y$", b"$5$", b"$6$")
 )
 
 
@@ -99,6 +108,8 @@ def verify(password: bytes, stored: bytes) -> bool:
         return _verify_bcrypt(password, stored)
     if stored.startswith(b"$argon2id$"):
         return _verify_argon2(password, stored)
+    if stored.startswith(b"$scrypt$"):
+        return _verify_scrypt(password, stored)
     made = crypt(password, stored)
     return made != b"" and hmac.compare_digest(made, stored)
 
@@ -172,6 +183,22 @@ def _verify_argon2(password: bytes, stored: bytes) -> bool:
     except (InvalidKey, ValueError):
         return False
     return True
+
+
+def _verify_scrypt(password: bytes, stored: bytes) -> bool:
+    """Compare with `$scrypt$ln=LOG_N,r=R,p=P$SALT$HASH`, whose salt and hash are base64 without its `=`."""
+    found = _SCRYPT_FORM.fullmatch(stored)
+    if found is None:
+        return False
+    log_n, r, p = int(found[1]), int(found[2]), int(found[3])
+    if log_n > _SCRYPT_LOG_N_MOST or (r << log_n) > _SCRYPT_WORK_MOST:
+        return False
+    try:
+        salt, made = [base64.b64decode(found[at] + b"=" * (-len(found[at]) % 4)) for at in (4, 5)]
+        size = 256 * ((r << log_n) + r * p)
+        return hmac.compare_digest(hashlib.scrypt(password, salt=salt, n=1 << log_n, r=r, p=p, maxmem=size, dklen=len(made)), made)
+    except (binascii.Error, ValueError):
+        return False
 
 
 def has_argon2() -> bool:

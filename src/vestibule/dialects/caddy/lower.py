@@ -97,6 +97,7 @@ class _Lowering:
         self._sites = SiteReader(report, origins)
         self._listeners: dict[str, Listener] = {}
         self._own_tls: dict[str, TlsProfile | None] = {}
+        self._redirects_to: dict[str, int] = {}
         self._servers = ServersReader(report, self._proxies)
         self._process = Process()
         self._error_log = ErrorLog()
@@ -111,6 +112,7 @@ class _Lowering:
         keyed = [(block, self._keys(block)) for block in blocks]
         self._tell_shared([key for _, keys in keyed for key in keys])
         plain = {(key.host, key.port) for _, keys in keyed for key in keys if not key.tls}
+        self._redirects_to = self._redirected_ports([key for _, keys in keyed for key in keys])
         sites: list[Site] = []
         for block, keys in keyed:
             sites.extend(self._block(block, keys, plain, [site.name for site in sites]))
@@ -225,6 +227,18 @@ class _Lowering:
                 self._report.error(key.token, "duplicate-host", f"the address `{key.token.text}` is on line {line} already")
             seen.setdefault(mark, key)
 
+    def _redirected_ports(self, keys: list[Key]) -> dict[str, int]:
+        """Return where plain HTTP leads for each host: to the port of HTTPS where it is served there, else to the first that is named."""
+        found: dict[str, int] = {}
+        for key in keys:
+            if key.automatic and (key.host not in found or key.port == self._options.https_port):
+                found[key.host] = key.port
+        return found
+
+    def _redirected(self, key: Key, plain: set[tuple[str, int]]) -> bool:
+        """Tell whether plain HTTP for an address is redirected to it."""
+        return key.automatic and (key.host, self._options.http_port) not in plain and self._redirects_to.get(key.host) == key.port
+
     def _block(self, block: SiteBlock, keys: list[Key], plain: set[tuple[str, int]], names: list[str]) -> list[Site]:
         """Return the sites of a block."""
         if not keys:
@@ -261,7 +275,7 @@ class _Lowering:
         own = not tls.certificates
         groups: dict[tuple[int, bool, bool, str, bool, str], _Group] = {}
         for key in keys:
-            redirected = key.automatic and (key.host, self._options.http_port) not in plain
+            redirected = self._redirected(key, plain)
             mark = (key.port, key.tls, redirected, key.path, key.host == ANY_HOST, self._way(key.host, tls) if own else "")
             groups.setdefault(mark, _Group([])).keys.append(key)
         return list(groups.values())
@@ -270,7 +284,7 @@ class _Lowering:
         first = group.first
         hosts = tuple(dict.fromkeys([key.host for key in group.keys]))
         taking = self._servers.at(bind[0], first.port)
-        redirected = first.automatic and (first.host, self._options.http_port) not in plain
+        redirected = self._redirected(first, plain)
         profile = self._sites.profile_name(tls.profile, hosts[0]) if first.tls else "intermediate"
         listeners = [self._open(host, first.port, first.tls, profile, first, first.tls and tls.without_h2) for host in bind]
         if redirected:

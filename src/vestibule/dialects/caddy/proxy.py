@@ -136,7 +136,7 @@ class Proxies:
             found = self._sharing.weigh(sharing, [*self._servers(segment, targets), *found])
         if not found:
             return Piece(Respond(503))
-        if any(token.text.startswith("h2c://") for token in targets):
+        if any(token.text.startswith(("h2c://", "unix+h2c/")) for token in targets):
             transport.pool, transport.speaks_h2c = replace(transport.pool, protocol="h2"), True
         name = self._upstream(segment, found, transport, self._sharing.finish(sharing))
         told = self._told(trusted)
@@ -604,6 +604,8 @@ def read_servers(text: str) -> list[Server]:
         raise Unreadable("not-built", f"the placeholder in `{text}`: not built yet", "write the address, or choose between some with `map`")
     if not mark:
         scheme, rest = "", text
+    if not mark and rest.startswith("unix+h2c/"):
+        rest = rest.replace("unix+h2c/", "unix/", 1)
     if rest.startswith("unix/"):
         return [Server(path=rest.removeprefix("unix/").partition("|")[0], tls=scheme == "https")]
     if scheme not in ("", "http", "https", "h2c"):

@@ -176,11 +176,8 @@ class Rules:
 
     def _basic_auth(self, segment: Segment, first: int) -> Step:
         words = segment.texts(first)
-        if words[:1] == ["scrypt"]:
-            self._report.not_built(segment.token(first), "`scrypt`", "make hashes with `caddy hash-password`, and leave it out")
-            return None
-        if words[:1] not in ([], ["bcrypt"], ["argon2id"]):
-            hint = near(words[0], ("bcrypt", "argon2id"))
+        if words[:1] not in ([], ["bcrypt"], ["argon2id"], ["scrypt"]):
+            hint = near(words[0], ("bcrypt", "argon2id", "scrypt"))
             self._report.error(segment.token(first), "syntax", f"`{words[0]}` is no kind of hash", hint)
             return None
         realm = words[1] if len(words) > 1 else "restricted"
@@ -191,6 +188,8 @@ class Rules:
                 self._report.error(line.head, "missing", f"the user `{line.name}` has no hash", "make one with `htpasswd -nB`")
             elif line.name in users:
                 self._report.error(line.head, "duplicate-name", f"the user `{line.name}` is here already")
+            elif words[:1] == ["scrypt"]:
+                users[line.name] = _scrypt_hash(secret, "".join(line.texts()[1:2]))
             elif len(line.tokens) > 2:
                 self._report.not_built(line.token(2), "salts besides the hash")
             else:
@@ -434,6 +433,11 @@ def _after_edits(step: Step, test: Expr | None, state: State) -> State:
             value = If(test, value, before) if before is not None else None
         state = state.with_header(name, value)
     return state
+
+
+def _scrypt_hash(secret: str, salt: str) -> str:
+    """Return the hash as it is kept here; Caddy writes it and its salt in base64, and always takes the same parameters."""
+    return f"$scrypt$ln=15,r=8,p=1${salt.rstrip('=')}${secret.rstrip('=')}"
 
 
 def _hash(secret: str) -> str:

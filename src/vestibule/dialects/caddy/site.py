@@ -129,10 +129,8 @@ def read_key(token: Token, options: Options, forces_tls: bool, report: Report) -
         return None
     if scheme == "http" or (port and number == options.http_port):
         tls = False
-    elif scheme == "https" or (port and number == options.https_port) or forces_tls:
-        tls = True
     else:
-        tls = options.https and name != ANY_HOST
+        tls = name != ANY_HOST or scheme == "https" or forces_tls or bool(port and number == options.https_port)
     if not port:
         number = options.https_port if tls else options.http_port
     automatic = tls and name != ANY_HOST and options.redirects and options.https
