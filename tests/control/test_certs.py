@@ -141,6 +141,14 @@ def test_every_mistake_is_found_and_authorities_are_read(tmp_path: Path) -> None
     assert loaded.assets.client_certificates["immich"].chain_pem == LEAF.pem + MIDDLE.pem
 
 
+def test_authorities_may_stand_in_the_configuration(tmp_path: Path) -> None:
+    damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    loaded = load(replace(EMPTY, tls_profiles=(TlsProfile("p", client_ca=ROOT.pem), TlsProfile("q", client_ca=damaged))), tmp_path)
+    assert loaded.assets.authorities == {ROOT.pem: ROOT.pem}
+    assert not loaded.files
+    assert ["the certificate in the configuration: a certificate is damaged" in each.text for each in loaded.problems] == [True]
+
+
 def test_a_change_counts_once_it_has_rested(tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     cert.write_text("old")

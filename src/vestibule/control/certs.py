@@ -259,10 +259,12 @@ def read_pair(cert: Path, key: Path | None) -> tuple[KeyPair, Facts]:
 
 
 def _load_authority(loaded: Loaded, key: str, base: _Base, file: str) -> None:
-    path = base / file
-    loaded.files.add(path)
+    inline = file.startswith("-----BEGIN CERTIFICATE-----")
+    path = Path("the certificate in the configuration") if inline else base / file
+    if not inline:
+        loaded.files.add(path)
     try:
-        found = _read_certificates(path)
+        found = _certificates_of([each.group(0) for each in _BLOCK.finditer(file.encode())], path) if inline else _read_certificates(path)
     except _FileError as bad:
         loaded.problems.append(Problem(key, str(bad)))
         return
@@ -341,9 +343,12 @@ def _blocks(path: Path, ending: str) -> list[bytes]:
 
 
 def _read_certificates(path: Path) -> list[x509.Certificate]:
+    return _certificates_of(_blocks(path, "CERTIFICATE"), path)
+
+
+def _certificates_of(blocks: list[bytes], path: Path) -> list[x509.Certificate]:
     from cryptography import x509
 
-    blocks = _blocks(path, "CERTIFICATE")
     if not blocks:
         raise _FileError(f"{path} holds no certificate; a PEM file with `-----BEGIN CERTIFICATE-----` is expected")
     try:

@@ -124,8 +124,9 @@ class BasicAuth:
     Request only."""
 
     users: tuple[tuple[str, str], ...]
-    """Names, each with a hash as ``htpasswd`` or ``crypt`` write it (``$2y$``, ``$argon2id$``, ``$scrypt$``, ``$y$``, ``$6$``, ``$5$``, ``$apr1$``,
-    ``$1$``, ``{SSHA}``, ``{SHA}``; ``{CRYPT}`` before one of crypt(3)'s first kind), or with ``{PLAIN}`` and the password itself."""
+    """Names, each with a hash as ``htpasswd`` or ``crypt`` write it (``$2y$``, ``$argon2id$``, ``$scrypt$``, ``$y$``, ``$6$``, ``$5$``,
+    ``$apr1$``, ``$1$``, ``{SSHA}``, ``{SHA}``; ``{CRYPT}`` before one of crypt(3)'s first kind), or with ``{PLAIN}`` and the password
+    itself."""
     realm: str = "vestibule"
     """What the browser shows when it asks."""
     delay_ms: int = 0

@@ -142,7 +142,7 @@ class TlsProfile:
     tickets: bool = True
     """Whether sessions may be resumed."""
     client_ca: str = ""
-    """A PEM file of the authorities whose client certificates are accepted; empty asks for none."""
+    """A PEM file of the authorities whose client certificates are accepted, or their certificates themselves; empty asks for none."""
     client_verify: Literal["require", "optional", "any", "shown"] = "require"
     """Whether a client must show a certificate, may, or may show any, which is then for the routes and the upstream to judge
     by ``tls_client_verify``: ``any`` needs no ``client_ca``. With ``shown`` it may be any and must be there."""

@@ -4,7 +4,8 @@ Facts
   ``$6$`` and ``$5$`` are SHA-512 and SHA-256 crypt (U. Drepper, "Unix crypt using SHA-256 and SHA-512"), 5000 rounds
   unless ``rounds=`` says otherwise; ``$1$`` is MD5 crypt and ``$apr1$`` Apache's variety of it; ``$2b$``, ``$2y$``
   and ``$2a$`` are bcrypt; ``{SHA}`` and ``{SSHA}`` are one round of SHA-1, the latter salted (RFC 2307).
-  ``$argon2id$`` is Argon2id (RFC 9106), ``$scrypt$`` scrypt (RFC 7914) in the form that passlib writes. ``$y$`` is yescrypt, which the system's ``libcrypt`` alone knows; the hashes of SHA-2 it makes in
+  ``$argon2id$`` is Argon2id (RFC 9106), ``$scrypt$`` scrypt (RFC 7914) in the form that passlib writes.
+  ``$y$`` is yescrypt, which the system's ``libcrypt`` alone knows; the hashes of SHA-2 it makes in
   a third of the time, and without the interpreter's lock.
   ``{CRYPT}`` is crypt(3) as it first was (DES), which the system does: eight bytes of a password count, and it is broken.
   All but those and SHA-1 are slow on purpose: some milliseconds to a tenth of a second.
@@ -21,8 +22,9 @@ import binascii
 import ctypes
 import hashlib
 import hmac
-import re
 from typing import Any, Final
+
+from vestibule.http.number import parse_decimal
 
 _ALPHABET: Final = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -38,8 +40,7 @@ _CRYPT_DATA_BYTES: Final = 262_144
 # A hash takes 128 bytes for each unit of r times N: 64 MiB at most.
 _SCRYPT_LOG_N_MOST: Final = 19
 _SCRYPT_WORK_MOST: Final = 1 << 19
-
-_SCRYPT_FORM: Final = re.compile(rb"\$scrypt\$ln=([0-9]{1,2}),r=([0-9]{1,2}),p=([0-9])\$([A-Za-z0-9+/]*)\$([A-Za-z0-9+/]{22,})")
+_SCRYPT_LANES_MOST: Final = 16
 
 _ROUNDS_DEFAULT: Final = 5_000
 _ROUNDS_LEAST: Final = 1_000
@@ -187,14 +188,17 @@ def _verify_argon2(password: bytes, stored: bytes) -> bool:
 
 def _verify_scrypt(password: bytes, stored: bytes) -> bool:
     """Compare with `$scrypt$ln=LOG_N,r=R,p=P$SALT$HASH`, whose salt and hash are base64 without its `=`."""
-    found = _SCRYPT_FORM.fullmatch(stored)
-    if found is None:
+    parts = stored.split(b"$")
+    if len(parts) != 5:
         return False
-    log_n, r, p = int(found[1]), int(found[2]), int(found[3])
-    if log_n > _SCRYPT_LOG_N_MOST or (r << log_n) > _SCRYPT_WORK_MOST:
+    numbers = [parse_decimal(each.partition(b"=")[2]) for each in parts[2].split(b",")]
+    if len(numbers) != 3 or min(numbers) < 1:
+        return False
+    log_n, r, p = numbers
+    if log_n > _SCRYPT_LOG_N_MOST or (r << log_n) > _SCRYPT_WORK_MOST or p > _SCRYPT_LANES_MOST:
         return False
     try:
-        salt, made = [base64.b64decode(found[at] + b"=" * (-len(found[at]) % 4)) for at in (4, 5)]
+        salt, made = [base64.b64decode(each + b"=" * (-len(each) % 4)) for each in parts[3:]]
         size = 256 * ((r << log_n) + r * p)
         return hmac.compare_digest(hashlib.scrypt(password, salt=salt, n=1 << log_n, r=r, p=p, maxmem=size, dklen=len(made)), made)
     except (binascii.Error, ValueError):

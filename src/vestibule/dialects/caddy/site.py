@@ -9,6 +9,8 @@ Not here: directives for requests (``flow``), how certificates are got (``acme``
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -316,6 +318,7 @@ class SiteReader:
     def _client_auth(self, found: Tls, profile: TlsProfile, line: Segment) -> TlsProfile:
         mode = ""
         files: list[str] = []
+        inline: list[Token] = []
         for inner in line.inside():
             words = inner.texts()
             if inner.name == "mode":
@@ -324,22 +327,38 @@ class SiteReader:
                     self._report.not_built(inner.token(1), f"the mode `{mode}`", f"write {', '.join(_CLIENT_MODES)}")
             elif inner.name == "trusted_ca_cert_file" and words:
                 files += words
-            elif inner.name == "trust_pool" and words[:1] == ["file"]:
+            elif inner.name == "trusted_ca_cert" and words:
+                inline += inner.tokens[1:]
+            elif inner.name == "trust_pool" and words[:1] in (["file"], ["inline"]):
                 files += words[1:]
                 for pool in inner.inside():
-                    if pool.name == "pem_file":
+                    if pool.name == "pem_file" and words[0] == "file":
                         files += pool.texts()
+                    elif pool.name == "trust_der" and words[0] == "inline":
+                        inline += pool.tokens[1:]
                     else:
                         self._report.not_built(pool.head, f"`{pool.name}` of `trust_pool`", "write `pem_file FILE`")
             else:
                 self._report.not_built(inner.head, f"`{inner.name}` of `client_auth`", "name a file with `trusted_ca_cert_file`")
-        if len(files) > 1:
-            self._report.not_built(line.head, "several files of authorities", "put them into one file")
+        if inline:
+            files.append("".join([self._pem(token) for token in inline]))
+        if len(files) > 2:
+            self._report.not_built(line.head, "more than two files of authorities", "put them into one file")
         verify = _CLIENT_MODES.get(mode or "require_and_verify", "require")
         if not files and verify != "any":
             self._report.error(line.head, "missing", "`client_auth` needs the authorities", "write `trusted_ca_cert_file FILE`")
         found.wants_any = mode == "require"
-        return replace(profile, client_ca=files[0] if files else "", client_verify=verify)
+        authorities = [*files, "", ""]
+        return replace(profile, client_ca=authorities[0], client_ca_more=authorities[1], client_verify=verify)
+
+    def _pem(self, token: Token) -> str:
+        """Return a certificate that stands in the file, in base64, as PEM."""
+        try:
+            base64.b64decode(token.text, validate=True)
+        except (binascii.Error, ValueError):
+            self._report.error(token, "bad-value", "a certificate in DER, written in base64, is expected here")
+        lines = "\n".join([token.text[at : at + 64] for at in range(0, len(token.text), 64)])
+        return f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
 
     def shared(self, one: str, other: str) -> str:
         """Return the profile for sites of one port that differ in whether they ask for client certificates; empty if in more.
@@ -347,11 +366,12 @@ class SiteReader:
         It leaves it to clients, and `demands` says which sites ask at a request.
         """
         first, second = self._profile(one), self._profile(other)
-        bare = [replace(each, name="", client_ca="", client_verify="require") for each in (first, second)]
-        authorities = {each.client_ca for each in (first, second) if each.asks_clients}
+        bare = [replace(each, name="", client_ca="", client_ca_more="", client_verify="require") for each in (first, second)]
+        authorities = {(each.client_ca, each.client_ca_more) for each in (first, second) if each.asks_clients}
         if bare[0] != bare[1] or "any" in (first.client_verify, second.client_verify) or len(authorities) != 1:
             return ""
-        merged = replace(first, name="intermediate", client_ca=authorities.pop(), client_verify="optional")
+        one_ca, more_ca = authorities.pop()
+        merged = replace(first, name="intermediate", client_ca=one_ca, client_ca_more=more_ca, client_verify="optional")
         return self.profile_name(merged, f"{one if first.asks_clients else other}, optional")
 
     def demands(self, own: TlsProfile | None, shared: str) -> bool:
