@@ -12,6 +12,7 @@ from tests.dialects.golden import Golden
 
 from vestibule.dialects.apache import parse
 from vestibule.dialects.apache.directives import DIRECTIVES, How
+from vestibule.model.config import Switch
 
 WORDS = ("on", "off", "80", "/", "<", "</", ">", "\n", "\n", "%{X}i", "[L]", "http://a/")
 SOURCES = Path(parse.__code__.co_filename).parent
@@ -115,3 +116,25 @@ def test_only_what_httpd_takes_for_a_blank_is_one() -> None:
     """U+001C is a blank to Python and a letter to httpd, so a line of it alone is the name of a directive."""
     loaded = parse("h.conf", "ServerName a\n\x1c\n", GOLDEN.files)
     assert [(each.code, each.span.line) for each in loaded.diagnostics] == [("unknown-directive", 2)]
+
+
+@pytest.mark.parametrize("kind", ["Location", "LocationMatch"])
+def test_many_sections_are_no_more_than_themselves(kind: str) -> None:
+    def size(count: int) -> int:
+        sections = "".join([f"<{kind} /a{at}>\nRequire ip 10.0.0.{at % 250}\n</{kind}>\n" for at in range(count)])
+        found = parse("h.conf", f"<VirtualHost *:80>\nServerName a.example\nProxyPass / http://a/\n{sections}</VirtualHost>\n")
+        assert found.ok, [each.render() for each in found.diagnostics][:3]
+        return len(repr(found.config))
+
+    assert size(800) < 9 * size(100)
+
+
+def test_a_thousand_rules_do_not_stand_inside_of_each_other() -> None:
+    rules = "".join([f"RewriteRule ^/a{at}$ /b{at} [PT]\n" for at in range(1_000)])
+    rules += "".join([f"RewriteRule ^/c{at}$ /d{at} [R,L]\n" for at in range(1_000)])
+    found = parse("h.conf", f"<VirtualHost *:80>\nServerName a.example\nRewriteEngine on\n{rules}ProxyPass / http://a/\n</VirtualHost>\n")
+    assert found.ok, [each.render() for each in found.diagnostics][:3]
+    assert found.config is not None
+    source = found.config.sites[0].source
+    assert isinstance(source, Switch)
+    assert len(source.routes) == 2_001

@@ -55,9 +55,9 @@ _OPTIONS = (
     "inherit", "inheritbefore", "inheritdown", "inheritdownbefore", "ignoreinherit", "allownoslash", "allowanyuri", "mergebase",
     "ignorecontextinfo", "legacyprefixdocroot", "longurloptimization", "unsafeprefixstat", "unsafeallow3f",
 )  # fmt: skip
-_MOST_RULES = 200
 _MOST_WAYS = 12
 _MOST_STEPS = 3_000
+_STEPS_FOR_EACH = 4
 _EVERY_PATH = ("^", ".*", "^.*$", "^(.*)$", "(.*)", "^.*", "^/(.*)$", "^/(.*)", "^/?(.*)", "^/?(.*)$", "/(.*)", "^/", ".", "^.+", ".+")
 _EVERY_TEXT = ("^", ".*", "^.*$", "^(.*)$", "(.*)", "^.*", ".", "^.+$", "^.+", ".+", "^.")
 _NUMBERS = ("-eq", "-ne", "-lt", "-le", "-gt", "-ge")
@@ -109,6 +109,8 @@ class Rewriting:
         self._scope = scope
         self._texts = texts
         self._rules: list[_Rule] = []
+        self._made: dict[tuple[int, int], tuple[Part, int]] = {}
+        """What was made of the rules from one on, after which rule had renamed the path, and how many rules that takes."""
         self._steps = 0
         self._is_too_much = False
         self._round: Directive | None = None
@@ -127,9 +129,6 @@ class Rewriting:
             conditions = []
         for directive in conditions:
             self._record.warning(directive.span, "left-out", "this condition has no rule below it", "take it out")
-        if len(self._rules) > _MOST_RULES:
-            self._record.error(self._rules[0].directive.span, "too-deep", f"there are more than {_MOST_RULES} rules here")
-            self._rules = []
         self._names.file = _PATH if self._inside is None else self._inside.name
         self._round = next((rule.directive for rule in reversed(self._rules) if "N" in rule.flags), None)
         if any("E" in rule.flags for rule in self._rules):
@@ -180,8 +179,33 @@ class Rewriting:
         return made
 
     def _from(self, at: int, renames: Directive | None) -> Part:
-        """Return what the rules from one on, and what follows, make of a request."""
-        self._steps += 1
+        """Return what the rules from one on, and what follows, make of a request. The last rule is looked at first, so that many do not
+        stand inside of each other."""
+        at, of = min(at, len(self._rules)), id(renames)
+        last = at if (of, at) in self._made else len(self._rules)
+        for place in range(last, at - 1, -1):
+            if (of, place) not in self._made:
+                outside, self._steps = self._steps, 1
+                part = self._step(place, renames)
+                if self._steps > _MOST_STEPS + _STEPS_FOR_EACH * len(self._rules):
+                    part, self._steps = self._lost(place), 1
+                self._made[of, place] = part, self._steps
+                self._steps = outside
+        part, steps = self._made[of, at]
+        self._steps += steps
+        return part
+
+    def _lost(self, at: int) -> Part:
+        """Tell, once, that rules branch more often than is followed."""
+        if not self._is_too_much:
+            self._is_too_much = True
+            span = self._rules[at].directive.span
+            self._record.error(span, "too-deep", "rules branch too often here", "end rules with `L`, or use fewer of them")
+        return NOTHING
+
+    def _step(self, at: int, renames: Directive | None) -> Part:
+        if self._is_too_much:
+            return NOTHING
         if at >= len(self._rules) and self._sent is not None:
             return Part(self._sent)
         if at >= len(self._rules):
@@ -190,12 +214,6 @@ class Rewriting:
                 return choose(_ANOTHER_ROUND, self._served(self._round), self._served(None))
             return self._served(renames)
         rule = self._rules[at]
-        if self._steps > _MOST_STEPS:
-            if self._is_too_much:
-                return NOTHING
-            self._is_too_much = True
-            self._record.error(rule.directive.span, "too-deep", "rules branch too often here", "end rules with `L`, or use fewer of them")
-            return NOTHING
         test = self._test(rule)
         if test is None:
             return self._from(at + 1, renames)
@@ -252,9 +270,10 @@ class Rewriting:
 
     def _goes_on(self, sent: Redirect, at: int, renames: Directive | None) -> Part:
         """Return what the rules below make of a request that a rule has sent elsewhere, and not ended."""
-        kept, self._sent = self._sent, sent
+        outside = self._sent, self._made
+        self._sent, self._made = sent, {}
         part = self._from(self._following(self._rules[at], at), renames)
-        self._sent = kept
+        self._sent, self._made = outside
         return part
 
     def _anew(self, rule: _Rule, at: int) -> Part:

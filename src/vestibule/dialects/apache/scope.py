@@ -115,11 +115,14 @@ class Scope:
         self.record = record
         self.outer = outer
         self.directives = tuple(directives)
+        self._places: dict[str, list[int]] = {}
+        for at, each in enumerate(self.directives):
+            self._places.setdefault(each.name, []).append(at)
 
     def own(self, *names: str) -> list[Directive]:
         """Return the directives of this section that have one of these names, in order."""
-        lower = [name.lower() for name in names]
-        return [each for each in self.directives if each.name in lower]
+        places = [at for name in {name.lower() for name in names} for at in self._places.get(name, ())]
+        return [self.directives[at] for at in sorted(places)]
 
     def nearest(self, *names: str) -> list[Directive]:
         """Return the directives of these names of the nearest section that has any."""

@@ -23,6 +23,8 @@ from vestibule.dialects.apache.upstreams import bare_url
 from vestibule.dialects.apache.variables import Names, to_pattern
 from vestibule.model.expr import AllOf, AnyOf, Call, Compare, Const, Expr, Match, Var
 
+_EVERYWHERE = (False, "")
+
 _CHAIN = ("if", "elseif", "else")
 
 
@@ -72,6 +74,19 @@ def both(one: Expr | None, other: Expr | None) -> Expr | None:
     return AllOf((*(one.tests if isinstance(one, AllOf) else (one,)), *(other.tests if isinstance(other, AllOf) else (other,))))
 
 
+def bases_of(path: str) -> list[str]:
+    """Return the paths that a path is inside of, itself included: `/a/b` is inside of `/a`."""
+    parts = path.rstrip("/").split("/")
+    return ["/".join(parts[:count]) for count in range(2, len(parts) + 1)]
+
+
+def _place_of(section: Section) -> tuple[bool, str]:
+    """Return what sections inside this one know it by."""
+    if section.test is None:
+        return _EVERYWHERE
+    return (True, section.path) if section.is_pattern else (False, section.path.rstrip("/"))
+
+
 class Sections:
     """Finds the sections of a virtual host."""
 
@@ -95,7 +110,7 @@ class Sections:
             section = self._by_path(directive)
             if section is not None:
                 made.append(section)
-        with_scopes = [dataclasses.replace(each, around=self._around(each, made[:at])) for at, each in enumerate(made)]
+        with_scopes = self._with_surroundings(made)
         conditional: list[tuple[int, Section]] = []
         for level in self._levels():
             conditional += self._chain(level.directives, None)
@@ -111,16 +126,21 @@ class Sections:
             levels.insert(0, levels[0].outer)
         return levels
 
-    def _around(self, section: Section, earlier: Sequence[Section]) -> tuple[Scope, ...]:
-        """Return the sections by path that a section by path is inside of, and the levels outside."""
-        found: list[Scope] = []
-        for each in reversed(earlier):
-            base = each.path.rstrip("/")
-            whole = each.test is None
-            inside = not each.is_pattern and not section.is_pattern and (section.path == base or section.path.startswith(f"{base}/"))
-            if whole or inside or (each.is_pattern and each.path == section.path):
-                found.append(each.scope)
-        return (*found, *reversed(self._levels()))
+    def _with_surroundings(self, sections: Sequence[Section]) -> list[Section]:
+        """Return sections by path with those that each is inside of, the nearest first, and the levels outside."""
+        levels = tuple(reversed(self._levels()))
+        before: dict[tuple[bool, str], list[tuple[int, Scope]]] = {}
+        found: list[Section] = []
+        for at, section in enumerate(sections):
+            around = list(before.get(_EVERYWHERE, ()))
+            if section.test is not None:
+                around += before.get((True, section.path), ())
+                for path in () if section.is_pattern else bases_of(section.path):
+                    around += before.get((False, path), ())
+            around.sort(key=lambda each: each[0], reverse=True)
+            found.append(dataclasses.replace(section, around=(*[scope for _, scope in around], *levels)))
+            before.setdefault(_place_of(section), []).append((at, section.scope))
+        return found
 
     def _chain(self, directives: Sequence[Directive], outer: Section | None, depth: int = 0) -> list[tuple[int, Section]]:
         """Return the sections by condition among directives, with those inside them, and how deep each stands in others."""

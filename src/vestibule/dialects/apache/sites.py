@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from vestibule.dialects.apache.access import Access
 from vestibule.dialects.apache.compressing import compression_of
+from vestibule.dialects.apache.deciding import settled
 from vestibule.dialects.apache.directory_rules import mapping_of, ruled
 from vestibule.dialects.apache.expiring import expiring
-from vestibule.dialects.apache.expressions import negated
 from vestibule.dialects.apache.fields import ANSWERED, Fields, conditional, without_host
 from vestibule.dialects.apache.files import STATUS, FileSites, Mapping, error_routes
 from vestibule.dialects.apache.pacing import paced
@@ -147,15 +147,15 @@ class SiteMaker:
     def _paces(self, sections: list[Section]) -> tuple[Action, ...]:
         """Return how fast answers go; of several sections that fit, the last decides."""
         environment = self._names.environment
-        decided: list[tuple[Expr | None, tuple[Action, ...]]] = []
-        for test, directives in (
-            (None, self._scope.nearest("SetOutputFilter")),
-            *[(each.test, each.scope.own("SetOutputFilter")) for each in sections],
+        decided: list[tuple[Section, tuple[Action, ...]]] = []
+        for section, directives in (
+            (Section("/", False, None, None, self._scope), self._scope.nearest("SetOutputFilter")),
+            *[(each, each.scope.own("SetOutputFilter")) for each in sections],
         ):
             made = paced(directives, environment)
             if made is not None:
-                decided.append((test, made))
-        return _settled(decided)
+                decided.append((section, made))
+        return settled(decided)
 
     def _with_section_rules(
         self,
@@ -349,26 +349,26 @@ class SiteMaker:
 
     def _access(self, sections: list[Section]) -> tuple[Action, ...]:
         """Return the actions of access; of several sections that fit, the last decides."""
-        shown: list[tuple[Expr | None, tuple[Action, ...]]] = []
-        decided: list[tuple[Expr | None, tuple[Action, ...]]] = []
+        shown: list[tuple[Section, tuple[Action, ...]]] = []
+        decided: list[tuple[Section, tuple[Action, ...]]] = []
         required: list[Section] = []
         user: Expr = EMPTY
         for section in sections:
             access = Access(section.scope, self._read_text, self._names, section.around)
             certificate, actions = access.client_certificate(), access.actions()
             if certificate is not None:
-                shown.append((section.test, certificate))
+                shown.append((section, certificate))
             if actions is not None:
                 merging = access.merges()
                 if merging is not None and any(_crosses(section, each) for each in required):
                     hint = "name the sections so that one is inside the other, or write all it requires here"
                     not_built(self._record, merging, 0, "merging with a section that only some of its requests meet", hint)
                 required.append(section)
-                decided.append((section.test, actions))
+                decided.append((section, actions))
                 name = access.user()
                 user = name if section.test is None else If(section.test, name, user) if name != user else user
         self._names.user = user
-        return _settled(shown) + _settled(decided)
+        return settled(shown) + settled(decided)
 
     # ------------------------------------------------------------ routes
 
@@ -378,7 +378,8 @@ class SiteMaker:
         after: list[Route] = []
         # Those of the virtual host come before those of the server outside.
         own = self._scope.own(*_REDIRECTS)
-        for directive in [*own, *[each for each in self._scope.all(*_REDIRECTS) if each not in own]]:
+        outer = self._scope.outer.all(*_REDIRECTS) if self._scope.outer is not None else []
+        for directive in [*own, *outer]:
             made = redirect_route(self._record, directive, self._names)
             if made is not None:
                 after.append(self._record.mark(made, directive.span))
@@ -483,20 +484,6 @@ def _crosses(section: Section, other: Section) -> bool:
         return True
     one, two = section.path.rstrip("/"), other.path.rstrip("/")
     return one == two or one.startswith(f"{two}/") or two.startswith(f"{one}/")
-
-
-def _settled(decided: list[tuple[Expr | None, tuple[Action, ...]]]) -> tuple[Action, ...]:
-    """Return actions of which those decide whose test is the last that holds."""
-    found: list[Action] = []
-    for at, (test, actions) in enumerate(decided):
-        later = [each for each, _ in decided[at + 1 :]]
-        if None in later:
-            continue
-        whole = test
-        for each in later:
-            whole = both(whole, None if each is None else negated(each))
-        found.extend(conditional(whole, actions))
-    return tuple(found)
 
 
 def _merged(record: Record, part: Part, timeouts: Timeouts, usual: Forwarding) -> tuple[Part, Timeouts, Forwarding]:
