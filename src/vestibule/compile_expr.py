@@ -20,7 +20,7 @@ from vestibule.plan.functions import make_call
 from vestibule.plan.items import IsUser
 from vestibule.plan.password import Users
 from vestibule.plan.redact import Redactor
-from vestibule.plan.variables import Place, UpstreamServers, make_variable
+from vestibule.plan.variables import Place, UpstreamCount, make_variable
 
 
 class Mistakes:
@@ -46,7 +46,7 @@ class ExprMaker:
         self._redactor: Redactor | None = None
         self.slow: list[Users] = []  # those that conditions ask for and that take long to judge
         self._users: dict[tree.Call, Users] = {}
-        self.counted: list[tuple[str, UpstreamServers]] = []  # those that want to know their source, each with its key
+        self.counted: list[tuple[str, UpstreamCount]] = []  # those that want to know their source, each with its key
 
     def text(self, key: str, expr: tree.Expr, place: Place) -> Node:
         """Make the node of a text."""
@@ -159,7 +159,7 @@ class ExprMaker:
         if node is None:
             self._mistakes.add(key, f"the variable `{expr.name}` is not part of this build")
             return Const(b"")
-        if isinstance(node, UpstreamServers):
+        if isinstance(node, UpstreamCount):
             self.counted.append((key, node))
         if expr.name == "decoded_path" and self._redactor is None:  # a log refuses nothing
             self.asks_path = True

@@ -29,7 +29,7 @@ from vestibule.plan.steps.deny import ClientCertificate, Deny, HangUp
 from vestibule.plan.steps.edit import AddField, Edit, EditLines, EditRequest, EditWhen, RemoveField, RemoveMatching, SetField
 from vestibule.plan.steps.instead import ReplaceAnswer, SetStatus
 from vestibule.plan.steps.judge_first import JudgeFirst
-from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetMethod
+from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetClient, SetMethod
 from vestibule.plan.steps.limit import Accounts, ConcurrencyLimit, Counts, Outcome, RateLimit
 from vestibule.plan.steps.rewrite import Rewrite, StripPrefix
 from vestibule.plan.steps.times import SetTimeouts
@@ -163,6 +163,8 @@ class StepMaker:
             return Keep(wire(action.name), self._exprs.text(f"{key}.value", action.value, place), action.connection)
         if isinstance(action, model.SetMethod):
             return SetMethod(self._exprs.text(f"{key}.method", action.method, place))
+        if isinstance(action, model.SetClient):
+            return SetClient(self._exprs.text(f"{key}.address", action.address, place))
         if isinstance(action, model.SetTimeouts):
             head_ms, tunnel_ms = action.response_head_ms, action.tunnel_idle_ms
             return SetTimeouts(-1 if head_ms is None else head_ms, -1 if tunnel_ms is None else tunnel_ms)

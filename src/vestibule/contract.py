@@ -309,6 +309,10 @@ class Source:
         """Return how many servers may serve now; those that stand by only where no other may, by rank."""
         return 0
 
+    def count_requests(self, waiting: bool) -> int:
+        """Return how many requests servers have in hand or are waited for with, or those that wait alone."""
+        return 0
+
 
 class Chosen:
     """The one of several that a source chose for an exchange. `watches` says that it wants to see the answer; `token` marks clients

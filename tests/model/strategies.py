@@ -187,6 +187,7 @@ _flat_actions = st.one_of(
     st.builds(m.SetMethod, expressions),
     st.builds(m.RemoveHeaders, words),
     st.builds(m.EarlyHint, words, expressions),
+    st.builds(m.SetClient, expressions),
     st.builds(m.SetStatus, counts, words),
     st.builds(m.AddTrailer, words, expressions),
     st.builds(m.ReplaceAnswer, counts, optional(expressions), lists(st.tuples(words, expressions))),

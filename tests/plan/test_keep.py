@@ -7,7 +7,7 @@ from vestibule.fault import UPSTREAM
 from vestibule.http.head import ResponseHead
 from vestibule.plan.expr import Const, ConstTest
 from vestibule.plan.steps.edit import AddField, EditResponse, EditWhen
-from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetMethod, WithoutBody
+from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetClient, SetMethod, WithoutBody
 from vestibule.plan.steps.when import When
 from vestibule.plan.variables import Kept, Method, Path, Query, ResponseHeader
 
@@ -47,6 +47,17 @@ def test_another_method_goes_up_and_the_first_stays_known(method: bytes, sent: b
     ex, _ = request(Plan("p", up, [SetMethod(Const(method))]), "/a?b")
     assert (up.request().method, up.request().target) == (sent, b"/a?b")
     assert Method(3).text(ex) == b"GET"
+
+
+@pytest.mark.parametrize("said", [b"192.0.2.7", b"2001:db8::7"])
+def test_the_client_is_who_a_rule_says(said: bytes) -> None:
+    ex = idle()
+    before = ex.client_address
+    for wrong in (b"", b"nobody", b"192.0.2.7, 192.0.2.8", b"192.0.2.7:80"):
+        SetClient(Const(wrong)).run(ex)
+        assert ex.client_address == before
+    SetClient(Const(said)).run(ex)
+    assert ex.client_address == said
 
 
 def test_no_head_is_made_of_what_waits_for_a_body() -> None:

@@ -296,6 +296,13 @@ def test_priorities_go_before_backups(town: Town) -> None:
     assert (*counts, upstream.count_servers()) == (3, 2, 1, 0)
 
 
+def test_requests_in_hand_are_counted(town: Town) -> None:
+    upstream = fleet(town, 1, 1)
+    assert (upstream.count_requests(False), upstream.count_requests(True)) == (0, 0)
+    upstream.start(town.exchange(upstream))
+    assert (upstream.count_requests(False), upstream.count_requests(True)) == (1, 0)
+
+
 def test_when_failures_keep_all_out_all_serve(town: Town) -> None:
     upstream = fleet(town, 1, 1)
     far = town.reactor.now_ms + 60_000

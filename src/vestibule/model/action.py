@@ -290,6 +290,15 @@ class SetTimeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class SetClient:
+    """Say who the client is from here on: to servers in PROXY headers, where servers are chosen by the client, and in logs. Fields that
+    were written already stay. What is no address changes nothing. Request only."""
+
+    address: Expr
+    """The address."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveHeaders:
     """Remove every field whose name, in lower case, a regular expression is found in. What frames a message stays."""
 
@@ -381,6 +390,7 @@ RequestAction: TypeAlias = (
     | RateLimit
     | ConcurrencyLimit
     | SetMethod
+    | SetClient
     | SetTimeouts
     | EarlyHint
 )

@@ -44,6 +44,7 @@ from vestibule.model.config import (
     Respond,
     Route,
     SetBody,
+    SetClient,
     SetHeader,
     SetMethod,
     SetStatus,
@@ -360,6 +361,8 @@ def _check_request_action(
         check_text(found, f"{path}.method", action.method, Phase.REQUEST)
         if isinstance(action.method, Const) and not TOKEN.fullmatch(str(action.method.value)):
             found.error(f"{path}.method", "bad-method", f"`{action.method.value}` is no method")
+    elif isinstance(action, SetClient):
+        check_text(found, f"{path}.address", action.address, Phase.REQUEST)
     elif isinstance(action, SetTimeouts):
         if action.response_head_ms is None and action.tunnel_idle_ms is None:
             found.error(path, "empty-value", "no time-out is set")

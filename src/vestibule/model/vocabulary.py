@@ -232,6 +232,12 @@ _ROWS = (
     Variable("upstream_servers", _N, Phase.ACCEPT, "exchange",
              "How many servers of an upstream may serve now: they are up and take new clients. Those that stand by are counted only"
              " where no other may, and then those of the first rank.", argument="upstream", haproxy="nbsrv(NAME)"),
+    Variable("upstream_requests", _N, Phase.ACCEPT, "exchange",
+             "How many requests the servers of an upstream have in hand for this worker, those that wait for them included.",
+             argument="upstream", haproxy="be_conn(NAME)"),
+    Variable("upstream_waiting", _N, Phase.ACCEPT, "exchange",
+             "How many requests of this worker wait for servers of an upstream that have as many as they may.",
+             argument="upstream", haproxy="queue(NAME)"),
     Variable("upstream_address", _T, Phase.UPSTREAM, "exchange", "Address of the server, with its port.",
              caddy="{http.reverse_proxy.upstream.hostport}"),
     Variable("upstream_mark", _T, Phase.UPSTREAM, "exchange",

@@ -342,16 +342,19 @@ class Upstream(Node):
         return self._name if ex.fault is not None and ex.fault.kind.side == UPSTREAM else None
 
 
-class UpstreamServers(NumberNode):
-    """How many servers of some upstream may serve now. Which source that is comes when all are made."""
+class UpstreamCount(NumberNode):
+    """A number of servers or requests of some upstream. Which source that is comes when all are made."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, what: str) -> None:
         super().__init__(EXCHANGE)
         self.name = name
         self.of: Source | None = None
+        self._what = what
 
     def value(self, ex: Exchange) -> int:
-        return 0 if self.of is None else self.of.count_servers()
+        if self.of is None:
+            return 0
+        return self.of.count_servers() if self._what == "upstream_servers" else self.of.count_requests(self._what == "upstream_waiting")
 
 
 class UpstreamAddress(Node):
@@ -661,8 +664,8 @@ def make_variable(name: str, argument: str, place: Place) -> Node | None:
         return Const(place.site)
     if name == "upstream":
         return Upstream(place.upstream)
-    if name == "upstream_servers":
-        return UpstreamServers(argument)
+    if name in ("upstream_servers", "upstream_requests", "upstream_waiting"):
+        return UpstreamCount(argument, name)
     key = argument.encode("utf-8", "surrogateescape")
     if name == "arg":
         return Arg(key)

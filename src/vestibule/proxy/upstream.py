@@ -284,6 +284,12 @@ class Upstream(Source, Owner, Resumer):
                     return rank
         return self._fit
 
+    def count_requests(self, waiting: bool) -> int:
+        count = 0
+        for server in self.servers:
+            count += server.pool.waiting() if waiting else server.pool.load()
+        return count
+
     def count_servers(self) -> int:
         self._look()
         now = self._reactor.now_ms

@@ -130,6 +130,35 @@ def test_what_is_asked_for_is_told_as_it_came(tmp_path: Path, original: bool) ->
                 assert said.rstrip().endswith(": " + line), said
 
 
+CAPTURED = """\
+frontend door
+    mode http
+    log 127.0.0.1:SYSLOG local0 info
+    option dontlognull
+    log-format "<%hr>"
+    bind 127.0.0.1:PORT
+    timeout client 1m
+    declare capture request len 20
+    http-request capture req.hdr(host) len 6
+    http-request capture path len 64 if { path_beg /a }
+    http-request set-path /moved
+    http-request capture method id 0 if { query -m found }
+    http-request return status 200
+"""
+
+
+@pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
+def test_what_rules_capture_is_told_as_it_was_then(tmp_path: Path, original: bool) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        with serving(tmp_path, "haproxy.cfg", CAPTURED.replace("SYSLOG", str(server.getsockname()[1])), original) as (port, _, _):
+            for target, line in (("/a", "<{|photos|/a}>"), ("/b?c", "<{GET|photos|}>"), ("/a/b?c", "<{GET|photos|/a/b}>")):
+                Client(("127.0.0.1", port), name="photos.test").request("GET", target)
+                said = heard(server)
+                assert said.rstrip().endswith(": " + line), said
+
+
 ROUNDS = """\
 frontend door
     mode http

@@ -44,4 +44,4 @@ def captures_of(settings: Settings, state: State, report: Report) -> State:
                 continue
             state = state.with_capture(value, count, int(size))
             count += 1
-    return replace(state, slots=slots)
+    return replace(state, slots=slots, logged={} if settings.has("log") else None)

@@ -27,7 +27,7 @@ def http_line(frontend: str, state: State) -> Expr:
     # HAProxy counts from the request's last byte to the server, vestibule from the arrival of its head.
     answered = If(absent("head_ms"), _NONE, Call("subtract", (Var("head_ms"), Var("upstream_connect_ms"))))
     return _concat(
-        _client(),
+        format_expr("%ci:%cp", state),
         " [",
         _moment(),
         "] ",

@@ -63,6 +63,7 @@ from vestibule.model.config import (
     ReplaceAnswer,
     Respond,
     Route,
+    SetClient,
     SetHeader,
     SetStatus,
     Site,
@@ -305,7 +306,7 @@ class _Lowering:
         settings.warn_of_missing("client")
         begin = captures_of(settings, replace(self._state(section.name), proxy=section.name), self._report)
         piece = self._flow(side, self._sets(side), begin, lambda state: self._choice(side, state))
-        last = replace(self._after.get(section.name, begin), captures=begin.captures, backend="").forgetting()
+        last = replace(self._after.get(section.name, begin), captures={**begin.captures, **(begin.logged or {})}, backend="").forgetting()
         after, last = self._answered([(side, settings.all(_AFTER))], last)
         side.acls.check(replace(self._state(section.name), proxy=section.name))
         self._lookups.take()
@@ -477,6 +478,8 @@ class _Lowering:
             self._entered.add(back.section.name)
             back.settings.warn_of_missing("connect", "server")
         request = told_actions(front.settings, back.settings, replace(state, lookups=None), self._report, self._origins)
+        if "src" in state.addresses:
+            request.append(SetClient(state.addresses["src"]))
         sides = [back] if back is front else [back, front]
         sets = [(back, back.settings.all("tcp-response content")), *[(side, side.settings.all("http-response")) for side in sides]]
         names = self._upstream(back).addresses(self._upstreams.get(back.section.name))

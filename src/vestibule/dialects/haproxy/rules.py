@@ -46,7 +46,7 @@ from vestibule.model.config import (
     Source,
 )
 from vestibule.model.diagnostic import did_you_mean
-from vestibule.model.expr import EMPTY, AllOf, Compare, Const, Expr, If, Kind
+from vestibule.model.expr import EMPTY, AllOf, Call, Compare, Const, Default, Expr, If, Kind, Var
 from vestibule.model.vocabulary import kind_of
 
 _UNLESS = "write `unless { http_auth(USERLIST) }`"
@@ -121,7 +121,7 @@ class Rules(Editor):
         if rule.startswith("sc-"):
             return self.change(statement, state), state
         if rule == "capture":
-            return None, self._capture(line, statement.first, state)
+            return self._capture(line, statement.first, state)
         if rule == "auth":
             return self._auth(line, statement.first, state, proxy), state
         end = condition_at(line, statement.first)
@@ -360,7 +360,7 @@ class Rules(Editor):
             return None
         return self._do(line, test, *actions) if sound else None
 
-    def _capture(self, line: Line, first: int, state: State) -> State:
+    def _capture(self, line: Line, first: int, state: State) -> tuple[Step | None, State]:
         """``capture SAMPLE len N`` takes the next slot, ``capture SAMPLE id N`` one that was declared."""
         end = condition_at(line, first)
         value = read_sample(line, first, state, self._report)
@@ -368,17 +368,24 @@ class Rules(Editor):
         how, text = line.text(first + 1), line.text(first + 2)
         if how not in ("len", "id") or not text.isdecimal():
             self._report.error(line, first + 1, "syntax", "`len` or `id` with a number is expected", "write `capture SAMPLE len 32`")
-            return state
+            return None, state
         if value is None or not sound:
-            return state
-        value = as_text(value) if test is None else If(test, as_text(value), EMPTY)
-        if how == "id":
-            return state.with_capture(value, int(text))
-        slot = state.slots.get((line.file, line.number))
+            return None, state
+        slot = int(text) if how == "id" else state.slots.get((line.file, line.number))
         if slot is None:
             self._report.error(line, first + 1, "misplaced", "only frontends declare captures", "write `capture SAMPLE id N`")
-            return state
-        return state.with_capture(value, slot, int(text))
+            return None, state
+        value = as_text(value)
+        if how == "len":
+            value = Call("slice", (value, Const(0), Const(int(text))))
+        state = state.with_capture(value if test is None else If(test, value, EMPTY), slot)
+        if state.logged is None:
+            return None, state
+        # A line of a log tells what was captured at this moment.
+        name = ("capture.req.hdr", str(slot))
+        kept = f"capture{slot}"
+        state.logged[name] = Default(Var("kept", kept), EMPTY)
+        return self._do(line, test, SetVariable(kept, value)), state
 
     def reject(self, statement: Statement, state: State) -> Step | None:
         """Read a ``tcp-request`` rule: ``accept`` skips the others, ``reject`` refuses the request."""

@@ -250,8 +250,8 @@ def fetch_expr(name: str, arguments: tuple[str, ...], state: State) -> Expr:
         return field_names(name, arguments)
     if name in NUMBERED_FETCHES:
         return Call("number", (as_text(fetch_expr(NUMBERED_FETCHES[name], arguments, state)),))
-    if name == "nbsrv":
-        return _usable(arguments, state)
+    if name in _OF_UPSTREAMS:
+        return _of_upstream(name, arguments, state)
     if name == "rand":
         return _random(arguments)
     if name == "env":
@@ -290,13 +290,16 @@ def _cookie_lines(name: str, state: State) -> Expr:
     return each_line(_named("res.fhdr", ("set-cookie",), state) if is_set_cookie(name) else _named("req.fhdr", ("cookie",), state))
 
 
-def _usable(arguments: tuple[str, ...], state: State) -> Expr:
-    """``nbsrv([BACKEND])``: how many servers may serve."""
+_OF_UPSTREAMS = {"nbsrv": "upstream_servers", "be_conn": "upstream_requests", "queue": "upstream_waiting"}
+
+
+def _of_upstream(fetch: str, arguments: tuple[str, ...], state: State) -> Expr:
+    """``nbsrv([BACKEND])``, ``be_conn`` and ``queue``: how many servers may serve, and how many requests they have."""
     name = "".join(arguments[:1]) or state.backend or state.proxy
     if name not in state.backends:
-        hint = did_you_mean(name, list(state.backends)) if name else "write `nbsrv(BACKEND)`"
+        hint = did_you_mean(name, list(state.backends)) if name else f"write `{fetch}(BACKEND)`"
         raise Unreadable("unknown-reference", f"there is no backend `{name}`", hint)
-    return Var("upstream_servers", name) if state.backends[name] else Const(0)
+    return Var(_OF_UPSTREAMS[fetch], name) if state.backends[name] else Const(0)
 
 
 def _random(arguments: tuple[str, ...]) -> Expr:

@@ -11,6 +11,7 @@ Not here: which server is used when (``lower``).
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import replace
 from typing import Literal, TypeVar
 
@@ -206,6 +207,7 @@ class Servers:
         if server is None or weight == 0:
             return
         announces: Literal["", "v1", "v2"] = "v2" if "send-proxy-v2" in options else "v1" if "send-proxy" in options else ""
+        other, other_port = _elsewhere(options, "addr")
         server = replace(
             server,
             weight=1 if weight is None else weight,
@@ -215,10 +217,10 @@ class Servers:
             max_connections=self._number(line, options, "maxconn", 0, 10**9) or None,
             mark=options["cookie"][-1][1] if "cookie" in options and server.resolve == "one" else "",
             check="check" in options,
-            check_host=(options["addr"][-1][1] if "addr" in options else self._checking.host) if "check" in options else "",
-            check_port=(self._number(line, options, "port", 1, 65_535) or self._checking.port) if "check" in options else 0,
+            check_host=(other or self._checking.host) if "check" in options else "",
+            check_port=(self._number(line, options, "port", 1, 65_535) or other_port or self._checking.port) if "check" in options else 0,
             agent="agent-check" in options,
-            agent_host=options["agent-addr"][-1][1] if "agent-addr" in options and "agent-check" in options else "",
+            agent_host=_elsewhere(options, "agent-addr")[0] if "agent-check" in options else "",
             agent_port=self._agent_port(line, options) if "agent-check" in options else 0,
         )
         self.all[name] = self._origins.at(span(line), server)
@@ -457,3 +459,11 @@ def _merged(inherited: _Options, own: _Options) -> _Options:
     if "enabled" in own:
         merged.pop("disabled", None)
     return merged
+
+
+def _elsewhere(options: _Options, name: str) -> tuple[str, int]:
+    """Return the host and the port that ``addr`` names for checks; nothing and 0 for what is not said. A port of 0 is none."""
+    text = options[name][-1][1].rpartition("@")[2] if name in options else ""
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*):([0-9]{1,5})", text)
+    host, port = (found[1], int(found[2])) if found else (text, 0)
+    return host.strip("[]"), port if port < 65_536 else 0

@@ -107,6 +107,8 @@ class State:
     """What was captured, by the fetch that reads it and its slot."""
     slots: Mapping[tuple[str, int], int] = field(default_factory=dict)
     """Which slot a line declares, by its file and its number."""
+    logged: dict[tuple[str, str], Expr] | None = None
+    """What rules capture, as lines of logs read it. Shared by the states of a frontend; None where nothing is logged."""
     tracked: dict[str, Tracked] = field(default_factory=dict)
     """What is counted by, for each slot."""
     addresses: dict[str, Expr] = field(default_factory=dict)

@@ -63,6 +63,7 @@ from vestibule.model.config import (
     Rewrite,
     Route,
     SetBody,
+    SetClient,
     SetHeader,
     SetMethod,
     SetStatus,
@@ -98,7 +99,7 @@ _VERBS = (
     *("set", "add", "edit", "remove", "strip_prefix", "rewrite", "query"),
     *("deny", "hang_up", "drop_body", "set_body", "client_certificate", "basic_auth"),
     *_TABLES,
-    *("set_method", "early_hint", "remove_matching", "set_variable", "set_status", "add_trailer", "answer"),
+    *("set_method", "set_client", "early_hint", "remove_matching", "set_variable", "set_status", "add_trailer", "answer"),
     "actions",
 )
 
@@ -114,6 +115,7 @@ _VERB_FIELDS = {
     "basic_auth": "users",
     "rewrite": "path",
     "set_method": "method",
+    "set_client": "address",
     "early_hint": "name",
     "remove_matching": "pattern",
     "set_variable": "name",
@@ -481,6 +483,8 @@ class Routes:
             return StripPrefix(read, section.read("ignore_case", False))
         if verb == "set_method":
             return SetMethod(read)
+        if verb == "set_client":
+            return SetClient(read)
         if verb == "set_body":
             return SetBody(read)
         if verb == "remove_matching":

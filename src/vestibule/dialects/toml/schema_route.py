@@ -252,8 +252,9 @@ ACTION = Table(
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
     " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `drop_body`, `set_body`, `read_body`, `set_timeouts`, `client_certificate`,"
     " `basic_auth`, `auth_request`,"
-    " `rate_limit`, `concurrency_limit`, `set_method`, `early_hint`, `remove_matching`, `set_variable`, `set_status`, `add_trailer`,"
-    " `answer`, `substitute`, `bandwidth_limit`, `count`, `actions`. Those from `strip_prefix` to `early_hint` are for requests only,"
+    " `rate_limit`, `concurrency_limit`, `set_method`, `set_client`, `early_hint`, `remove_matching`,"
+    " `set_variable`, `set_status`, `add_trailer`, `answer`, `substitute`, `bandwidth_limit`, `count`, `actions`."
+    " Those from `strip_prefix` to `early_hint` are for requests only,"
     " those from `set_status` to `substitute` for responses only.",
     (
         Key("set", TEXT, '"X-Client"', doc="Give this field the `value`, replacing all it had. An empty value removes it."),
@@ -321,6 +322,13 @@ ACTION = Table(
             doc="Count by a key, and keep the result; see `count`.",
         ),
         Key("set_method", TEMPLATE, '"POST"', doc="Send this method to the server."),
+        Key(
+            "set_client",
+            TEMPLATE,
+            '"{header:cf-connecting-ip}"',
+            doc="Say who the client is from here on: to servers in PROXY headers, where servers are chosen by the client, and in logs."
+            " What is no address changes nothing. Whoever may send the field may be anybody: for what proxies say there is `forwarding`.",
+        ),
         Key(
             "early_hint",
             TEXT,

@@ -108,6 +108,7 @@ from vestibule.model.config import (
     Server,
     Sessions,
     SetBody,
+    SetClient,
     SetHeader,
     SetMethod,
     SetStatus,
@@ -514,6 +515,8 @@ def _action(action: Action) -> str:
         return _inline([*pairs, ("connection", "true")] if action.connection else pairs)
     if isinstance(action, SetMethod):
         return _inline([("set_method", TEMPLATE.write(action.method))])
+    if isinstance(action, SetClient):
+        return _inline([("set_client", TEMPLATE.write(action.address))])
     if isinstance(action, EarlyHint):
         return _inline([("early_hint", quote(action.name)), ("value", TEMPLATE.write(action.value))])
     if isinstance(action, AddTrailer):

@@ -5,7 +5,8 @@ JSON of other applications. A cache between us and the client must know that the
 also where it was not compressed for this client. A strong validator names exact bytes, so it becomes weak (RFC 9110 8.8.1).
 
 Rules
-  1. `no-transform`, a content coding, a part of a representation (206) and an answer that says nothing of its type stay as they are.
+  1. `no-transform`, a content coding, a part of a representation (206), an `ETag` that is none and an answer that says nothing of its
+     type stay as they are.
   2. A piece that is shorter than a full read is passed on at once: who sends a line now and then means it to arrive.
   3. Only 200, 403 and 404 are compressed; answers to HEAD have no body and keep their fields.
 
@@ -63,13 +64,15 @@ class Compress(FilterMaker):
             return False
         if fields.get(b"content-encoding") is not None or _has_token(joined(fields, b"cache-control"), b"no-transform"):
             return False
+        tag = fields.get(b"etag")
+        if tag is not None and not _is_tag(tag):
+            return False
         accepted = accepts_gzip(joined(came_fields(ex.request), b"accept-encoding"))
         lines: list[tuple[bytes, bytes]] = []
         if not _has_token(joined(fields, b"vary"), b"accept-encoding"):
             lines.append((b"Vary", b"Accept-Encoding"))
         if accepted:
             lines.append((b"Content-Encoding", b"gzip"))
-            tag = fields.get(b"etag")
             if tag is not None and tag.startswith(b'"'):
                 lines.append((b"ETag", b"W/" + tag))
                 fields = fields.without((b"etag",))
@@ -82,6 +85,12 @@ class Compress(FilterMaker):
 
     def make(self, ex: Exchange) -> BodyFilter:
         return Gzip(self._level)
+
+
+def _is_tag(value: bytes) -> bool:
+    """Tell whether a validator is one (RFC 9110 8.8.3); what is none cannot be made weak."""
+    tag = value.removeprefix(b"W/")
+    return len(tag) >= 2 and tag[:1] == b'"' and tag.find(b'"', 1) == len(tag) - 1
 
 
 def is_of_type(value: bytes | None, types: frozenset[bytes]) -> bool:

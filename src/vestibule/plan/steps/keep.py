@@ -1,4 +1,4 @@
-"""What steps leave for those after them: values under names, another method, hints for the client.
+"""What steps leave for those after them: values under names, another method, another client, hints.
 
 Rules: a value is taken at the moment of its step. A hint goes only to clients that expect interim answers (RFC 9110 15.2).
 
@@ -9,6 +9,7 @@ from typing import Final
 
 from vestibule.contract import PASS, Around, Step
 from vestibule.exchange import Exchange
+from vestibule.http.address import parse_v4, parse_v6
 from vestibule.http.fields import EMPTY, Fields
 from vestibule.http.head import RequestHead, ResponseHead
 from vestibule.http.name import find_name
@@ -91,6 +92,19 @@ class SetMethod(Step):
         changed = RewrittenHead(head, head.target, came_target(head))
         changed.method = method
         ex.request = changed
+        return PASS
+
+
+class SetClient(Step):
+    """Says who the client is from here on; what is no address changes nothing."""
+
+    def __init__(self, address: Node) -> None:
+        self._address = address
+
+    def run(self, ex: Exchange) -> int:
+        address = self._address.text(ex)
+        if parse_v4(address) >= 0 or parse_v6(address) >= 0:
+            ex.client_address = address
         return PASS
 
 
