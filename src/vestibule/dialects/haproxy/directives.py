@@ -234,7 +234,7 @@ _PROXY = [
         "The page of statistics, and with `;csv` behind its URI the table of `show stat`; nobody changes anything on it.",
     ),
     *_rows("harmless", "DFLB", "stats show-legends | stats show-modules | stats bind-process", "More on the page of statistics.", _TUNE),
-    *_rows("error", "DFLB", "stats admin", "Changes on the page of statistics.", "use `stats socket` in `global`, or `vestibule upstream`"),
+    *_rows("harmless", "DFLB", "stats admin", "Changes on the page of statistics.", "the page shows, and `vestibule upstream` changes"),
     *_rows("error", "DFLB", "stats http-request", "Rules for the page alone.", "write `http-request` rules for its path, and `stats auth`"),
     *_rows("harmless", "DFLB", "bind-process", "Processes.", _TUNE),
 ]

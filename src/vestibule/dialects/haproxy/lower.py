@@ -233,6 +233,11 @@ class _Lowering:
         table = self._table(name)
         return None if table is None else table.stored.get(counter)
 
+    def _is_own(self, section: Section) -> bool:
+        """Tell whether a proxy serves those alone who come to its own addresses."""
+        chosen = {line.line.text(line.first) for each in self._sections for line in each.lines if line.name.endswith("_backend")}
+        return section.kind == "listen" and section.name not in chosen and not any(name.startswith("%") for name in chosen)
+
     # ------------------------------------------------------------ connections
 
     def _raw_frontend(self, side: Side, listeners: list[Listener]) -> None:
@@ -536,7 +541,9 @@ class _Lowering:
         name = back.section.name
         if name not in self._servers:
             settings = back.settings
-            servers = Servers(back.section, self._report, self._origins, self._globals.tls, back.is_raw(), self._identity)
+            servers = Servers(
+                back.section, self._report, self._origins, self._globals.tls, back.is_raw(), self._identity, self._is_own(back.section)
+            )
             upstream = servers.read(settings)
             events = event_logs(settings, self._globals.logs, self._report)
             if events and (upstream.health is not None or upstream.agent is not None):

@@ -46,13 +46,16 @@ T = TypeVar("T")
 class Servers:
     """Reads the servers of one backend."""
 
-    def __init__(self, section: Section, report: Report, origins: Origins, defaults: TlsDefaults, is_raw: bool, identity: Expr) -> None:
+    def __init__(
+        self, section: Section, report: Report, origins: Origins, defaults: TlsDefaults, is_raw: bool, identity: Expr, is_own: bool
+    ) -> None:
         self._section = section
         self._report = report
         self._origins = origins
         self._defaults = defaults
         self._is_raw = is_raw
         self._identity = identity
+        self._is_own = is_own  # whether all clients come to its own addresses
         self.by_name: dict[str, Server] = {}
         """Servers in use by name; those that are disabled or have no weight are not among them."""
         self.all: dict[str, Server] = {}
@@ -306,6 +309,10 @@ class Servers:
         host, colon, port = rest.rpartition(":")
         if not colon or (":" in host and not host.startswith("[") and not port):
             host, port = rest, ""
+        came = self._port_asked() if not port or port.startswith(("+", "-")) else 0
+        if came:
+            # Behind a sign stands how far from it.
+            port = str(came + int(port)) if port[1:].isdecimal() else str(came)
         if not port or port.startswith(("+", "-")):
             self._report.not_built(line, at, "a server on the port the client came to", "write the port behind the address")
             return None
@@ -316,6 +323,14 @@ class Servers:
         except ValueError as bad:
             self._report.error(line, at, "bad-address", str(bad), "write `192.0.2.1:8080` or `name:8080`")
             return None
+
+    def _port_asked(self) -> int:
+        """Return the port that all clients of a ``listen`` section come to; 0 where there are others, or none is known."""
+        if not self._is_own:
+            return 0
+        ports = {each for line in self._section.effective() if line.name == "bind" for each in line.line.text(line.first).split(",")}
+        found = {each.rpartition(":")[2] for each in ports}
+        return int(found.pop()) if len(found) == 1 and all(re.fullmatch("[0-9]{1,5}", each) for each in found) else 0
 
     def _number(self, line: Line, options: _Options, name: str, least: int, most: int) -> int | None:
         if name not in options:

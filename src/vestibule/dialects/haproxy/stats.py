@@ -5,7 +5,7 @@ answers every request whose URI begins with `stats uri`, after the rules of `htt
 says anything of it has nothing of it from `defaults`.
 
 Rules
-* Nobody changes anything on the page: `stats admin` is an error that says where that can be done.
+* Nobody changes anything on the page: `stats admin` is left out with a warning that says where that can be done.
 * Names of servers are those of the configuration; they are known once all backends are read (`name_servers`).
 
 Not here: the socket that takes commands (``globals``), what the page says (``control/metrics``).
