@@ -206,11 +206,14 @@ http {
         listen 127.0.0.1:PORT;
         server_name site.test;
         root FOLDER;
+        log_not_found off;
+        location / { log_not_found on; }
         location = /few { return 200; }
         location /few/file { limit_req zone=few; }
         location /slow/file { limit_req zone=slow burst=5; }
         location /tried/file { limit_conn one 1; limit_conn_dry_run on; limit_conn_log_level warn; proxy_pass http://127.0.0.1:PORT/inner; }
         location /inner { limit_conn one 1; limit_conn_log_level info; }
+        location /tries { log_not_found on; try_files $uri =404; }
         location /denied { deny 127.0.0.1; }
         location /secret { auth_basic "closed"; auth_basic_user_file FOLDER/users; }
         location /shown { limit_req zone=shown; error_page 503 /page; }
@@ -234,7 +237,16 @@ def test_the_error_log_tells_of_refusals_as_that_of_nginx(called: Called) -> Non
     assert wait_for(lambda: called.get() != b"")
     words = {"": "", "alice": "YWxpY2U6eA==", "bob": "Ym9iOng="}
     asked = [("few/file", ""), ("few/file", ""), ("slow/file", ""), ("slow/file", ""), ("tried/file", ""), ("denied", "")]
-    for path, user in (*asked, ("secret", ""), ("secret", "alice"), ("secret", "bob"), ("shown", ""), ("shown", "")):
+    for path, user in (
+        *asked,
+        ("secret", ""),
+        ("secret", "alice"),
+        ("secret", "bob"),
+        ("shown", ""),
+        ("shown", ""),
+        ("wp-login.php", ""),
+        ("tries/x", ""),
+    ):
         with socket.create_connection(("127.0.0.1", called.port), 20) as client:
             head = f"GET /{path} HTTP/1.0\r\nHost: me\r\n" + (f"Authorization: Basic {words[user]}\r\n" if user else "")
             client.sendall(head.encode() + b"\r\n")
@@ -250,6 +262,7 @@ def test_the_error_log_tells_of_refusals_as_that_of_nginx(called: Called) -> Non
         ("error", 'user "alice": password mismatch', "secret"),
         ("error", f'user "bob" was not found in "{called.folder}/users"', "secret"),
         ("error", 'limiting requests, excess: N by zone "shown"', "shown"),
+        ("error", f'open() "{called.folder}/wp-login.php" failed (2: No such file or directory)', "wp-login.php"),
     ]
 
 

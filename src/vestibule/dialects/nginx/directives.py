@@ -188,6 +188,7 @@ _ROWS = _rows(
     ("proxy_limit_rate", "hsl", "1", "the bytes per second of an upstream's answer"),
     ("limit_req_status limit_conn_status", "hsl", "1", "the status of a refusal; 503 unless said"),
     ("limit_req_dry_run limit_conn_dry_run", "hsl", "flag", "`on` limits nothing"),
+    ("log_not_found", "hsl", "flag", "whether the error log of `vestibule nginx` tells of files that are not there"),
     ("limit_req_log_level limit_conn_log_level", "hsl", "1", "at which level the error log of `vestibule nginx` tells of refusals"),
     ("auth_request", "hsl", "1", "whom to ask whether a request may pass: what the location of that path answers"),
     ("auth_request_set", "hsl", "2", "a variable from a field of the answer, `$upstream_http_NAME`, or `$upstream_status`"),
@@ -261,7 +262,8 @@ _ROWS += _rows(
      " proxy_cache_lock_age proxy_cache_max_range_offset proxy_cache_convert_head proxy_store proxy_store_access"
      " open_file_cache open_file_cache_errors open_file_cache_min_uses open_file_cache_valid", "hsli", "1+",
      "nothing is cached"),
-    ("gunzip gzip_vary gzip_proxied gzip_buffers gzip_http_version gzip_disable", "hsli", "1+",
+    ("gunzip", "hsli", "flag", "what comes compressed goes on so; a server hears which codings the client takes"),
+    ("gzip_vary gzip_proxied gzip_buffers gzip_http_version gzip_disable", "hsli", "1+",
      "with `gzip on`, what a client takes and the answer allows is compressed, and Vary says so"),
     ("brotli brotli_types brotli_comp_level", "hsli", "1+", "gzip is what vestibule compresses with"),
     ("ssl_session_timeout ssl_session_ticket_key ssl_prefer_server_ciphers ssl_dhparam ssl_buffer_size"
@@ -275,7 +277,7 @@ _ROWS += _rows(
     ("resolver_timeout", "hslu", "1", "a request waits for a name as long as for a connection (`proxy_connect_timeout`)"),
     ("slice", "hsl", "1", "nothing is cached, so the server is asked for what the client asks for; that is what `$slice_range` says"),
     ("zone", "u", "1-2", "each worker has its own state"),
-    ("log_not_found log_subrequest open_log_file_cache uninitialized_variable_warn"
+    ("log_subrequest open_log_file_cache uninitialized_variable_warn"
      " rewrite_log proxy_bind_dynamic", "hsli", "1+", "it concerns served files or messages of nginx alone"),
 )  # fmt: skip
 

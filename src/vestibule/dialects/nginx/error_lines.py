@@ -3,11 +3,12 @@
 Facts:
 * ``limit_req`` and ``limit_conn`` tell of requests that they refuse at their ``..._log_level``, and of those that wait one level below.
 * ``auth_basic`` tells a name that it does not know from a password that is wrong; ``deny`` tells where ``satisfy any`` does not hold.
+* A file that is not there is told of, unless ``log_not_found`` is ``off``; ``try_files`` asks quietly.
 * A line begins with the time, the level, process and connection, and ends with whose request it was.
 
 Rules: a line is one of an access log whose file is the error log, so it is written when the request is over. It is written where
 there is an access log; only who stands in for nginx asks for it. The referrer is left out, and so are refusals by `deny` and for
-passwords where another location has the page for them.
+passwords, and missing files, where another location has the page for them.
 
 Not here: what vestibule itself says (``control/logs.py``), the outcome of limits (``plan/steps/limit.py``).
 """
@@ -21,13 +22,14 @@ from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.variables import Names
 from vestibule.dialects.read import ReadText
 from vestibule.model.config import AccessLog, Syslog
-from vestibule.model.expr import AllOf, AnyOf, Call, Compare, Concat, Const, Expr, InSet, Not, Var, concat
+from vestibule.model.expr import AllOf, AnyOf, Call, Compare, Concat, Const, Expr, InSet, Match, Not, Var, concat
 
 _LEVELS = ("debug", "info", "notice", "warn", "error", "crit", "alert", "emerg")
 _OF_LIMITS = _LEVELS[1:5]
 _NOW = Call("divide", (Var("time_ms"), Const(1_000)))
 _STAMP = Call("format_date", (_NOW, Const("%Y/%m/%d %H:%M:%S"), Const("local")))
 _ASKED_NOBODY = Compare("==", Var("tried_addresses"), Const(""))
+_NOT_FILES = ("proxy_pass", "return", "rewrite", "if", "try_files", "stub_status", "internal", "auth_request")
 _WHOSE = ', client: $remote_addr, server: $server_name, request: "$request", host: "$http_host"'
 
 
@@ -59,7 +61,17 @@ class Telling:
                 test = AllOf((denied, _answered("403"))) if denied != Const(True) else _answered("403")
                 made += self._line(scope, names, "error", [Const("access forbidden by rule")], test)
         made += self._of_passwords(scope, names, read_text)
+        made += self._of_files(scope, names)
         return tuple(made)
+
+    def _of_files(self, scope: Scope, names: Names) -> list[AccessLog]:
+        """Return the log of files that are not there, in a place that serves files and does nothing else about a request."""
+        if "request_filename" not in names.own or not scope.flag("log_not_found", True) or scope.own(*_NOT_FILES):
+            return []
+        text: list[Expr] = [Const('open() "'), names.own["request_filename"], Const('" failed (2: No such file or directory)')]
+        is_first = Compare("==", Var("error_status"), Const(0))
+        missing = AllOf((_answered("404"), is_first, Not(Match("/$", Var("decoded_path")))))
+        return self._line(scope, names, "error", text, missing)
 
     def _of_limit(self, scope: Scope, names: Names, directive: str, what: str, level: str) -> list[AccessLog]:
         kept = f"{directive}_status"
