@@ -403,7 +403,8 @@ class UpstreamMaker:
         private = b"" if pair is None else pair.key_pem.encode()
         try:
             limits = (tls.minimum, tls.maximum, ":".join(tls.ciphers), ":".join(tls.suites), ":".join(tls.groups))
-            return client_context(tls.verify, ca.encode(), chain, private, True, lists.encode(), offers, *limits)
+            depth = -1 if tls.depth is None else tls.depth
+            return client_context(tls.verify, ca.encode(), chain, private, True, lists.encode(), offers, *limits, depth)
         except (OSError, ValueError) as bad:
             self._mistakes.add(f"{key}.tls", reason(bad))
             return None

@@ -464,6 +464,14 @@ def test_an_upstream_whose_certificate_was_revoked_is_refused() -> None:
             shake(server, client)
 
 
+def test_depth_of_upstreams() -> None:
+    house = House()
+    server = server_context(*house.under_a_middle("upstream"))
+    shake(server, client_context(ca_pem=house.root_pem, check_name=False, depth=1))
+    with pytest.raises(ssl.SSLCertVerificationError, match="too long"):
+        shake(server, client_context(ca_pem=house.root_pem, check_name=False, depth=0))
+
+
 def validating(choice: TlsChoice, client: ssl.SSLContext, name: str) -> ssl.SSLObject:
     """Shake hands as an issuer that looks at a challenge does."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()

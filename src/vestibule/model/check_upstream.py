@@ -53,6 +53,9 @@ def check_upstream(found: Findings, path: str, upstream: Upstream) -> None:
         found.error(f"{path}.tls.ca", "conflict", "authorities are named and verification is off")
     if upstream.tls.crl and not upstream.tls.verify:
         found.error(f"{path}.tls.crl", "conflict", "a revocation list is named and verification is off")
+    if upstream.tls.depth is not None and not upstream.tls.verify:
+        found.error(f"{path}.tls.depth", "conflict", "a depth is named and verification is off")
+    found.at_least(f"{path}.tls.depth", upstream.tls.depth, 0)
     _check_pool(found, f"{path}.pool", upstream.pool)
     _check_keyed(found, path, upstream)
     if upstream.pool.protocol == "h2":

@@ -99,6 +99,9 @@ class UpstreamTls:
     name_from: Expr | None = None
     """What makes the name of each request, instead of ``name``, which stands in where this is no host name. A connection serves requests
     for its own name alone. A server's ``tls_name`` comes before it; servers that speak HTTP/2 have one name."""
+    depth: int | None = None
+    """How many authorities may stand between the server's certificate and a trusted one; unset leaves that open. Checks do not look
+    at it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,9 +255,9 @@ def set_suites(made: ssl.SSLContext, suites: str) -> None:
 
 
 def set_depth(made: ssl.SSLContext, depth: int) -> None:
-    """Allow so many authorities between a client's certificate and one that is trusted. Raises ValueError."""
+    """Allow so many authorities between a certificate of the other side and one that is trusted. Raises ValueError."""
     if _LIBRARY is None:
-        raise Unreachable("the depth of client certificates")
+        raise Unreachable("the depth of certificates")
     _LIBRARY.SSL_CTX_set_verify_depth(_context_of(made), depth)
 
 

@@ -170,6 +170,7 @@ def client_context(
     ciphers: str = "",
     suites: str = "",
     groups: str = "",
+    depth: int = -1,
 ) -> ssl.SSLContext:
     """Make the context for connections to an upstream that may speak these protocols; with none, ALPN is left out.
 
@@ -191,6 +192,8 @@ def client_context(
         if crl_pem:
             _load_lists(made, crl_pem)
             made.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+        if depth >= 0:
+            openssl.set_depth(made, depth)
     if chain_pem:
         add_pair(made, chain_pem, key_pem)
     if offers:

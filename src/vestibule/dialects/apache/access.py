@@ -32,6 +32,8 @@ _REQUIRE = ("Require", "RequireAll", "RequireAny", "RequireNone")
 _COMPAT = ("Order", "Allow", "Deny", "Satisfy")
 _LIMITS = ("Limit", "LimitExcept")
 _MERGINGS = ("and", "or", "off")
+_NOBODY = (("nobody", "{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA="),)
+
 _MOST_FATES = 3
 
 
@@ -180,8 +182,8 @@ class Access:
             test = _every(tests)
             if not users and test == refused:
                 continue
-            # Where nobody may, the others are refused.
-            action: Action = BasicAuth(users, auth.realm) if users else Deny(403)
+            # Where nobody may, everybody is asked all the same: nobody has that password.
+            action = BasicAuth(users or _NOBODY, auth.realm)
             made.append(action if test == Const(True) else When(test, (action,)))
         return tuple(made)
 

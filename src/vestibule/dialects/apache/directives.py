@@ -170,7 +170,7 @@ _ROWS = _rows(
      "`require`, `optional` or `optional_no_ca`; with the first two a certificate that is not accepted ends the handshake"),
     ("SSLRequireSSL", "ld", "0", "403 without TLS"),
     ("SSLRequire", "ld", "1+", "403 unless the expression holds"),
-    ("SSLVerifyDepth", "sv", "1", "authorities between a client's certificate and a trusted one; 1 unless said"),
+    ("SSLVerifyDepth", "sv", "1", "authorities above a client's certificate, the trusted one included; 1 unless said"),
     ("SSLCARevocationFile", "sv", "1", "revocation lists for client certificates"),
     ("SSLCARevocationCheck", "sv", "1-2", "`chain` or `none`"),
     ("SSLOpenSSLConfCmd", "sv", "2", "`Groups` and `Curves`: the TLS profile of the listener; other commands are left out"),
@@ -186,6 +186,7 @@ _ROWS = _rows(
     ("SSLProxyVerify", "sv", "1", "whether the certificate of the upstream must be valid"),
     ("SSLProxyCheckPeerName SSLProxyCheckPeerCN", "sv", "1",
      "`Off` where the certificate is not looked at; where it is, its name is"),
+    ("SSLProxyVerifyDepth", "sv", "1", "authorities above an upstream's certificate, the trusted one included; 1 unless said"),
     ("SSLProxyCARevocationFile", "sv", "1", "revocation lists for upstreams"),
     ("SSLProxyCARevocationCheck", "sv", "1-2", "`chain` or `none`"),
     ("SSLProxyCACertificateFile", "sv", "1", "the authorities for upstreams"),
@@ -227,7 +228,7 @@ _ROWS += _rows(
      "vestibule has its own, safe choice here"),
     ("SSLSessionCache SSLSessionCacheTimeout SSLHonorCipherOrder SSLCompression SSLOptions SSLUseStapling SSLStaplingCache"
      " SSLStaplingResponderTimeout SSLStaplingReturnResponderErrors SSLRandomSeed SSLPassPhraseDialog"
-     " SSLInsecureRenegotiation SSLProxyProtocol SSLProxyCipherSuite SSLProxyVerifyDepth SSLProxyCheckPeerExpire SSLCryptoDevice"
+     " SSLInsecureRenegotiation SSLProxyProtocol SSLProxyCipherSuite SSLProxyCheckPeerExpire SSLCryptoDevice"
      " SSLSessionTicketKeyFile SSLStaplingStandardCacheTimeout SSLProxyMachineCertificateChainFile", "svld", "1+",
      "vestibule has its own, safe choice here"),
     ("DeflateMemLevel DeflateWindowSize DeflateFilterNote FilterDeclare"

@@ -167,6 +167,15 @@ class Scope:
             return default
 
 
+def authorities_between(scope: Scope, name: str) -> int:
+    """Return how many authorities may stand between a certificate and a trusted one. httpd counts that, too; 1 unless said."""
+    found = scope.count(name, 1)
+    directive = scope.find(name)
+    if found < 1 and directive is not None:
+        not_built(scope.record, directive, 0, f"`{name} 0`, for certificates that sign themselves,", "write `1` or more")
+    return max(found - 1, 0)
+
+
 def parse_flag(text: str) -> bool:
     """Read ``On`` or ``Off``."""
     if text.lower() not in ("on", "off"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from vestibule.dialects.apache.scope import Scope, not_built
+from vestibule.dialects.apache.scope import Scope, authorities_between, not_built
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.record import Record
 from vestibule.model.config import Action, Certificate, ClientCertificate, TlsProfile, When
@@ -192,7 +192,7 @@ class Tls:
         ca = scope.text("SSLCACertificateFile")
         if not ca and verify != "any":
             self._record.error(directive.span, "missing", "client certificates need their authorities", "add `SSLCACertificateFile`")
-        return _Clients(verify, ca, self._lists(scope) if ca else "", scope.count("SSLVerifyDepth", 1) if ca else None)
+        return _Clients(verify, ca, self._lists(scope) if ca else "", authorities_between(scope, "SSLVerifyDepth") if ca else None)
 
     def _lists(self, scope: Scope) -> str:
         """Return the file of revocation lists; httpd looks at it only where it is told to."""

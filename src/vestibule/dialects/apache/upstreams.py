@@ -21,7 +21,7 @@ from math import lcm
 
 from vestibule.dialects.apache.health import health_of
 from vestibule.dialects.apache.options import BALANCER, HEALTH, WORKER, Options, read_options
-from vestibule.dialects.apache.scope import Scope, not_built
+from vestibule.dialects.apache.scope import Scope, authorities_between, not_built
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.record import Record
 from vestibule.model.config import Balance, HealthCheck, Passive, Pool, Retry, Server, Sticky, Upstream, UpstreamTls
@@ -385,7 +385,8 @@ def _tls(scope: Scope, upstream: Upstream) -> UpstreamTls:
         if verify and directive is not None and not scope.flag(name, True):
             not_built(scope.record, directive, 0, f"`{name} Off` beside `SSLProxyVerify require`", "leave one of them out")
     lists = scope.text("SSLProxyCARevocationFile") if verify and scope.text("SSLProxyCARevocationCheck").lower() == "chain" else ""
-    return UpstreamTls(verify=verify, ca=ca, cert=scope.text("SSLProxyMachineCertificateFile"), crl=lists)
+    depth = authorities_between(scope, "SSLProxyVerifyDepth") if verify else None
+    return UpstreamTls(verify=verify, ca=ca, cert=scope.text("SSLProxyMachineCertificateFile"), crl=lists, depth=depth)
 
 
 def _pool(members: list[_Member], options: Options) -> Pool:

@@ -68,6 +68,7 @@ UPSTREAM_TLS = Table(
         Key("name_from", TEMPLATE, '"{host}"', "name_from"),
         Key("ca", PATH, '"lan-ca.pem"', "ca"),
         Key("crl", PATH, '"lan-crl.pem"', "crl"),
+        Key("depth", COUNT, "1", "depth"),
         Key("cert", PATH, '"client.pem"', "cert"),
         Key("key", PATH, '"client-key.pem"', "key"),
         Key("password_file", PATH, '"client.password"', "password_file"),
