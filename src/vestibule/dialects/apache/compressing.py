@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from vestibule.dialects.apache.pacing import RATE_LIMIT, filters_of
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.sections import Section
+from vestibule.dialects.apache.substituting import SUBSTITUTE
 from vestibule.dialects.apache.tree import Directive
 from vestibule.model.config import Compression
 
@@ -30,9 +31,12 @@ def compression_of(scope: Scope, sections: Sequence[Section]) -> Compression | N
         *scope.all("AddOutputFilterByType", "SetOutputFilter"),
         *[each for inner in scopes for each in inner.own("AddOutputFilterByType", "SetOutputFilter")],
     ]:
-        if paces_only(directive):
+        if paces_only(directive) or filters_of(directive) == [SUBSTITUTE]:
             continue
-        if not any(each in _FILTERS for each in filters_of(directive)):
+        if SUBSTITUTE in filters_of(directive) and "inflate" in filters_of(directive):
+            hint = "write `RequestHeader unset Accept-Encoding`, and leave it out"
+            not_built(scope.record, directive, 0, "unpacking answers", hint)
+        elif not any(each in _FILTERS for each in filters_of(directive)):
             not_built(scope.record, directive, 0, f"the filter `{directive.text()}`", "have the application do it")
         elif directive.name == "setoutputfilter":
             types.append("*")
@@ -40,7 +44,9 @@ def compression_of(scope: Scope, sections: Sequence[Section]) -> Compression | N
             types.extend([word.lower() for word in directive.texts[1:]])
     for section in sections:
         for directive in section.scope.own("AddOutputFilterByType", "SetOutputFilter"):
-            if section.test is not None and not paces_only(directive):
+            if "inflate" in filters_of(directive):
+                not_built(scope.record, directive, 0, "unpacking answers", "write `RequestHeader unset Accept-Encoding`, and leave it out")
+            elif section.test is not None and not paces_only(directive) and filters_of(directive) != [SUBSTITUTE]:
                 message = f"`{directive.written}` for a part of the paths is left out"
                 scope.record.warning(directive.span, "left-out", message, "write it in the virtual host")
     if not types:

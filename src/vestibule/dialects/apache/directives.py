@@ -140,8 +140,9 @@ _ROWS = _rows(
     ("ExpiresByType", "svl", "2", "until when, by the media type"),
     ("ExpiresDefault", "svl", "1", "until when, for all others"),
     # Compression.
-    ("AddOutputFilterByType SetOutputFilter", "svld", "1+", "`DEFLATE` and `BROTLI_COMPRESS`: gzip, for whole virtual hosts;"
+    ("AddOutputFilterByType SetOutputFilter", "svld", "1+", "`DEFLATE` and `BROTLI_COMPRESS`: gzip, for whole virtual hosts; `SUBSTITUTE`;"
      " `SetOutputFilter RATE_LIMIT`: the bytes per second of an answer, by the variable `rate-limit`"),
+    ("Substitute", "svld", "1", "`s|text|other|ni`: another text in the place of one, where the filter `SUBSTITUTE` is put in"),
     ("DeflateCompressionLevel", "sv", "1", "how hard it is compressed"),
     # Who may.
     ("Require", "ldp", "1+", "403, or basic authentication"),
@@ -243,7 +244,7 @@ _ROWS += _rows(
     How.MISSING,
     ("ProxyRemote ProxyRemoteMatch ProxyBlock ProxyPassInterpolateEnv", "svl", "1+", _LATER),
     ("ProxyFCGISetEnvIf ProxyFCGIBackendType", "svld", "1+", "only HTTP upstreams are spoken to"),
-    ("ProxyHTMLEnable ProxyHTMLURLMap Substitute AddInputFilter ExtFilterDefine", "svld", "1+",
+    ("ProxyHTMLEnable ProxyHTMLURLMap AddInputFilter ExtFilterDefine", "svld", "1+",
      "bodies are not changed; have the application write its own addresses"),
     ("AuthDigestProvider AuthDigestDomain AuthFormProvider AuthLDAPURL AuthLDAPBindDN AuthLDAPBindPassword"
      " AuthDBDUserPWQuery OIDCProviderMetadataURL MellonEnable", "ldp", "1+", _LATER),

@@ -25,6 +25,7 @@ from vestibule.dialects.apache.rewriting import Inside, Rewriting, engine_is_on,
 from vestibule.dialects.apache.rule_text import RuleTexts
 from vestibule.dialects.apache.scope import Scope, not_built
 from vestibule.dialects.apache.sections import Section, Sections, as_answered, both
+from vestibule.dialects.apache.substituting import substitutions
 from vestibule.dialects.apache.tree import Directive
 from vestibule.dialects.apache.upstreams import Target, Upstreams, balancer_environment, bare_url, is_balancer
 from vestibule.dialects.apache.variables import Names
@@ -125,7 +126,9 @@ class SiteMaker:
             came = left.get("x-forwarded-for", Var("header", "X-Forwarded-For"))
             left["x-forwarded-for"] = If(InNet(Var("peer_ip"), self._trusted), EMPTY, came)
         added = added_to_requests(scope, self._names, left) if _proxies(part.source) else ()
-        whole = Part(part.source, (*before, *request, *added, *part.request), (*part.response, *reverse, *response))
+        whole = Part(
+            part.source, (*before, *request, *added, *part.request), (*part.response, *substitutions(scope, sections), *reverse, *response)
+        )
         errors = error_routes(self._record, scope, self._names)
         return Lowered(whole, timeouts, limits, forwarding, errors, compression_of(scope, sections))
 
