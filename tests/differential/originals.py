@@ -36,7 +36,7 @@ http {{
 
 _APACHE_MODULES = (
     "mpm_event authn_core authn_file authz_core authz_host authz_user authz_groupfile access_compat auth_basic"
-    " alias setenvif env headers proxy proxy_http ratelimit filter substitute"
+    " alias setenvif env headers proxy proxy_http ratelimit filter substitute allowmethods"
     " proxy_wstunnel proxy_balancer slotmem_shm lbmethod_byrequests rewrite remoteip dir mime expires macro ssl"
 )
 

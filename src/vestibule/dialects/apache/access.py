@@ -120,6 +120,14 @@ class Access:
         found = self._scope.own("AuthMerging")
         return found[-1] if found and found[-1].text().lower() in ("and", "or") else None
 
+    def methods(self) -> tuple[Action, ...] | None:
+        """Return the actions of ``AllowMethods`` in this section, which is asked before who it is; None where it has none."""
+        directives = self._scope.own("AllowMethods")
+        words = [word for each in directives for word in each.texts]
+        if not directives or words[-1].lower() == "reset":
+            return () if directives else None
+        return (When(negated(_methods(words)), (Deny(405),)),)
+
     def client_certificate(self) -> tuple[Action, ...] | None:
         """Return the actions of ``SSLVerifyClient`` and ``SSLRequireSSL`` in this section; None where it has none."""
         plain: tuple[Action, ...] = (When(Not(Var("tls")), (Deny(403),)),) if self._scope.own("SSLRequireSSL") else ()

@@ -149,6 +149,7 @@ _ROWS = _rows(
     ("RequireAll RequireAny RequireNone", "ldp", "0<", "joined requirements"),
     ("Satisfy", "ldp", "1", "the same as httpd 2.2 had it"),
     ("Order Allow Deny", "ldp", "1+", "the same as httpd 2.2 had it"),
+    ("AllowMethods", "ldp", "1+", "by which methods may be asked; `reset` is all"),
     ("AuthMerging", "ldp", "1", "`And` and `Or`: what the sections around require counts, too; `Off`: it does not"),
     ("Limit LimitExcept", "ldp", "1+<", "requirements of some methods"),
     ("AuthType", "ldp", "1", "`Basic`"),

@@ -58,7 +58,6 @@ LEFT_OUT: tuple[tuple[str, str, str, str], ...] = (
 )  # fmt: skip
 
 MISSING: tuple[tuple[str, str, str, str], ...] = (
-    ("AllowMethods", "ldp", "1+", "write `Require method GET POST`"),
     ("StrictHostCheck", "sv", "1", "write a first virtual host that refuses what the others are not for"),
     ("AliasPreservePath RedirectRelative DirectoryIndexRedirect", "svld", "1+", "write the whole address"),
     ("SetInputFilter ExtFilterOptions InputSed OutputSed CaseFilter CaseFilterIn CharsetDefault CharsetOptions CharsetSourceEnc"

@@ -352,6 +352,7 @@ class SiteMaker:
 
     def _access(self, sections: list[Section]) -> tuple[Action, ...]:
         """Return the actions of access; of several sections that fit, the last decides."""
+        methods: list[tuple[Section, tuple[Action, ...]]] = []
         shown: list[tuple[Section, tuple[Action, ...]]] = []
         decided: list[tuple[Section, tuple[Action, ...]]] = []
         required: list[Section] = []
@@ -359,6 +360,9 @@ class SiteMaker:
         for section in sections:
             access = Access(section.scope, self._read_text, self._names, section.around)
             certificate, actions = access.client_certificate(), access.actions()
+            allowed = access.methods()
+            if allowed is not None:
+                methods.append((section, allowed))
             if certificate is not None:
                 shown.append((section, certificate))
             if actions is not None:
@@ -371,7 +375,7 @@ class SiteMaker:
                 name = access.user()
                 user = name if section.test is None else If(section.test, name, user) if name != user else user
         self._names.user = user
-        return settled(shown) + settled(decided)
+        return settled(methods) + settled(shown) + settled(decided)
 
     # ------------------------------------------------------------ routes
 
