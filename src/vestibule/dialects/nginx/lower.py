@@ -9,6 +9,7 @@ Rules: every mistake is noted and the rest goes on.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
@@ -116,6 +117,7 @@ class _Lowering:
         self._tables: list[Directive] = []
         self._by_server = False  # a table means something else in each server
         self._asks_host = False  # `$host` is used
+        self._firsts: Counter[str] = Counter()  # how many servers have a first name
 
     def config(self, directives: tuple[Directive, ...], context: str) -> Config:
         """Return the model of a file."""
@@ -182,8 +184,12 @@ class _Lowering:
             tails |= found.tails
         for server in servers:
             server.patterns = {without_longer(each, tails) if each in tails else each: span for each, span in server.patterns.items()}
-        for at in range(len(servers)):
-            self._drop_taken_hosts(at, servers, self._doors.of(at))
+        taken: dict[str, list[int]] = {}
+        for at, server in enumerate(servers):
+            self._drop_taken_hosts(server, taken, self._doors.of(at))
+            for host in server.hosts:
+                taken.setdefault(host, []).append(at)
+        self._firsts = Counter([_first_name(server) for server in servers])
 
     def _serve(self, servers: list[_Server], locations: Locations, names: Names, level: Level) -> None:
         for at, server in enumerate(servers):
@@ -251,6 +257,8 @@ class _Lowering:
             hosts = tuple(server.hosts)
             if len(defaults) != len(doors):
                 for word in [each for directive in server.scope.own("server_name") for each in directive.args if not each.text]:
+                    if not hosts and not server.patterns:
+                        self._firsts[_NO_HOST] += 1
                     server.patterns.setdefault(_NO_HOST, word.span)
             if server.turns_away and not doors:
                 continue
@@ -270,17 +278,21 @@ class _Lowering:
             made.append(self._site(at, servers, hosts, doors, level))
         return tuple(made)
 
-    def _drop_taken_hosts(self, at: int, servers: list[_Server], doors: list[Door]) -> None:
+    def _drop_taken_hosts(self, server: _Server, taken: dict[str, list[int]], doors: list[Door]) -> None:
         """Of two servers with one name on one socket the first serves, as in nginx."""
-        for host, span in list(servers[at].hosts.items()):
-            for other in range(at):
-                shared = any(other in door.servers for door in doors)
-                if shared and host in servers[other].hosts:
+        for host, span in list(server.hosts.items()):
+            for other in taken.get(host, ()):
+                if any(other in door.servers for door in doors):
                     self._record.warning(span, "unreachable", f"another server is named `{host}` here; this one is not asked for it")
-                    servers[at].hosts.pop(host, None)
+                    server.hosts.pop(host, None)
 
     def _name(self, at: int, servers: list[_Server]) -> str:
-        return _site_name(at, servers, self._doors.of(at))
+        """Name a site by its first host, and by its listeners where another site has that name or it has none."""
+        own = _first_name(servers[at])
+        where = " ".join([door.name for door in self._doors.of(at)])
+        if not own:
+            return f"default on {where}" if where else f"server {at + 1}"
+        return own if self._firsts[own] == 1 else f"{own} on {where}"
 
     def _site(self, at: int, servers: list[_Server], hosts: tuple[str, ...], doors: list[Door], level: Level) -> Site:
         server = servers[at]
@@ -434,18 +446,6 @@ def _capture_host(names: Names, patterns: list[str]) -> None:
             names.own[group.lower()] = If(Match(pattern, host), found, names.own.get(group.lower(), EMPTY))
     if len(patterns) == 1:
         names.captures = (host, patterns[0])
-
-
-def _site_name(at: int, servers: list[_Server], doors: list[Door]) -> str:
-    """Name a site by its first host, and by its listeners where another site has that name or it has none."""
-    own = _first_name(servers[at])
-    where = " ".join([door.name for door in doors])
-    if not own:
-        return f"default on {where}" if where else f"server {at + 1}"
-    firsts = [_first_name(server) for server in servers]
-    if firsts.count(own) == 1:
-        return own
-    return f"{own} on {where}"
 
 
 def _first_name(server: _Server) -> str:

@@ -210,13 +210,19 @@ class Scope:
         self.record = record
         self.outer = outer
         self.directives = tuple(directives)
+        self._by_name: dict[str, list[Directive]] = {}
+        for each in self.directives:
+            self._by_name.setdefault(each.name, []).append(each)
         self.prefix = ""
         """The path of a location that has one."""
         self.exact = False
 
     def own(self, *names: str) -> list[Directive]:
         """Return the directives of this block that have one of these names, in order."""
-        return [each for each in self.directives if each.name in names]
+        known = [name for name in names if name in self._by_name]
+        if len(known) < 2:
+            return list(self._by_name[known[0]]) if known else []
+        return [each for each in self.directives if each.name in known]
 
     def nearest(self, *names: str) -> list[Directive]:
         """Return the directives of these names of the nearest block that has any."""
