@@ -48,6 +48,7 @@ ORDER = (
     schema.ACTION,
     schema.AUTH_REQUEST,
     schema.SET_TIMEOUTS,
+    schema.KEEP_ALIVE,
     schema.READ_BODY,
     schema.SUBSTITUTE,
     schema.RATE_LIMIT,
@@ -90,7 +91,7 @@ ORDER = (
 """Every table, as the page has them: first what most people need."""
 
 INLINE = {
-    *("files", "otherwise", "errors", "auth_request", "set_timeouts", "rate_limit", "concurrency_limit", "bandwidth_limit"),
+    *("files", "otherwise", "errors", "auth_request", "set_timeouts", "keep_alive", "rate_limit", "concurrency_limit", "bandwidth_limit"),
     *("compress", "listeners.NAME.routes", "upstreams.NAME.events", "servers", "actions", "respond", "redirect", "hsts", "routes"),
 }
 """Tables that are written inside others and have no header of their own."""

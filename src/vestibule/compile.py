@@ -222,7 +222,15 @@ class _Maker(Asked):
         return Door(
             listener.name,
             self.connections(key, listener, timeouts) if raw else self.hosts(key, listener),
-            HeadLimits(limits.head_bytes, limits.target_bytes, limits.fields, listener.bare_lf, listener.hostless),
+            HeadLimits(
+                limits.head_bytes,
+                limits.target_bytes,
+                limits.fields,
+                listener.bare_lf,
+                listener.hostless,
+                listener.exact,
+                listener.foreign_host,
+            ),
             timeouts_of(timeouts),
             self._tls.choice(key, listener) if listener.tls else None,
             "h2" in listener.protocols,
@@ -236,6 +244,7 @@ class _Maker(Asked):
             _ANNOUNCING[listener.proxy_protocol_mode],
             session_limits(listener),
             {int(status): wire(reason) for status, reason in listener.reasons},
+            listener.wordy,
         )
 
     def connections(self, key: str, listener: model.Listener, timeouts: model.Timeouts) -> Plan:

@@ -12,7 +12,7 @@ from mypy_extensions import trait
 
 from vestibule.compile_expr import ExprMaker, Mistakes, wire
 from vestibule.compile_state import Registry, Root
-from vestibule.contract import DOWN, UP, FilterMaker, Plan, Step
+from vestibule.contract import DOWN, UP, FilterMaker, Keeping, Plan, Step
 from vestibule.model import config as model
 from vestibule.model import expr as tree
 from vestibule.net.reactor import Reactor
@@ -32,7 +32,7 @@ from vestibule.plan.steps.judge_first import JudgeFirst
 from vestibule.plan.steps.keep import EarlyHints, Keep, KeepAnswered, SetClient, SetMethod
 from vestibule.plan.steps.limit import Accounts, ConcurrencyLimit, Counts, Outcome, RateLimit
 from vestibule.plan.steps.rewrite import Rewrite, StripPrefix
-from vestibule.plan.steps.times import SetTimeouts
+from vestibule.plan.steps.times import KeepAlive, SetTimeouts
 from vestibule.plan.steps.trailer import AddTrailer
 from vestibule.plan.steps.when import Only, When
 from vestibule.plan.variables import Place
@@ -168,6 +168,8 @@ class StepMaker:
         if isinstance(action, model.SetTimeouts):
             head_ms, tunnel_ms = action.response_head_ms, action.tunnel_idle_ms
             return SetTimeouts(-1 if head_ms is None else head_ms, -1 if tunnel_ms is None else tunnel_ms)
+        if isinstance(action, model.KeepAlive):
+            return KeepAlive(_keeping(action))
         self._mistakes.add(key, f"the action {type(action).__name__} is not part of this build")
         return None
 
@@ -398,3 +400,8 @@ def _copied(action: model.Action) -> list[bytes]:
 def are_steady(edits: list[Edit]) -> bool:
     """Tell whether all edits depend on no more than fields and connection."""
     return max([edit.scope for edit in edits], default=CONST) <= FIELDS
+
+
+def _keeping(action: model.KeepAlive) -> Keeping:
+    idle_ms, requests, age_ms = [-1 if each is None else each for each in (action.idle_ms, action.requests, action.age_ms)]
+    return Keeping(idle_ms, requests, age_ms, action.told_s)

@@ -130,6 +130,21 @@ class Client:
         self.memo_to = None
 
 
+class Keeping:
+    """How long a client's connection is kept after an answer: idle, for how many requests in all, up to which age; -1 is as for its
+    listener. `told_s` is what the client hears of the first."""
+
+    def __init__(self, idle_ms: int = -1, requests: int = -1, age_ms: int = -1, told_s: int = 0) -> None:
+        self.idle_ms = idle_ms
+        self.requests = requests
+        self.age_ms = age_ms
+        self.told_s = told_s
+
+    def ends(self, requests: int, age_ms: int) -> bool:
+        """Tell whether a connection of this age that has had so many requests has had its last."""
+        return self.idle_ms == 0 or 0 <= self.requests <= requests or 0 <= self.age_ms <= age_ms
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Stream:
     """One side of an exchange. Everything here only queues; nothing here calls back into the exchange."""
@@ -175,6 +190,9 @@ class Stream:
 
     def refuse_rest(self) -> None:
         """The rest of the request is not wanted. Said before the head of an answer, so that it can say so too."""
+
+    def keep(self, keeping: Keeping) -> None:
+        """Keep the connection of the client by this after the answer. Said before its head."""
 
     def open_tunnel(self) -> bool:
         """From here on bytes are opaque in both directions. Return whether the stream can."""
@@ -229,6 +247,9 @@ class Around(Stream):
 
     def refuse_rest(self) -> None:
         self._inner.refuse_rest()
+
+    def keep(self, keeping: Keeping) -> None:
+        self._inner.keep(keeping)
 
     def open_tunnel(self) -> bool:
         return self._inner.open_tunnel()

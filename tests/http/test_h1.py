@@ -626,3 +626,36 @@ def test_a_whole_url_and_a_host_may_differ_in_the_usual_port() -> None:
     assert reader.head is not None
     assert (reader.head.target, reader.head.authority, reader.head.origin) == (b"/x", b"a:80", b"http://a:80")
     assert read(requests(), [b"GET http://a:81/x HTTP/1.1\r\nHost: a\r\n\r\n"]) == [("fault", b"client.bad_target")]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: \r\n\r\n",
+        b'GET / HTTP/1.1\r\nHost: a\r\nIf-Match: "a"\r\nif-match: "b"\r\n\r\n',
+        b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\nAuthorization: Basic YTpi\r\n\r\n",
+    ],
+)
+def test_a_request_may_have_to_be_exact(said: bytes) -> None:
+    assert [event[0] for event in read(requests(), [said])] == ["head", "end"]
+    for _ in range(2):
+        assert read(requests(HeadLimits(exact=True)), [said])[0][0] == "fault"
+
+
+def test_an_exact_request_is_as_any() -> None:
+    said = b"VERSION-CONTROL / HTTP/1.1\r\nHost: a\r\nIf-Match: a\r\nAccept: a\r\nAccept: b\r\n\r\n"
+    reader = requests(HeadLimits(exact=True))
+    for _ in range(2):
+        reader.feed(said)
+        assert reader.next() == HEAD
+        reader.restart()
+
+
+def test_a_whole_url_may_name_another_host_where_that_is_allowed() -> None:
+    said = b"GET http://one.test:81/a HTTP/1.1\r\nHost: two.test\r\n\r\n"
+    assert read(requests(), [said]) == [("fault", b"client.bad_target")]
+    reader = requests(HeadLimits(foreign_host=True))
+    reader.feed(said)
+    assert reader.next() == HEAD and reader.head is not None and reader.head.authority == b"one.test:81"

@@ -196,6 +196,7 @@ _flat_actions = st.one_of(
     st.builds(m.DropBody),
     st.builds(m.ReadBody, counts, milliseconds),
     st.builds(m.SetTimeouts, milliseconds, st.none() | milliseconds),
+    st.builds(m.KeepAlive, st.none() | milliseconds, st.none() | counts, st.none() | milliseconds, counts),
     st.builds(m.SetBody, expressions),
     st.builds(m.ClientCertificate, counts),
     st.builds(m.BasicAuth, st.lists(st.tuples(words, words), max_size=2, unique_by=lambda each: each[0]).map(tuple), words),

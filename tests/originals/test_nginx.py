@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import time
 
 from tests.control.test_resolver import NameServer
 
@@ -278,3 +279,52 @@ def test_lines_that_name_their_log(called: Called) -> None:
     assert called(*flags, "-s", "quit").returncode == 0
     assert wait_for(lambda: not (called.folder / "nginx.pid").exists())
     assert (called.folder / "logs/x.log").read_text().count("GET /?a=x ") == 2
+
+
+_KEPT = """
+        keepalive_timeout 60 9;
+        location / { return 200 "one"; }
+        location /some { keepalive_requests 2; return 200 "some"; }
+        location /zero { keepalive_timeout 0; return 200 "zero"; }
+        location /old { keepalive_time 300ms; return 200 "old"; }
+        location /safari { keepalive_disable safari; return 200 "safari"; }
+"""
+
+
+def test_connections_are_kept_as_locations_say(called: Called) -> None:
+    called.write("nginx.conf", CONF.replace('return 200 "one";', _KEPT))
+    process = called.begin("-p", f"{called.folder}/", "-c", "nginx.conf", "-g", "daemon off; worker_processes 1;")
+    assert called.serves(b"one")
+    kept, ends = b"Connection: keep-alive\r\nKeep-Alive: timeout=9\r\n", b"Connection: close\r\n"
+
+    def said(*requests: bytes) -> list[bytes]:
+        """Return what heads of answers say of the connection, which may be left idle after the first."""
+        found = []
+        with socket.create_connection(("127.0.0.1", called.port), 10) as client:
+            for at, each in enumerate(requests):
+                time.sleep(0.4 if at == 1 else 0)
+                head, _, rest = each.partition(b"|")
+                client.sendall(head + b" HTTP/1.1\r\nHost: a\r\n" + (rest or b"\r\n"))
+                answer = b""
+                while b"\r\n\r\n" not in answer or not answer.partition(b"\r\n\r\n")[2]:
+                    answer += client.recv(1000)
+                found.append(next((each for each in (kept, ends, b"Connection: keep-alive\r\n") if each in answer), answer))
+        return found
+
+    assert said(b"GET /", b"GET /") == [kept, kept]
+    assert said(b"GET /some", b"GET /some") == [kept, ends]
+    assert said(b"GET /zero") == [ends]
+    assert said(b"GET /old", b"GET /old") == [kept, ends]
+    assert said(b"GET /safari", b"GET /safari|User-Agent: Mac OS X Safari/7\r\n\r\n") == [kept, ends]
+    # What nobody reads of a request costs no connection, if it is little.
+    assert said(b"POST /|Content-Length: 5\r\n\r\nab", b"cdeGET /") == [kept, kept]
+    assert said(b"POST /|Content-Length: 500000\r\n\r\nab") == [ends]
+    with socket.create_connection(("127.0.0.1", called.port), 10) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
+        assert b"".join(iter(lambda: client.recv(1000), b"")).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
+    for bad in (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\nHost:\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", called.port), 10) as client:
+            client.sendall(bad)
+            assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+    process.send_signal(signal.SIGQUIT)
+    assert process.wait(10) == 0

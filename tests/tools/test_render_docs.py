@@ -59,6 +59,7 @@ def document(table: Table, key: Key) -> str:
         schema.AUTH_REQUEST,
         schema.READ_BODY,
         schema.SET_TIMEOUTS,
+        schema.KEEP_ALIVE,
         schema.RATE_LIMIT,
         schema.CONCURRENCY_LIMIT,
         schema.BANDWIDTH_LIMIT,

@@ -57,6 +57,20 @@ _FORBIDDEN_TRAILERS: Final = frozenset(
 _NEVER_NOMINATED: Final = frozenset((b"content-length", b"transfer-encoding", b"host", b"content-type", b"authorization", b"cookie"))
 
 
+# Fields of requests of one value (RFC 9110 5.5). Those that frame or route a message are counted where they are read.
+_SINGLE: Final = frozenset(
+    (
+        b"authorization",
+        b"content-range",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+    )
+)
+
+
 class Fields:
     """One immutable header section.
 
@@ -80,6 +94,19 @@ class Fields:
         self.has_hop_by_hop = False
         self.has_underscore = False
         self._end_to_end: Fields | None = None
+        self._is_single = False  # it was looked at, and has no field twice that has one value
+
+    def repeated(self) -> bytes:
+        """Return the (lower-case) name of a field of a request that has one value and is here twice; nothing where there is none."""
+        if not self._is_single:
+            seen: set[bytes] = set()
+            for name in self.names:
+                if name.lower in _SINGLE:
+                    if name.lower in seen:
+                        return name.lower
+                    seen.add(name.lower)
+            self._is_single = True
+        return b""
 
     def get(self, lower: bytes) -> bytes | None:
         """Return the value of the first field of this (lower-case) name, without outer blanks, or None."""

@@ -73,17 +73,31 @@ _METHODS: Final = frozenset(
 )
 _METHOD_LONGEST: Final = 32
 
+# Those of registered methods, and `_`.
+_EXACT_METHOD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+
 
 class HeadLimits:
-    """What a head may measure: bytes of the whole head, bytes of the target, number of field lines; how its lines may end; and whether
-    a request may say no host."""
+    """What a head may measure: bytes of the whole head, bytes of the target, number of field lines; how its lines may end; whether
+    a request may say no host; whether it must be `exact`; and whether its target may name another host than Host."""
 
-    def __init__(self, head: int = 16_384, target: int = 8_192, fields: int = 100, bare_lf: bool = False, hostless: bool = False) -> None:
+    def __init__(
+        self,
+        head: int = 16_384,
+        target: int = 8_192,
+        fields: int = 100,
+        bare_lf: bool = False,
+        hostless: bool = False,
+        exact: bool = False,
+        foreign_host: bool = False,
+    ) -> None:
         self.head = head
         self.target = target
         self.fields = fields
         self.bare_lf = bare_lf
         self.hostless = hostless
+        self.exact = exact
+        self.foreign_host = foreign_host
 
 
 @mypyc_attr(allow_interpreted_subclasses=False)
@@ -134,6 +148,10 @@ class Reader:
         if self._state == _LENGTH and self._at == len(self._buffer):
             return self.left
         return 0
+
+    def awaited(self) -> int:
+        """Return how many bytes are to come under Content-Length; 0 where that is not known."""
+        return self.left if self._state == _LENGTH else 0
 
     def relayed(self, count: int) -> None:
         """Note that `count` body bytes passed beside the reader; with the last one the message is over."""
@@ -398,6 +416,8 @@ class RequestReader(Reader):
             if not self.limits.hostless and (fields.bad_host or version != b"HTTP/1.0"):
                 raise ProtocolError(CLIENT_BAD_HOST, repr((fields.get(b"host") or b"")[:80])[1:] if fields.bad_host else "no Host")
             authority = b""
+        if self.limits.exact:
+            self._check_exactly(method, fields)
         if target[:1] == b"/" or (target == b"*" and method == b"OPTIONS"):
             return RequestHead(method, target, authority, fields, version)
         named, origin_form = self._check_absolute(target, authority)
@@ -413,6 +433,16 @@ class RequestReader(Reader):
             raise ProtocolError(CLIENT_BAD_METHOD, method.decode("ascii"))
         if method == b"PRI":
             raise ProtocolError(CLIENT_BAD_VERSION, "HTTP/2 preface on an HTTP/1 connection")
+
+    def _check_exactly(self, method: bytes, fields: Fields) -> None:
+        """Refuse what RFC 9110 leaves room for, where nothing of it is wanted."""
+        if method.translate(None, _EXACT_METHOD):
+            raise self.bad_syntax("not a method")
+        if fields.host == b"":
+            raise ProtocolError(CLIENT_BAD_HOST, "an empty Host")
+        twice = fields.repeated()
+        if twice:
+            raise self.bad_syntax(f"{twice.decode('ascii')} twice")
 
     def _check_version(self, version: bytes, fields: Fields) -> None:
         """Take HTTP/1.0 with its own rules, later minors as 1.1 (RFC 9112 2.3, RFC 9110 2.5), nothing else."""
@@ -431,7 +461,12 @@ class RequestReader(Reader):
         """Take a target that is a whole URL apart into authority and origin form."""
         named, origin = split_absolute(target)
         check_authority(named)
-        if authority and named.lower() != authority.lower() and not is_same(named, authority, target[:5].lower() == b"https"):
+        if (
+            authority
+            and not self.limits.foreign_host
+            and named.lower() != authority.lower()
+            and not is_same(named, authority, target[:5].lower() == b"https")
+        ):
             raise ProtocolError(CLIENT_BAD_TARGET, "the target names another host than Host")
         return named, origin
 

@@ -18,6 +18,7 @@ _TARGET_CHARS: Final = bytes(c for c in range(33, 127) if c != 35)
 # reg-name and IPv4 characters, and those of an IP literal within brackets (RFC 3986 3.2.2).
 _NAME_CHARS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+;="
 _LITERAL_CHARS: Final = b"0123456789abcdefABCDEF:.vV"
+_FUTURE_CHARS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:"
 _DIGITS: Final = b"0123456789"
 _HEX: Final = b"0123456789abcdefABCDEF"
 
@@ -41,10 +42,17 @@ def is_authority(authority: bytes) -> bool:
     except ProtocolError:
         return False
     if host[:1] == b"[":
-        good = len(host) > 3 and not host[1:-1].translate(None, _LITERAL_CHARS)
+        good = len(host) > 3 and host.find(b"..") < 0 and (not host[1:-1].translate(None, _LITERAL_CHARS) or _is_future(host[1:-1]))
     else:
         good = bool(host) and host.find(b"..") < 0 and not host.translate(None, _NAME_CHARS)
     return good and len(port) <= 5 and not port.translate(None, _DIGITS) and (not port or 0 < _port(port) < 65536)
+
+
+def _is_future(literal: bytes) -> bool:
+    """Tell whether this is an address of a kind to come (IPvFuture, RFC 3986 3.2.2)."""
+    version, dot, rest = literal[1:].partition(b".")
+    is_numbered = bool(dot) and bool(version) and not version.translate(None, _HEX)
+    return literal[:1] in (b"v", b"V") and is_numbered and bool(rest) and not rest.translate(None, _FUTURE_CHARS)
 
 
 def split_authority(authority: bytes) -> tuple[bytes, bytes]:

@@ -299,6 +299,20 @@ class SetClient:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Say how long the connection of this request's client is kept after the answer, in HTTP/1. Request only."""
+
+    idle_ms: int | None = None
+    """How long it waits for its next request; 0 closes it after this answer. Left out, it is as for the listener."""
+    requests: int | None = None
+    """After how many requests it is closed in good order; 0 is after this one. Left out, it is as for the listener."""
+    age_ms: int | None = None
+    """How old it may be; an answer after that ends it in good order. Left out is any age."""
+    told_s: int = 0
+    """What clients are told of the time it waits, in seconds (the field Keep-Alive); 0 tells them nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveHeaders:
     """Remove every field whose name, in lower case, a regular expression is found in. What frames a message stays."""
 
@@ -392,6 +406,7 @@ RequestAction: TypeAlias = (
     | SetMethod
     | SetClient
     | SetTimeouts
+    | KeepAlive
     | EarlyHint
 )
 """A step that makes sense before the source only."""

@@ -31,6 +31,7 @@ from vestibule.model.config import (
     ErrorRoute,
     Files,
     HangUp,
+    KeepAlive,
     Metrics,
     PathMatch,
     Proxy,
@@ -369,6 +370,10 @@ def _check_request_action(
         for name, time in (("response_head_ms", action.response_head_ms), ("tunnel_idle_ms", action.tunnel_idle_ms)):
             if time is not None:
                 found.at_least(f"{path}.{name}", time, 1)
+    elif isinstance(action, KeepAlive):
+        told = (("idle_ms", action.idle_ms), ("requests", action.requests), ("age_ms", action.age_ms), ("told_s", action.told_s))
+        for name, number in told:
+            found.at_least(f"{path}.{name}", number, 0)
     elif isinstance(action, EarlyHint):
         check_field_name(found, f"{path}.name", action.name)
         check_text(found, f"{path}.value", action.value, Phase.REQUEST)

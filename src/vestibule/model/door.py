@@ -121,6 +121,15 @@ class Listener:
     hostless: bool = False
     """Whether a request of HTTP/1.1 or HTTP/2 may say no host at all, or in HTTP/1 what is none; it goes where names that no site has go,
     and on without one. RFC 9112 section 3.2 wants such a request of HTTP/1.1 refused (400), and most servers behind do."""
+    exact: bool = False
+    """Whether requests of HTTP/1 are refused (400) too that RFC 9110 leaves room for: a method of other characters than capital letters,
+    ``_`` and ``-``, a Host that is empty, and a second line of a field that has one value, as ``If-Match`` and ``Authorization``."""
+    foreign_host: bool = False
+    """Whether a target that is a whole URL may name another host than Host does; the one in the URL counts then (RFC 9112 section
+    3.2.2). Otherwise such a request is refused (400), since a proxy in front may have gone by the other."""
+    wordy: bool = False
+    """Whether HTTP/1.1 says what goes without saying: that a connection is kept (``Connection: keep-alive``), and that a client may go
+    on (100) that expects to be told and has no body to send."""
     reasons: tuple[tuple[str, str], ...] = ()
     """What status lines of HTTP/1 say of a status (RFC 9112 section 4) where vestibule answers by itself, instead of the usual words."""
 

@@ -4,8 +4,9 @@ Facts: without `daemon off` it goes into the background. HUP reloads, USR1 opens
 Scripts read versions and modules from `-V`, which names here what vestibule does and nothing else.
 
 Rules: certificates and includes count from the directory of the configuration, pid and log files from the prefix. Who swaps the
-program gets its tolerance too: heads may end their lines with LF alone. Status lines have nginx's words, which scripts look for, and
-pages for errors none of the fields that nginx does not send.
+program gets its tolerance too: heads may end their lines with LF alone, and a whole URL may name another host than Host does; and
+what it does not tolerate: methods in small letters, an empty Host. Status lines have nginx's words, which scripts look for, answers
+say that a connection is kept, and pages for errors have none of the fields that nginx does not send.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ class _Nginx:
         """Have logs and pid file where nginx has them, take the ends of lines that nginx takes, and say its words of statuses."""
         config = with_pid_file(config, PID)
         process = replace(config.process, pid_file=str(self.prefix / config.process.pid_file))
-        listeners = tuple([replace(each, bare_lf=True, reasons=_REASONS) for each in config.listeners])
+        listeners = tuple(
+            [replace(each, bare_lf=True, exact=True, foreign_host=True, wordy=True, reasons=_REASONS) for each in config.listeners]
+        )
         upstreams = tuple([replace(each, pool=replace(each.pool, bare_lf=True)) for each in config.upstreams])
         sites = tuple([replace(each, error_fields=False) for each in config.sites])
         config = replace(config, process=process, listeners=listeners, sites=sites, upstreams=upstreams)

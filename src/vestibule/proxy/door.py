@@ -44,7 +44,7 @@ class Door:
     `connections_rate` is how many are taken in a second, -1 for any.
     `requests_most` closes a connection in good order after so many requests; -1 is for ever.
     `sessions` is there where datagrams come in, not connections.
-    `reasons` are words of status lines for answers that bring none.
+    `reasons` are words of status lines for answers that bring none. `wordy` says what goes without saying in HTTP/1.1.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Door:
         announcing: int = STRICT,
         sessions: SessionLimits | None = None,
         reasons: dict[int, bytes] | None = None,
+        wordy: bool = False,
     ) -> None:
         self.name = name
         self.plan = plan
@@ -82,6 +83,7 @@ class Door:
         self.connections_rate = connections_rate
         self.sessions = sessions
         self.reasons: dict[int, bytes] = reasons or {}
+        self.wordy = wordy
 
 
 class Tally:

@@ -18,7 +18,7 @@ Not here: syntax (`http/h1.py`), TLS and ALPN (`entry.py`).
 
 from typing import Final
 
-from vestibule.contract import DOWN, Client, Stream
+from vestibule.contract import DOWN, Client, Keeping, Stream
 from vestibule.exchange import Exchange
 from vestibule.fault import (
     CLIENT,
@@ -59,6 +59,9 @@ _FIN_PATIENCE_MS: Final = 800
 # A connection idle for so long gives up what only saves work: most will never be used again.
 _FORGET_MS: Final = 5_000
 
+# The rest of a request that is answered already is read, and goes nowhere, up to so much.
+_DISCARD_MOST: Final = 65_536
+
 # Reading a closing connection empty: at most so long without a byte, and so long in all.
 _LINGER_IDLE_MS: Final = 2_000
 _LINGER_MOST_MS: Final = 30_000
@@ -81,6 +84,7 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self._closed = False
         self._advancing = False
         self._rest_unwanted = False
+        self._keeping: Keeping | None = None  # by which it is kept after this answer, if not as its listener has it
         self._head_begun = False
         self._opaque = False
         self._fin_mark = -1  # bytes sent when the client's FIN was last looked at
@@ -153,8 +157,8 @@ class H1DownConnection(Stream, Owner, Timed, Later):
                 self._begin()
             elif event == DATA:
                 ex = self.exchange
-                assert ex is not None  # a request that is cut short ends the connection
-                ex.on_request_body(reader.data, reader.ended)
+                if ex is not None:  # the rest of a request that is answered goes nowhere
+                    ex.on_request_body(reader.data, reader.ended)
             elif event == TRAILERS:
                 ex = self.exchange
                 assert ex is not None
@@ -188,11 +192,14 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self._head_begun = False
         self._rest_unwanted = False
         self._keep = True
+        self._keeping = None
         self._framing = _NONE  # that of the last response must not keep this request's body from being relayed
         ex = Exchange(self, self.client, porch.door.plan, porch.relays, self.reactor.now_ms)
         self.exchange = ex
         porch.tally.exchanges += 1
         ended = self.reader.ended
+        if ended and porch.door.wordy and head.fields.expects_continue and head.protocol != b"HTTP/1.0":
+            self.transport.write(status_line(100, b"") + b"\r\n")
         ex.on_request(head, ended)
         if not ended and not ex.over:
             self._watch(ex)
@@ -234,6 +241,12 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         modern = request is None or request.protocol != b"HTTP/1.0"
         most = self.porch.door.requests_most
         keep = self._keep and reader.persistent and not self.porch.stopping and (most < 0 or self.client.requests < most)
+        keeping = self._keeping
+        if keeping is not None:
+            keep = self._keep and reader.persistent and not self.porch.stopping
+            keep = keep and not keeping.ends(self.client.requests, self.reactor.now_ms - self.client.since_ms)
+            if keeping.requests < 0:
+                keep = keep and (most < 0 or self.client.requests < most)
         extra = b""
         self._framing = _NONE
         self._counted = fields.content_length >= 0
@@ -250,8 +263,10 @@ class H1DownConnection(Stream, Owner, Timed, Later):
                     keep = False
         if not keep:
             extra += b"Connection: close\r\n"
-        elif not modern:
+        elif not modern or self.porch.door.wordy:
             extra += b"Connection: keep-alive\r\n"
+        if keep and keeping is not None and keeping.told_s:
+            extra += b"Keep-Alive: timeout=%d\r\n" % keeping.told_s
         self._keep = keep
         reason = head.reason or self.porch.door.reasons.get(status, b"")
         data = b"".join((status_line(status, reason), fields.block, extra, b"\r\n"))
@@ -317,14 +332,30 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             return
         if self._opaque:
             self._close()
-        elif not self._keep or not self.reader.is_over() or self._fin_mark >= 0:
+        elif not self._keep or self._fin_mark >= 0 or (not self.reader.is_over() and not self._discards()):
             self._close_gently()
         else:
             self._next()
 
     def refuse_rest(self) -> None:
-        self._rest_unwanted = True
-        self._keep = False
+        if not self._discards():
+            self._rest_unwanted = True
+            self._keep = False
+
+    def keep(self, keeping: Keeping) -> None:
+        self._keeping = keeping
+
+    def _discards(self) -> bool:
+        """Tell whether the rest of the request is so little that reading it costs less than another connection would.
+
+        Who waits to be told to go on may send it or not, so where it would end is not known then. What failed with the client ends here.
+        """
+        head = self.reader.head
+        ex = self.exchange
+        if head is None or head.fields.expects_continue or self._rest_unwanted:
+            return False
+        failed = ex is not None and ex.fault is not None and ex.fault.kind.side == CLIENT
+        return not failed and 0 < self.reader.awaited() <= _DISCARD_MOST
 
     def relay_port(self) -> Transport | None:
         return self.transport if self.transport.can_relay() and self._framing != _CHUNKED else None
@@ -360,6 +391,8 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         reader = self.reader
         now = self.reactor.now_ms
         keep_alive_ms = self.porch.door.timeouts.keep_alive_ms
+        if self._keeping is not None and self._keeping.idle_ms >= 0:
+            keep_alive_ms = self._keeping.idle_ms
         self._idle_until = now + keep_alive_ms
         self.reactor.timers.arm(self.deadline, now + min(keep_alive_ms, _FORGET_MS))
         if self._advancing:
@@ -371,7 +404,8 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             return
         if self.transport.is_paused():
             self.transport.resume()
-        reader.restart()
+        if reader.is_over():
+            reader.restart()
         if reader.has_rest():
             self.reactor.call_later(self)
 
@@ -452,6 +486,7 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         elif self._opaque:
             ex.on_fault(DOWN, Fault(PROXY_TUNNEL_IDLE, f"{limit} ms (timeouts.tunnel_idle)"))
         elif reads:
+            self._rest_unwanted = True
             ex.on_fault(DOWN, Fault(CLIENT_TIMEOUT_BODY, f"{limit} ms (timeouts.body_idle)"))
         else:
             ex.on_fault(DOWN, Fault(CLIENT_TIMEOUT_WRITE, f"{limit} ms (timeouts.body_idle)"))

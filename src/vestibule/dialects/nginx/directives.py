@@ -160,14 +160,17 @@ _ROWS = _rows(
     ("sticky", "u", "1+", "`cookie` keeps clients with their server; other ways are not built"),
     ("queue", "u", "1-2", "how many requests wait for a connection, and how long"),
     ("keepalive", "u", "1", "idle connections kept for each server"),
-    ("keepalive_requests", "hslu", "1", "requests on one client connection; in an upstream it is left to the server"),
+    ("keepalive_requests", "hslu", "1", "requests on one client connection, by location too; in an upstream it is left to the server"),
     # What comes from clients.
     ("client_max_body_size", "hsl", "1", "`limits.body`; 0 is no limit"),
     ("client_body_buffer_size", "hsl", "1", "the size up to which `$request_body` holds a body, 64 KiB at most; bodies stream otherwise"),
     ("client_body_timeout", "hsl", "1", "a part in `timeouts.body_idle`"),
     ("client_header_timeout", "hs", "1", "`timeouts.request_head`"),
     ("send_timeout", "hsl", "1", "a part in `timeouts.body_idle`"),
-    ("keepalive_timeout", "hslu", "1-2", "`timeouts.keep_alive`; in an upstream `pool.idle`"),
+    ("keepalive_timeout", "hslu", "1-2",
+     "`timeouts.keep_alive` of the listener, and `keep_alive` where it differs, or clients are told of it; in an upstream `pool.idle`"),
+    ("keepalive_time", "hsl", "1", "how old a client connection may be; any age unless said"),
+    ("keepalive_disable", "hsl", "1-2", "browsers whose connections are not kept; none unless said"),
     ("large_client_header_buffers", "hs", "2", "`limits.head` and `limits.target`"),
     ("underscores_in_headers", "hs", "flag", "whether fields with `_` in their names pass"),
     ("ignore_invalid_headers", "hs", "flag", "`off`: fields with `_` in their names pass; those with a dot always do"),
@@ -247,7 +250,7 @@ _ROWS += _rows(
      " sendfile_max_chunk connection_pool_size request_pool_size output_buffers aio directio read_ahead", "hsl", "1+",
      "vestibule treats its sockets its own way"),
     ("server_tokens", "hsl", "1", "vestibule does not name itself"),
-    ("keepalive_disable keepalive_time chunked_transfer_encoding etag msie_padding msie_refresh merge_slashes"
+    ("chunked_transfer_encoding etag msie_padding msie_refresh merge_slashes"
      " recursive_error_pages", "hsl", "1+",
      "vestibule has one behaviour here, described in its documentation"),
     ("client_header_buffer_size client_body_temp_path client_body_in_file_only"

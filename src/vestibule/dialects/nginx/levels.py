@@ -17,7 +17,7 @@ from typing import TypeAlias
 from vestibule.dialects.nginx.flow import not_built
 from vestibule.dialects.nginx.scope import Scope
 from vestibule.dialects.nginx.tree import Directive
-from vestibule.dialects.nginx.values import parse_count, parse_size, read_network
+from vestibule.dialects.nginx.values import parse_count, parse_size, parse_time, read_network
 from vestibule.dialects.nginx.variables import VARIABLE, Names, choices_of
 from vestibule.dialects.read import ReadText
 from vestibule.model.check_expr import is_secret
@@ -29,13 +29,14 @@ from vestibule.model.config import (
     Compression,
     Deny,
     Forwarding,
+    KeepAlive,
     Limits,
     SetHeader,
     Syslog,
     Timeouts,
     When,
 )
-from vestibule.model.expr import AllOf, AnyOf, Call, Compare, Concat, Const, Default, Expr, InNet, InSet, Not, Var, concat
+from vestibule.model.expr import AllOf, AnyOf, Call, Compare, Concat, Const, Default, Expr, InNet, InSet, Match, Not, Var, concat
 from vestibule.model.syslog import FACILITIES, PREFIX, SEVERITIES
 
 _MINUTE = 60_000
@@ -79,6 +80,37 @@ def timeouts_of(scope: Scope, outer: Timeouts | None = None) -> Timeouts:
     return replace(made, request_head_ms=outer.request_head_ms, keep_alive_ms=outer.keep_alive_ms)
 
 
+def keeping_of(scope: Scope) -> KeepAlive:
+    """Return how long the connections of clients are kept after an answer of a block."""
+    told = 0
+    timeout = scope.find("keepalive_timeout")
+    if timeout is not None and timeout.text(1):
+        try:
+            told = parse_time(timeout.text(1)) // 1_000
+        except ValueError as bad:
+            scope.record.error(timeout.place(1), "bad-value", str(bad))
+    age = None if scope.find("keepalive_time") is None else scope.time("keepalive_time", 0)
+    return KeepAlive(scope.time("keepalive_timeout", 75_000), scope.count("keepalive_requests", 1_000), age, told)
+
+
+def kept_by(scope: Scope, usual: KeepAlive) -> tuple[Action, ...]:
+    """Return what keeps the connections of clients otherwise than is ``usual``, by what is said and for browsers that are named."""
+    keeping = keeping_of(scope)
+    made: list[Action] = [keeping] if keeping != usual else []
+    agent = Var("header", "User-Agent")
+    named = {word.text: word for directive in scope.nearest("keepalive_disable") for word in directive.args}
+    for name, word in named.items():
+        if name == "msie6":
+            old = Match(r"MSIE (?:[1-4]\.|5\.[0-9]|6\.(?!.*SV1))", agent)
+            made.append(When(AllOf((Compare("==", Var("method"), Const("POST")), old)), (KeepAlive(0),)))
+        elif name == "safari":
+            apple = AllOf((Match("Mac OS X", agent), Match("Safari/", agent), Not(Match("Chrom", agent))))
+            made.append(When(apple, (KeepAlive(0),)))
+        elif name != "none":
+            scope.record.error(word.span, "bad-value", f"`{name}` is no browser here", "it is `msie6`, `safari` or `none`")
+    return tuple(made)
+
+
 def limits_of(scope: Scope, outer: Limits | None = None) -> Limits:
     """Return the limits that hold in a block; those of connections are taken from ``outer`` where it is given."""
     body = scope.size("client_max_body_size", 1024**2) or None
@@ -95,7 +127,7 @@ def limits_of(scope: Scope, outer: Limits | None = None) -> Limits:
     requests = scope.count("keepalive_requests", 1_000)
     if scope.find("keepalive_timeout") is not None and scope.time("keepalive_timeout", 1) == 0:
         requests = 1
-    return Limits(head_bytes=head, target_bytes=target, body_bytes=body, requests_per_connection=requests or None)
+    return Limits(head_bytes=head, target_bytes=target, body_bytes=body, requests_per_connection=max(requests, 1))
 
 
 def networks_of(scope: Scope, directives: list[Directive]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from vestibule.dialects.nginx.levels import (
     compression_of,
     excepted,
     forwarding_of,
+    kept_by,
     limits_of,
     method_limits_of,
     timeouts_of,
@@ -56,6 +57,7 @@ from vestibule.model.config import (
     ErrorRoute,
     Files,
     Forwarding,
+    KeepAlive,
     Limits,
     Metrics,
     PathMatch,
@@ -141,10 +143,14 @@ class Locations:
         self._formats = formats
         self._read_text = read_text
         self._serves = False
+        self._usual = KeepAlive()
+        self._kept: tuple[Action, ...] = ()  # how connections are kept in the server
 
-    def server(self, scope: Scope, names: Names, outer: Level, span: Directive) -> Served:
-        """Return what a server makes of a request; ``outer`` holds outside."""
+    def server(self, scope: Scope, names: Names, outer: Level, span: Directive, usual: KeepAlive) -> Served:
+        """Return what a server makes of a request; ``outer`` holds outside, and connections are kept as is ``usual``."""
         self._serves = False
+        self._usual = usual
+        self._kept = kept_by(scope, usual)
         self._server = scope if self._leads_on or is_wanted(scope) else None
         self._questions = Questions(self._record, scope, self._upstreams)
         names = names.copy()
@@ -166,7 +172,7 @@ class Locations:
         part = self._flow(scope, names, level, False).lower(program, names, rest)
         if not isinstance(part.source, Switch) and part.request and _goes_round(Served(part, chosen[0])):
             part = Part(Switch((Route(part.source, request=part.request, response=part.response),)))
-        part = self._with_questions(scope, names, chosen[0], part)
+        part = self._with_questions(scope, names, chosen[0], part.before(*self._kept))
         turns_away = scope.flag("ssl_reject_handshake", False)
         if not self._serves and not _answers(part.source) and not turns_away and not self._record.has_errors:
             hint = "say `proxy_pass`, `return` or `root`"
@@ -333,6 +339,9 @@ class Locations:
                 part = choose(excepted(scope), self._in_condition(directive, scope, inside.copy(), outer, path), part)
         if _answers(part.source):
             self._serves = True
+        kept = kept_by(scope, self._usual)
+        if kept != self._kept:
+            part = part.before(*(kept or (self._usual,)))
         if scope.own("internal"):
             part = choose(Var("around"), part, replace(NOTHING, response=added_fields(scope, inside)))
         return Served(part, chosen[0])

@@ -17,7 +17,7 @@ from typing import Literal
 from vestibule.dialects.nginx.accel import is_said
 from vestibule.dialects.nginx.error_lines import telling_of
 from vestibule.dialects.nginx.flow import not_built
-from vestibule.dialects.nginx.levels import forwarding_of, limits_of, log_formats, networks_of, target_of, timeouts_of
+from vestibule.dialects.nginx.levels import forwarding_of, keeping_of, limits_of, log_formats, networks_of, target_of, timeouts_of
 from vestibule.dialects.nginx.lexer import Word
 from vestibule.dialects.nginx.limiting import Zones, answers_in
 from vestibule.dialects.nginx.listening import Door, Doors, first_name, hosts_of, port_of, without_longer
@@ -37,6 +37,7 @@ from vestibule.model.config import (
     AccessLog,
     Config,
     ErrorLog,
+    KeepAlive,
     Listener,
     Process,
     Site,
@@ -203,7 +204,13 @@ class _Lowering:
             inside.port = port_of(self._doors.of(at))
             if self._by_server:
                 read_tables(self._record, self._tables, inside)
-            server.served = locations.server(server.scope, inside, level, server.directive)
+            server.served = locations.server(server.scope, inside, level, server.directive, self._usual(at, servers))
+
+    def _usual(self, at: int, servers: list[_Server]) -> KeepAlive:
+        """Return how the listeners of a server keep connections, where they all do so alike."""
+        found = {keeping_of(servers[door.default_server].scope) for door in self._doors.of(at)}
+        one = found.pop() if len(found) == 1 else KeepAlive()
+        return replace(one, age_ms=None, told_s=0)
 
     def _listeners(self, servers: list[_Server], level: Level) -> tuple[Listener, ...]:
         made: list[Listener] = []

@@ -59,7 +59,6 @@ _WORDS: dict[str, tuple[tuple[str, ...], ...]] = {
 """Directives whose arguments are some of a few words."""
 
 _LEFT_OUT: dict[tuple[str, str], tuple[int, str]] = {
-    ("keepalive_timeout", ""): (1, "clients are not told how long a connection is kept"),
     ("keepalive_requests", "upstream"): (0, "how many requests a connection to a server carries is left to the server"),
 }
 """Directives, in a context if it is named, of which the arguments from one on have no effect; and why."""

@@ -21,6 +21,7 @@ from vestibule.dialects.toml.schema import (
     COUNT_TABLE,
     ERROR,
     FILES,
+    KEEP_ALIVE,
     METRICS,
     OTHERWISE,
     RATE_LIMIT,
@@ -50,6 +51,7 @@ from vestibule.model.config import (
     ErrorRoute,
     Files,
     HangUp,
+    KeepAlive,
     Metrics,
     PathMatch,
     Proxy,
@@ -89,6 +91,7 @@ _TABLES = {
     "rate_limit": RATE_LIMIT,
     "read_body": READ_BODY,
     "set_timeouts": SET_TIMEOUTS,
+    "keep_alive": KEEP_ALIVE,
     "concurrency_limit": CONCURRENCY_LIMIT,
     "bandwidth_limit": BANDWIDTH_LIMIT,
     "count": COUNT_TABLE,
@@ -545,6 +548,8 @@ class Routes:
             return ReadBody(**read)
         if verb == "set_timeouts":
             return SetTimeouts(**read)
+        if verb == "keep_alive":
+            return KeepAlive(**read)
         if verb == "substitute":
             return Substitute(**read) if _has(read, "texts") else None
         if verb == "rate_limit":

@@ -250,8 +250,8 @@ ACTION = Table(
     "actions",
     object,
     "One step before (`request`) or after (`response`) the source: an inline table with one of `set`, `add`, `edit`, `remove`,"
-    " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `drop_body`, `set_body`, `read_body`, `set_timeouts`, `client_certificate`,"
-    " `basic_auth`, `auth_request`,"
+    " `strip_prefix`, `rewrite`, `query`, `deny`, `hang_up`, `drop_body`, `set_body`, `read_body`, `set_timeouts`, `keep_alive`,"
+    " `client_certificate`, `basic_auth`, `auth_request`,"
     " `rate_limit`, `concurrency_limit`, `set_method`, `set_client`, `early_hint`, `remove_matching`,"
     " `set_variable`, `set_status`, `add_trailer`, `answer`, `substitute`, `bandwidth_limit`, `count`, `actions`."
     " Those from `strip_prefix` to `early_hint` are for requests only,"
@@ -296,6 +296,7 @@ ACTION = Table(
             doc="Ask a server whether the request may pass; see `auth_request`.",
         ),
         Key("set_timeouts", Shape(TABLE), '{ response_head = "30m" }', doc="Give this request other time-outs; see `set_timeouts`."),
+        Key("keep_alive", Shape(TABLE), '{ idle = "5s" }', doc="How long the client's connection is kept; see `keep_alive`."),
         Key("read_body", Shape(TABLE), '{ least = 16384, time = "5s" }', doc="Wait for the body before what follows; see `read_body`."),
         Key(
             "rate_limit",
@@ -399,6 +400,18 @@ SET_TIMEOUTS = Table(
     (
         Key("response_head", DURATION, '"30m"', "response_head_ms"),
         Key("tunnel_idle", DURATION, '"12h"', "tunnel_idle_ms"),
+    ),
+)
+
+KEEP_ALIVE = Table(
+    "keep_alive",
+    model.KeepAlive,
+    "How long the connection of a client that speaks HTTP/1 is kept after the answer to this request.",
+    (
+        Key("idle", DURATION, '"5s"', "idle_ms"),
+        Key("requests", COUNT, "100", "requests"),
+        Key("age", DURATION, '"1h"', "age_ms"),
+        Key("told", COUNT, "5", "told_s"),
     ),
 )
 

@@ -31,6 +31,7 @@ from vestibule.dialects.toml.schema import (
     HEALTH,
     HSTS,
     ISSUER,
+    KEEP_ALIVE,
     LIMITS,
     LISTENER,
     METRICS,
@@ -86,6 +87,7 @@ from vestibule.model.config import (
     HangUp,
     HealthCheck,
     Hsts,
+    KeepAlive,
     Limits,
     Listener,
     Metrics,
@@ -561,6 +563,8 @@ def _action(action: Action) -> str:
         return _inline([("read_body", _inline(_changed(READ_BODY, action)))])
     if isinstance(action, SetTimeouts):
         return _inline([("set_timeouts", _inline(_changed(SET_TIMEOUTS, action)))])
+    if isinstance(action, KeepAlive):
+        return _inline([("keep_alive", _inline(_changed(KEEP_ALIVE, action)))])
     if isinstance(action, Substitute):
         return _inline([("substitute", _inline(_changed(SUBSTITUTE, action)))])
     if isinstance(action, RateLimit):

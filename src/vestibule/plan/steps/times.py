@@ -1,11 +1,11 @@
-"""Time-outs that a request is given on its way.
+"""Time-outs that a request is given on its way, and how long the connection it came on is kept.
 
 Facts: which plan a request goes through next is often decided after the rule that knows how long it may take.
 
 Rules: what was set holds in every plan that is entered afterwards; all else is as that plan has it.
 """
 
-from vestibule.contract import PASS, Step, Timeouts
+from vestibule.contract import PASS, Keeping, Step, Timeouts
 from vestibule.exchange import Exchange
 
 
@@ -34,6 +34,18 @@ class _Set(Timeouts):
         """Return these with others set as well."""
         head_ms = self._response_head_ms if response_head_ms < 0 else response_head_ms
         return _Set(self._outer, head_ms, self._tunnel_idle_ms if tunnel_idle_ms < 0 else tunnel_idle_ms)
+
+
+class KeepAlive(Step):
+    """Says how long the client's connection is kept after the answer."""
+
+    def __init__(self, keeping: Keeping) -> None:
+        self._keeping = keeping
+
+    def run(self, ex: Exchange) -> int:
+        if ex.down is not None:
+            ex.down.keep(self._keeping)
+        return PASS
 
 
 class SetTimeouts(Step):
