@@ -27,7 +27,7 @@ _TARGET = Var("kept", _FIELD)
 
 def is_wanted(server: Scope) -> bool:
     """Tell whether a server has a location that only answers of upstreams lead to, or asks for the field."""
-    within = list(_all_in(server.directives))
+    within = list(all_in(server.directives))
     if any(_ASKED in text.lower() for each in within for text in each.texts):
         return True
     around: Scope | None = server
@@ -46,13 +46,14 @@ def is_wanted(server: Scope) -> bool:
 
 def is_said(directives: Iterable[Directive]) -> bool:
     """Tell whether a file says the field itself, as one does that serves the upstream, too."""
-    return any(each.name == "add_header" and each.text(0).lower() == _FIELD.lower() for each in _all_in(directives))
+    return any(each.name == "add_header" and each.text(0).lower() == _FIELD.lower() for each in all_in(directives))
 
 
-def _all_in(directives: Iterable[Directive]) -> Iterable[Directive]:
+def all_in(directives: Iterable[Directive]) -> Iterable[Directive]:
+    """Return directives with all that is inside them."""
     for directive in directives:
         yield directive
-        yield from _all_in(directive.block or ())
+        yield from all_in(directive.block or ())
 
 
 def accel_routes(server: Scope, scope: Scope) -> tuple[ErrorRoute, ...]:

@@ -151,19 +151,26 @@ def _files(scope: Scope, names: Names) -> Source | None:
 
 
 def _by_directories(files: Files) -> Source:
-    """Return files whose tries may name a directory: a client is sent to one that is not what it asked for."""
-    at = next((at for at, each in enumerate(files.tries) if isinstance(each, Const) and str(each.value).endswith("/")), -1)
+    """Return files whose tries may name a directory: a client is sent to one that is not what it asked for, and none gets what comes
+    after one without an index."""
+    at = next((at for at, each in enumerate(files.tries) if _ends_open(each)), -1)
     if at < 0 or files.tries[at] == Const("/"):
         return files
     path = files.tries[at]
-    is_there = AllOf(
-        (Not(Compare("==", Var("decoded_path"), path)), Compare("!=", Call("existing", (Const(files.root), path)), EMPTY)),
-    )
-    away = Route(redirect(301, path, files.origin), when=is_there)
+    is_there: Expr = Compare("!=", Call("existing", (Const(files.root), path)), EMPTY)
     later = files.tries[at + 1 :]
     rest: Source = _by_directories(replace(files, tries=later)) if later else files.otherwise or _refusal(404)
-    onward = Switch((away, Route(rest)))
+    if not isinstance(path, Const):
+        onward = Switch((Route(_refusal(403), when=is_there), Route(rest)))
+        return replace(files, tries=files.tries[: at + 1], otherwise=onward)
+    is_another = Not(Compare("==", Var("decoded_path"), path))
+    onward = Switch((Route(redirect(301, path, files.origin), when=AllOf((is_another, is_there))), Route(rest)))
     return replace(files, tries=files.tries[:at], otherwise=onward) if at else onward
+
+
+def _ends_open(path: Expr) -> bool:
+    last = path.parts[-1] if isinstance(path, Concat) else path
+    return isinstance(last, Const) and str(last.value).endswith("/")
 
 
 def _made(scope: Scope) -> tuple[Literal["gzip", "br", "zstd"], ...]:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from vestibule.dialects.nginx.accel import accel_routes, is_wanted
+from vestibule.dialects.nginx.accel import accel_routes, all_in, is_wanted
 from vestibule.dialects.nginx.answers import added_fields, substitutions
 from vestibule.dialects.nginx.error_lines import Telling
 from vestibule.dialects.nginx.files import caught_by, conditions_of, errors_of, files_of, media_type, place_names
@@ -145,12 +145,14 @@ class Locations:
         self._serves = False
         self._usual = KeepAlive()
         self._kept: tuple[Action, ...] = ()  # how connections are kept in the server
+        self._tells_body = False  # somewhere in the server the body of a request is said
 
     def server(self, scope: Scope, names: Names, outer: Level, span: Directive, usual: KeepAlive) -> Served:
         """Return what a server makes of a request; ``outer`` holds outside, and connections are kept as is ``usual``."""
         self._serves = False
         self._usual = usual
         self._kept = kept_by(scope, usual)
+        self._tells_body = any("request_body" in text for each in all_in(scope.directives) for text in each.texts)
         self._server = scope if self._leads_on or is_wanted(scope) else None
         self._questions = Questions(self._record, scope, self._upstreams)
         names = names.copy()
@@ -413,8 +415,8 @@ class Locations:
         if not found:
             return Served(NOTHING, level)
         # Looked into only where something of the location, or around it, asks for it.
-        looks = BODY in names.near and not self._is_question and scope.flag("proxy_request_buffering", True)
-        looked = _look_into_body(scope) if looks else ()
+        wanted = BODY in names.near or (self._tells_body and bool(level.errors))  # a page for an error may, too
+        looked = _look_into_body(scope) if wanted and not self._is_question else ()
         before = (*before, *looked, *changed)
         if len(found) == 1:
             _, part, forwarding = found[0]

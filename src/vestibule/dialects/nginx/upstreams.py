@@ -174,6 +174,8 @@ class Upstreams:
             wait = next((each.removeprefix("timeout=") for each in queue.texts[1:] if each.startswith("timeout=")), "60s")
             wait_ms = _read(self._record, queue.span, parse_time, wait, pool.wait_ms)
             pool = replace(pool, max_waiting=scope.count("queue", pool.max_waiting), wait_ms=wait_ms)
+        elif any(each.max_connections for each in servers):
+            pool = replace(pool, max_waiting=0)
         overflow = any(each.backup for each in servers) and any(each.max_connections for each in servers)
         balance = replace(self._balance(scope), slow_start_ms=max([each.slow_start for each in options], default=0), overflow=overflow)
         return Upstream(name, tuple(servers), pool=pool, balance=balance, passive=passive, sticky=self._sticky(scope))
