@@ -372,8 +372,11 @@ def _retry(scope: Scope, servers: tuple[Server, ...]) -> Retry:
     # A single server is asked once; only a connection that could not be made is made again, to another address of its name.
     if is_one:
         causes, statuses = {key: None for key in causes if key == "connect"}, []
-    most = max(Retry().attempts, len(servers) if all(each.resolve == "one" for each in servers) else 100)
-    attempts = scope.count("proxy_next_upstream_tries", 0) or most
+    tries = scope.count("proxy_next_upstream_tries", 0)
+    if is_one or any(each.resolve != "one" for each in servers):
+        attempts = tries or (Retry().attempts if is_one else 100)
+    else:
+        attempts = min(tries or len(servers), len(servers))
     within = scope.time("proxy_next_upstream_timeout", 0)
     order: tuple[RetryCause, ...] = ("connect", "lost", "timeout", "invalid")
     return Retry(attempts, tuple([each for each in order if each in causes]), tuple(statuses), _NO_BUDGET, within)
