@@ -73,12 +73,37 @@ def test_what_a_client_still_sends_is_read_while_a_large_answer_goes(play: Plays
 
     one = play()
     one.plan.source = Long()
-    one.client_stops_reading().client("POST / HTTP/1.1", "Host: a", "Content-Length: 9", "", "some").quiet().logged("")
+    one.client_stops_reading().client("POST / HTTP/1.1", "Host: a", "Content-Length: 90000", "", "some").quiet().logged("")
     assert down_of(one).transport.queued() > 0
     one.client_reads_on().client_sees("HTTP/1.1 403 Forbidden", "Content-Length: 8000000", "Connection: close", "", bytes(8_000_000))
     one.client("more").client_closed().idle(2.5)
     assert one.tally.connections == 0
     one.done()
+
+
+def test_little_of_a_request_that_is_answered_already_is_read_and_the_connection_kept(play: Plays) -> None:
+    class Short(Source):
+        def start(self, ex: Exchange) -> None:
+            ex.answer(403, [], b"no")
+
+    answered = ("HTTP/1.1 403 Forbidden", "Content-Length: 2", "", "no")
+    one = play()
+    one.plan.source = Short()
+    one.client("POST / HTTP/1.1", "Host: a", "Content-Length: 9", "", "some").client_sees(*answered).logged("")
+    one.client("more").client("!").client(*GET).client_sees(*answered).logged("").done()
+
+
+def test_what_is_read_and_goes_nowhere_has_its_time(play: Plays) -> None:
+    class Short(Source):
+        def start(self, ex: Exchange) -> None:
+            ex.answer(403, [], b"no")
+
+    one = play()
+    one.plan.source = Short()
+    one.client("POST / HTTP/1.1", "Host: a", "Content-Length: 9", "", "some")
+    one.client_sees("HTTP/1.1 403 Forbidden", "Content-Length: 2", "", "no").logged("").idle(80)
+    assert one.tally.connections == 0
+    one.client_closed().done()
 
 
 def test_a_client_that_goes_in_the_moment_in_which_its_next_request_would_begin(play: Plays) -> None:

@@ -84,6 +84,7 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self._closed = False
         self._advancing = False
         self._rest_unwanted = False
+        self._discarding = False  # the rest of a request that is answered already is read, and goes nowhere
         self._keeping: Keeping | None = None  # by which it is kept after this answer, if not as its listener has it
         self._head_begun = False
         self._opaque = False
@@ -191,6 +192,7 @@ class H1DownConnection(Stream, Owner, Timed, Later):
         self.client.requests += 1
         self._head_begun = False
         self._rest_unwanted = False
+        self._discarding = False
         self._keep = True
         self._keeping = None
         self._framing = _NONE  # that of the last response must not keep this request's body from being relayed
@@ -332,29 +334,31 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             return
         if self._opaque:
             self._close()
-        elif not self._keep or self._fin_mark >= 0 or (not self.reader.is_over() and not self._discards()):
+        elif not self._keep or self._fin_mark >= 0 or (not self.reader.is_over() and not self._discarding):
             self._close_gently()
         else:
             self._next()
 
     def refuse_rest(self) -> None:
-        if not self._discards():
+        self._discarding = self._may_discard()
+        if not self._discarding:
             self._rest_unwanted = True
             self._keep = False
 
     def keep(self, keeping: Keeping) -> None:
         self._keeping = keeping
 
-    def _discards(self) -> bool:
+    def _may_discard(self) -> bool:
         """Tell whether the rest of the request is so little that reading it costs less than another connection would.
 
-        Who waits to be told to go on may send it or not, so where it would end is not known then. What failed with the client ends here.
+        Who waits to be told to go on may send it or not, so where it would end is not known then. What failed with the client ends
+        here, and so does what an upstream answered that wants no more of it.
         """
         head = self.reader.head
         ex = self.exchange
-        if head is None or head.fields.expects_continue or self._rest_unwanted:
+        if ex is None or ex.up is not None or head is None or head.fields.expects_continue or self._rest_unwanted:
             return False
-        failed = ex is not None and ex.fault is not None and ex.fault.kind.side == CLIENT
+        failed = ex.fault is not None and ex.fault.kind.side == CLIENT
         return not failed and 0 < self.reader.awaited() <= _DISCARD_MOST
 
     def relay_port(self) -> Transport | None:
