@@ -408,7 +408,7 @@ class H1DownConnection(Stream, Owner, Timed, Later):
             return
         if self.transport.is_paused():
             self.transport.resume()
-        if reader.is_over():
+        if not self._discarding or reader.is_over():
             reader.restart()
         if reader.has_rest():
             self.reactor.call_later(self)
