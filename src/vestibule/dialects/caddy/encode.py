@@ -10,11 +10,17 @@ Not here: matchers and order (``flow``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from vestibule.dialects.caddy.report import Report, near
 from vestibule.dialects.caddy.tree import Segment
 from vestibule.model.config import Compression
+
+_STATUS = re.compile("[1-5](?:xx|[0-9][0-9])?")
+
+# Answers with any other status are never compressed here.
+_COMPRESSED = ("200", "403", "404")
 
 _OTHER_FORMATS = ("zstd", "br", "brotli")
 _LINES = ("gzip", *_OTHER_FORMATS, "match", "minimum_length", "prefer")
@@ -77,6 +83,10 @@ def _types(match: Segment, report: Report) -> list[str]:
     lines = match.inside() if len(match.tokens) == 1 else (Segment(match.tokens[1:]),)
     for line in lines:
         words = line.texts()
+        if line.name == "status" and words and all(_STATUS.fullmatch(word) for word in words):
+            if not all(any(word in (status, status[0], f"{status[0]}xx") for word in words) for status in _COMPRESSED):
+                report.left_out(line.head, "`status`", "of the types that are named, answers of 200, 403 and 404 are compressed")
+            continue
         if line.name != "header" or words[:1] != ["Content-Type"] or len(words) != 2:
             report.not_built(line.head, f"`{line.name}` of `match` in `encode`", "write `header Content-Type text/*`")
             continue
