@@ -308,7 +308,8 @@ class _Lowering:
             on_demand=way == "on_demand",
             issuers=self._sites.acme.keep(tls.asked, hosts) if way in ("acme", "on_demand") else (),
             redirect_http=redirected,
-            https_port=first.port if first.tls else 443,
+            # The usual port of HTTPS may be mapped to another here, and is not named.
+            https_port=first.port if first.tls and first.port != self._options.https_port else 443,
             immich=False,
             timeouts=self._site_timeouts(piece.timeouts, taking),
             limits=self._site_limits(piece.limits),
