@@ -32,7 +32,7 @@ from vestibule.plan.variables import Place
 from vestibule.proxy.anywhere import Anywhere
 from vestibule.proxy.balance import Balancer, First, Hash, KeyText, LeastConnections, PeakEwma, RandomTwo, Server, SourceKey, TableHash
 from vestibule.proxy.family import Family, Kin, PoolMaker
-from vestibule.proxy.keyed import PRIVATE, PROVEN, SAFE, SHARED, Keying, RequestText
+from vestibule.proxy.keyed import PRIVATE, PROVEN, SAFE, SHARED, Announced, Keying, RequestText
 from vestibule.proxy.pool import Pool, PoolLimits, Target
 from vestibule.proxy.rules import ON_CONNECT, ON_INVALID, ON_LOST, ON_TIMEOUT, Rules
 from vestibule.proxy.sticky import OWN, PREFIX, REWRITE, Marks, SetMark, Where
@@ -313,8 +313,12 @@ class UpstreamMaker:
         name = self._text(f"{key}.tls.name_from", upstream, upstream.tls.name_from) if server.tls and not server.tls_name else None
         if not announce and reuse == SHARED and name is None:
             return None
-        identity = self._text(f"{key}.pool.announced_id", upstream, upstream.pool.announced_id) if announce == V2 else None
-        return Keying(announce, identity, name, reuse)
+        announced: Announced | None = None
+        pool = upstream.pool
+        if announce == V2 and (pool.announced or pool.announced_id is not None):
+            identity = self._text(f"{key}.pool.announced_id", upstream, pool.announced_id)
+            announced = Announced(identity, [str(each) for each in pool.announced])
+        return Keying(announce, announced, name, reuse)
 
     def _text(self, key: str, upstream: model.Upstream, expr: Expr | None) -> RequestText | None:
         if expr is None:

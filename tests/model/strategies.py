@@ -133,7 +133,8 @@ def upstreams(name: str) -> Any:
     versions = st.sampled_from(["1.2", "1.3"])
     tls = st.builds(m.UpstreamTls, st.booleans(), *[words] * 6, versions, versions, *[lists(words)] * 3, optional(expressions))
     reuses = st.sampled_from(["shared", "proven", "safe", "private"])
-    last = {"local_address": st.sampled_from(["", "::1"]), "reuse": reuses, "announced_id": optional(expressions)}
+    told = st.lists(st.sampled_from(["tls", "tls_name", "tls_cipher", "server_name", "alpn", "checksum"]), unique=True).map(tuple)
+    last = {"announced": told, "local_address": st.sampled_from(["", "::1"]), "reuse": reuses, "announced_id": optional(expressions)}
     pool = st.builds(m.Pool, milliseconds, counts, optional(counts), counts, milliseconds, **last)
     causes = st.sampled_from(["connect", "lost", "timeout", "invalid"])
     methods = ["round_robin", "least_connections", "peak_ewma", "random_two", "source", "hash", "first"]

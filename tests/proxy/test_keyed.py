@@ -11,8 +11,8 @@ from tests.proxy.town import ANSWER, Town
 from vestibule.contract import DOWN, Client
 from vestibule.exchange import Exchange
 from vestibule.fault import CLIENT_GONE, Fault
-from vestibule.http.proxy_protocol import V2, parse_proxy_header, proxy_header
-from vestibule.proxy.keyed import PRIVATE, PROVEN, SAFE, SHARED, Keying, RequestText, is_name
+from vestibule.http.proxy_protocol import TLV_UNIQUE_ID, V2, parse_proxy_header, proxy_header, tlv
+from vestibule.proxy.keyed import PRIVATE, PROVEN, SAFE, SHARED, Announced, Keying, RequestText, is_name
 from vestibule.proxy.pool import PoolLimits
 from vestibule.proxy.upstream import Server, Upstream
 
@@ -136,7 +136,7 @@ def test_connections_are_for_one_name(town: Town) -> None:
 @pytest.mark.interpreted_only  # a class of the package is derived from
 @pytest.mark.parametrize("address", [b"192.0.2.1", b"unix:"])
 def test_a_header_tells_what_identifies_the_request(town: Town, address: bytes) -> None:
-    pool = town.pool(keyed=Keying(V2, Host()))
+    pool = town.pool(keyed=Keying(V2, Announced(Host(), [])))
     _, ex = town.ask(Upstream("u", [Server(pool)]), host=b"one.example", address=address)
     town.turn()
     header = parse_proxy_header(town.socks[0].recv(10_000))
@@ -147,7 +147,7 @@ def test_a_header_tells_what_identifies_the_request(town: Town, address: bytes) 
 
 
 def test_an_identity_has_128_bytes_at_most() -> None:
-    header = parse_proxy_header(proxy_header(V2, b"192.0.2.1", 1, b"192.0.2.2", 2, False, b"x" * 200))
+    header = parse_proxy_header(proxy_header(V2, b"192.0.2.1", 1, b"192.0.2.2", 2, False, tlv(TLV_UNIQUE_ID, b"x" * 200)))
     assert header is not None and header.tlvs == {5: b"x" * 128}
 
 

@@ -38,8 +38,18 @@ _UDP4: Final = 0x12
 _UDP6: Final = 0x22
 _UNIX: Final = (0x31, 0x32)
 _UNIX_BYTES: Final = 216
+TLV_ALPN: Final = 1
+TLV_AUTHORITY: Final = 2
 _TLV_CRC32C: Final = 3
-_TLV_UNIQUE_ID: Final = 5
+TLV_UNIQUE_ID: Final = 5
+_TLV_TLS: Final = 0x20
+_TLS_VERSION: Final = 0x21
+_TLS_NAME: Final = 0x22
+_TLS_CIPHER: Final = 0x23
+
+# 2.2.6: TLS is spoken; a certificate was shown on this connection; and in this session.
+_TLS_SPOKEN: Final = 1
+_TLS_SHOWN: Final = 6
 
 # 2.2.5: what identifies a connection has 128 bytes at most.
 _IDENTITY_MOST: Final = 128
@@ -220,26 +230,44 @@ def proxy_header(
     destination: bytes,
     destination_port: int,
     datagrams: bool = False,
-    identity: bytes = b"",
+    more: bytes = b"",
+    checked: bool = False,
 ) -> bytes:
-    """Write the header that tells a server who is connected, or, of version 2 alone, who sends `datagrams`, and an `identity` (2.2.5).
+    """Write the header that tells a server who is connected, or, of version 2 alone, who sends `datagrams`, TLVs (`tlv`) and a checksum.
 
     Addresses are as `Client` has them; where one of the two is none (a unix socket), the header says that nothing is known.
     """
-    more = _identity(identity)
     four = parse_v4(source)
     to_four = parse_v4(destination)
     if four >= 0 and to_four >= 0:
         if version == V1:
             return b"PROXY TCP4 %b %b %d %d\r\n" % (source, destination, source_port, destination_port)
-        return _v2_bytes(_UDP4 if datagrams else _TCP4, _raw(four, 4) + _raw(to_four, 4), source_port, destination_port, more)
+        addresses = _raw(four, 4) + _raw(to_four, 4) + _raw(source_port, 2) + _raw(destination_port, 2)
+        return _v2_bytes(_UDP4 if datagrams else _TCP4, addresses, more, checked)
     six = _as_v6(source, four)
     to_six = _as_v6(destination, to_four)
     if six < 0 or to_six < 0:
         return b"PROXY UNKNOWN\r\n" if version == V1 else SIGNATURE + b"\x20\0\0\0"
     if version == V1:
         return b"PROXY TCP6 %b %b %d %d\r\n" % (format_v6(six), format_v6(to_six), source_port, destination_port)
-    return _v2_bytes(_UDP6 if datagrams else _TCP6, _raw(six, 16) + _raw(to_six, 16), source_port, destination_port, more)
+    addresses = _raw(six, 16) + _raw(to_six, 16) + _raw(source_port, 2) + _raw(destination_port, 2)
+    return _v2_bytes(_UDP6 if datagrams else _TCP6, addresses, more, checked)
+
+
+def tlv(kind: int, value: bytes) -> bytes:
+    """Write what is told beside addresses (2.2); nothing where there is nothing to tell. What identifies has 128 bytes at most."""
+    if kind == TLV_UNIQUE_ID:
+        value = value[:_IDENTITY_MOST]
+    return bytes([kind]) + _raw(len(value), 2) + value if value else b""
+
+
+def tls_tlv(version: bytes, shown: bool, verified: int, name: bytes, cipher: bytes) -> bytes:
+    """Write what is told of a client's TLS (2.2.6): its version, empty without TLS; whether a certificate was shown and what OpenSSL
+    said of it, 0 being well; the common name in it and the cipher suite, empty where neither is told.
+    """
+    client = (_TLS_SPOKEN if version else 0) | (_TLS_SHOWN if shown else 0)
+    value = bytes([client]) + _raw(verified, 4) + tlv(_TLS_VERSION, version) + tlv(_TLS_NAME, name) + tlv(_TLS_CIPHER, cipher)
+    return tlv(_TLV_TLS, value)
 
 
 def _as_v6(text: bytes, four: int) -> int:
@@ -247,15 +275,13 @@ def _as_v6(text: bytes, four: int) -> int:
     return 0xFFFF << 32 | four if four >= 0 else parse_v6(text)
 
 
-def _identity(text: bytes) -> bytes:
-    """Write what identifies a request, which has 128 bytes at most."""
-    text = text[:_IDENTITY_MOST]
-    return bytes([_TLV_UNIQUE_ID]) + _raw(len(text), 2) + text if text else b""
-
-
-def _v2_bytes(family: int, addresses: bytes, source_port: int, destination_port: int, more: bytes) -> bytes:
-    body = addresses + _raw(source_port, 2) + _raw(destination_port, 2) + more
-    return SIGNATURE + bytes([0x21, family]) + _raw(len(body), 2) + body
+def _v2_bytes(family: int, addresses: bytes, more: bytes, checked: bool) -> bytes:
+    size = len(addresses) + len(more) + (7 if checked else 0)
+    head = SIGNATURE + bytes([0x21, family]) + _raw(size, 2) + addresses
+    if not checked:
+        return head + more
+    head += bytes([_TLV_CRC32C, 0, 4])
+    return head + _raw(crc32c(head + b"\0\0\0\0" + more), 4) + more
 
 
 def _raw(value: int, width: int) -> bytes:

@@ -149,9 +149,11 @@ def _check_keyed(found: Findings, path: str, upstream: Upstream) -> None:
         check_text(found, f"{path}.tls.name_from", upstream.tls.name_from, Phase.REQUEST, is_field=False)
     if upstream.pool.announced_id is not None:
         check_text(found, f"{path}.pool.announced_id", upstream.pool.announced_id, Phase.REQUEST, is_field=False)
-        if all(server.proxy_protocol != "v2" for server in upstream.servers):
-            message = "no server is told of clients by PROXY headers of version 2"
-            found.warning(f"{path}.pool.announced_id", "unused", message, 'write `proxy_protocol = "v2"` for a server')
+    if all(server.proxy_protocol != "v2" for server in upstream.servers):
+        message = "no server is told of clients by PROXY headers of version 2"
+        for name, is_said in (("announced", bool(upstream.pool.announced)), ("announced_id", upstream.pool.announced_id is not None)):
+            if is_said:
+                found.warning(f"{path}.pool.{name}", "unused", message, 'write `proxy_protocol = "v2"` for a server')
     if upstream.pool.protocol != "http/1.1":
         for name, is_said in (("tls.name_from", upstream.tls.name_from is not None), ("pool.reuse", upstream.pool.reuse != "shared")):
             if is_said:

@@ -259,6 +259,14 @@ def split_authority(authority: str) -> tuple[str, str]:
     return host, port
 
 
+def parse_local_address(text: str) -> str:
+    """Read an address that connections are made from, IPv6 with brackets or without. Raises ``ValueError``."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        raise ValueError(f"`{text}` is no address to connect from") from None
+
+
 def parse_server_host(text: str) -> str:
     """Read a name or an address to connect to; an IPv6 address comes in brackets and is returned without them."""
     if text.startswith("[") and text.endswith("]"):

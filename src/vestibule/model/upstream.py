@@ -104,6 +104,9 @@ class UpstreamTls:
     at it."""
 
 
+Announced = Literal["tls", "tls_name", "tls_cipher", "server_name", "alpn", "checksum"]
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Connections kept to an upstream, counted in each worker."""
@@ -132,6 +135,11 @@ class Pool:
     """Which kept connections a request over HTTP/1.1 may have. ``shared``: any. ``safe``: any, but for the first request of a client, which
     has one of its own, since it could not be sent again unseen. ``proven``: as ``safe``, and a first request may have one that served two
     before. ``private``: one that served the same client alone, for servers that know by the connection who has logged in."""
+    announced: tuple[Announced, ...] = ()
+    """What PROXY headers of version 2 tell beside addresses, where ``proxy_protocol`` has such begin connections: ``tls``, whether the
+    client speaks TLS, its version, whether a certificate was shown and what came of verifying it; with ``tls_name`` the common name in
+    it and with ``tls_cipher`` the cipher suite besides; ``server_name``, the name that the client asked for in TLS; ``alpn``, the protocol
+    agreed on there; ``checksum``, a CRC32C of the header."""
     announced_id: Expr | None = None
     """What identifies a request in PROXY headers of version 2, where ``proxy_protocol`` has such begin connections. Each text has a
     connection of its own."""

@@ -15,7 +15,7 @@ Not here: the connections (`pool.py`).
 from typing import Final
 
 from vestibule.exchange import Exchange
-from vestibule.http.proxy_protocol import proxy_header
+from vestibule.http.proxy_protocol import TLV_ALPN, TLV_AUTHORITY, TLV_UNIQUE_ID, proxy_header, tls_tlv, tlv
 from vestibule.http.target import host_of
 
 SHARED: Final = 0
@@ -38,16 +38,45 @@ class RequestText:
         raise NotImplementedError
 
 
+class Announced:
+    """What PROXY headers of version 2 tell beside addresses: the text of `identity`, and what `words` name (`model.Announced`)."""
+
+    def __init__(self, identity: RequestText | None, words: list[str]) -> None:
+        self.checked = "checksum" in words
+        self._identity = identity
+        self._alpn = "alpn" in words
+        self._server_name = "server_name" in words
+        self._tls_name = "tls_name" in words
+        self._tls_cipher = "tls_cipher" in words
+        self._tls = self._tls_name or self._tls_cipher or "tls" in words
+
+    def tlvs(self, ex: Exchange) -> bytes:
+        """Return the TLVs for the client of an exchange."""
+        client = ex.client
+        found = tlv(TLV_ALPN, client.tls_protocol) if self._alpn else b""
+        if self._server_name:
+            found += tlv(TLV_AUTHORITY, client.sni)
+        if self._identity is not None:
+            found += tlv(TLV_UNIQUE_ID, self._identity.text(ex))
+        if self._tls:
+            shown = client.certificate
+            name = shown.name() if shown is not None and self._tls_name else b""
+            cipher = client.tls_cipher if self._tls_cipher else b""
+            found += tls_tlv(client.tls_version, shown is not None, 0 if shown is None else shown.result, name, cipher)
+        return found
+
+
 class Keying:
     """What connections of a pool stand for beyond their server.
 
-    `announce` is the version of the PROXY header, 0 for none, with the text of `identity` in it (version 2); `name` is the one to ask for.
+    `announce` is the version of the PROXY header, 0 for none; what one of version 2 tells beside addresses is in `announced`; `name` is
+    the one to ask for.
     """
 
-    def __init__(self, announce: int, identity: RequestText | None = None, name: RequestText | None = None, reuse: int = SHARED) -> None:
+    def __init__(self, announce: int, announced: Announced | None = None, name: RequestText | None = None, reuse: int = SHARED) -> None:
         self.announce = announce
         self.reuse = reuse
-        self._identity = identity
+        self._announced = announced
         self._name = name
 
     def header(self, ex: Exchange, datagrams: bool) -> bytes:
@@ -56,8 +85,9 @@ class Keying:
             return b""
         client = ex.client
         port = client.port if ex.client_address == client.address else 0
-        identity = b"" if self._identity is None else self._identity.text(ex)
-        return proxy_header(self.announce, ex.client_address, port, client.local_address, client.local_port, datagrams, identity)
+        more = b"" if self._announced is None else self._announced.tlvs(ex)
+        checked = self._announced is not None and self._announced.checked
+        return proxy_header(self.announce, ex.client_address, port, client.local_address, client.local_port, datagrams, more, checked)
 
     def server_name(self, ex: Exchange, usual: str) -> str:
         """Return the name to send and to verify (rule 2)."""

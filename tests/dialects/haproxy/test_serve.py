@@ -11,11 +11,13 @@ from pathlib import Path
 import bcrypt
 import pytest
 from tests.differential.originals import Running
-from tests.e2e.certs import Authority, server
+from tests.e2e.certs import Authority, pem_of, server
 from tests.e2e.client import Client
 from tests.e2e.ports import free_ports
 from tests.e2e.rig import environment
 from tests.e2e.upstream import Upstream
+
+from vestibule.http.proxy_protocol import parse_proxy_header
 
 HAPROXY = """\
 userlist gate
@@ -167,6 +169,77 @@ def test_haproxy_switches_by_name_and_tells_the_client_on(tmp_path: Path, origin
             authority.client().wrap_socket(sock, server_hostname="unknown.test")
     thread.join(10)
     listener.close()
+
+
+TOLD = """\
+defaults
+    mode http
+    timeout client 10s
+    timeout server 10s
+    timeout connect 5s
+
+frontend door
+    bind 127.0.0.1:PORT ssl crt FOLDER/photos.pem ca-file FOLDER/ca.pem verify optional alpn http/1.1
+    default_backend behind
+
+backend behind
+    source 127.0.0.7
+    server here 127.0.0.1:BEHIND SEND
+"""
+CIPHER = b"TLS_AES_256_GCM_SHA384"
+
+
+@pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
+@pytest.mark.parametrize(
+    ("send", "shows", "told", "of_tls"),
+    [
+        ("send-proxy-v2", True, {1: b"http/1.1"}, {}),
+        ("send-proxy-v2-ssl", False, {1: b"http/1.1"}, {0: b"\x01" + bytes(4), 0x21: b"TLSv1.3"}),
+        ("send-proxy-v2-ssl-cn", True, {1: b"http/1.1"}, {0: b"\x07" + bytes(4), 0x21: b"TLSv1.3", 0x22: b"anna.test"}),
+        ("send-proxy-v2 proxy-v2-options cert-cn", False, {1: b"http/1.1"}, {0: b"\x01" + bytes(4), 0x21: b"TLSv1.3"}),
+        (
+            "send-proxy-v2 proxy-v2-options ssl,ssl-cipher,authority,crc32c",
+            True,
+            {1: b"http/1.1", 2: b"photos.test"},
+            {0: b"\x07" + bytes(4), 0x21: b"TLSv1.3", 0x23: CIPHER},
+        ),
+    ],
+)
+def test_servers_are_told_of_the_tls_of_clients(
+    tmp_path: Path, send: str, shows: bool, told: dict[int, bytes], of_tls: dict[int, bytes], original: bool
+) -> None:
+    behind = socket.create_server(("127.0.0.1", 0))
+    clients = Authority("Clients")
+    (tmp_path / "ca.pem").write_bytes(pem_of(clients.root))
+    text = TOLD.replace("BEHIND", str(behind.getsockname()[1])).replace("SEND", send)
+    with serving(tmp_path, "haproxy.cfg", text, original) as (port, _, authority), behind:
+        context = authority.client()
+        context.set_alpn_protocols(["http/1.1"])
+        if shows:
+            context.load_cert_chain(clients.bundle(tmp_path / "anna.pem", "anna.test"))
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", port), 10), server_hostname="photos.test") as secure:
+            secure.sendall(b"GET /a HTTP/1.1\r\nHost: photos.test\r\n\r\n")
+            behind.settimeout(10)
+            sock, address = behind.accept()
+            with sock:
+                header = parse_proxy_header(sock.recv(4096))
+    assert header is not None and header.source == b"127.0.0.1" and address[0] == "127.0.0.7"
+    found = dict(header.tlvs)
+    tls = found.pop(0x20, b"")
+    assert (b"crc32c" in send.encode()) is (found.pop(3, None) is not None), "a checksum that does not hold was refused already"
+    assert found == told
+    assert _parts(tls) == of_tls
+
+
+def _parts(tls: bytes) -> dict[int, bytes]:
+    """Return what is told of TLS, by type; what stands before that as 0."""
+    found = {0: tls[:5]} if tls else {}
+    at = 5
+    while at < len(tls):
+        size = int.from_bytes(tls[at + 1 : at + 3], "big")
+        found[tls[at]] = tls[at + 3 : at + 3 + size]
+        at += 3 + size
+    return found
 
 
 def test_caddy_with_a_certificate_and_a_password(tmp_path: Path) -> None:

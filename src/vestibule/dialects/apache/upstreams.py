@@ -27,7 +27,7 @@ from vestibule.dialects.record import Record
 from vestibule.model.config import Balance, HealthCheck, Passive, Pool, Retry, Server, Sticky, Upstream, UpstreamTls
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import EMPTY, Call, Compare, Const, Default, Expr, If, Var
-from vestibule.model.quantity import format_server, parse_port, parse_server_host
+from vestibule.model.quantity import format_server, parse_local_address, parse_port, parse_server_host
 
 _SCHEMES = {"http": False, "https": True, "ws": False, "wss": True, "h2c": False, "h2": True}
 _FOREIGN = ("ajp", "fcgi", "scgi", "uwsgi", "ftp", "fdpass")
@@ -127,7 +127,7 @@ class Upstreams:
         options = read_options(self._record, directive, first, WORKER).over(worker_options(self._record, scope, target))
         member = _Member(server_of(self._record, directive, target), target, options, directive.span)
         name = format_server(member.server) or target.authority
-        upstream = replace(Upstream(name, (member.server,)), pool=_pool([member], options), health=self._health([member], scope))
+        upstream = replace(Upstream(name, (member.server,)), pool=_pool([member], options, scope), health=self._health([member], scope))
         made = self._keep(upstream, scope, directive, directive.span)
         return Used(made, target.host, "", options.time("timeout"), options.time("connectiontimeout"))
 
@@ -167,7 +167,7 @@ class Upstreams:
         upstream = Upstream(
             target.balancer,
             tuple(self._ranked(members, sticky is not None)),
-            pool=_pool(members, waits),
+            pool=_pool(members, waits, scope),
             retry=Retry(attempts=_attempts(options, len(members)), on=("connect",)),
             balance=self._balance(options),
             passive=_passive(members, options),
@@ -389,7 +389,7 @@ def _tls(scope: Scope, upstream: Upstream) -> UpstreamTls:
     return UpstreamTls(verify=verify, ca=ca, cert=scope.text("SSLProxyMachineCertificateFile"), crl=lists, depth=depth)
 
 
-def _pool(members: list[_Member], options: Options) -> Pool:
+def _pool(members: list[_Member], options: Options, scope: Scope) -> Pool:
     """Return how connections to members are kept; what only one of them says counts for it alone and is not here."""
     pool = Pool(protocol="h2" if members[0].target.is_h2 else "http/1.1")
     idle = options.time("ttl")
@@ -403,7 +403,19 @@ def _pool(members: list[_Member], options: Options) -> Pool:
         pool = replace(pool, wait_ms=wait)
     if options.flag("disablereuse") or options.flag("enablereuse") is False:
         pool = replace(pool, max_idle=0)
-    return pool
+    return replace(pool, local_address=_local_address(scope))
+
+
+def _local_address(scope: Scope) -> str:
+    """Return the address that connections are made from; empty where nothing is said."""
+    directive = scope.find("ProxySourceAddress")
+    if directive is None:
+        return ""
+    try:
+        return parse_local_address(directive.text())
+    except ValueError as bad:
+        scope.record.error(directive.place(0), "bad-address", str(bad), "write an address of this machine")
+        return ""
 
 
 def _attempts(options: Options, members: int) -> int:

@@ -242,7 +242,7 @@ TRANSPORT_OPTIONS: dict[str, Directive] = {
         Directive("tls_renegotiation", "harmless", "TLS 1.2.", "nobody renegotiates"),
         Directive("tls_curves", "harmless", "Groups of TLS.", "those of the TLS library are used"),
         Directive("resolvers", "error", "Name servers.", "leave it out; names are looked up by the system, so name the servers there"),
-        Directive("local_address", "error", "The address connections come from.", "leave it out"),
+        Directive("local_address", "supported", "The address connections come from."),
         Directive("proxy_protocol", "supported", "`v1`, `v2`: begin connections with who the client is."),
         Directive("forward_proxy_url", "error", "Another proxy in between.", "leave it out"),
         Directive("network_proxy", "error", "Another proxy in between.", "leave it out"),

@@ -50,7 +50,7 @@ from vestibule.model.config import (
     When,
 )
 from vestibule.model.expr import AllOf, Compare, Concat, Const, Default, Expr, If, InNet, Var
-from vestibule.model.quantity import format_server, parse_port, parse_server_host
+from vestibule.model.quantity import format_server, parse_local_address, parse_port, parse_server_host
 
 TIMEOUTS = Timeouts(connect_ms=3_000, keep_alive_ms=300_000, hold_ms=0)
 """Caddy's own where it has any: 3 s to connect, 5 min for an idle client. It has no other limits of time, and no request waits
@@ -335,6 +335,8 @@ class Proxies:
                 self._proxy_protocol(found, inner, value)
             elif inner.name == "versions":
                 self._versions(found, inner)
+            elif inner.name == "local_address":
+                self._local_address(found, inner, value)
             elif inner.name != "tls":
                 self._number_or_time(found, inner, value)
         if uses_tls:
@@ -348,6 +350,12 @@ class Proxies:
             found.proxy_protocol = "v2"
         else:
             self._report.error(line.token(1), "bad-value", f"`{value}` is no version of the PROXY protocol", "write `v1` or `v2`")
+
+    def _local_address(self, found: Transport, line: Segment, value: str) -> None:
+        try:
+            found.pool = replace(found.pool, local_address=parse_local_address(value))
+        except ValueError as bad:
+            self._report.error(line.token(1), "bad-address", str(bad), "write an address of this machine")
 
     def _authority(self, line: Segment) -> str:
         words = line.texts()

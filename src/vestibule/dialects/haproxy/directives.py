@@ -218,7 +218,7 @@ _PROXY = [
     *_rows("supported", "DFL", "rate-limit sessions", "Connections in a second; counted at each listener of each worker."),
     *_rows("supported", "LB", "dispatch", "A server without a name."),
     *_rows("error", "DFLB", "force-persist | ignore-persist | persist", "Persistence.", "leave it out"),
-    *_rows("error", "DLB", "source", "The address connections to servers come from.", "leave it out"),
+    *_rows("supported", "DLB", "source", "The address connections to servers come from."),
     *_rows("supported", "LB", "server-template", "The servers that a name stands for, however many."),
     *_rows("supported", "FLB", "filter bwlim-out | filter bwlim-in", "Limits of bytes in a time, for `set-bandwidth-limit`."),
     *_rows("harmless", "FLB", "filter compression", "The order of compression.", "there is one order here"),

@@ -54,6 +54,7 @@ SERVER_OPTIONS: dict[str, Option] = {
     each.name: each
     for each in (
         *_rows("supported", 0, "ssl no-ssl backup no-backup disabled enabled send-proxy send-proxy-v2 no-send-proxy no-send-proxy-v2"),
+        *_rows("supported", 0, "send-proxy-v2-ssl send-proxy-v2-ssl-cn no-send-proxy-v2-ssl no-send-proxy-v2-ssl-cn"),
         *_rows(
             "supported", 1, "weight maxconn verify ca-file crl-file crt sni verifyhost cookie pool-max-conn pool-purge-delay maxqueue proto"
         ),
@@ -67,7 +68,7 @@ SERVER_OPTIONS: dict[str, Option] = {
         *_rows("error", 1, "track", "write `check` for this server as well"),
         *_rows("error", 1, "check-via-socks4", "leave it out"),
         *_rows("harmless", 1, "resolvers resolve-prefer resolve-net resolve-opts init-addr", "names are looked up again and again anyway"),
-        *_rows("supported", 1, "alpn npn proxy-v2-options"),
+        *_rows("supported", 1, "alpn npn proxy-v2-options source"),
         *_rows("harmless", 1, "ws", "WebSockets have HTTP/1.1, unless the server speaks HTTP/2 alone"),
         *_rows("harmless", 0, "tfo non-stick stick no-tfo", _NOTHING),
         *_rows("harmless", 1, "tcp-ut minconn id max-reuse pool-low-conn shard log-proto hash-key label guid", _NOTHING),
@@ -76,13 +77,7 @@ SERVER_OPTIONS: dict[str, Option] = {
         *_rows("harmless", 1, "sigalgs", _LIBRARY),
         *_rows("harmless", 0, "no-tls-tickets no-verifyhost", _LIBRARY),
         *_rows("harmless", 0, "ssl-reuse no-ssl-reuse tls-tickets allow-0rtt", _LIBRARY),
-        *_rows(
-            "error",
-            0,
-            "send-proxy-v2-ssl send-proxy-v2-ssl-cn",
-            "write `send-proxy-v2`, which says who the client is and nothing of TLS",
-        ),
         *_rows("error", 1, "set-proxy-v2-tlv-fmt", "leave it out"),
-        *_rows("error", 1, "namespace socks4 source redir usesrc interface", "leave it out"),
+        *_rows("error", 1, "namespace socks4 redir usesrc interface", "leave it out"),
     )
 }

@@ -23,7 +23,7 @@ from vestibule.dialects.haproxy.options import SERVER_OPTIONS
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report, span
 from vestibule.dialects.haproxy.sample import as_text, sample_expr
-from vestibule.dialects.haproxy.settings import Settings
+from vestibule.dialects.haproxy.settings import Settings, read_source
 from vestibule.dialects.haproxy.state import State
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.dialects.origin import Origins
@@ -31,7 +31,7 @@ from vestibule.dialects.read import Unreadable
 from vestibule.model.config import Agent, HealthCheck, Passive, Pool, Server, Upstream, UpstreamTls
 from vestibule.model.expr import Const, Expr
 from vestibule.model.quantity import parse_port, parse_server_host
-from vestibule.model.upstream import server_text
+from vestibule.model.upstream import Announced, server_text
 
 _Options = dict[str, list[tuple[int, str]]]
 
@@ -39,6 +39,24 @@ _MOST_WEIGHT = 256
 
 _LEAST_MS = 100
 """Checks that come faster than this tell nothing more."""
+
+_FLAGS = (
+    *("ssl", "backup", "check", "check-ssl", "check-send-proxy", "agent-check"),
+    *("send-proxy", "send-proxy-v2", "send-proxy-v2-ssl", "send-proxy-v2-ssl-cn"),
+)
+"""Options that one with ``no-`` before it takes back."""
+
+_TOLD: dict[str, Announced] = {
+    "ssl": "tls",
+    "cert-cn": "tls_name",
+    "ssl-cipher": "tls_cipher",
+    "authority": "server_name",
+    "crc32c": "checksum",
+}
+"""Words of ``proxy-v2-options``."""
+
+_ALWAYS: Announced = "alpn"
+"""What HAProxy tells whatever is asked for."""
 
 T = TypeVar("T")
 
@@ -209,7 +227,7 @@ class Servers:
         weight = self._number(line, options, "weight", 0, _MOST_WEIGHT)
         if server is None or weight == 0:
             return
-        announces: Literal["", "v1", "v2"] = "v2" if "send-proxy-v2" in options else "v1" if "send-proxy" in options else ""
+        announces: Literal["", "v1", "v2"] = "v2" if _tells(options) else "v1" if "send-proxy" in options else ""
         other, other_port = _elsewhere(options, "addr")
         server = replace(
             server,
@@ -363,7 +381,7 @@ class Servers:
     def _pool(self, line: Line, options: _Options, pool: Pool) -> Pool:
         protocol = self._protocol(line, options)
         # Whose connections do not stand for one client, or one name, each.
-        announces = "send-proxy" in options or "send-proxy-v2" in options
+        announces = "send-proxy" in options or _tells(options)
         shares = not announces and pool.reuse == "shared" and not self._is_asked(options)
         if protocol == "h2" or (protocol == "auto" and shares):
             pool = replace(pool, protocol=protocol)
@@ -373,19 +391,30 @@ class Servers:
         idle = self._number(line, options, "pool-max-conn", 0, 10**9)
         if idle is not None and self._pool_base.max_idle and pool.reuse != "private":
             pool = replace(pool, max_idle=idle)
-        pool = replace(pool, announced_id=self._announced_id(line, options))
+        pool = self._announced(line, options, pool)
+        if "source" in options:
+            place, text = options["source"][-1]
+            pool = replace(pool, local_address=read_source(text, line, place + 1, self._report))
         purge = self._time(line, options, "pool-purge-delay")
         return pool if purge is None else replace(pool, idle_ms=purge)
 
-    def _announced_id(self, line: Line, options: _Options) -> Expr | None:
-        """Read ``proxy-v2-options``: the identifier of the request is what can be told beside addresses."""
-        if "proxy-v2-options" not in options:
-            return None
-        place, text = options["proxy-v2-options"][-1]
-        for word in text.split(","):
-            if word != "unique-id":
-                self._report.not_built(line, place + 1, f"`proxy-v2-options {word}`", "write `unique-id`, or leave it out")
-        return self._identity if "unique-id" in text.split(",") and "send-proxy-v2" in options else None
+    def _announced(self, line: Line, options: _Options, pool: Pool) -> Pool:
+        """Read what a server is told of clients beside addresses."""
+        place, text = options["proxy-v2-options"][-1] if "proxy-v2-options" in options else (0, "")
+        words = text.split(",") if text else []
+        for word in words:
+            if word not in _TOLD and word != "unique-id":
+                advice = "write `ssl`, `cert-cn`, `ssl-cipher`, `authority`, `crc32c` or `unique-id`"
+                self._report.not_built(line, place + 1, f"`proxy-v2-options {word}`", advice)
+        if not _tells(options):
+            return pool
+        if "send-proxy-v2-ssl" in options or "send-proxy-v2-ssl-cn" in options:
+            words.append("ssl")
+        if "send-proxy-v2-ssl-cn" in options:
+            words.append("cert-cn")
+        told = {_TOLD[word] for word in words if word in _TOLD}
+        identity = self._identity if "unique-id" in words else None
+        return replace(pool, announced=(_ALWAYS, *sorted(told)), announced_id=identity)
 
     def _upstream_tls(self, line: Line, options: _Options) -> UpstreamTls:
         verify = options["verify"][-1] if "verify" in options else (0, self._defaults.verify)
@@ -465,10 +494,15 @@ def _is_address(host: str) -> bool:
     return True
 
 
+def _tells(options: _Options) -> bool:
+    """Tell whether a server is told of clients by version 2 of the PROXY protocol."""
+    return not {"send-proxy-v2", "send-proxy-v2-ssl", "send-proxy-v2-ssl-cn"}.isdisjoint(options)
+
+
 def _merged(inherited: _Options, own: _Options) -> _Options:
     """Return the options that hold for a server; ``no-`` takes a flag back."""
     merged = {**inherited, **own}
-    for name in ("ssl", "backup", "check", "send-proxy", "send-proxy-v2", "check-ssl", "check-send-proxy", "agent-check"):
+    for name in _FLAGS:
         if f"no-{name}" in own:
             merged.pop(name, None)
     if "enabled" in own:

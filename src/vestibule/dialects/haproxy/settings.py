@@ -12,11 +12,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from vestibule.dialects.haproxy.lexer import Line
 from vestibule.dialects.haproxy.quantity import parse_time
 from vestibule.dialects.haproxy.report import Report
 from vestibule.dialects.haproxy.tree import Section, Statement
 from vestibule.model.config import Compression, Pool, Retry, Timeouts
 from vestibule.model.diagnostic import did_you_mean
+from vestibule.model.quantity import parse_local_address
 from vestibule.model.upstream import RetryCause
 
 USUAL = Timeouts(hold_ms=0)
@@ -114,6 +116,13 @@ class Settings:
             pool = replace(pool, reuse=_REUSE.get("".join(reuse.arguments()[:1]), "shared"))
         if self.has("option http-server-close", "option httpclose", "option forceclose"):
             pool = replace(pool, max_idle=0)
+        source = self.last("source")
+        if source is not None:
+            text, more = (*source.arguments(), "", "")[:2]
+            pool = replace(pool, local_address=read_source(text, source.line, source.first, self._report))
+            if more:
+                advice = "tell servers of clients by `option forwardfor` or `send-proxy`"
+                self._report.not_built(source.line, source.first + 1, f"`source … {more}`", advice)
         wait = self.time("queue")
         return pool if wait is None else replace(pool, wait_ms=wait)
 
@@ -206,3 +215,20 @@ def compression_of(settings: Settings, report: Report) -> Compression | None:
     if "gzip" not in algorithms:
         return None
     return Compression(tuple([f"{each.removesuffix('/')}/*" if each.endswith("/") else each for each in types]) or ("*",), 0, 1)
+
+
+def read_source(text: str, line: Line, at: int, report: Report) -> str:
+    """Return the address that ``source`` says connections are made from, its word standing at `at`; empty for any."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text == "::":
+        host, port = text, ""
+    if port not in ("", "0"):
+        report.not_built(line, at, "a `source` with ports", "write the address alone; one of IPv6 has brackets, or a colon behind it")
+        return ""
+    if host in ("*", "0.0.0.0", "::", "[::]"):
+        return ""
+    try:
+        return parse_local_address(host)
+    except ValueError as bad:
+        report.error(line, at, "bad-address", str(bad), "write an address of this machine")
+        return ""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from typing import Literal, TypeVar
 
 from vestibule.dialects.nginx.flow import not_built
@@ -29,7 +28,7 @@ from vestibule.dialects.record import Record
 from vestibule.model.config import Balance, Passive, Pool, Retry, Server, Sticky, Upstream, UpstreamTls
 from vestibule.model.diagnostic import Span
 from vestibule.model.expr import Expr
-from vestibule.model.quantity import format_server, parse_port, parse_server_host
+from vestibule.model.quantity import format_server, parse_local_address, parse_port, parse_server_host
 from vestibule.model.upstream import RetryCause
 
 T = TypeVar("T")
@@ -313,10 +312,9 @@ def _local_address(scope: Scope) -> str:
         not_built(scope.record, directive.place(0), "a `proxy_bind` that depends on the request", "write an address of this machine")
         return ""
     try:
-        return str(ip_address(directive.text().strip("[]")))
-    except ValueError:
-        message = f"`{directive.text()}` is no address to connect from"
-        scope.record.error(directive.place(0), "bad-address", message, "write an address of this machine, without a port")
+        return parse_local_address(directive.text())
+    except ValueError as bad:
+        scope.record.error(directive.place(0), "bad-address", str(bad), "write an address of this machine, without a port")
         return ""
 
 

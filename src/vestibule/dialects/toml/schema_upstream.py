@@ -80,6 +80,8 @@ UPSTREAM_TLS = Table(
     ),
 )
 
+ANNOUNCED = ListOf(Choice("tls", "tls_name", "tls_cipher", "server_name", "alpn", "checksum"))
+
 POOL = Table(
     "upstreams.NAME.pool",
     model.Pool,
@@ -93,6 +95,7 @@ POOL = Table(
         Key("protocol", Choice("http/1.1", "h2", "auto"), '"h2"', "protocol"),
         Key("bare_lf", FLAG, "false", "bare_lf"),
         Key("reuse", Choice("shared", "proven", "safe", "private"), '"private"', "reuse"),
+        Key("announced", ANNOUNCED, '["tls", "tls_name"]', "announced"),
         Key("announced_id", TEMPLATE, '"{request_id}"', "announced_id"),
         Key("local_address", TEXT, '"192.168.1.2"', "local_address"),
     ),
