@@ -240,7 +240,8 @@ class UpstreamMaker:
             attributes += "; HttpOnly"
         if sticky.same_site:
             attributes += f"; SameSite={_SAME_SITE[sticky.same_site]}"
-        return SetMark(_where(sticky), attributes.encode(), _SECURE[sticky.secure], sticky.private)
+        attributes += "".join([f"; {each}" for each in sticky.attributes])
+        return SetMark(_where(sticky), attributes.encode(), _SECURE[sticky.secure], sticky.private, sticky.yields, sticky.posts)
 
     def _find(self, name: str) -> model.Upstream | None:
         at = self._numbers.get(name, -1)

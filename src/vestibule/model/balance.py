@@ -84,6 +84,12 @@ class Sticky:
     how: Literal["own", "rewrite", "prefix"] = "own"
     """Whose the cookie is. ``own``: it holds the mark alone. ``rewrite``: the application sets it, and the mark replaces its value.
     ``prefix``: the application sets it, and the mark goes before its value, with a ``~`` between, and is taken off on the way back."""
+    yields: bool = False
+    """Whether a cookie of its name that a server sets is left alone, and no mark given beside it."""
+    posts: bool = False
+    """Whether answers to POST alone give marks."""
+    attributes: tuple[str, ...] = ()
+    """More attributes of the cookie, such as ``Priority=High``."""
 
 
 @dataclass(frozen=True, slots=True)

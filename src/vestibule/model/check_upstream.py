@@ -268,11 +268,12 @@ def _check_sticky(found: Findings, path: str, sticky: Sticky) -> None:
         found.error(f"{path}.cookie", "bad-value", f"`{sticky.cookie}` is no name of a cookie", "use letters, digits, `-` and `_`")
     if sticky.header:
         check_field_name(found, f"{path}.header", sticky.header)
-    for name, value in (("path", sticky.path), ("domain", sticky.domain)):
+    more = [(f"attributes[{at}]", each) for at, each in enumerate(sticky.attributes)]
+    for name, value in (("path", sticky.path), ("domain", sticky.domain), *more):
         if not _ATTRIBUTE.fullmatch(value):
             found.error(f"{path}.{name}", "bad-value", "a cookie cannot carry this", "use printable ASCII without `;`")
     if not sticky.cookie:
-        for name in ("hidden", "how"):
+        for name in ("hidden", "how", "yields", "posts", "attributes"):
             if getattr(sticky, name) != getattr(Sticky(), name):
                 found.error(f"{path}.{name}", "conflict", f"`{name}` is for a cookie", "name a `cookie`")
     if sticky.how != "own" and not sticky.give:
@@ -281,6 +282,9 @@ def _check_sticky(found: Findings, path: str, sticky: Sticky) -> None:
         found.error(f"{path}.hidden", "conflict", "this cookie is the application's", 'say `how = "own"`')
     if sticky.how == "prefix" and sticky.separator:
         found.error(f"{path}.separator", "conflict", "before a value stands `~`", "leave it out")
+    if sticky.how != "own" and (sticky.yields or sticky.posts or sticky.attributes):
+        named = "yields" if sticky.yields else "posts" if sticky.posts else "attributes"
+        found.error(f"{path}.{named}", "conflict", "this cookie is the application's", 'say `how = "own"`')
     if sticky.same_site == "none" and sticky.secure == "never":
         found.error(f"{path}.same_site", "conflict", "browsers take `SameSite=None` only with `Secure`")
 

@@ -126,10 +126,17 @@ class Marks:
 
 
 class SetMark(Step):
-    """The response step that gives a client its mark. `attributes` follow the cookie's value."""
+    """The response step that gives a client its mark. `attributes` follow the cookie's value.
 
-    def __init__(self, where: Where, attributes: bytes, secure: int, private: bool = False) -> None:
+    One that `yields` gives none where a server sets a cookie of its name, one with `posts` none but after POST.
+    """
+
+    def __init__(
+        self, where: Where, attributes: bytes, secure: int, private: bool = False, yields: bool = False, posts: bool = False
+    ) -> None:
         self._private = private
+        self._yields = yields
+        self._posts = posts
         self._where = where
         self._attributes = attributes
         self._secure = secure  # 0 never, 1 always, -1 where the client came over TLS
@@ -143,8 +150,12 @@ class SetMark(Step):
         if where.how != OWN:
             self._mark(response, server.token)
             return PASS
+        if self._yields and self._is_set(response):
+            return PASS
         if where.hidden:
             self._drop(response)
+        if self._posts and ex.request.method != b"POST":
+            return PASS
         if server.token == ex.mark if where.hidden else server.token in where.carried(ex):
             return PASS
         if where.header:
@@ -158,6 +169,9 @@ class SetMark(Step):
             given.append((b"Cache-Control", b"private"))
         response.fields = response.fields.plus(given)
         return PASS
+
+    def _is_set(self, response: ResponseHead) -> bool:
+        return True in [self._is_ours(line) for line in response.fields.get_all(b"set-cookie")]
 
     def _drop(self, response: ResponseHead) -> None:
         """Take out what a server sets under our name."""

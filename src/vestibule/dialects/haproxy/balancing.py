@@ -30,6 +30,11 @@ from vestibule.model.expr import Call, Const, Expr, Var
 
 _METHODS = ("roundrobin", "static-rr", "leastconn", "first", "source", "uri", "url_param", "hdr", "random", "hash", "rdp-cookie")
 
+_COOKIE_OPTIONS = (
+    *("insert", "rewrite", "prefix", "indirect", "nocache", "httponly", "secure", "domain", "dynamic", "attr", "preserve", "postonly"),
+    *("maxidle", "maxlife"),
+)
+
 _PLAIN: dict[str, Literal["round_robin", "least_connections", "first", "source"]] = {
     "roundrobin": "round_robin",
     "static-rr": "round_robin",
@@ -219,12 +224,14 @@ class Sharing:
             return replace(found, domain=value), 2
         if word == "attr" and value.lower() in _SAME_SITE:
             return replace(found, same_site=_SAME_SITE[value.lower()]), 2
-        if word in ("maxidle", "maxlife", "attr"):
+        if word == "attr":
+            return replace(found, attributes=(*found.attributes, value)), 2
+        if word == "preserve":
+            return replace(found, yields=True), 1
+        if word == "postonly":
+            return replace(found, posts=True), 1
+        if word in ("maxidle", "maxlife"):
             self._report.not_built(statement.line, place, f"`{word}` of a cookie", "leave it out")
             return found, 2
-        if word in ("postonly", "preserve"):
-            self._report.not_built(statement.line, place, f"`{word}` of a cookie", "leave it out")
-            return found, 1
-        options = ("insert", "rewrite", "prefix", "indirect", "nocache", "httponly", "secure", "domain", "dynamic", "attr")
-        self._report.error(statement.line, place, "syntax", f"`{word}` is no option of a cookie", did_you_mean(word, options))
+        self._report.error(statement.line, place, "syntax", f"`{word}` is no option of a cookie", did_you_mean(word, _COOKIE_OPTIONS))
         return found, 1

@@ -156,6 +156,9 @@ STICKY = Table(
         Key("hidden", FLAG, "false", "hidden"),
         Key("private", FLAG, "false", "private"),
         Key("how", Choice("own", "rewrite", "prefix"), '"own"', "how"),
+        Key("yields", FLAG, "false", "yields"),
+        Key("posts", FLAG, "false", "posts"),
+        Key("attributes", ListOf(TEXT), '["Priority=High"]', "attributes"),
     ),
 )
 
