@@ -197,7 +197,7 @@ _PROXY = [
     *_rows("supported", "DFLBE", "errorfile", "An answer in the place of an error."),
     *_rows("supported", "DFLB", "errorfiles | http-error", "Answers in the place of errors."),
     *_rows("supported", "DFLB", "errorloc | errorloc302 | errorloc303", "Redirects in the place of errors."),
-    *_rows("error", "DFL", "monitor fail", "Have the check page fail.", "leave it out"),
+    *_rows("supported", "DFL", "monitor fail", "Have the path for checks answer 503."),
     *_rows("supported", "DFLB", "compression", "Compress answers with gzip."),
     *_rows("harmless", "DFL", "backlog", "Connections the kernel keeps waiting.", _KERNEL),
     *_rows("supported", "DFL", "declare capture | capture request", "Keep fields for later rules."),

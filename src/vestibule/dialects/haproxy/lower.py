@@ -382,8 +382,11 @@ class _Lowering:
         """Return the rules of a request in the order HAProxy runs them, one list for each set."""
         sets = [side.settings.all(name) for name in _REQUEST_SETS]
         monitor = side.settings.last("monitor-uri")
+        failing = [each for each in side.settings.statements if each.name == "monitor fail"]
         if monitor is not None:
-            sets.insert(3, [monitor])
+            sets.insert(3, [*failing, monitor])
+        elif failing:
+            self._report.warning(failing[0].line, 0, "unused", "this has no effect without `monitor-uri`")
         buffered = side.settings.last("option http-buffer-request")
         if buffered is not None:
             sets.insert(3, [buffered])
@@ -629,6 +632,19 @@ class _Lowering:
         sound, test = side.rules.test(line, first + 1, state)
         return End(test, self._origins.at(span(line), Metrics()), line) if sound else None
 
+    def _failing(self, side: Side, statement: Statement, state: State) -> Step | None:
+        """Read ``monitor fail``: the page for checks is an error while its condition holds."""
+        uri = side.settings.last("monitor-uri")
+        sound, test = side.rules.test(statement.line, statement.first, state)
+        if test is None and sound:
+            self._report.error(
+                statement.line, statement.first, "missing", "a page for checks fails under a condition", "write `monitor fail if CONDITION`"
+            )
+        if not sound or uri is None or test is None:
+            return None
+        asked = monitored("".join(uri.arguments()[:1]))
+        return End(AllOf((asked, test)), Respond(503), statement.line)
+
     def _step(self, side: Side, statement: Statement, state: State) -> tuple[Step | None, State]:
         if statement.name == "option http-buffer-request":
             within = side.settings.time("http-request") or side.settings.time("client") or USUAL.body_idle_ms
@@ -636,6 +652,8 @@ class _Lowering:
         if statement.name == "monitor-uri":
             page = answer_of(200, "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n")
             return End(monitored("".join(statement.arguments()[:1])), page, statement.line), state
+        if statement.name == "monitor fail":
+            return self._failing(side, statement, state), state
         if statement.name.startswith("stats "):
             shown, figures = page_of(stats_of(side.section), side.section.name, self._report)
             return End(shown, self._origins.at(span(statement.line), figures), statement.line), state
