@@ -63,6 +63,7 @@ from vestibule.plan.connection import (
 from vestibule.plan.expr import CONNECTION, EXCHANGE, FIELDS, Const, Node, NumberNode, TruthNode
 from vestibule.plan.functions import url_decode
 from vestibule.plan.lists import make_list_variable
+from vestibule.plan.password import basic_of
 from vestibule.plan.request_id import request_id
 from vestibule.plan.sent import LINE, came_fields, came_method, came_target, own_method, own_target
 from vestibule.plan.tries import ADDRESSES, CONNECT, HEAD, STATUSES, TOOK, Tried
@@ -367,10 +368,8 @@ class User(Node):
 
     def find(self, ex: Exchange) -> bytes | None:
         lines = came_fields(ex.request).get_all(b"authorization")
-        if len(lines) != 1:
-            return None
-        scheme, _, text = lines[0].partition(b" ")
-        if scheme.lower() != b"basic":
+        text = basic_of(lines[0]) if len(lines) == 1 else None
+        if text is None:
             return None
         try:
             name, colon, _ = base64.b64decode(text.strip(b" \t"), validate=True).partition(b":")
