@@ -100,13 +100,20 @@ def nofile_limit() -> int:
     return _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    assert isinstance(port, int)
-    return port
+    """Return a port that nobody listens on at this moment, and that was not returned before. Raises ``BenchError``."""
+    for _ in range(1_000):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        assert isinstance(port, int)
+        if port not in _given:
+            _given.add(port)
+            return port
+    raise BenchError("there is no free port")
 
 
 def render(template: str, values: dict[str, str]) -> str:

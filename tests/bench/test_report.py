@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from bench.peer import BenchError, Site, render, template_values
+from bench.peer import BenchError, Site, free_port, render, template_values
 from bench.stats import Cell, Reading
 
 from bench import report
@@ -71,3 +71,7 @@ def test_what_was_written_by_hand_stays() -> None:
     once = report.with_rest(text, "# Results\n\nold\n\n## Old\n\n# Findings\n\n## A soak\n\nAn hour.\n")
     assert once == text + "\n# Findings\n\n## A soak\n\nAn hour.\n"
     assert report.with_rest(text, once) == once
+
+
+def test_no_port_is_given_twice() -> None:
+    assert len({free_port() for _ in range(500)}) == 500
