@@ -8,6 +8,7 @@ Not here: what is measured (`suites.py`), CPU and memory (`proc.py`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
@@ -100,18 +101,15 @@ def nofile_limit() -> int:
     return _WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_FILES)
 
 
-_given: set[int] = set()
+#: Below the ports that the system gives to connections: thousands of idle ones leave it few to choose from, and the same ones again.
+_ports = iter(range(20_000 + os.getpid() % 4_000, 32_000))
 
 
 def free_port() -> int:
     """Return a port that nobody listens on at this moment, and that was not returned before. Raises ``BenchError``."""
-    for _ in range(1_000):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        assert isinstance(port, int)
-        if port not in _given:
-            _given.add(port)
+    for port in _ports:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
             return port
     raise BenchError("there is no free port")
 
