@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ CAME = r"127\.0\.0\.1:\d+ \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\.\d{3}\] "
 COUNTS = r"\d+/\d+/\d+/\d+/\d+ \d+/\d+ "
 
 
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    """Return where lines are sent to."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.bind(("127.0.0.1", 0))
+        made.settimeout(20)
+        yield made
+
+
 def heard(server: socket.socket) -> str:
     """Return the next line of a request."""
     for _ in range(50):
@@ -67,34 +77,31 @@ def heard(server: socket.socket) -> str:
 
 
 @pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
-def test_requests_and_connections_are_told_to_syslog(tmp_path: Path, original: bool) -> None:
+def test_requests_and_connections_are_told_to_syslog(tmp_path: Path, server: socket.socket, original: bool) -> None:
     raw, nobody = free_ports(2)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        server.settimeout(20)
-        text = TEXT.replace("SYSLOG", str(server.getsockname()[1])).replace("RAW", str(raw)).replace("NOBODY", str(nobody))
-        with serving(tmp_path, "haproxy.cfg", text, original) as (port, _, _):
-            for path, line in (
-                ("/a?b=1", rf"door photos/SERVER 0/0/\d+/\d+/\d+ 200 \d+ - - ---- {COUNTS}"),
-                ("/denied", rf"door door/<NOSRV> 0/-1/-1/-1/\d+ 403 \d+ - - (PR|LR)-- {COUNTS}"),
-                ("/lost", rf"door nobody/two 0/0/-1/-1/\d+ 503 \d+ - - SC-- {COUNTS}"),
-                ("/none", rf"door empty/<NOSRV> 0/-1/-1/-1/\d+ 503 \d+ - - SC-- {COUNTS}"),
-            ):
-                Client(("127.0.0.1", port)).request("GET", path)
-                said = heard(server)
-                expected = HEAD + CAME + line.replace("SERVER", r"[^ ]+") + r'\{[^}]*\} "GET ' + re.escape(path) + ' HTTP/1.1"\n?'
-                assert re.fullmatch(expected, said), said
-                # What was started is who speaks, and not one of its workers.
-                stat = Path(f"/proc/{said.partition('haproxy[')[2].partition(']')[0]}/stat").read_text()
-                assert stat.rpartition(")")[2].split()[1] == str(os.getpid())
-            Client(("127.0.0.1", port), name="photos.test", version="h2").request("GET", "/h2?a")
+    text = TEXT.replace("SYSLOG", str(server.getsockname()[1])).replace("RAW", str(raw)).replace("NOBODY", str(nobody))
+    with serving(tmp_path, "haproxy.cfg", text, original) as (port, _, _):
+        for path, line in (
+            ("/a?b=1", rf"door photos/SERVER 0/0/\d+/\d+/\d+ 200 \d+ - - ---- {COUNTS}"),
+            ("/denied", rf"door door/<NOSRV> 0/-1/-1/-1/\d+ 403 \d+ - - (PR|LR)-- {COUNTS}"),
+            ("/lost", rf"door nobody/two 0/0/-1/-1/\d+ 503 \d+ - - SC-- {COUNTS}"),
+            ("/none", rf"door empty/<NOSRV> 0/-1/-1/-1/\d+ 503 \d+ - - SC-- {COUNTS}"),
+        ):
+            Client(("127.0.0.1", port)).request("GET", path)
             said = heard(server)
-            assert said.rstrip().endswith(' {photos.test} "GET http://photos.test/h2?a HTTP/2.0"'), said
-            with socket.create_connection(("127.0.0.1", raw), 10) as sock:
-                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                assert sock.recv(10_000)
-            said = heard(server)
-            assert re.fullmatch(HEAD + CAME + r"through through/[^ ]+ \d+/\d+/\d+ \d+ -- " + COUNTS.strip() + "\n?", said), said
+            expected = HEAD + CAME + line.replace("SERVER", r"[^ ]+") + r'\{[^}]*\} "GET ' + re.escape(path) + ' HTTP/1.1"\n?'
+            assert re.fullmatch(expected, said), said
+            # What was started is who speaks, and not one of its workers.
+            stat = Path(f"/proc/{said.partition('haproxy[')[2].partition(']')[0]}/stat").read_text()
+            assert stat.rpartition(")")[2].split()[1] == str(os.getpid())
+        Client(("127.0.0.1", port), name="photos.test", version="h2").request("GET", "/h2?a")
+        said = heard(server)
+        assert said.rstrip().endswith(' {photos.test} "GET http://photos.test/h2?a HTTP/2.0"'), said
+        with socket.create_connection(("127.0.0.1", raw), 10) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert sock.recv(10_000)
+        said = heard(server)
+        assert re.fullmatch(HEAD + CAME + r"through through/[^ ]+ \d+/\d+/\d+ \d+ -- " + COUNTS.strip() + "\n?", said), said
 
 
 FORMAT = """\
@@ -113,21 +120,18 @@ frontend door
 
 
 @pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
-def test_what_is_asked_for_is_told_as_it_came(tmp_path: Path, original: bool) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        server.settimeout(20)
-        with serving(tmp_path, "haproxy.cfg", FORMAT.replace("SYSLOG", str(server.getsockname()[1])), original) as (port, _, _):
-            for version, target, line in (
-                ("h1", "/a", "<GET|/a|/a|/a|>"),
-                ("h1", "/a?q=1", "<GET|/a|/a|/a?q=1|?q=1>"),
-                ("h1", "http://photos.test/a?q=1", "<GET|/a|http://photos.test/a|http://photos.test/a?q=1|?q=1>"),
-                ("h2", "/a", "<GET|/a|http://photos.test/a|http://photos.test/a|>"),
-                ("h2", "/a?q=1", "<GET|/a|http://photos.test/a|http://photos.test/a?q=1|?q=1>"),
-            ):
-                Client(("127.0.0.1", port), name="photos.test", version=version).request("GET", target)
-                said = heard(server)
-                assert said.rstrip().endswith(": " + line), said
+def test_what_is_asked_for_is_told_as_it_came(tmp_path: Path, server: socket.socket, original: bool) -> None:
+    with serving(tmp_path, "haproxy.cfg", FORMAT.replace("SYSLOG", str(server.getsockname()[1])), original) as (port, _, _):
+        for version, target, line in (
+            ("h1", "/a", "<GET|/a|/a|/a|>"),
+            ("h1", "/a?q=1", "<GET|/a|/a|/a?q=1|?q=1>"),
+            ("h1", "http://photos.test/a?q=1", "<GET|/a|http://photos.test/a|http://photos.test/a?q=1|?q=1>"),
+            ("h2", "/a", "<GET|/a|http://photos.test/a|http://photos.test/a|>"),
+            ("h2", "/a?q=1", "<GET|/a|http://photos.test/a|http://photos.test/a?q=1|?q=1>"),
+        ):
+            Client(("127.0.0.1", port), name="photos.test", version=version).request("GET", target)
+            said = heard(server)
+            assert said.rstrip().endswith(": " + line), said
 
 
 CAPTURED = """\
@@ -148,15 +152,12 @@ frontend door
 
 
 @pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
-def test_what_rules_capture_is_told_as_it_was_then(tmp_path: Path, original: bool) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        server.settimeout(20)
-        with serving(tmp_path, "haproxy.cfg", CAPTURED.replace("SYSLOG", str(server.getsockname()[1])), original) as (port, _, _):
-            for target, line in (("/a", "<{|photos|/a}>"), ("/b?c", "<{GET|photos|}>"), ("/a/b?c", "<{GET|photos|/a/b}>")):
-                Client(("127.0.0.1", port), name="photos.test").request("GET", target)
-                said = heard(server)
-                assert said.rstrip().endswith(": " + line), said
+def test_what_rules_capture_is_told_as_it_was_then(tmp_path: Path, server: socket.socket, original: bool) -> None:
+    with serving(tmp_path, "haproxy.cfg", CAPTURED.replace("SYSLOG", str(server.getsockname()[1])), original) as (port, _, _):
+        for target, line in (("/a", "<{|photos|/a}>"), ("/b?c", "<{GET|photos|}>"), ("/a/b?c", "<{GET|photos|/a/b}>")):
+            Client(("127.0.0.1", port), name="photos.test").request("GET", target)
+            said = heard(server)
+            assert said.rstrip().endswith(": " + line), said
 
 
 ROUNDS = """\
@@ -187,22 +188,19 @@ backend photos
 
 @pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
 @pytest.mark.parametrize(("expected", "news"), [("2", "succeeded.*code: 200"), ("3", "failed, reason: Layer7 wrong status, code: 200")])
-def test_a_check_asks_more_than_once(tmp_path: Path, original: bool, expected: str, news: str) -> None:
+def test_a_check_asks_more_than_once(tmp_path: Path, server: socket.socket, original: bool, expected: str, news: str) -> None:
     (nobody,) = free_ports(1)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        server.settimeout(20)
-        text = ROUNDS.replace("SYSLOG", str(server.getsockname()[1])).replace("NOBODY", str(nobody)).replace("EXPECTED", expected)
-        with serving(tmp_path, "haproxy.cfg", text, original) as (_, upstream, _):
-            for _ in range(50):
-                line = server.recv(5_000).decode()
-                if "Health check for server photos/one" in line:
-                    break
-            assert re.search(f"Health check for server photos/one {news}", line), line
-            first, then = upstream.requests[:2]
-            assert (first.line, first.body) == (b"GET /first HTTP/1.1", b"")
-            assert {(b"host", b"a.lan"), (b"x-who", b"photos/one")} <= {(name.lower(), value) for name, value in first.fields}
-            assert (then.line, then.body) == (b"POST /first-then HTTP/1.1", b"of photos")
+    text = ROUNDS.replace("SYSLOG", str(server.getsockname()[1])).replace("NOBODY", str(nobody)).replace("EXPECTED", expected)
+    with serving(tmp_path, "haproxy.cfg", text, original) as (_, upstream, _):
+        for _ in range(50):
+            line = server.recv(5_000).decode()
+            if "Health check for server photos/one" in line:
+                break
+        assert re.search(f"Health check for server photos/one {news}", line), line
+        first, then = upstream.requests[:2]
+        assert (first.line, first.body) == (b"GET /first HTTP/1.1", b"")
+        assert {(b"host", b"a.lan"), (b"x-who", b"photos/one")} <= {(name.lower(), value) for name, value in first.fields}
+        assert (then.line, then.body) == (b"POST /first-then HTTP/1.1", b"of photos")
 
 
 ENDS = """\
@@ -244,25 +242,22 @@ backend nobody
 
 
 @pytest.mark.parametrize("original", [False, True], ids=["vestibule", "haproxy"])
-def test_formats_say_how_it_ended(tmp_path: Path, original: bool) -> None:
+def test_formats_say_how_it_ended(tmp_path: Path, server: socket.socket, original: bool) -> None:
     raw, nobody = free_ports(2)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        server.settimeout(20)
-        text = ENDS.replace("SYSLOG", str(server.getsockname()[1])).replace("RAW", str(raw)).replace("NOBODY", str(nobody))
-        with serving(tmp_path, "haproxy.cfg", text, original) as (port, _, _):
-            for path, line in (("/a", "<--|---->"), ("/own", "<LR|LR-->"), ("/lost", "<SC|SC-->")):
-                Client(("127.0.0.1", port)).request("GET", path)
-                said = heard(server)
-                assert said.rstrip().endswith(": " + line), said
-            with socket.create_connection(("127.0.0.1", port), 10) as sock:
-                # A body that does not come in time is a request that did not.
-                sock.sendall(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
-                assert sock.recv(10_000).startswith(b"HTTP/1.1 408")
-                said = heard(server)
-                assert said.rstrip().endswith(": <cR|cR-->"), said
-            with socket.create_connection(("127.0.0.1", raw), 10) as sock:
-                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                assert sock.recv(10_000)
+    text = ENDS.replace("SYSLOG", str(server.getsockname()[1])).replace("RAW", str(raw)).replace("NOBODY", str(nobody))
+    with serving(tmp_path, "haproxy.cfg", text, original) as (port, _, _):
+        for path, line in (("/a", "<--|---->"), ("/own", "<LR|LR-->"), ("/lost", "<SC|SC-->")):
+            Client(("127.0.0.1", port)).request("GET", path)
             said = heard(server)
-            assert said.rstrip().endswith(f": <--|{raw}|through>"), said
+            assert said.rstrip().endswith(": " + line), said
+        with socket.create_connection(("127.0.0.1", port), 10) as sock:
+            # A body that does not come in time is a request that did not.
+            sock.sendall(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+            assert sock.recv(10_000).startswith(b"HTTP/1.1 408")
+            said = heard(server)
+            assert said.rstrip().endswith(": <cR|cR-->"), said
+        with socket.create_connection(("127.0.0.1", raw), 10) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert sock.recv(10_000)
+        said = heard(server)
+        assert said.rstrip().endswith(f": <--|{raw}|through>"), said
