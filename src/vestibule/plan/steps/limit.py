@@ -131,14 +131,16 @@ class RateLimit(Step):
             return PASS
         now_us = time.monotonic_ns() // 1000
         ahead = self._accounts.ahead_us(key, now_us)
-        excess = ahead * 1000 // self._share_us
         if ahead > self._burst_us:
-            if self._outcome.note(ex, REJECTED, excess):
+            if self._outcome.note(ex, REJECTED, ahead * 1000 // self._share_us):
                 return PASS
             ex.fail(Fault(self._kind))
             return ANSWERED
         self._accounts.note(key, now_us + ahead + self._share_us)
-        if self._outcome.note(ex, PASSED if ahead <= self._at_once_us else DELAYED, excess) or ahead <= self._at_once_us:
+        if ahead <= self._at_once_us:
+            self._outcome.note(ex, PASSED)
+            return PASS
+        if self._outcome.note(ex, DELAYED, ahead * 1000 // self._share_us):
             return PASS
         Wait(ex, self._reactor, (ahead - self._at_once_us + 999) // 1000)
         return WAIT
